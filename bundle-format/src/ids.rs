@@ -1,0 +1,219 @@
+//! Names of things: nodes, incarnations, lanes, origins, events. SPEC §3.1.
+
+use crate::cbor::{Bytes, CborError, Reader};
+use serde::ser::{Serialize, SerializeTuple as _, Serializer};
+use std::fmt;
+
+/// SHA-256 output: a digest or a chain hash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash(pub [u8; 32]);
+
+/// A node: the first 8 bytes of SHA-256("zbundle/1 node" 00 ‖ its first signing key).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub [u8; 8]);
+
+/// 4 random bytes drawn at `init` and whenever a node has lost part of its past. Never a counter: clones would collide.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub [u8; 4]);
+
+/// A domain: SHA-256("zbundle/1 domain" 00 ‖ the authority's first signing key), pinned when a node joins.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainId(pub [u8; 32]);
+
+impl DomainId {
+    /// What a file shows of its domain.
+    pub fn hint(&self) -> [u8; 4] {
+        self.0[..4].try_into().expect("4 of 32 bytes")
+    }
+}
+
+/// Urgency of an origin's events; lower goes first, always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Lane {
+    /// Roster, close and other notes of the nodes themselves; never payloads of people.
+    Control = 0,
+    /// Cannot wait.
+    Urgent = 1,
+    /// The default.
+    #[default]
+    Routine = 2,
+    /// Large and patient.
+    Bulk = 3,
+}
+
+impl Lane {
+    /// All lanes, most urgent first.
+    pub const ALL: [Self; 4] = [Self::Control, Self::Urgent, Self::Routine, Self::Bulk];
+
+    /// From its number on the wire.
+    pub fn from_number(number: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| *lane as u64 == number)
+    }
+
+    /// Its name on people's screens.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Urgent => "urgent",
+            Self::Routine => "routine",
+            Self::Bulk => "bulk",
+        }
+    }
+
+    /// From its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.name() == name)
+    }
+}
+
+/// One dense history: events 1, 2, 3, … of one node, incarnation, lane and audience.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// Who writes it.
+    pub node: NodeId,
+    /// In which of its lives.
+    pub incarnation: Incarnation,
+    /// How urgent.
+    pub lane: Lane,
+    /// For whom: `None` is whoever the policy lets see it, `Some` one node and the hubs that carry it on.
+    pub audience: Option<NodeId>,
+}
+
+impl Serialize for Origin {
+    /// `[node: bstr .size 8, incarnation: bstr .size 4, lane: uint, audience: bstr .size 8 / null]`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(4)?;
+        tuple.serialize_element(&Bytes(&self.node.0))?;
+        tuple.serialize_element(&Bytes(&self.incarnation.0))?;
+        tuple.serialize_element(&(self.lane as u8))?;
+        tuple.serialize_element(&self.audience.as_ref().map(|node| Bytes(&node.0)))?;
+        tuple.end()
+    }
+}
+
+impl Origin {
+    /// Read the array that [`Serialize`] writes.
+    ///
+    /// # Errors
+    /// [`CborError`] when it is not that array.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        reader.array_exact(4)?;
+        let node = NodeId(reader.bytes_exact()?);
+        let incarnation = Incarnation(reader.bytes_exact()?);
+        let lane = Lane::from_number(reader.uint()?).ok_or(CborError::Shape)?;
+        let audience = if reader.null()? { None } else { Some(NodeId(reader.bytes_exact()?)) };
+        Ok(Self { node, incarnation, lane, audience })
+    }
+}
+
+/// One event, unambiguous even in a fork: its origin, its position, the first 8 bytes of its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId {
+    /// Whose history.
+    pub origin: Origin,
+    /// Where in it, from 1.
+    pub seq: u64,
+    /// `d_seq[0..8]`.
+    pub digest: [u8; 8],
+}
+
+impl EventId {
+    /// The id of the event with digest `digest` at `seq` of `origin`.
+    pub fn new(origin: Origin, seq: u64, digest: &Hash) -> Self {
+        Self { origin, seq, digest: digest.0[..8].try_into().expect("8 of 32 bytes") }
+    }
+
+    /// Read the array that [`Serialize`] writes.
+    ///
+    /// # Errors
+    /// [`CborError`] when it is not that array.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        reader.array_exact(3)?;
+        Ok(Self { origin: Origin::read(reader)?, seq: reader.uint()?, digest: reader.bytes_exact()? })
+    }
+}
+
+impl Serialize for EventId {
+    /// `[origin, seq: uint, digest: bstr .size 8]`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.origin, self.seq, Bytes(&self.digest)).serialize(serializer)
+    }
+}
+
+/// A node's name for people: `[a-z0-9][a-z0-9-]{0,31}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+/// A text that is no [`Name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a name is 1 to 32 of a-z, 0-9 and -, and does not begin with -")]
+pub struct NotAName;
+
+impl Name {
+    /// The only gate.
+    ///
+    /// # Errors
+    /// [`NotAName`].
+    pub fn new(text: &str) -> Result<Self, NotAName> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let good = (1..=32).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('-');
+        if good { Ok(Self(text.to_owned())) } else { Err(NotAName) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        use fmt::Write as _;
+        let _ = write!(text, "{byte:02x}"); // writing into a String cannot fail
+        text
+    })
+}
+
+/// Read `N` bytes of lower-case hexadecimal.
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N || digits.iter().any(|d| !d.is_ascii_digit() && !(b'a'..=b'f').contains(d)) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+macro_rules! shown_in_hex {
+    ($($name:ident)*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+    )*};
+}
+shown_in_hex!(Hash NodeId Incarnation DomainId);
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}~{}/{}", self.node, self.incarnation, self.lane.name())?;
+        self.audience.map_or(Ok(()), |audience| write!(f, ">@{audience}"))
+    }
+}

@@ -1,0 +1,15 @@
+//! The words and bytes of zbundle: whatever another node must agree with. No files, sockets, clocks, randomness of its own, threads or logging.
+//!
+//! The words come first (`ids`, `hlc`, `event`, `chain`, `checkpoint`, `vector`, `range`, `manifest`), then the onion from the inside out
+//! (`cbor`, `sign`, `compress`, `envelope`, `seal`, `open`), then what binds them all (`limits`, `error`). SPEC.md tells every byte.
+
+pub mod cbor;
+pub mod chain;
+pub mod checkpoint;
+pub mod error;
+pub mod event;
+pub mod hlc;
+pub mod ids;
+pub mod limits;
+pub mod sign;
+pub mod vector;

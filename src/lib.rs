@@ -1,0 +1,5 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod adapters;
+pub mod ports;
+pub mod wal;

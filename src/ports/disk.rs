@@ -1,0 +1,126 @@
+//! The disk: files, folders and the two syncs that order anything. A power cut keeps what was synced, and any part of the rest.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// For reading; never follows a link, never blocks on a FIFO, refuses what is no regular file.
+    Read,
+    /// For reading and writing; must exist.
+    Write,
+    /// A new file, mode 0600; must not exist.
+    New,
+}
+
+/// What a folder entry is, itself, not what it points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, FIFO, device or socket: never opened.
+    Other,
+}
+
+/// One entry of a folder, or one path looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Full path.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes, for a regular file.
+    pub len: u64,
+}
+
+/// Held while this process is the writer; released when dropped, and by the kernel when the process dies.
+pub trait Lock {}
+
+/// Files, folders, syncs, the lock. Errors are the system's own.
+#[expect(clippy::missing_errors_doc, reason = "every method fails as the system call under it fails")]
+pub trait Disk {
+    /// Open a regular file.
+    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>>;
+    /// What stands at `path`, not following links; `None` when nothing does.
+    fn look(&self, path: &Path) -> io::Result<Option<Entry>>;
+    /// Entries of a folder, sorted by name, not following links.
+    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>>;
+    /// Make a folder (0700) and the parents it lacks, and make their names durable.
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Give a file another name in the same folder, replacing what stood there.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Remove a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Make names in `folder` durable. A file system that cannot is not an error.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Flush the whole file system that `folder` is on (`syncfs`).
+    fn sync_volume(&self, folder: &Path) -> io::Result<()>;
+    /// Bytes free for us on the file system of `folder`.
+    fn free_space(&self, folder: &Path) -> io::Result<u64>;
+    /// Take the lock file at `path`, waiting up to `wait_ms`; `None` when another process keeps it.
+    fn lock(&self, path: &Path, wait_ms: u64) -> io::Result<Option<Box<dyn Lock>>>;
+}
+
+/// One open regular file.
+#[expect(clippy::missing_errors_doc, reason = "every method fails as the system call under it fails")]
+pub trait DiskFile {
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether it is empty.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Read at `offset`; fewer bytes only at the end.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Write all of `bytes` at `offset`, growing the file if needed.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Cut or grow to `len` bytes.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Make bytes and length durable (`fdatasync`).
+    fn sync(&self) -> io::Result<()>;
+    /// Forget the cached pages, so that the next read asks the medium.
+    fn drop_cache(&self) -> io::Result<()>;
+}
+
+/// Read a whole small file; `None` when it is not there. Longer than `len_max` is an error.
+///
+/// # Errors
+/// What the disk says; `InvalidData` above `len_max`.
+pub fn read_small(disk: &dyn Disk, path: &Path, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+    if disk.look(path)?.is_none() {
+        return Ok(None);
+    }
+    let file = disk.open(path, Open::Read)?;
+    let len = usize::try_from(file.len()?).ok().filter(|len| *len <= len_max);
+    let mut bytes = vec![0; len.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "larger than such a file can be"))?];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
+}
+
+/// Put `bytes` at `path` so that a power cut leaves the old file or the new one: temporary file, fsync, rename, fsync of the folder.
+///
+/// # Errors
+/// What the disk says; the temporary file is removed then.
+pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
+    let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
+    if disk.look(&temporary)?.is_some() {
+        disk.remove(&temporary)?; // left by a power cut
+    }
+    let written = (|| {
+        let file = disk.open(&temporary, Open::New)?;
+        file.write_at(bytes, 0)?;
+        file.sync()?;
+        disk.rename(&temporary, path)?;
+        disk.sync_folder(folder)
+    })();
+    if written.is_err() && disk.look(&temporary).is_ok_and(|entry| entry.is_some()) {
+        disk.remove(&temporary).unwrap_or(()); // the first error is the one to tell
+    }
+    written
+}
