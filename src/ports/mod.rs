@@ -7,7 +7,20 @@ pub mod disk;
 pub mod entropy;
 pub mod store;
 
+use std::rc::Rc;
+
 pub use clock::Clock;
 pub use disk::{Disk, DiskFile};
 pub use entropy::Entropy;
 pub use store::{Log, Store};
+
+/// The whole world, handed to the rooms by whoever starts them.
+#[derive(Clone)]
+pub struct Ports {
+    /// Files and folders.
+    pub disk: Rc<dyn Disk>,
+    /// The wall clock.
+    pub clock: Rc<dyn Clock>,
+    /// Random bytes.
+    pub entropy: Rc<dyn Entropy>,
+}
