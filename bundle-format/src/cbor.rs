@@ -226,6 +226,18 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
+    /// False or true.
+    ///
+    /// # Errors
+    /// See [`Reader::uint`].
+    pub fn boolean(&mut self) -> Result<bool> {
+        match self.expect(SIMPLE)? {
+            20 => Ok(false),
+            21 => Ok(true),
+            _ => Err(CborError::Forbidden),
+        }
+    }
+
     /// Walk one value of any allowed shape and lend its bytes.
     ///
     /// # Errors

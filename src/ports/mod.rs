@@ -6,6 +6,7 @@ pub mod clock;
 pub mod disk;
 pub mod entropy;
 pub mod store;
+pub mod stream;
 
 use std::rc::Rc;
 

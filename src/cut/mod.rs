@@ -1,0 +1,49 @@
+//! Cut: choose what a peer lacks and fix it in one bundle.
+//!
+//! In: our log and what the peer's last receipt says it holds. Out: a sealed file where the caller wants it, or nothing if the peer is level.
+//! Invariants: ranges are dense, end at a checkpoint and start right after what the peer holds (R4.6-a); cutting appends nothing to the log but
+//! checkpoints of our own histories (R4.6-c); equal inputs give equal names (R10.6-b). Not here: encryption (`bundle_format::seal`), who may see
+//! what (`keys::roster`), delivery (`carry`).
+
+pub mod name;
+pub mod plan;
+pub mod sign;
+pub mod write;
+
+pub use plan::{Lack, plan};
+pub use write::{Fixed, Order, fix};
+
+use crate::ports::store::StoreError;
+use bundle_format::error::Code;
+
+/// Why a cut did not happen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CutError {
+    /// Our own log could not be read.
+    #[error(transparent)]
+    Log(#[from] StoreError),
+    /// The bundle could not be written where it was to go.
+    #[error("cannot write the bundle: {0}")]
+    Write(#[from] std::io::Error),
+    /// An origin's checkpoints stand further apart than a range may be long.
+    #[error("{origin} has no checkpoint between {after} and {after}+4096")]
+    NoCheckpoint {
+        /// Whose.
+        origin: String,
+        /// The last one below.
+        after: u64,
+    },
+}
+
+impl CutError {
+    /// Its row in the table.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Log(error) => error.code(),
+            Self::Write(error) if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => Code::Z203,
+            Self::Write(_) => Code::Z202,
+            Self::NoCheckpoint { .. } => Code::Z100,
+        }
+    }
+}

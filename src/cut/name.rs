@@ -1,0 +1,59 @@
+//! The name of a bundle's file: opaque to a finder, the same for the same content, so that a second run finds its work done. SPEC §10.6.
+
+use crate::ports::store::Stream;
+use bundle_format::cbor::{self, Bytes};
+use bundle_format::ids::{NodeId, Origin};
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+/// What the name is made of.
+pub struct Named<'a> {
+    /// For whom.
+    pub recipients: &'a [NodeId],
+    /// Which ranges: stream, first, last.
+    pub ranges: &'a [(Stream, u64, u64)],
+    /// The vector that rides along, without tags.
+    pub vector: &'a [(Origin, u64)],
+    /// How far the roster is known.
+    pub roster_seq: u64,
+}
+
+/// `[a-z2-7]{26}.zb`: base32 of 16 bytes of HMAC(HKDF(data key, "zbundle/1 name"), …).
+///
+/// # Panics
+/// Never: HMAC takes keys of any length and 32 bytes of HKDF output are within its bound.
+pub fn file_name(data_key: &[u8; 32], named: &Named<'_>) -> String {
+    let mut key = [0; 32];
+    Hkdf::<Sha256>::from_prk(data_key).and_then(|hkdf| hkdf.expand(b"zbundle/1 name", &mut key).map_err(|_| hkdf::InvalidPrkLength)).expect("32 in, 32 out");
+    let recipients: Vec<_> = named.recipients.iter().map(|node| Bytes(&node.0)).collect();
+    let branch = |stream: &Stream| stream.branch.unwrap_or_default();
+    let ranges: Vec<_> = named.ranges.iter().map(|(stream, first, last)| (stream.origin, branch(stream), first, last)).collect();
+    let ranges: Vec<_> = ranges.iter().map(|(origin, branch, first, last)| (origin, Bytes(branch), first, last)).collect();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("any key length");
+    mac.update(&cbor::to_vec(&(recipients, ranges, named.vector, named.roster_seq)));
+    let digest = mac.finalize().into_bytes();
+    format!("{}.zb", data_encoding::BASE32_NOPAD.encode(&digest[..16]).to_lowercase())
+}
+
+/// Whether a file is named as one of ours could be.
+pub fn is_bundle_name(name: &str) -> bool {
+    let stem = name.strip_suffix(".zb").unwrap_or("");
+    stem.len() == 26 && stem.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_content_has_one_name_and_any_difference_another() {
+        let name = |key: u8, recipient: u8, roster_seq| {
+            file_name(&[key; 32], &Named { recipients: &[NodeId([recipient; 8])], ranges: &[], vector: &[], roster_seq })
+        };
+        assert_eq!(name(1, 1, 1), name(1, 1, 1));
+        assert!(is_bundle_name(&name(1, 1, 1)));
+        let others = [name(2, 1, 1), name(1, 2, 1), name(1, 1, 2)];
+        assert!(others.iter().all(|other| *other != name(1, 1, 1)));
+    }
+}

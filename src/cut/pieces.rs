@@ -1,0 +1,102 @@
+//! Read a lack from the log in pieces that each make one range: dense, ending at a checkpoint, within the bounds. SPEC §4.6.
+
+use super::CutError;
+use super::plan::Lack;
+use crate::ports::store::{Checkpointed, Log};
+use bundle_format::chain::{Position, Run};
+use bundle_format::limits::{RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX};
+
+/// Raw bytes a piece aims at. Half of what a range may hold: larger gains nothing in compression and costs a Pi memory.
+const PIECE_RAW_LEN: usize = RANGE_RAW_LEN_MAX / 2;
+
+/// Events of one stream between two provable positions.
+pub struct Piece {
+    /// Right before its first event.
+    pub start: Position,
+    /// The events' bytes, one after the other.
+    pub raw: Vec<u8>,
+    /// Where each ends in `raw`.
+    pub ends: Vec<usize>,
+    /// Checkpoints inside, the last at its end.
+    pub checkpoints: Vec<Checkpointed>,
+}
+
+impl Piece {
+    /// The events and where they lead.
+    pub fn run(&self) -> Run<'_> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        Run::link(self.start, starts.zip(&self.ends).map(|(start, end)| &self.raw[start..*end]).collect())
+    }
+
+    /// Position of the last event.
+    pub fn last(&self) -> u64 {
+        self.start.seq + self.ends.len() as u64
+    }
+
+    fn new(start: Position) -> Self {
+        Self { start, raw: Vec::new(), ends: Vec::new(), checkpoints: Vec::new() }
+    }
+}
+
+/// Hand every piece of `lack` to `take`, in order, until it says stop (`false`). Memory: one piece.
+///
+/// # Errors
+/// What the log says; what `take` says.
+pub fn for_each_piece<E: From<CutError>>(log: &dyn Log, lack: &Lack, take: &mut dyn FnMut(Piece) -> Result<bool, E>) -> Result<(), E> {
+    let Some(start) = log.position(&lack.stream, lack.after).map_err(CutError::from)? else { return Ok(()) };
+    let mut piece = Piece::new(start);
+    let mut events = log.events(&lack.stream, lack.after + 1).map_err(CutError::from)?;
+    let mut window: std::collections::VecDeque<Checkpointed> = std::collections::VecDeque::new();
+    let mut at = lack.after;
+    let mut provable = 0; // events of the piece up to its newest checkpoint
+    while at < lack.to {
+        if window.is_empty() {
+            let until = lack.to.min(at + RANGE_EVENT_COUNT_MAX);
+            let from = at + 1;
+            let mut found = log.checkpoints(&lack.stream, from, until).map_err(CutError::from)?;
+            found.dedup_by_key(|checkpointed| checkpointed.position.seq);
+            window.extend(found);
+        }
+        let Some(next) = window.front().copied() else {
+            return Err(CutError::NoCheckpoint { origin: format!("{:?}", lack.stream.origin), after: at }.into());
+        };
+        while at < next.position.seq {
+            let Some((seq, event)) = events.next().map_err(CutError::from)? else { return Ok(()) };
+            at = seq;
+            piece.raw.extend_from_slice(event);
+            piece.ends.push(piece.raw.len());
+        }
+        window.pop_front();
+        let too_long = piece.raw.len() > RANGE_RAW_LEN_MAX || piece.ends.len() as u64 > RANGE_EVENT_COUNT_MAX;
+        if too_long && provable > 0 {
+            let rest = split_off(&mut piece, provable);
+            if !take(std::mem::replace(&mut piece, rest))? {
+                return Ok(());
+            }
+        }
+        piece.checkpoints.push(next);
+        provable = piece.ends.len();
+        let full = piece.raw.len() >= PIECE_RAW_LEN || piece.ends.len() as u64 >= RANGE_EVENT_COUNT_MAX;
+        if full || at == lack.to {
+            provable = 0;
+            if !take(std::mem::replace(&mut piece, Piece::new(next.position)))? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Take everything behind the first `count` events off `piece`; it ends at its newest checkpoint then.
+fn split_off(piece: &mut Piece, count: usize) -> Piece {
+    let cut = piece.ends[count - 1];
+    let start = piece.checkpoints.last().map_or(piece.start, |checkpointed| checkpointed.position);
+    let rest = Piece {
+        start,
+        raw: piece.raw.split_off(cut),
+        ends: piece.ends.split_off(count).into_iter().map(|end| end - cut).collect(),
+        checkpoints: Vec::new(),
+    };
+    debug_assert_eq!(start.seq, piece.start.seq + count as u64, "a piece is split at its newest checkpoint");
+    rest
+}

@@ -1,0 +1,77 @@
+//! Checkpoints of our own histories, made when a cut first crosses them: at the end, and often enough that a dying link makes progress. SPEC §3.5.
+
+use crate::ports::store::{Checkpointed, Store, StoreError, Stream};
+use bundle_format::chain::{Position, digest};
+use bundle_format::checkpoint::Checkpoint;
+use bundle_format::event::Event;
+use bundle_format::ids::DomainId;
+use bundle_format::limits::{CHECKPOINT_EVENT_COUNT, CHECKPOINT_PART_COUNT, CHECKPOINT_RAW_LEN};
+use bundle_format::sign::SigningKey;
+
+/// Checkpoints written to the log at a time, so that the first cut of a long history stays small in memory.
+const BATCH: usize = 256;
+
+/// Who signs.
+pub struct Signer<'a> {
+    /// The node's current key.
+    pub key: &'a SigningKey,
+    /// Its number.
+    pub key_number: u64,
+    /// Bound into every signature.
+    pub domain: DomainId,
+}
+
+/// Sign what of `stream`, one of our own, has no checkpoint yet. Returns how many were added; the caller syncs.
+///
+/// # Errors
+/// What the log says.
+pub fn sign_up_to_head(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) -> Result<u64, StoreError> {
+    let mut count = 0;
+    while let Some(batch) = next_batch(store, stream, signer)? {
+        store.append_checkpoints(stream, &batch)?;
+        count += batch.len() as u64;
+    }
+    Ok(count)
+}
+
+fn next_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>) -> Result<Option<Vec<Checkpointed>>, StoreError> {
+    let Some(head) = store.head(stream).filter(|head| head.checkpoint_seq.max(head.base.seq) < head.end.seq) else { return Ok(None) };
+    let Some(mut position) = store.position(stream, head.checkpoint_seq.max(head.base.seq))? else { return Ok(None) };
+    let mut pace = Pace::default();
+    let mut batch = Vec::new();
+    let mut events = store.events(stream, position.seq + 1)?;
+    while let Some((_, event)) = events.next()? {
+        position = position.then(&digest(event));
+        if pace.crosses(event) || position.seq == head.end.seq {
+            batch.push(checkpoint(signer, stream, position));
+            pace = Pace::default();
+            if batch.len() == BATCH {
+                break;
+            }
+        }
+    }
+    Ok(Some(batch).filter(|batch| !batch.is_empty()))
+}
+
+fn checkpoint(signer: &Signer<'_>, stream: &Stream, position: Position) -> Checkpointed {
+    let checkpoint = Checkpoint::sign(signer.key, &signer.domain, &stream.origin, signer.key_number, &position);
+    Checkpointed { position, checkpoint }
+}
+
+/// Distance since the last checkpoint.
+#[derive(Default)]
+struct Pace {
+    events: u64,
+    raw_len: usize,
+    parts: u64,
+}
+
+impl Pace {
+    /// Count one more event; whether a checkpoint is due behind it.
+    fn crosses(&mut self, event: &[u8]) -> bool {
+        self.events += 1;
+        self.raw_len += event.len();
+        self.parts += u64::from(Event::from_bytes(event).is_ok_and(|event| event.ext.part.is_some()));
+        self.events >= CHECKPOINT_EVENT_COUNT || self.raw_len >= CHECKPOINT_RAW_LEN || self.parts >= CHECKPOINT_PART_COUNT
+    }
+}

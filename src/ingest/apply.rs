@@ -1,0 +1,143 @@
+//! Let a verified range count: compare what overlaps, append what is new. SPEC §6.2, §6.4.
+
+use super::admit::{Contact, Meeting, Verdict, admit};
+use crate::ports::store::{Checkpointed, Head, Log, Store, StoreError, Stream};
+use bundle_format::chain::{Position, Run, digest};
+use bundle_format::event::Event;
+use bundle_format::hlc::Hlc;
+use bundle_format::ids::Origin;
+use bundle_format::limits::FORK_BRANCH_LEN_MAX;
+use bundle_format::range::VerifiedRange;
+
+/// Branches of one origin that are stored at most; of those at one fork point the two with the smallest digest are shown. An origin that
+/// signs more than this is broken beyond two clones of a card.
+const BRANCH_COUNT_MAX: usize = 16;
+
+/// What became of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The verdict it was applied by.
+    pub verdict: Verdict,
+    /// Events appended.
+    pub new: u64,
+    /// Events that were held already, byte for byte.
+    pub duplicate: u64,
+    /// A branch that was full or one too many: events left out, loudly.
+    pub left_out: u64,
+}
+
+/// Meet our streams of its origin and append what is new. The caller syncs before anyone is told.
+///
+/// # Errors
+/// What the log says.
+pub fn apply(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, StoreError> {
+    let run = range.run();
+    let verdict = judge(&*store, range.origin(), &run)?;
+    let count = run.events().len() as u64;
+    let (stream, known) = match verdict {
+        Verdict::Duplicate => return Ok(Applied { verdict, new: 0, duplicate: count, left_out: 0 }),
+        Verdict::Gap { .. } => return Ok(Applied { verdict, new: 0, duplicate: 0, left_out: 0 }),
+        Verdict::Append { stream, end } => (stream, end.saturating_sub(run.start().seq)),
+        Verdict::Fork { stream, at } => {
+            let known = at - run.start().seq - 1;
+            match branch(&*store, &stream, &run, known)? {
+                Some(branch) => (branch, known),
+                None => return Ok(Applied { verdict, new: 0, duplicate: known, left_out: count - known }),
+            }
+        }
+    };
+    let new = append_behind(store, &stream, range, &run, known)?;
+    Ok(Applied { verdict, new, duplicate: known, left_out: count - known - new })
+}
+
+/// What `apply` would do, without doing it.
+///
+/// # Errors
+/// What the log says.
+pub fn judge(log: &dyn Log, origin: &Origin, run: &Run<'_>) -> Result<Verdict, StoreError> {
+    let mut meetings = Vec::new();
+    for (stream, head) in streams_of(log, origin) {
+        meetings.push(Meeting { stream, end: head.end.seq, contact: contact(log, &stream, &head, run)? });
+    }
+    Ok(admit(Stream::main(*origin), run.start().seq + 1, run.end().seq, &meetings))
+}
+
+/// Every stream we hold of `origin`.
+pub fn streams_of(log: &dyn Log, origin: &Origin) -> Vec<(Stream, Head)> {
+    log.streams().into_iter().filter(|(stream, _)| stream.origin == *origin).collect()
+}
+
+fn contact(log: &dyn Log, stream: &Stream, head: &Head, run: &Run<'_>) -> Result<Contact, StoreError> {
+    let first_touch = run.start().seq.max(head.base.seq);
+    if first_touch > head.end.seq {
+        return Ok(Contact::Beyond);
+    }
+    if first_touch >= run.end().seq {
+        return Ok(Contact::Before);
+    }
+    let ours = log.position(stream, first_touch)?;
+    if ours != Some(position_in(run, first_touch)) {
+        return Ok(Contact::Foreign);
+    }
+    let skip = usize::try_from(first_touch - run.start().seq).unwrap_or(usize::MAX);
+    let mut stored = log.events(stream, first_touch + 1)?;
+    for theirs in run.events().iter().skip(skip) {
+        match stored.next()? {
+            None => break,
+            Some((_, ours)) if ours == *theirs => {}
+            Some((at, _)) => return Ok(Contact::Differs { at }),
+        }
+    }
+    Ok(Contact::Agrees)
+}
+
+/// The chain position at `seq` inside `run`.
+fn position_in(run: &Run<'_>, seq: u64) -> Position {
+    let count = usize::try_from(seq - run.start().seq).unwrap_or(usize::MAX);
+    run.events().iter().take(count).fold(run.start(), |position, event| position.then(&digest(event)))
+}
+
+/// The stream a fork's new branch goes to; `None` when the origin has too many branches already.
+fn branch(log: &dyn Log, from: &Stream, run: &Run<'_>, known: u64) -> Result<Option<Stream>, StoreError> {
+    let first = run.events().get(usize::try_from(known).unwrap_or(usize::MAX));
+    let name = first.and_then(|event| digest(event).0.first_chunk::<8>().copied());
+    let branch = name.map(|name| Stream { origin: from.origin, branch: Some(name) });
+    let full = streams_of(log, &from.origin).len() > BRANCH_COUNT_MAX;
+    Ok(branch.filter(|branch| !full && log.head(branch).is_none()))
+}
+
+/// Append the events behind the first `known` of `run` to `stream`, with the checkpoints that stand there. Returns how many.
+fn append_behind(store: &mut dyn Store, stream: &Stream, range: &VerifiedRange, run: &Run<'_>, known: u64) -> Result<u64, StoreError> {
+    let start = position_in(run, run.start().seq + known);
+    let events: Vec<_> = run.events().iter().skip(usize::try_from(known).unwrap_or(usize::MAX)).copied().collect();
+    if is_full(&*store, stream, &events)? {
+        return Ok(0);
+    }
+    let hlc = events.last().and_then(|event| Event::from_bytes(event).ok()).map_or(Hlc(0), |event| event.hlc);
+    let behind = Run::link(start, events);
+    let checkpoints: Vec<_> = range
+        .checkpoints()
+        .iter()
+        .filter(|(position, _)| position.seq > start.seq)
+        .map(|&(position, checkpoint)| Checkpointed { position, checkpoint })
+        .collect();
+    store.append(stream, &behind, hlc, &checkpoints)?;
+    Ok(behind.events().len() as u64)
+}
+
+/// Whether a forked origin's branch has reached its bound: each grows to 16 MiB past the fork point, then stops (R6.4-c).
+fn is_full(log: &dyn Log, stream: &Stream, more: &[&[u8]]) -> Result<bool, StoreError> {
+    let branches = streams_of(log, &stream.origin);
+    let Some(fork_seq) = branches.iter().filter(|(other, _)| other.branch.is_some()).map(|(_, head)| head.base.seq).min() else {
+        return Ok(false);
+    };
+    let from = log.head(stream).map_or(0, |head| head.base.seq.max(fork_seq));
+    let mut len: u64 = more.iter().map(|event| event.len() as u64).sum();
+    if log.head(stream).is_some() {
+        let mut events = log.events(stream, from + 1)?;
+        while let Some((_, event)) = events.next()? {
+            len += event.len() as u64;
+        }
+    }
+    Ok(len > FORK_BRANCH_LEN_MAX)
+}

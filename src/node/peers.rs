@@ -1,0 +1,190 @@
+//! What we know of each peer: its last receipt, which lives of it are over, what it sent us. One small file each under `peers/`.
+//!
+//! A peer file is a memory, not the truth: without it a cut sends too much, never too little. SPEC §6.5.
+
+use super::record::{self, RecordError};
+use crate::ports::disk::Disk;
+use bundle_format::cbor::{self, Bytes, CborError, Reader};
+use bundle_format::ids::{Incarnation, NodeId, Origin};
+use bundle_format::vector::{Salt, Tag, Told};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// A vector authenticated by its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// In which life the holder told it.
+    pub incarnation: Incarnation,
+    /// Grows within a life.
+    pub number: u64,
+    /// What its tags are salted with.
+    pub salt: Salt,
+    /// What the holder holds.
+    pub vector: Vec<Told>,
+}
+
+/// What a new receipt does to the one we have (SPEC §6.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// Newer: it counts from now on.
+    Taken,
+    /// The holder lives a new life, which we had not seen: it counts, and people are told.
+    NewLife,
+    /// Older than what we have, or of a life that is over.
+    Ignored,
+}
+
+/// One peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its last receipt.
+    pub receipt: Option<Receipt>,
+    /// Lives of it that were replaced; their receipts never count again.
+    pub retired: Vec<Incarnation>,
+    /// Origins it sent us ranges of; it is told how far we hold them whatever the policy.
+    pub sent: BTreeSet<Origin>,
+    /// It sent ranges since we last cut for it: it is owed an answer even when we have nothing new.
+    pub answer_due: bool,
+    /// When we last took something from it, milliseconds since 1970 by our clock; display only.
+    pub heard_ms: u64,
+}
+
+impl Peer {
+    /// Let `receipt` count if it may.
+    pub fn renew(&mut self, receipt: Receipt) -> Renewal {
+        let renewal = match &self.receipt {
+            _ if self.retired.contains(&receipt.incarnation) => Renewal::Ignored,
+            None => Renewal::Taken,
+            Some(old) if old.incarnation == receipt.incarnation && old.number >= receipt.number => Renewal::Ignored,
+            Some(old) if old.incarnation == receipt.incarnation => Renewal::Taken,
+            Some(old) => {
+                self.retired.push(old.incarnation);
+                Renewal::NewLife
+            }
+        };
+        if renewal != Renewal::Ignored {
+            self.receipt = Some(receipt);
+        }
+        renewal
+    }
+
+    /// What it told of `origin`: nothing, one position, or two when it holds a fork.
+    pub fn told<'a>(&'a self, origin: &'a Origin) -> impl Iterator<Item = (&'a Salt, &'a Told)> {
+        let receipt = self.receipt.iter();
+        receipt.flat_map(move |receipt| receipt.vector.iter().filter(move |told| told.origin == *origin).map(|told| (&receipt.salt, told)))
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let receipt = self.receipt.as_ref().map(|receipt| {
+            let vector: Vec<_> = receipt.vector.iter().map(|told| (told.origin, told.seq, told.tag.0)).collect();
+            (receipt.incarnation.0, receipt.number, receipt.salt.0, vector)
+        });
+        let retired: Vec<_> = self.retired.iter().map(|life| Bytes(&life.0)).collect();
+        match &receipt {
+            None => cbor::to_vec(&(retired, &self.sent, self.answer_due, self.heard_ms)),
+            Some((incarnation, number, salt, vector)) => {
+                let vector: Vec<_> = vector.iter().map(|(origin, seq, tag)| (origin, seq, Bytes(tag))).collect();
+                cbor::to_vec(&(retired, &self.sent, self.answer_due, self.heard_ms, Bytes(incarnation), number, Bytes(salt), vector))
+            }
+        }
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
+        let reader = &mut Reader::new(bytes);
+        let fields = reader.array()?;
+        let retired = (0..reader.array()?).map(|_| reader.bytes_exact().map(Incarnation)).collect::<Result<_, _>>()?;
+        let sent = (0..reader.array()?).map(|_| Origin::read(reader)).collect::<Result<_, _>>()?;
+        let mut peer = Self { receipt: None, retired, sent, answer_due: reader.boolean()?, heard_ms: reader.uint()? };
+        if fields == 8 {
+            let (incarnation, number, salt) = (Incarnation(reader.bytes_exact()?), reader.uint()?, Salt(reader.bytes_exact()?));
+            let vector = (0..reader.array()?).map(|_| read_told(reader)).collect::<Result<_, _>>()?;
+            peer.receipt = Some(Receipt { incarnation, number, salt, vector });
+        }
+        reader.finish()?;
+        Ok(peer)
+    }
+}
+
+fn read_told(reader: &mut Reader<'_>) -> Result<Told, CborError> {
+    reader.array_exact(3)?;
+    Ok(Told { origin: Origin::read(reader)?, seq: reader.uint()?, tag: Tag(reader.bytes_exact()?) })
+}
+
+/// The folder of peer files.
+pub struct Peers {
+    folder: PathBuf,
+}
+
+impl Peers {
+    /// Peer files live in `folder`.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    fn path(&self, node: &NodeId) -> PathBuf {
+        self.folder.join(node.to_string())
+    }
+
+    /// What we know of `node`; a stranger when there is no file.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the file is there and cannot be read.
+    pub fn load(&self, disk: &dyn Disk, node: &NodeId) -> Result<Peer, RecordError> {
+        Ok(record::load(disk, &self.path(node), |bytes| Peer::from_bytes(bytes))?.unwrap_or_default())
+    }
+
+    /// Remember `peer`.
+    ///
+    /// # Errors
+    /// [`RecordError`] when it cannot be written.
+    pub fn save(&self, disk: &dyn Disk, node: &NodeId, peer: &Peer) -> Result<(), RecordError> {
+        record::save(disk, &self.path(node), &peer.to_bytes())
+    }
+
+    /// Every peer we have a file of.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the folder or a file cannot be read.
+    pub fn all(&self, disk: &dyn Disk) -> Result<Vec<(NodeId, Peer)>, RecordError> {
+        if record::io(&self.folder, disk.look(&self.folder))?.is_none() {
+            return Ok(Vec::new());
+        }
+        let entries = record::io(&self.folder, disk.list(&self.folder))?;
+        let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(bundle_format::ids::from_hex).map(NodeId);
+        entries.iter().filter_map(|entry| name(&entry.path)).map(|node| Ok((node, self.load(disk, &node)?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(life: u8, number: u64) -> Receipt {
+        Receipt { incarnation: Incarnation([life; 4]), number, salt: Salt([7; 32]), vector: Vec::new() }
+    }
+
+    #[test]
+    fn a_receipt_counts_when_it_is_newer_or_of_a_life_never_seen() {
+        let mut peer = Peer::default();
+        let steps = [
+            ((1, 5), Renewal::Taken),
+            ((1, 4), Renewal::Ignored),
+            ((1, 5), Renewal::Ignored),
+            ((1, 6), Renewal::Taken),
+            ((2, 1), Renewal::NewLife),
+            ((1, 9), Renewal::Ignored),
+            ((2, 2), Renewal::Taken),
+        ];
+        for ((life, number), want) in steps {
+            assert_eq!(peer.renew(receipt(life, number)), want, "life {life} number {number}");
+        }
+    }
+
+    #[test]
+    fn a_peer_reads_back_as_it_was_written() {
+        let mut peer = Peer { answer_due: true, heard_ms: 9, retired: vec![Incarnation([3; 4])], ..Peer::default() };
+        assert_eq!(Peer::from_bytes(&peer.to_bytes()).unwrap(), peer);
+        peer.renew(receipt(1, 5));
+        assert_eq!(Peer::from_bytes(&peer.to_bytes()).unwrap(), peer);
+    }
+}

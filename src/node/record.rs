@@ -1,0 +1,76 @@
+//! Small files of the node beside its log: CBOR and a CRC-32, replaced whole. SPEC §10.2.
+
+use crate::ports::disk::{self, Disk};
+use bundle_format::cbor::CborError;
+use bundle_format::error::Code;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A vector of 50 000 origins and room.
+const RECORD_LEN_MAX: usize = 8 << 20;
+
+/// Why a small file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The disk said no.
+    #[error("{}: {error}", .path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        error: io::Error,
+    },
+    /// The checksum does not fit, or the content is not what belongs there.
+    #[error("{} is damaged", .path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+impl RecordError {
+    /// Its row in the table.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Io { error, .. } if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Code::Z203,
+            Self::Io { .. } => Code::Z202,
+            Self::Damaged { .. } => Code::Z307,
+        }
+    }
+}
+
+/// Name the file in the system's error.
+///
+/// # Errors
+/// The error, named.
+pub fn io<T>(path: &Path, result: io::Result<T>) -> Result<T, RecordError> {
+    result.map_err(|error| RecordError::Io { path: path.to_owned(), error })
+}
+
+/// Read the record at `path`; `None` when there is none.
+///
+/// # Errors
+/// [`RecordError`].
+pub fn load<T>(disk: &dyn Disk, path: &Path, read: impl FnOnce(&[u8]) -> Result<T, CborError>) -> Result<Option<T>, RecordError> {
+    let damaged = || RecordError::Damaged { path: path.to_owned() };
+    let Some(bytes) = io(path, disk::read_small(disk, path, RECORD_LEN_MAX))? else { return Ok(None) };
+    let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
+    if crc32fast::hash(body).to_be_bytes() != *crc {
+        return Err(damaged());
+    }
+    read(body).map(Some).map_err(|_| damaged())
+}
+
+/// Put `body` at `path` durably.
+///
+/// # Errors
+/// [`RecordError::Io`].
+pub fn save(disk: &dyn Disk, path: &Path, body: &[u8]) -> Result<(), RecordError> {
+    if let Some(folder) = path.parent() {
+        io(folder, disk.create_folder(folder))?;
+    }
+    let bytes = [body, &crc32fast::hash(body).to_be_bytes()].concat();
+    io(path, disk::replace(disk, path, &bytes))
+}

@@ -1,0 +1,56 @@
+//! What a node must remember beside its log: the number of its last receipt, the lives it has not settled yet, doubts about the roster.
+
+use super::record::{self, RecordError};
+use crate::ports::disk::Disk;
+use bundle_format::cbor::{self, Bytes, CborError, Reader};
+use bundle_format::ids::Incarnation;
+use std::path::Path;
+
+/// The file `state`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Number of the last receipt told in the current life; written before the receipt leaves.
+    pub receipt_number: u64,
+    /// Lives that ended by loss and whose histories are not yet closed.
+    pub open_lives: Vec<Incarnation>,
+    /// A receipt was ahead of our roster lane or differed from it; the authority signs nothing until that is settled.
+    pub roster_doubt: bool,
+    /// Foreign events came in since our last control event (`zb/alive` is due once a day).
+    pub alive_due: bool,
+    /// When we last wrote `zb/alive`, milliseconds since 1970 by our clock.
+    pub alive_ms: u64,
+}
+
+impl State {
+    fn to_bytes(&self) -> Vec<u8> {
+        let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
+        cbor::to_vec(&(self.receipt_number, lives, self.roster_doubt, self.alive_due, self.alive_ms))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
+        let reader = &mut Reader::new(bytes);
+        reader.array_exact(5)?;
+        let receipt_number = reader.uint()?;
+        let open_lives = (0..reader.array()?).map(|_| reader.bytes_exact().map(Incarnation)).collect::<Result<_, _>>()?;
+        let state =
+            Self { receipt_number, open_lives, roster_doubt: reader.boolean()?, alive_due: reader.boolean()?, alive_ms: reader.uint()? };
+        reader.finish()?;
+        Ok(state)
+    }
+
+    /// Read the file; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn load(disk: &dyn Disk, path: &Path) -> Result<Option<Self>, RecordError> {
+        record::load(disk, path, Self::from_bytes)
+    }
+
+    /// Write the file durably.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn save(&self, disk: &dyn Disk, path: &Path) -> Result<(), RecordError> {
+        record::save(disk, path, &self.to_bytes())
+    }
+}
