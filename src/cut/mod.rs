@@ -6,6 +6,7 @@
 //! what (`keys::roster`), delivery (`carry`).
 
 pub mod name;
+pub mod pieces;
 pub mod plan;
 pub mod sign;
 pub mod write;
@@ -23,9 +24,9 @@ pub enum CutError {
     /// Our own log could not be read.
     #[error(transparent)]
     Log(#[from] StoreError),
-    /// The bundle could not be written where it was to go.
-    #[error("cannot write the bundle: {0}")]
-    Write(#[from] std::io::Error),
+    /// The bundle could not be sealed or written where it was to go.
+    #[error(transparent)]
+    Seal(#[from] bundle_format::seal::SealError),
     /// An origin's checkpoints stand further apart than a range may be long.
     #[error("{origin} has no checkpoint between {after} and {after}+4096")]
     NoCheckpoint {
@@ -41,8 +42,7 @@ impl CutError {
     pub fn code(&self) -> Code {
         match self {
             Self::Log(error) => error.code(),
-            Self::Write(error) if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => Code::Z203,
-            Self::Write(_) => Code::Z202,
+            Self::Seal(error) => error.code(),
             Self::NoCheckpoint { .. } => Code::Z100,
         }
     }

@@ -1,0 +1,163 @@
+//! Bundles kept for later: early ones, ones of strangers, refused ones. Bounded; what is put out is forgotten, so that it is taken again.
+
+use super::error::NodeError;
+use crate::ports::disk::{self, Disk, Kind, Open};
+use bundle_format::error::Code;
+use bundle_format::ids::hex;
+use sha2::{Digest as _, Sha256};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Verified bundles that begin after a gap.
+const EARLY_LEN_MAX: u64 = 256 << 20;
+/// Bundles whose sender or signer is unknown.
+const UNKNOWN_LEN_MAX: u64 = 16 << 20;
+/// Refused bundles.
+const QUARANTINE_LEN_MAX: u64 = 64 << 20;
+
+/// A bounded folder of bundles.
+pub struct Held {
+    folder: PathBuf,
+    len_max: u64,
+}
+
+impl Held {
+    /// The folder of bundles that begin after a gap.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), len_max: EARLY_LEN_MAX }
+    }
+
+    /// The folder of bundles whose sender or signer is unknown.
+    pub fn unknown_at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), len_max: UNKNOWN_LEN_MAX }
+    }
+
+    /// The folder of refused bundles.
+    pub fn quarantine_at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), len_max: QUARANTINE_LEN_MAX }
+    }
+
+    /// Keep a copy of `source` until `until` is held; a plain sentence when there was no room. A copy that is there already is not made again.
+    ///
+    /// # Errors
+    /// When our own disk fails.
+    pub fn keep(&self, disk: &dyn Disk, source: &Path, until: u64) -> Result<Option<String>, NodeError> {
+        if source.starts_with(&self.folder) {
+            return Ok(None);
+        }
+        let (len, digest) = read_through(disk, source, &mut |_, _| Ok(())).map_err(|error| NodeError::reading(source, error))?;
+        if len > self.len_max {
+            return Ok(Some(format!("it is larger than all that may be held ({} bytes); bring it again after what is missing", self.len_max)));
+        }
+        let name = format!("{until:016x}-{digest}.zb");
+        if self.list(disk)?.iter().any(|path| path.to_string_lossy().ends_with(&format!("-{digest}.zb"))) {
+            return Ok(None);
+        }
+        self.make_room(disk, len)?;
+        self.copy(disk, source, &name)?;
+        Ok(None)
+    }
+
+    /// Keep a copy of a refused bundle, and why, beside it.
+    ///
+    /// # Errors
+    /// When our own disk fails.
+    pub fn keep_with_reason(&self, disk: &dyn Disk, source: &Path, code: Code, reason: &str) -> Result<(), NodeError> {
+        let (_, digest) = read_through(disk, source, &mut |_, _| Ok(())).map_err(|error| NodeError::reading(source, error))?;
+        self.keep(disk, source, 0)?;
+        let path = self.folder.join(format!("{:016x}-{digest}.reason.json", 0));
+        let text = serde_json::json!({ "code": code.as_str(), "reason": reason, "file": source.to_string_lossy() }).to_string();
+        if disk.look(&self.folder).map_err(|error| NodeError::writing(&self.folder, error))?.is_some() {
+            disk::replace(disk, &path, text.as_bytes()).map_err(|error| NodeError::writing(&path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Every bundle kept, nearest first.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn list(&self, disk: &dyn Disk) -> Result<Vec<PathBuf>, NodeError> {
+        Ok(self.entries(disk)?.into_iter().map(|(path, _)| path).collect())
+    }
+
+    /// Every bundle kept, with its length.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn entries(&self, disk: &dyn Disk) -> Result<Vec<(PathBuf, u64)>, NodeError> {
+        let fail = |error| NodeError::reading(&self.folder, error);
+        if disk.look(&self.folder).map_err(fail)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let entries = disk.list(&self.folder).map_err(fail)?;
+        let is_bundle = |path: &Path| path.extension().is_some_and(|extension| extension == "zb");
+        Ok(entries.into_iter().filter(|entry| entry.kind == Kind::File && is_bundle(&entry.path)).map(|entry| (entry.path, entry.len)).collect())
+    }
+
+    /// Remove everything kept. Returns how many bundles.
+    ///
+    /// # Errors
+    /// When our own disk fails.
+    pub fn drop_all(&self, disk: &dyn Disk) -> Result<u64, NodeError> {
+        let paths = self.list(disk)?;
+        for path in &paths {
+            self.remove(disk, path)?;
+        }
+        Ok(paths.len() as u64)
+    }
+
+    /// The furthest go first: they would wait longest.
+    fn make_room(&self, disk: &dyn Disk, len: u64) -> Result<(), NodeError> {
+        let mut entries = self.entries(disk)?;
+        let mut used: u64 = entries.iter().map(|(_, len)| len).sum();
+        while used + len > self.len_max {
+            let Some((path, freed)) = entries.pop() else { break };
+            self.remove(disk, &path)?;
+            used -= freed;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, disk: &dyn Disk, path: &Path) -> Result<(), NodeError> {
+        disk.remove(path).map_err(|error| NodeError::writing(path, error))?;
+        let reason = path.with_extension("reason.json");
+        match disk.look(&reason) {
+            Ok(Some(_)) => disk.remove(&reason).map_err(|error| NodeError::writing(&reason, error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn copy(&self, disk: &dyn Disk, source: &Path, name: &str) -> Result<(), NodeError> {
+        let target = self.folder.join(name);
+        let temporary = self.folder.join(format!(".{name}.part"));
+        let copied = (|| {
+            disk.create_folder(&self.folder)?;
+            if disk.look(&temporary)?.is_some() {
+                disk.remove(&temporary)?;
+            }
+            let copy = disk.open(&temporary, Open::New)?;
+            read_through(disk, source, &mut |bytes, at| copy.write_at(bytes, at))?;
+            copy.sync()?;
+            disk.rename(&temporary, &target)?;
+            disk.sync_folder(&self.folder)
+        })();
+        copied.map_err(|error| NodeError::writing(&target, error))
+    }
+}
+
+/// Read a file in pieces; its length and the first 16 bytes of its SHA-256 in hexadecimal.
+fn read_through(disk: &dyn Disk, path: &Path, take: &mut dyn FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<(u64, String)> {
+    let file = disk.open(path, Open::Read)?;
+    let mut buffer = vec![0; 64 * 1024];
+    let (mut at, mut sha) = (0, Sha256::new());
+    loop {
+        let read = file.read_at(&mut buffer, at)?;
+        if read == 0 {
+            return Ok((at, hex(&sha.finalize()[..16])));
+        }
+        sha.update(&buffer[..read]);
+        take(&buffer[..read], at)?;
+        at += read as u64;
+    }
+}

@@ -1,0 +1,92 @@
+//! How far a peer is known to hold a history of ours: its receipt held against our own chain. SPEC §4.6, §6.5.
+
+use super::peers::Peer;
+use crate::ports::store::{Head, Log, StoreError, Stream};
+use bundle_format::ids::{NodeId, Origin};
+use bundle_format::vector::{Tag, Told};
+
+/// A peer's word about one of our streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It told nothing of this origin.
+    Silent,
+    /// It holds this very history up to here.
+    Holds(u64),
+    /// It holds more of the origin than we do.
+    Ahead(u64),
+    /// It holds another history under this name: its tag differs at this position.
+    Differs(u64),
+}
+
+/// Hold one told position against one of our streams.
+///
+/// # Errors
+/// What the log says.
+pub fn compare(log: &dyn Log, stream: &Stream, salt: &bundle_format::vector::Salt, told: &Told) -> Result<Word, StoreError> {
+    let Some(head) = log.head(stream) else { return Ok(Word::Ahead(told.seq)) };
+    if told.seq > head.end.seq {
+        return Ok(Word::Ahead(told.seq));
+    }
+    let position = log.position(stream, told.seq)?;
+    let same = position.is_some_and(|position| Tag::of(salt, &position.hash) == told.tag);
+    Ok(if same { Word::Holds(told.seq) } else { Word::Differs(told.seq) })
+}
+
+/// The best word `peer` has on `stream`: what it holds of it, before what differs.
+///
+/// # Errors
+/// What the log says.
+pub fn word(log: &dyn Log, peer: &Peer, stream: &Stream) -> Result<Word, StoreError> {
+    let mut best = Word::Silent;
+    for (salt, told) in peer.told(&stream.origin) {
+        best = match (best, compare(log, stream, salt, told)?) {
+            (Word::Holds(a), Word::Holds(b)) => Word::Holds(a.max(b)),
+            (Word::Holds(a), _) => Word::Holds(a),
+            (_, better) => better,
+        };
+    }
+    Ok(best)
+}
+
+/// From where `stream` must be sent to `node`; `None` when nothing of it may help.
+///
+/// # Errors
+/// What the log says.
+pub fn send_after(log: &dyn Log, node: &NodeId, peer: &Peer, stream: &Stream, siblings: &[(Stream, Head)]) -> Result<Option<u64>, StoreError> {
+    let Some(head) = log.head(stream) else { return Ok(None) };
+    let after = match word(log, peer, stream)? {
+        // Its own history goes back to it only when its receipt shows that it lacks it.
+        Word::Silent if stream.origin.node == *node && peer.receipt.is_none() => return Ok(None),
+        Word::Silent => head.base.seq,
+        Word::Holds(seq) => seq,
+        Word::Ahead(_) => return Ok(None),
+        Word::Differs(_) => shared_with_sibling(log, peer, stream, siblings)?.unwrap_or(head.base.seq),
+    };
+    Ok(Some(after.max(head.base.seq)))
+}
+
+/// When the peer holds another branch that we hold too: how far that branch is the same as `stream`.
+fn shared_with_sibling(log: &dyn Log, peer: &Peer, stream: &Stream, siblings: &[(Stream, Head)]) -> Result<Option<u64>, StoreError> {
+    let mut shared = None;
+    for (sibling, head) in siblings.iter().filter(|(sibling, _)| sibling.origin == stream.origin && sibling != stream) {
+        if let Word::Holds(seq) = word(log, peer, sibling)? {
+            let fork = if sibling.branch.is_some() { head.base.seq } else { log.head(stream).map_or(0, |head| head.base.seq) };
+            shared = shared.max(Some(seq.min(fork)));
+        }
+    }
+    Ok(shared)
+}
+
+/// Whether some peer's receipt proves that `origin`, one of our own, reached further than our log does, or differs from it: we lost state.
+///
+/// # Errors
+/// What the log says.
+pub fn proves_loss(log: &dyn Log, peer: &Peer, origin: &Origin) -> Result<bool, StoreError> {
+    let main = Stream::main(*origin);
+    for (salt, told) in peer.told(origin) {
+        if !matches!(compare(log, &main, salt, told)?, Word::Holds(_)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,68 @@
+//! Where things lie in a data directory. SPEC §10.2.
+
+use std::path::{Path, PathBuf};
+
+/// The paths of one node.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The node in `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The data directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The lock of the one writer.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("LOCK")
+    }
+
+    /// The node's secrets, wrapped.
+    pub fn keyring(&self) -> PathBuf {
+        self.root.join("keyring")
+    }
+
+    /// What the node remembers beside its log.
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// Segments.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// One small file per peer.
+    pub fn peers(&self) -> PathBuf {
+        self.root.join("peers")
+    }
+
+    /// Verified bundles that begin after a gap.
+    pub fn held(&self) -> PathBuf {
+        self.root.join("held")
+    }
+
+    /// Bundles whose sender or signer we do not know yet.
+    pub fn held_unknown(&self) -> PathBuf {
+        self.held().join("unknown")
+    }
+
+    /// Bundles that were refused, with the reason.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// The key file that goes with this directory unless another is named: beside it, never inside.
+    pub fn default_key_file(&self) -> PathBuf {
+        let mut name = self.root.file_name().unwrap_or_default().to_owned();
+        name.push(".key");
+        self.root.with_file_name(name)
+    }
+}

@@ -1,0 +1,118 @@
+//! A life that ended by loss: fetch it back, write again what others lack, close it. SPEC §6.6.
+//!
+//! A node learns that it lost state when a peer's receipt is ahead of its own log or differs from it, or when its own news come back to it.
+//! It draws a new incarnation at once (`Node::begin_new_life`), so that nothing is ever written twice under one number. What is left to do comes
+//! with the bundles of others, and is done here after each ingest until every history of the old life is settled.
+
+use super::error::NodeError;
+use super::known::{self, Word};
+use super::peers::Peer;
+use super::taking::Ingested;
+use super::{Node, control};
+use crate::push;
+use crate::ports::store::{Log as _, Store as _, Stream};
+use bundle_format::chain::{Position, digest};
+use bundle_format::event::Event;
+use bundle_format::ids::{EventId, Incarnation, Lane, NodeId, Origin};
+
+/// Settle what can be settled of every open life.
+///
+/// # Errors
+/// What the log or the records beside it say.
+pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError> {
+    if node.state.open_lives.is_empty() {
+        return Ok(());
+    }
+    let peers = node.peers.all(&*node.ports.disk)?;
+    for life in node.state.open_lives.clone() {
+        let origins = own_origins(node, &peers, life);
+        let mut open = false;
+        for origin in &origins {
+            open |= !all_fetched(node, &peers, origin)?;
+        }
+        if open || origins.is_empty() {
+            continue; // what is missing comes with a later bundle
+        }
+        for origin in &origins {
+            ingested.reappended += settle_origin(node, &peers, origin)?;
+        }
+        node.wal.sync()?;
+        node.state.open_lives.retain(|open| *open != life);
+        node.save_state()?;
+    }
+    Ok(())
+}
+
+/// Histories of that life of ours, in our log or in others' receipts. The roster lane is no part of any life: it is continued in place.
+fn own_origins(node: &Node, peers: &[(NodeId, Peer)], life: Incarnation) -> Vec<Origin> {
+    let me = node.keyring.node();
+    let roster = node.roster.pin().roster_origin();
+    let told = peers.iter().filter_map(|(_, peer)| peer.receipt.as_ref()).flat_map(|receipt| receipt.vector.iter().map(|told| told.origin));
+    let held = node.wal.streams().into_iter().map(|(stream, _)| stream.origin);
+    let mut origins: Vec<_> = told.chain(held).filter(|origin| origin.node == me && origin.incarnation == life && *origin != roster).collect();
+    origins.sort_unstable();
+    origins.dedup();
+    origins
+}
+
+/// Whether we hold every history under that name that some peer's receipt tells of.
+fn all_fetched(node: &Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result<bool, NodeError> {
+    let streams: Vec<_> = node.wal.streams().into_iter().filter(|(stream, _)| stream.origin == *origin).collect();
+    for (salt, told) in peers.iter().flat_map(|(_, peer)| peer.told(origin)) {
+        let mut held = false;
+        for (stream, _) in &streams {
+            held |= known::compare(&node.wal, stream, salt, told)? == Word::Holds(told.seq);
+        }
+        if !held {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Write again what of our own branch no peer holds, then close the history where the others' ends. Returns how many events were written again.
+fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result<u64, NodeError> {
+    let main = Stream::main(*origin);
+    let branches: Vec<_> = node.wal.streams().into_iter().filter(|(stream, _)| stream.origin == *origin && stream.branch.is_some()).collect();
+    let Some(fork) = branches.iter().map(|(_, head)| head.base.seq).min() else {
+        let Some(head) = node.wal.head(&main) else { return Ok(0) };
+        return close(node, origin, head.end).map(|()| 0);
+    };
+    let mut held = fork;
+    for (_, peer) in peers {
+        if let Word::Holds(seq) = known::word(&node.wal, peer, &main)? {
+            held = held.max(seq);
+        }
+    }
+    let count = write_again(node, &main, held)?;
+    for (_, head) in branches {
+        close(node, origin, head.end)?;
+    }
+    Ok(count)
+}
+
+fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError> {
+    node.note_control(&control::close(origin, &at))
+}
+
+/// Append the payload events of `stream` behind `after` again, in our new life, each naming the event it was (ext 13). Control events of the old
+/// life are not repeated: they spoke of that life.
+fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, NodeError> {
+    if stream.origin.lane == Lane::Control {
+        return Ok(0);
+    }
+    let end = node.wal.head(stream).map_or(0, |head| head.end.seq);
+    let target = Stream::main(Origin { incarnation: node.keyring.incarnation(), ..stream.origin });
+    let mut count = 0;
+    for seq in after + 1..=end {
+        let Some(bytes) = event_at(node, stream, seq)? else { break };
+        push::append_again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
+        count += u64::from(Event::from_bytes(&bytes).is_ok_and(|event| event.ext.part.is_none_or(|part| part.index + 1 == part.count)));
+    }
+    Ok(count)
+}
+
+fn event_at(node: &Node, stream: &Stream, seq: u64) -> Result<Option<Vec<u8>>, NodeError> {
+    let mut events = node.wal.events(stream, seq)?;
+    Ok(events.next()?.map(|(_, bytes)| bytes.to_vec()))
+}

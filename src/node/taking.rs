@@ -1,0 +1,374 @@
+//! Take bundles in: find, open, verify, admit, append, hold what is early, believe receipts. SPEC §6.
+
+use super::error::NodeError;
+use super::held::Held;
+use super::peers::{Receipt, Renewal};
+use super::trusting::{LogHistory, RosterTrust};
+use super::{Node, settle};
+use crate::carry::drop_folder::{self, Candidate};
+use crate::ingest::{self, Applied, Verdict};
+use crate::keys::roster::Standing;
+use crate::ports::disk::{Kind, Open};
+use crate::ports::store::{Log as _, Store as _, Stream};
+use crate::ports::stream::FileReader;
+use bundle_format::error::Code;
+use bundle_format::event::Event;
+use bundle_format::ids::{Lane, NodeId, Origin};
+use bundle_format::manifest::Manifest;
+use bundle_format::open::{OpenError, SealedBundle, VerifiedBundle};
+use bundle_format::range::VerifiedRange;
+use std::path::{Path, PathBuf};
+
+/// What became of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Taken in, whole; maybe everything was known already.
+    Taken,
+    /// Taken as far as it went; the rest waits in `held/` for what is missing.
+    Held,
+    /// Cut short: it may still be arriving. Left where it is.
+    Incomplete,
+    /// Refused, with the row that says why.
+    Refused(Code),
+    /// Sealed for somebody else. Left where it is.
+    NotForUs,
+    /// Never was a bundle. Left where it is.
+    Foreign(Code),
+}
+
+/// A stretch of an origin that must come before what we were given can count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missing {
+    /// Whose.
+    pub origin: Origin,
+    /// First missing.
+    pub from: u64,
+    /// Last missing.
+    pub to: u64,
+}
+
+/// An origin that used a position twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Forked {
+    /// Whose.
+    pub origin: Origin,
+    /// Where the branches part.
+    pub seq: u64,
+}
+
+/// One file's story.
+#[derive(Clone, Debug)]
+pub struct FileReport {
+    /// As it was named or found.
+    pub path: PathBuf,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// In plain words, when there is more to say than the outcome.
+    pub detail: Option<String>,
+    /// Who sealed it, once its signature was verified and the roster knows the key.
+    pub sender: Option<NodeId>,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// What was counted.
+    pub counts: Counts,
+    /// What it begins after.
+    pub missing: Vec<Missing>,
+    /// Forks it showed.
+    pub forks: Vec<Forked>,
+}
+
+/// Events counted; events of the control lane apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Appended now. A payload in parts counts once, with its last part.
+    pub new: u64,
+    /// Held already, byte for byte.
+    pub duplicate: u64,
+    /// Control events appended now.
+    pub control: u64,
+    /// Left out because a branch of a fork is full.
+    pub left_out: u64,
+}
+
+impl Counts {
+    /// Add `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.new += other.new;
+        self.duplicate += other.duplicate;
+        self.control += other.control;
+        self.left_out += other.left_out;
+    }
+}
+
+/// What one `ingest` did.
+#[derive(Clone, Debug, Default)]
+pub struct Ingested {
+    /// Every file, in the order it was met; held files taken again stand at the end.
+    pub files: Vec<FileReport>,
+    /// All counts together.
+    pub counts: Counts,
+    /// The node found that it had lost a part of its past and goes on in a new life.
+    pub new_life: bool,
+    /// Peers that told a receipt from a life we had not seen.
+    pub renewed_peers: Vec<NodeId>,
+    /// What is still missing at the end.
+    pub missing: Vec<Missing>,
+    /// Events written again in the new life, because others lacked them.
+    pub reappended: u64,
+}
+
+impl Node {
+    /// Take in every file, and what `folder`s hold. Each finished report goes to `tell` as it happens.
+    ///
+    /// # Errors
+    /// What stops the whole command: our own log or disk, not a faulty bundle.
+    pub fn ingest(&mut self, paths: &[PathBuf], tell: &mut dyn FnMut(&FileReport)) -> Result<Ingested, NodeError> {
+        self.require_joined()?;
+        let mut ingested = Ingested::default();
+        for path in paths {
+            for candidate in self.candidates(path)? {
+                let report = match candidate {
+                    Candidate::File(path) => self.take_file(&path, &mut ingested)?,
+                    Candidate::NotAFile(path) => FileReport::of(path, Outcome::Foreign(Code::Z229), None),
+                };
+                tell(&report);
+                ingested.note(report);
+            }
+        }
+        self.retry_held(&mut ingested, tell)?;
+        settle::settle(self, &mut ingested)?;
+        ingested.missing.sort_unstable();
+        ingested.missing.dedup();
+        Ok(ingested)
+    }
+
+    fn candidates(&self, path: &Path) -> Result<Vec<Candidate>, NodeError> {
+        let disk = &*self.ports.disk;
+        match disk.look(path).map_err(|error| NodeError::reading(path, error))?.map(|entry| entry.kind) {
+            None => Err(NodeError::reading(path, std::io::ErrorKind::NotFound.into())),
+            Some(Kind::Folder) => drop_folder::candidates(disk, path).map_err(|error| NodeError::reading(path, error)),
+            Some(Kind::File) => Ok(vec![Candidate::File(path.to_owned())]),
+            Some(Kind::Other) => Ok(vec![Candidate::NotAFile(path.to_owned())]),
+        }
+    }
+
+    /// One file, whatever it is. Only our own log and disk can fail; a faulty bundle is an outcome.
+    fn take_file(&mut self, path: &Path, ingested: &mut Ingested) -> Result<FileReport, NodeError> {
+        let disk = self.ports.disk.clone();
+        let reader = match disk.open(path, Open::Read).and_then(FileReader::new) {
+            Ok(reader) => reader,
+            Err(error) => return Ok(FileReport::of(path.to_owned(), Outcome::Refused(Code::Z201), Some(error.to_string()))),
+        };
+        let len = reader.file_len();
+        let mut report = FileReport::of(path.to_owned(), Outcome::Taken, None);
+        report.bytes = len;
+        match self.open_bundle(reader) {
+            Ok(bundle) => self.take_bundle(bundle, &mut report, ingested)?,
+            Err(error) => self.refuse(path, &error, &mut report)?,
+        }
+        if !report.missing.is_empty() {
+            report.outcome = Outcome::Held;
+            let early = Held::at(&self.layout.held()).keep(&*disk, path, report.missing[0].to)?;
+            report.detail = early.or(report.detail.take());
+        }
+        Ok(report)
+    }
+
+    fn open_bundle(&self, reader: FileReader) -> Result<VerifiedBundle<FileReader>, OpenError> {
+        let sealed = SealedBundle::read(reader)?;
+        if sealed.header().domain_hint != self.roster.pin().domain().hint() {
+            return Err(OpenError::OtherDomain);
+        }
+        let keys = self.keyring.sealing_keys();
+        let keys: Vec<_> = keys.iter().collect();
+        let unsealed = sealed.unseal(&keys)?;
+        let mut trust = RosterTrust::new(&self.roster);
+        let mut history = LogHistory(&self.wal);
+        unsealed.verify(&mut trust, &mut history)
+    }
+
+    /// A bundle that is not taken: say why, keep a copy where that may help.
+    fn refuse(&mut self, path: &Path, error: &OpenError, report: &mut FileReport) -> Result<(), NodeError> {
+        let code = error.code();
+        report.detail = Some(error.to_string());
+        report.outcome = match code {
+            Code::Z212 => Outcome::Incomplete,
+            Code::Z611 => Outcome::NotForUs,
+            Code::Z211 => Outcome::Foreign(code),
+            _ => Outcome::Refused(code),
+        };
+        let disk = self.ports.disk.clone();
+        match code {
+            Code::Z612 | Code::Z615 => {
+                Held::unknown_at(&self.layout.held_unknown()).keep(&*disk, path, 0)?;
+            }
+            Code::Z613 | Code::Z201 => {}
+            _ if matches!(report.outcome, Outcome::Refused(_)) && !path.starts_with(self.layout.root()) => {
+                Held::quarantine_at(&self.layout.quarantine()).keep_with_reason(&*disk, path, code, &error.to_string())?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_bundle(&mut self, mut bundle: VerifiedBundle<FileReader>, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
+        let sender = bundle.header().sender;
+        let (sender_key, salt) = (bundle.header().sender_key, bundle.salt());
+        report.sender = Some(sender);
+        let mut sent = Vec::new();
+        while let Some(range) = bundle.next_range()? {
+            sent.push(*range.origin());
+            self.take_range(&range, report, ingested)?;
+        }
+        self.wal.sync()?;
+        let manifest = bundle.finish()?;
+        let current = self.roster.sender(&sender, &sender_key) == Some(Standing::Current);
+        if !current {
+            report.detail = Some(format!("{}: {}", Code::Z614, Code::Z614.row().title));
+        }
+        let receipt = manifest.receipt.filter(|_| current);
+        let receipt = receipt.map(|(incarnation, number)| Receipt { incarnation, number, salt, vector: manifest.vector.clone() });
+        self.remember_peer(sender, receipt, sent, ingested)?;
+        self.note_forks(&manifest, report);
+        Ok(())
+    }
+
+    fn take_range(&mut self, range: &VerifiedRange, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
+        let origin = *range.origin();
+        if origin.node == self.keyring.node() {
+            self.meet_own_history(range, ingested)?;
+        }
+        let applied = ingest::apply(&mut self.wal, range)?;
+        count(range, &applied, &mut report.counts);
+        match applied.verdict {
+            Verdict::Gap { from, to } => report.missing.push(Missing { origin, from, to }),
+            Verdict::Fork { at, .. } => report.forks.push(Forked { origin, seq: at }),
+            _ => {}
+        }
+        if applied.new > 0 && origin == self.roster.pin().roster_origin() {
+            self.wal.sync()?;
+            self.refresh_roster()?;
+        }
+        if applied.new > 0 && origin.node != self.keyring.node() && origin.lane != Lane::Control {
+            self.state.alive_due = true;
+        }
+        Ok(())
+    }
+
+    /// Something of our own comes back to us. If it is news, we have lost state: a new life before the next append (R6.6-a). The roster lane
+    /// is continued in place, and in doubt until a member agrees.
+    fn meet_own_history(&mut self, range: &VerifiedRange, ingested: &mut Ingested) -> Result<(), NodeError> {
+        let verdict = ingest::apply::judge(&self.wal, range.origin(), &range.run())?;
+        if verdict == Verdict::Duplicate {
+            return Ok(());
+        }
+        if *range.origin() == self.roster.pin().roster_origin() {
+            self.state.roster_doubt = true;
+            self.save_state()
+        } else if range.origin().incarnation == self.keyring.incarnation() {
+            ingested.new_life = true;
+            self.begin_new_life()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn remember_peer(&mut self, node: NodeId, receipt: Option<Receipt>, sent: Vec<Origin>, ingested: &mut Ingested) -> Result<(), NodeError> {
+        let disk = self.ports.disk.clone();
+        let mut peer = self.peers.load(&*disk, &node)?;
+        peer.answer_due |= !sent.is_empty();
+        peer.sent.extend(sent);
+        peer.heard_ms = self.ports.clock.now_ms();
+        if receipt.is_some_and(|receipt| peer.renew(receipt) == Renewal::NewLife) {
+            ingested.renewed_peers.push(node);
+        }
+        self.peers.save(&*disk, &node, &peer)?;
+        if self.receipt_proves_loss(&peer)? {
+            ingested.new_life = true;
+            self.begin_new_life()?;
+        }
+        self.doubt_roster(&peer)
+    }
+
+    /// Forks the sender holds and told us of, that we have not met ourselves.
+    fn note_forks(&self, manifest: &Manifest, report: &mut FileReport) {
+        for notice in &manifest.forks {
+            let forked = Forked { origin: notice.origin, seq: notice.seq };
+            if !report.forks.contains(&forked) {
+                report.forks.push(forked);
+            }
+        }
+    }
+
+    /// What waited may fit now; again and again until nothing moves.
+    fn retry_held(&mut self, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
+        let disk = self.ports.disk.clone();
+        let folders = [Held::unknown_at(&self.layout.held_unknown()), Held::at(&self.layout.held())];
+        loop {
+            let mut moved = false;
+            ingested.missing.clear();
+            for folder in &folders {
+                for path in folder.list(&*disk)? {
+                    let report = self.take_file(&path, ingested)?;
+                    match report.outcome {
+                        Outcome::Taken => {
+                            disk.remove(&path).map_err(|error| NodeError::writing(&path, error))?;
+                            moved = true;
+                            tell(&report);
+                            ingested.note(report);
+                        }
+                        Outcome::Held => {
+                            moved |= report.counts.new > 0 || report.counts.control > 0;
+                            ingested.counts.add(&report.counts);
+                            ingested.missing.extend(&report.missing);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Count a range's events: by payload, a run of parts with its last; the control lane apart.
+fn count(range: &VerifiedRange, applied: &Applied, counts: &mut Counts) {
+    let run = range.run();
+    let known = usize::try_from(applied.duplicate).unwrap_or(usize::MAX);
+    let new = usize::try_from(applied.new).unwrap_or(usize::MAX);
+    let whole = |event: &&&[u8]| Event::from_bytes(event).is_ok_and(|event| event.ext.part.is_none_or(|part| part.index + 1 == part.count));
+    let payloads = |skip: usize, take: usize| run.events().iter().skip(skip).take(take).filter(whole).count() as u64;
+    counts.left_out += applied.left_out;
+    if range.origin().lane == Lane::Control {
+        counts.control += applied.new;
+    } else {
+        counts.duplicate += payloads(0, known);
+        counts.new += payloads(known, new);
+    }
+}
+
+impl FileReport {
+    fn of(path: PathBuf, outcome: Outcome, detail: Option<String>) -> Self {
+        Self { path, outcome, detail, sender: None, bytes: 0, counts: Counts::default(), missing: Vec::new(), forks: Vec::new() }
+    }
+}
+
+impl Ingested {
+    fn note(&mut self, report: FileReport) {
+        self.counts.add(&report.counts);
+        self.missing.extend(&report.missing);
+        self.files.push(report);
+    }
+
+    /// Files by outcome.
+    pub fn count_of(&self, of: impl Fn(&Outcome) -> bool) -> u64 {
+        self.files.iter().filter(|file| of(&file.outcome)).count() as u64
+    }
+}
+
+/// Whether a stream is one branch of a fork.
+pub fn is_branch(stream: &Stream) -> bool {
+    stream.branch.is_some()
+}
