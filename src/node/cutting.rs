@@ -257,7 +257,7 @@ impl Node {
 
     fn name(&self, group: &Group, ranges: &[(Stream, u64, u64)]) -> String {
         let vector: Vec<_> = group.vector.iter().map(|(stream, head)| (stream.origin, head.checkpoint_seq)).collect();
-        let named = Named { recipients: &group.nodes, ranges, vector: &vector, roster_seq: self.roster.position().seq };
+        let named = Named { recipients: &group.nodes, ranges, vector: &vector, roster_seq: self.roster.head().seq };
         file_name(self.keyring.name_key(), &named)
     }
 
@@ -305,7 +305,7 @@ impl Node {
         out: W,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(W, Fixed), NodeError> {
-        let recipients: Vec<_> = group.nodes.iter().filter_map(|node| self.roster.member(node)).map(|member| member.sealing()).collect();
+        let recipients: Vec<_> = group.nodes.iter().filter_map(|node| self.roster.member(node)?.current()).map(|key| key.sealing).collect();
         let (key, _) = self.keyring.signing();
         let plan = HeaderPlan {
             domain: self.roster.pin().domain(),

@@ -176,9 +176,7 @@ impl Node {
 
     fn open_bundle(&self, reader: FileReader) -> Result<VerifiedBundle<FileReader>, OpenError> {
         let sealed = SealedBundle::read(reader)?;
-        if sealed.header().domain_hint != self.roster.pin().domain().hint() {
-            return Err(OpenError::OtherDomain);
-        }
+        sealed.check_domain(&self.roster.domain())?;
         let keys = self.keyring.sealing_keys();
         let keys: Vec<_> = keys.iter().collect();
         let unsealed = sealed.unseal(&keys)?;
@@ -212,12 +210,11 @@ impl Node {
     }
 
     fn take_bundle(&mut self, mut bundle: VerifiedBundle<FileReader>, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
-        let sender = bundle.header().sender;
-        let (sender_key, salt) = (bundle.header().sender_key, bundle.salt());
+        let (sender, sender_key, salt) = (bundle.sender(), bundle.sealed().header().sender_key, bundle.sealed().salt());
         report.sender = Some(sender);
         let mut sent = Vec::new();
         while let Some(range) = bundle.next_range()? {
-            sent.push(*range.origin());
+            sent.push(range.origin());
             self.take_range(&range, report, ingested)?;
         }
         self.wal.sync()?;
@@ -234,7 +231,7 @@ impl Node {
     }
 
     fn take_range(&mut self, range: &VerifiedRange, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
-        let origin = *range.origin();
+        let origin = range.origin();
         if origin.node == self.keyring.node() {
             self.meet_own_history(range, ingested)?;
         }
@@ -258,11 +255,11 @@ impl Node {
     /// Something of our own comes back to us. If it is news, we have lost state: a new life before the next append (R6.6-a). The roster lane
     /// is continued in place, and in doubt until a member agrees.
     fn meet_own_history(&mut self, range: &VerifiedRange, ingested: &mut Ingested) -> Result<(), NodeError> {
-        let verdict = ingest::apply::judge(&self.wal, range.origin(), &range.run())?;
+        let verdict = ingest::apply::judge(&self.wal, &range.origin(), &range.run())?;
         if verdict == Verdict::Duplicate {
             return Ok(());
         }
-        if *range.origin() == self.roster.pin().roster_origin() {
+        if range.origin() == self.roster.pin().roster_origin() {
             self.state.roster_doubt = true;
             self.save_state()
         } else if range.origin().incarnation == self.keyring.incarnation() {

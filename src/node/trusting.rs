@@ -25,7 +25,7 @@ impl RosterTrust {
 
 impl Trust for RosterTrust {
     fn domain(&self) -> DomainId {
-        self.roster.pin().domain()
+        self.roster.domain()
     }
 
     fn signer(&self, node: &NodeId, key_number: u64) -> Option<VerifyingKey> {
@@ -37,22 +37,22 @@ impl Trust for RosterTrust {
     }
 
     fn is_roster(&self, origin: &Origin) -> bool {
-        *origin == self.roster.pin().roster_origin()
+        self.roster.is_roster(origin)
     }
 
     /// Events right behind what we know; another branch or an early range teaches nothing here and is judged when it is applied.
     fn learn(&mut self, range: &VerifiedRange) {
         let run = range.run();
         let mut position = run.start();
-        let mut continues = position == self.roster.position();
+        let mut continues = position == self.roster.head();
         for bytes in run.events() {
             position = position.then(&digest(bytes));
             if continues {
                 if let Ok(event) = Event::from_bytes(bytes) {
-                    self.roster.apply(position, &event);
+                    let _ = self.roster.apply(position, &event); // what has no effect is remembered by the fold
                 }
             }
-            continues |= position == self.roster.position();
+            continues |= position == self.roster.head();
         }
     }
 }
