@@ -227,6 +227,14 @@ impl<'k, W: Write> Sealer<'k, W> {
         Ok(())
     }
 
+    /// Whether a file with `range` would unpack to more than a reader accepts (R4.4-l): store that range instead.
+    ///
+    /// # Errors
+    /// [`SealError::NodeTable`].
+    pub fn expands_too_far(&self, range: &Range) -> Result<bool, SealError> {
+        Ok(self.raw_len.saturating_add(range.raw_len as u64) > raw_len_max(self.len_with(range)?))
+    }
+
     /// Length of the file if it were finished now.
     pub fn len_if_finished(&self) -> u64 {
         envelope::sealed_len(self.body.inner_len, self.header_len)

@@ -100,7 +100,7 @@ impl Node {
     }
 
     fn require_recipient(&self, node: &NodeId) -> Result<(), NodeError> {
-        let name = self.roster.display(node);
+        let name = self.naming().node(node);
         if *node == self.keyring.node() {
             return Err(NodeError::refused(Code::Z616, format!("{name} is this node; it has everything it has")));
         }
@@ -126,8 +126,8 @@ impl Node {
     /// Checkpoints for everything of ours that has none yet.
     fn sign_own_histories(&mut self) -> Result<(), NodeError> {
         let (me, domain) = (self.keyring.node(), self.roster.pin().domain());
-        let (key, key_number) = self.keyring.signing();
-        let signer = sign::Signer { key, key_number, domain };
+        let keys = self.keyring.current();
+        let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
         let own: Vec<_> = self.wal.streams().into_iter().filter(|(stream, _)| stream.origin.node == me && stream.branch.is_none()).collect();
         let mut signed = 0;
         for (stream, _) in own {
@@ -258,7 +258,7 @@ impl Node {
     fn name(&self, group: &Group, ranges: &[(Stream, u64, u64)]) -> String {
         let vector: Vec<_> = group.vector.iter().map(|(stream, head)| (stream.origin, head.checkpoint_seq)).collect();
         let named = Named { recipients: &group.nodes, ranges, vector: &vector, roster_seq: self.roster.head().seq };
-        file_name(self.keyring.name_key(), &named)
+        file_name(self.keyring.data_keys().current().1, &named)
     }
 
     /// Write one file with as much of `lacks` as fits; `None` when not even one range does.
@@ -306,12 +306,11 @@ impl Node {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(W, Fixed), NodeError> {
         let recipients: Vec<_> = group.nodes.iter().filter_map(|node| self.roster.member(node)?.current()).map(|key| key.sealing).collect();
-        let (key, _) = self.keyring.signing();
         let plan = HeaderPlan {
             domain: self.roster.pin().domain(),
             sender: self.keyring.node(),
-            signing_key: key,
-            recipients: &recipients,
+            signing_key: &self.keyring.current().signing,
+            recipients,
             created: Some(self.ports.clock.now_ms() / 1000),
             best_lane: Some(best_lane(lacks)),
         };

@@ -116,3 +116,24 @@ fn event_at(node: &Node, stream: &Stream, seq: u64) -> Result<Option<Vec<u8>>, N
     let mut events = node.wal.events(stream, seq)?;
     Ok(events.next()?.map(|(_, bytes)| bytes.to_vec()))
 }
+
+/// A join made us another node: our events go on under its id. Done in order, so that a crash half-way goes on where it stopped.
+///
+/// # Errors
+/// What the log says.
+pub fn move_into(node: &mut Node, id: NodeId) -> Result<(), NodeError> {
+    let me = node.keyring.node();
+    for (stream, head) in node.wal.streams() {
+        let moves = stream.origin.node == me && stream.branch.is_none() && stream.origin.lane != Lane::Control;
+        if !moves {
+            continue;
+        }
+        let target = Stream::main(Origin { node: id, ..stream.origin });
+        let moved = node.wal.head(&target).map_or(0, |head| head.end.seq);
+        for seq in moved + 1..=head.end.seq {
+            let Some(bytes) = event_at(node, &stream, seq)? else { break };
+            push::append_again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
+        }
+    }
+    Ok(())
+}

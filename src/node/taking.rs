@@ -177,9 +177,7 @@ impl Node {
     fn open_bundle(&self, reader: FileReader) -> Result<VerifiedBundle<FileReader>, OpenError> {
         let sealed = SealedBundle::read(reader)?;
         sealed.check_domain(&self.roster.domain())?;
-        let keys = self.keyring.sealing_keys();
-        let keys: Vec<_> = keys.iter().collect();
-        let unsealed = sealed.unseal(&keys)?;
+        let unsealed = sealed.unseal(&self.keyring.sealing_keys())?;
         let mut trust = RosterTrust::new(&self.roster);
         let mut history = LogHistory(&self.wal);
         unsealed.verify(&mut trust, &mut history)

@@ -21,6 +21,11 @@ impl RosterTrust {
     pub fn new(roster: &Roster) -> Self {
         Self { roster: roster.clone() }
     }
+
+    /// The roster as it was taught.
+    pub fn into_roster(self) -> Roster {
+        self.roster
+    }
 }
 
 impl Trust for RosterTrust {

@@ -11,7 +11,7 @@ pub mod stream;
 use std::rc::Rc;
 
 pub use clock::Clock;
-pub use disk::{Disk, DiskFile};
+pub use disk::{Disk, DiskFile, Lock};
 pub use entropy::Entropy;
 pub use store::{Log, Store};
 
