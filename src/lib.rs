@@ -1,6 +1,9 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod adapters;
+pub mod carry;
+pub mod cut;
+pub mod ingest;
 pub mod keys;
 pub mod ports;
 pub mod wal;

@@ -3,7 +3,9 @@
 use super::record::RecordError;
 use crate::carry::drop_folder::PublishError;
 use crate::cut::CutError;
-use crate::keys::{JoinError, KeysError, RequestError};
+use super::appending::AppendError;
+use crate::keys::{FileError, KeysError};
+use crate::push::PushError;
 use crate::ports::store::StoreError;
 use bundle_format::error::Code;
 use bundle_format::event::EventError;
@@ -21,12 +23,12 @@ pub enum NodeError {
     /// Keys at rest.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// A request file.
+    /// A request or join file.
     #[error(transparent)]
-    Request(#[from] RequestError),
-    /// A join file.
+    File(#[from] FileError),
+    /// A push.
     #[error(transparent)]
-    Join(#[from] JoinError),
+    Push(#[from] PushError),
     /// A small file beside the log.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -73,8 +75,8 @@ impl NodeError {
         match self {
             Self::Log(error) => error.code(),
             Self::Keys(error) => error.code(),
-            Self::Request(error) => error.code(),
-            Self::Join(error) => error.code(),
+            Self::File(error) => error.code(),
+            Self::Push(error) => error.code(),
             Self::Record(error) => error.code(),
             Self::Cut(error) => error.code(),
             Self::Publish(error) => error.code(),
@@ -101,5 +103,14 @@ impl NodeError {
     /// Writing `path` failed.
     pub fn writing(path: &std::path::Path, error: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), writing: true, error }
+    }
+}
+
+impl From<AppendError> for NodeError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Log(error) => Self::Log(error),
+            AppendError::Event(error) => Self::Event(error),
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Node`] holds the lock and may append; [`View`] takes none and never writes. Everything a command does is a method of one of them, in the
 //! file named after it. Not here: options, words for people (`cli`).
 
+pub mod appending;
 pub mod control;
 pub mod cutting;
 pub mod error;
@@ -31,10 +32,8 @@ pub use error::NodeError;
 use crate::keys::{self, Keyring, Pin, Roster, Secret};
 use crate::ports::store::{Finding, Log, Store as _, Stream};
 use crate::ports::{Lock, Ports};
-use crate::push;
 use crate::wal::{DataKeys, Wal, WalReader};
 use bundle_format::error::Code;
-use bundle_format::event::{Event, Ext};
 use bundle_format::ids::{Incarnation, Lane, Name, Origin};
 use control::Note;
 use layout::Layout;
@@ -185,7 +184,7 @@ impl Node {
         let target = Stream::main(Origin { incarnation: self.keyring.incarnation(), ..stream.origin });
         for (seq, bytes) in self.wal.orphans(stream)? {
             let id = bundle_format::ids::EventId::new(stream.origin, seq, &bundle_format::chain::digest(&bytes));
-            push::append_again(&mut self.wal, &*self.ports.clock, &target, &bytes, id)?;
+            appending::again(&mut self.wal, &*self.ports.clock, &target, &bytes, id)?;
         }
         Ok(())
     }
@@ -220,8 +219,7 @@ impl Node {
     }
 
     pub(crate) fn append_control(&mut self, stream: &Stream, kind: &str, payload: &[u8]) -> Result<(), NodeError> {
-        let ext = Ext::default();
-        push::append(&mut self.wal, &*self.ports.clock, stream, &Event { hlc: bundle_format::hlc::Hlc(0), kind, payload, ext })?;
+        appending::control(&mut self.wal, &*self.ports.clock, stream, kind, payload)?;
         self.wal.sync()?;
         Ok(())
     }

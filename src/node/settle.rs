@@ -8,8 +8,7 @@ use super::error::NodeError;
 use super::known::{self, Word};
 use super::peers::Peer;
 use super::taking::Ingested;
-use super::{Node, control};
-use crate::push;
+use super::{Node, appending, control};
 use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::{Position, digest};
 use bundle_format::event::Event;
@@ -106,7 +105,7 @@ fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, Node
     let mut count = 0;
     for seq in after + 1..=end {
         let Some(bytes) = event_at(node, stream, seq)? else { break };
-        push::append_again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
+        appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
         count += u64::from(Event::from_bytes(&bytes).is_ok_and(|event| event.ext.part.is_none_or(|part| part.index + 1 == part.count)));
     }
     Ok(count)
@@ -132,7 +131,7 @@ pub fn move_into(node: &mut Node, id: NodeId) -> Result<(), NodeError> {
         let moved = node.wal.head(&target).map_or(0, |head| head.end.seq);
         for seq in moved + 1..=head.end.seq {
             let Some(bytes) = event_at(node, &stream, seq)? else { break };
-            push::append_again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
+            appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
         }
     }
     Ok(())

@@ -216,6 +216,7 @@ impl Node {
             self.take_range(&range, report, ingested)?;
         }
         self.wal.sync()?;
+        self.save_state()?;
         let manifest = bundle.finish()?;
         let current = self.roster.sender(&sender, &sender_key) == Some(Standing::Current);
         if !current {
@@ -246,6 +247,11 @@ impl Node {
         }
         if applied.new > 0 && origin.node != self.keyring.node() && origin.lane != Lane::Control {
             self.state.alive_due = true;
+        }
+        if applied.new > 0 && origin.lane == Lane::Control {
+            for event in range.run().events().iter().filter_map(|bytes| Event::from_bytes(bytes).ok()) {
+                self.state.closed.learn(origin.node, &event);
+            }
         }
         Ok(())
     }
