@@ -6,4 +6,5 @@ pub mod cut;
 pub mod ingest;
 pub mod keys;
 pub mod ports;
+pub mod push;
 pub mod wal;

@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+pub mod memory_store;
 pub mod store;
 pub mod stream;
 
