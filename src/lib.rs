@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod carry;
+pub mod cli;
 pub mod cut;
 pub mod ingest;
 pub mod keys;
