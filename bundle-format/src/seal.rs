@@ -59,6 +59,13 @@ impl std::fmt::Debug for SealingKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SealingPublic(pub [u8; 32]);
 
+impl SealingPublic {
+    /// A point of small order: what is sealed to it, anyone can open. Clamped scalars are multiples of the cofactor, so any one of them tells.
+    pub fn is_weak(&self) -> bool {
+        !x25519_dalek::StaticSecret::from([1; 32]).diffie_hellman(&x25519_dalek::PublicKey::from(self.0)).was_contributory()
+    }
+}
+
 /// Who seals, for whom, and what the outside shall say.
 #[derive(Clone, Debug)]
 pub struct HeaderPlan<'a> {

@@ -5,9 +5,10 @@
 //! bytes here; `node` verifies them against the pin.
 
 use super::member::Pin;
-use super::request::{FileError, Request};
+use super::request::Request;
 use super::words::Words;
 use bundle_format::cbor::{self, Bytes, CborError, Keys, Reader};
+use bundle_format::error::Code;
 use bundle_format::ids::{Hash, Incarnation, NodeId};
 use bundle_format::sign::VerifyingKey;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -15,6 +16,34 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 /// A roster of some 20 000 events, read whole into memory.
 pub const JOIN_LEN_MAX: usize = 4 << 20;
 const TITLE: &str = "zbundle/1 join";
+
+/// Why a join file is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Longer than [`JOIN_LEN_MAX`].
+    #[error("longer than a join file can be")]
+    TooLong,
+    /// Not the bytes of SPEC §8.5.
+    #[error("not a join file: {0}")]
+    Cbor(#[from] CborError),
+    /// The authority's key is one anyone could sign for.
+    #[error("the join file holds a weak key")]
+    WeakKey,
+    /// Made for another node or from another request.
+    #[error("the join file answers another request")]
+    ForSomebodyElse,
+}
+
+impl JoinError {
+    /// Its row in the table.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::TooLong | Self::Cbor(_) | Self::WeakKey => Code::Z609,
+            Self::ForSomebodyElse => Code::Z606,
+        }
+    }
+}
 
 /// A join file as read; nothing of it is believed before the words are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +90,10 @@ impl Join {
     /// Read a join file.
     ///
     /// # Errors
-    /// [`FileError`].
-    pub fn read(bytes: &[u8]) -> Result<Self, FileError> {
+    /// [`JoinError`].
+    pub fn read(bytes: &[u8]) -> Result<Self, JoinError> {
         if bytes.len() > JOIN_LEN_MAX {
-            return Err(FileError::TooLong);
+            return Err(JoinError::TooLong);
         }
         let mut reader = Reader::new(bytes);
         reader.array_exact(3)?;
@@ -83,12 +112,15 @@ impl Join {
             }
         }
         let count = reader.array()?;
+        if count == 0 {
+            return Err(CborError::Shape.into());
+        }
         let mut ranges = Vec::new(); // grows with the bytes, not with the count they claim
         for _ in 0..count {
             ranges.push(reader.any()?.to_vec());
         }
         reader.finish()?;
-        let authority_key = VerifyingKey::new(authority_key.ok_or(CborError::MissingKey(2))?).map_err(|_| FileError::WeakKey)?;
+        let authority_key = VerifyingKey::new(authority_key.ok_or(CborError::MissingKey(2))?).map_err(|_| JoinError::WeakKey)?;
         Ok(Self {
             node: node.ok_or(CborError::MissingKey(0))?,
             pin: Pin { authority_key, incarnation: incarnation.ok_or(CborError::MissingKey(4))? },
@@ -100,10 +132,10 @@ impl Join {
     /// Whether it answers this request of ours. A first request may be answered with another node's id (a rekey of a lost node).
     ///
     /// # Errors
-    /// [`FileError::ForSomebodyElse`].
-    pub fn answers(&self, request: &Request) -> Result<(), FileError> {
+    /// [`JoinError::ForSomebodyElse`].
+    pub fn answers(&self, request: &Request) -> Result<(), JoinError> {
         let asked_for_itself = request.key_number == 1 || self.node == request.node;
-        if self.request_digest == request.digest() && asked_for_itself { Ok(()) } else { Err(FileError::ForSomebodyElse) }
+        if self.request_digest == request.digest() && asked_for_itself { Ok(()) } else { Err(JoinError::ForSomebodyElse) }
     }
 
     /// The words to compare with the authority's screen.

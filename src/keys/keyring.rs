@@ -7,13 +7,13 @@
 use super::lock::{KeysError, Kind, Lock, Secret, reading, writing};
 use super::member::Pin;
 use super::roster::Roster;
-use super::sealing::SealingKey;
 use super::secrets::{DataKeys, NodeKeys};
 use crate::ports::disk::{self, Disk};
 use crate::ports::entropy::{Entropy, random};
 use bundle_format::cbor::{self, Bytes, CborError, Keys, Reader};
 use bundle_format::ids::{Incarnation, Name, NodeId};
-use bundle_format::sign::VerifyingKey;
+use bundle_format::seal::SealingKey;
+use bundle_format::sign::{SigningKey, VerifyingKey};
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -110,8 +110,18 @@ impl Keyring {
     }
 
     /// All sealing keys something may still be sealed to: present, outgoing, then asked for.
-    pub fn sealing_keys(&self) -> Vec<&SealingKey> {
-        self.keys.iter().rev().chain(&self.pending).map(|keys| &keys.sealing).collect()
+    pub fn sealing_keys(&self) -> Vec<SealingKey> {
+        self.keys.iter().rev().chain(&self.pending).map(|keys| keys.sealing.clone()).collect()
+    }
+
+    /// Its present signing key and the number of it.
+    pub fn signing(&self) -> (&SigningKey, u64) {
+        (&self.current().signing, self.current().number)
+    }
+
+    /// What names of our bundles are made with: the present data key.
+    pub fn name_key(&self) -> &[u8; 32] {
+        self.data_keys.current().1
     }
 
     /// Keys asked for and not yet in the roster.
@@ -198,7 +208,8 @@ impl Keyring {
         bytes.extend(cbor::to_vec(&VERSION));
         bytes.extend(cbor::to_vec(&lock.kind));
         bytes.extend(cbor::to_vec(&Bytes(&salt)));
-        let plain = Zeroizing::new(cbor::to_vec(self));
+        let mut plain = Zeroizing::new(Vec::with_capacity(KEYRING_LEN_MAX)); // never moved while it grows: no copy is left unwiped
+        ciborium::into_writer(self, &mut *plain).unwrap_or_else(|_| unreachable!("a Vec takes every write and our types always serialise"));
         let sealed = cipher(lock, &salt).encrypt(&Nonce::default(), Payload { msg: &plain, aad: &bytes });
         let sealed = sealed.unwrap_or_else(|_| unreachable!("only plaintexts of 256 GiB are refused"));
         bytes.extend(cbor::to_vec(&Bytes(&sealed)));

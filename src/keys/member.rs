@@ -1,9 +1,9 @@
 //! A member of the domain and what everyone is sure of about its authority. SPEC §8.1.
 
 use super::policy::Policy;
-use super::sealing::SealingPublic;
 use super::standing::{KeyEnd, Standing};
 use bundle_format::ids::{DomainId, Incarnation, Lane, Name, NodeId, Origin};
+use bundle_format::seal::SealingPublic;
 use bundle_format::sign::VerifyingKey;
 
 /// What a member is sure of from the day it joined: the authority's first signing key and in which life it writes the roster.

@@ -3,51 +3,47 @@
 //! `["zbundle/1 request", {0: name, 2: node, 4: signing key, 6: sealing key, ? 8: key number}, signature, ? signature of the outgoing key]`,
 //! both signatures over `"zbundle/1 request" 00 ‖` the map's bytes. About 220 bytes: it fits a QR code.
 
-use super::sealing::SealingPublic;
 use super::secrets::NodeKeys;
 use bundle_format::cbor::{self, Bytes, CborError, Keys, Reader};
 use bundle_format::chain;
 use bundle_format::error::Code;
 use bundle_format::ids::{Hash, Name, NodeId};
+use bundle_format::seal::SealingPublic;
 use bundle_format::sign::{Signature, SigningKey, VerifyingKey};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-/// A request with a long name and both signatures is 330 bytes; the rest is room for odd keys to come.
-pub const REQUEST_LEN_MAX: usize = 1024;
-pub(super) const TITLE: &str = "zbundle/1 request";
+/// A request with a long name and both signatures is 330 bytes; the rest is room for odd keys to come (R8.5-d).
+pub const REQUEST_LEN_MAX: usize = 4096;
+const TITLE: &str = "zbundle/1 request";
 const CONTEXT: &[u8] = b"zbundle/1 request\0";
 
-/// Why a request or join file is not taken.
+/// Why a request file is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum FileError {
-    /// Longer than such a file can be.
-    #[error("longer than such a file can be")]
+pub enum RequestError {
+    /// Longer than [`REQUEST_LEN_MAX`].
+    #[error("longer than a request can be")]
     TooLong,
     /// Not the bytes of SPEC §8.5.
-    #[error("not such a file: {0}")]
+    #[error("not a request file: {0}")]
     Cbor(#[from] CborError),
     /// A signing or sealing key that is no key, or one anyone could use.
-    #[error("it holds a weak key")]
+    #[error("the request holds a weak key")]
     WeakKey,
-    /// A signature is not by the key it names, or a first request's node id is not of its key.
-    #[error("its signature does not verify")]
+    /// The signature is not by the key it names, or a first request's node id is not of its key.
+    #[error("the request's signature does not verify")]
     BadSignature,
     /// It asks for a name no node can have.
-    #[error("it asks for an impossible name")]
+    #[error("the request asks for an impossible name")]
     BadName,
-    /// A join file made for another node or from another request.
-    #[error("it was made for another node or another request")]
-    ForSomebodyElse,
 }
 
-impl FileError {
+impl RequestError {
     /// Its row in the table.
     pub fn code(&self) -> Code {
         match self {
             Self::TooLong | Self::Cbor(_) | Self::WeakKey | Self::BadSignature => Code::Z609,
             Self::BadName => Code::Z107,
-            Self::ForSomebodyElse => Code::Z606,
         }
     }
 }
@@ -115,10 +111,10 @@ impl Request {
     /// Read a request file and verify it under the key it shows.
     ///
     /// # Errors
-    /// [`FileError`].
-    pub fn read(bytes: &[u8]) -> Result<Self, FileError> {
+    /// [`RequestError`].
+    pub fn read(bytes: &[u8]) -> Result<Self, RequestError> {
         if bytes.len() > REQUEST_LEN_MAX {
-            return Err(FileError::TooLong);
+            return Err(RequestError::TooLong);
         }
         let mut reader = Reader::new(bytes);
         let count = reader.array()?;
@@ -146,12 +142,12 @@ impl Request {
         let old_signature = if count == 4 { Some(Signature(reader.bytes_exact()?)) } else { None };
         reader.finish()?;
 
-        let signing = VerifyingKey::new(signing.ok_or(CborError::MissingKey(4))?).map_err(|_| FileError::WeakKey)?;
+        let signing = VerifyingKey::new(signing.ok_or(CborError::MissingKey(4))?).map_err(|_| RequestError::WeakKey)?;
         let sealing = sealing.ok_or(CborError::MissingKey(6))?;
         let node = node.ok_or(CborError::MissingKey(2))?;
         let name = name.ok_or(CborError::MissingKey(0))?;
         let request = Self {
-            name: Name::new(name).map_err(|_| FileError::BadName)?,
+            name: Name::new(name).map_err(|_| RequestError::BadName)?,
             node,
             signing,
             sealing,
@@ -161,11 +157,11 @@ impl Request {
             old_signature,
         };
         if sealing.is_weak() {
-            return Err(FileError::WeakKey);
+            return Err(RequestError::WeakKey);
         }
-        signing.verify(CONTEXT, request.signed(), &signature).map_err(|_| FileError::BadSignature)?;
+        signing.verify(CONTEXT, request.signed(), &signature).map_err(|_| RequestError::BadSignature)?;
         let first = request.key_number == 1;
-        if first && (node != signing.node_id() || old_signature.is_some()) { Err(FileError::BadSignature) } else { Ok(request) }
+        if first && (node != signing.node_id() || old_signature.is_some()) { Err(RequestError::BadSignature) } else { Ok(request) }
     }
 
     fn signed(&self) -> &[u8] {

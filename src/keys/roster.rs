@@ -6,13 +6,14 @@
 use super::member::{Member, MemberKey, Pin};
 use super::policy::Policy;
 use super::roster_event::{Keep, ROSTER_EVENT_LEN_MAX, ReadError, RosterEvent};
-use super::sealing::SealingPublic;
+pub use super::standing::Standing;
 use super::standing::{EventStanding, KeyEnd};
 use bundle_format::chain::Position;
 use bundle_format::error::Code;
 use bundle_format::event::{Event, Part};
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{Name, NodeId};
+use bundle_format::seal::SealingPublic;
 use bundle_format::sign::VerifyingKey;
 use std::collections::BTreeMap;
 

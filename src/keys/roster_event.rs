@@ -3,10 +3,10 @@
 //! Each is the payload of one control event in the roster lane, a deterministic CBOR map; odd keys we do not know are skipped, even ones refused.
 
 use super::policy::Policy;
-use super::sealing::SealingPublic;
 use bundle_format::cbor::{self, Bytes, CborError, Keys, Reader};
 use bundle_format::chain::Position;
 use bundle_format::ids::{Hash, Incarnation, Lane, NodeId, Origin};
+use bundle_format::seal::SealingPublic;
 use bundle_format::sign::{SignError, VerifyingKey};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 

@@ -1,8 +1,8 @@
 //! The secrets a keyring holds: key pairs of the node, keys of its data at rest. Wiped when dropped, never printed.
 
-use super::sealing::SealingKey;
 use crate::ports::entropy::{Entropy, random};
 use bundle_format::cbor::{Bytes, CborError, Reader};
+use bundle_format::seal::SealingKey;
 use bundle_format::sign::SigningKey;
 use serde::ser::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ impl NodeKeys {
     pub fn generate(number: u64, entropy: &dyn Entropy) -> Self {
         let signing = Zeroizing::new(random::<32>(entropy));
         let sealing = Zeroizing::new(random::<32>(entropy));
-        Self { number, signing: SigningKey::from_seed(&signing), sealing: SealingKey::from_bytes(&sealing) }
+        Self { number, signing: SigningKey::from_seed(&signing), sealing: SealingKey::from_bytes(*sealing) }
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
@@ -33,7 +33,7 @@ impl NodeKeys {
         let number = reader.uint()?;
         let signing = Zeroizing::new(reader.bytes_exact()?);
         let sealing = Zeroizing::new(reader.bytes_exact()?);
-        Ok(Self { number, signing: SigningKey::from_seed(&signing), sealing: SealingKey::from_bytes(&sealing) })
+        Ok(Self { number, signing: SigningKey::from_seed(&signing), sealing: SealingKey::from_bytes(*sealing) })
     }
 }
 

@@ -60,6 +60,11 @@ impl Roster {
         self.members.values().find(|member| member.name == *name)
     }
 
+    /// The node as people's screens show it: its name, or `@` and its id.
+    pub fn display(&self, node: &NodeId) -> String {
+        self.member(node).map_or_else(|| format!("@{node}"), |member| member.name.to_string())
+    }
+
     /// All members, by id.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
