@@ -1,12 +1,12 @@
 //! Why a node did not do what was asked: the errors of all rooms, met in one place.
 
+use super::appending::AppendError;
 use super::record::RecordError;
 use crate::carry::drop_folder::PublishError;
 use crate::cut::CutError;
-use super::appending::AppendError;
-use crate::keys::{FileError, KeysError};
-use crate::push::PushError;
+use crate::keys::{JoinError, KeysError, RequestError};
 use crate::ports::store::StoreError;
+use crate::push::PushError;
 use bundle_format::error::Code;
 use bundle_format::event::EventError;
 use bundle_format::open::OpenError;
@@ -23,9 +23,12 @@ pub enum NodeError {
     /// Keys at rest.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// A request or join file.
+    /// A request file.
     #[error(transparent)]
-    File(#[from] FileError),
+    Request(#[from] RequestError),
+    /// A join file.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// A push.
     #[error(transparent)]
     Push(#[from] PushError),
@@ -75,7 +78,8 @@ impl NodeError {
         match self {
             Self::Log(error) => error.code(),
             Self::Keys(error) => error.code(),
-            Self::File(error) => error.code(),
+            Self::Request(error) => error.code(),
+            Self::Join(error) => error.code(),
             Self::Push(error) => error.code(),
             Self::Record(error) => error.code(),
             Self::Cut(error) => error.code(),

@@ -1,7 +1,6 @@
 //! Who belongs: asking, signing, joining, and what the authority says later. SPEC §8.
 
 use super::error::NodeError;
-use super::trusting::RosterTrust;
 use super::{Node, settle};
 use crate::cut::pieces::for_each_piece;
 use crate::cut::sign::{Signer, sign_up_to_head};
@@ -84,13 +83,7 @@ impl Node {
     }
 
     fn enrolment(&self, request: &Request, policy: Policy) -> RosterEvent {
-        RosterEvent::Enrol {
-            node: request.node,
-            name: request.name.to_string(),
-            signing: request.signing,
-            sealing: request.sealing,
-            policy,
-        }
+        RosterEvent::Enrol { node: request.node, name: request.name.to_string(), signing: request.signing, sealing: request.sealing, policy }
     }
 
     fn rekeying(&self, request: &Request, node: NodeId) -> Result<RosterEvent, NodeError> {
@@ -101,7 +94,8 @@ impl Node {
 
     /// What stays valid of a member under a key that ends: what the authority holds of it, as far as checkpoints prove it.
     fn keep(&self, node: &NodeId) -> Vec<Keep> {
-        let held = self.wal.streams().into_iter().filter(|(stream, head)| stream.origin.node == *node && stream.branch.is_none() && head.checkpoint_seq > 0);
+        let held =
+            self.wal.streams().into_iter().filter(|(stream, head)| stream.origin.node == *node && stream.branch.is_none() && head.checkpoint_seq > 0);
         held.filter_map(|(stream, head)| {
             let position = self.wal.position(&stream, head.checkpoint_seq).ok()??;
             Some(Keep::new(&stream.origin, position))
@@ -200,7 +194,7 @@ impl Node {
     /// The roster from its first event, as ranges that prove themselves. Their one node is the authority.
     fn roster_ranges(&self) -> Result<Vec<Vec<u8>>, NodeError> {
         let origin = self.roster.pin().roster_origin();
-        let nodes = NodeTable::of([&origin]);
+        let nodes = NodeTable::of([origin]);
         let lack = Lack { stream: Stream::main(origin), after: 0, to: self.wal.head(&Stream::main(origin)).map_or(0, |head| head.checkpoint_seq) };
         let mut compressor = Compressor::new().map_err(RangeError::from).map_err(CutError::from)?;
         let mut ranges = Vec::new();
@@ -260,8 +254,8 @@ impl Node {
     fn proved_roster(&self, join: &Join) -> Result<(Roster, Vec<VerifiedRange>), NodeError> {
         let broken = |error: RangeError| NodeError::refused(Code::Z609, error.to_string());
         let origin: Origin = join.pin.roster_origin();
-        let nodes = NodeTable::of([&origin]);
-        let mut trust = RosterTrust::new(&Roster::new(join.pin));
+        let nodes = NodeTable::of([origin]);
+        let mut trust = Roster::new(join.pin);
         let mut ranges = Vec::new();
         for bytes in &join.ranges {
             let reader = &mut Reader::new(bytes);
@@ -273,6 +267,6 @@ impl Node {
             trust.learn(&verified);
             ranges.push(verified);
         }
-        Ok((trust.into_roster(), ranges))
+        Ok((trust, ranges))
     }
 }

@@ -8,9 +8,10 @@ pub mod control;
 pub mod cutting;
 pub mod error;
 pub mod forks;
-pub mod fsck;
+
 pub mod held;
-pub mod inspect;
+pub mod history;
+
 pub mod known;
 pub mod layout;
 pub mod log;
@@ -18,14 +19,12 @@ pub mod members;
 pub mod naming;
 pub mod payload;
 pub mod peers;
-pub mod pushing;
+
 pub mod record;
-pub mod roster_log;
 pub mod settle;
 pub mod state;
-pub mod status;
+
 pub mod taking;
-pub mod trusting;
 
 pub use error::NodeError;
 
@@ -60,6 +59,7 @@ pub struct Node {
     pub(crate) roster: Roster,
     pub(crate) peers: Peers,
     pub(crate) state: State,
+    saved: State,
     wrap: keys::Lock,
     _lock: Box<dyn Lock>,
 }
@@ -121,11 +121,12 @@ impl Node {
     fn assemble(ports: &Ports, layout: Layout, keyring: Keyring, wrap: keys::Lock, lock: Box<dyn Lock>) -> Result<Self, NodeError> {
         let wal = Wal::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring), ports.entropy.clone(), ports.clock.clone())?;
         let state = State::load(&*ports.disk, &layout.state())?;
-        let roster = roster_log::fold(&wal, &pin_of(&keyring))?;
+        let roster = Roster::from_log(pin_of(&keyring), &wal)?;
         let peers = Peers::at(&layout.peers());
         let forgotten = state.is_none();
         let state = state.unwrap_or_default();
-        let mut node = Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, wrap, _lock: lock };
+        let saved = state.clone();
+        let mut node = Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, wrap, _lock: lock };
         if forgotten {
             node.begin_new_life()?; // which receipts we told is not known any more
         }
@@ -199,8 +200,13 @@ impl Node {
         self.save_keyring()
     }
 
-    pub(crate) fn save_state(&self) -> Result<(), NodeError> {
-        Ok(self.state.save(&*self.ports.disk, &self.layout.state())?)
+    /// Write the file `state` if it has changed.
+    pub(crate) fn save_state(&mut self) -> Result<(), NodeError> {
+        if self.state != self.saved {
+            self.state.save(&*self.ports.disk, &self.layout.state())?;
+            self.saved = self.state.clone();
+        }
+        Ok(())
     }
 
     pub(crate) fn save_keyring(&self) -> Result<(), NodeError> {
@@ -208,7 +214,7 @@ impl Node {
     }
 
     pub(crate) fn refresh_roster(&mut self) -> Result<(), NodeError> {
-        self.roster = roster_log::fold(&self.wal, &pin_of(&self.keyring))?;
+        self.roster = Roster::from_log(pin_of(&self.keyring), &self.wal)?;
         Ok(())
     }
 
@@ -283,7 +289,7 @@ impl View {
         require_node(ports, &layout)?;
         let (keyring, _) = Keyring::load(&*ports.disk, &layout.keyring(), secret)?;
         let log = WalReader::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring))?;
-        let roster = roster_log::fold(&log, &pin_of(&keyring))?;
+        let roster = Roster::from_log(pin_of(&keyring), &log)?;
         let state = State::load(&*ports.disk, &layout.state())?.unwrap_or_default();
         let peers = Peers::at(&layout.peers());
         Ok(Self { ports: ports.clone(), layout, keyring, log, roster, peers, state })

@@ -76,8 +76,7 @@ impl Names for Naming<'_> {
 
     fn incarnations(&self, node: &NodeId, lane: Lane, audience: Option<&NodeId>) -> Vec<Incarnation> {
         let fits = |origin: &Origin| origin.node == *node && origin.lane == lane && origin.audience.as_ref() == audience;
-        let mut lives: Vec<_> =
-            self.log.streams().iter().map(|(stream, _)| stream.origin).filter(fits).map(|origin| origin.incarnation).collect();
+        let mut lives: Vec<_> = self.log.streams().iter().map(|(stream, _)| stream.origin).filter(fits).map(|origin| origin.incarnation).collect();
         lives.sort_unstable();
         lives.dedup();
         lives

@@ -91,7 +91,9 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
 }
 
 fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError> {
-    node.note_control(&control::close(origin, &at))
+    node.note_control(&control::close(origin, &at))?;
+    node.state.closed.origins.push(*origin);
+    Ok(())
 }
 
 /// Append the payload events of `stream` behind `after` again, in our new life, each naming the event it was (ext 13). Control events of the old

@@ -2,14 +2,14 @@
 
 use super::error::NodeError;
 use super::held::Held;
+use super::history::LogHistory;
 use super::peers::{Receipt, Renewal};
-use super::trusting::{LogHistory, RosterTrust};
 use super::{Node, settle};
 use crate::carry::drop_folder::{self, Candidate};
 use crate::ingest::{self, Applied, Verdict};
 use crate::keys::roster::Standing;
 use crate::ports::disk::{Kind, Open};
-use crate::ports::store::{Log as _, Store as _, Stream};
+use crate::ports::store::{Store as _, Stream};
 use crate::ports::stream::FileReader;
 use bundle_format::error::Code;
 use bundle_format::event::Event;
@@ -177,8 +177,9 @@ impl Node {
     fn open_bundle(&self, reader: FileReader) -> Result<VerifiedBundle<FileReader>, OpenError> {
         let sealed = SealedBundle::read(reader)?;
         sealed.check_domain(&self.roster.domain())?;
-        let unsealed = sealed.unseal(&self.keyring.sealing_keys())?;
-        let mut trust = RosterTrust::new(&self.roster);
+        let keys = self.keyring.sealing_keys();
+        let unsealed = sealed.unseal(&keys.iter().collect::<Vec<_>>())?;
+        let mut trust = self.roster.clone(); // the bundle's own roster events teach the copy
         let mut history = LogHistory(&self.wal);
         unsealed.verify(&mut trust, &mut history)
     }
