@@ -8,10 +8,9 @@ pub mod control;
 pub mod cutting;
 pub mod error;
 pub mod forks;
-
 pub mod held;
 pub mod history;
-
+pub mod inspect;
 pub mod known;
 pub mod layout;
 pub mod log;
@@ -19,11 +18,11 @@ pub mod members;
 pub mod naming;
 pub mod payload;
 pub mod peers;
-
+pub mod pushing;
 pub mod record;
 pub mod settle;
 pub mod state;
-
+pub mod status;
 pub mod taking;
 
 pub use error::NodeError;
