@@ -253,11 +253,21 @@ impl<'a> Reader<'a> {
     /// See [`Reader::uint`]. Depth counts from here.
     pub fn any(&mut self) -> Result<&'a [u8]> {
         let start = self.at;
-        self.walk(CBOR_DEPTH_MAX)?;
+        self.walk(CBOR_DEPTH_MAX, false)?;
         self.bytes.get(start..self.at).ok_or(CborError::Short)
     }
 
-    fn walk(&mut self, depth: usize) -> Result<()> {
+    /// As [`Reader::any`], for a value whose own grammar, checked elsewhere, has null in it.
+    ///
+    /// # Errors
+    /// See [`Reader::any`].
+    pub fn item(&mut self) -> Result<&'a [u8]> {
+        let start = self.at;
+        self.walk(CBOR_DEPTH_MAX, true)?;
+        Ok(&self.bytes[start..self.at])
+    }
+
+    fn walk(&mut self, depth: usize, nulls: bool) -> Result<()> {
         let depth = depth.checked_sub(1).ok_or(CborError::Depth)?;
         let (major, argument) = self.head()?;
         match major {
@@ -268,28 +278,28 @@ impl<'a> Reader<'a> {
                 let body = self.take(len)?;
                 if major == TEXT && std::str::from_utf8(body).is_err() { Err(CborError::Utf8) } else { Ok(()) }
             }
-            ARRAY => (0..argument).try_for_each(|_| self.walk(depth)),
-            MAP => self.walk_map(argument, depth),
-            SIMPLE if matches!(argument, 20 | 21) => Ok(()),
+            ARRAY => (0..argument).try_for_each(|_| self.walk(depth, nulls)),
+            MAP => self.walk_map(argument, depth, nulls),
+            SIMPLE if matches!(argument, 20 | 21) || (nulls && argument == 22) => Ok(()),
             _ => Err(CborError::Forbidden),
         }
     }
 
     /// Integer keys, strictly ascending in the order of their bytes: 0, 1, 2 …, then −1, −2 ….
-    fn walk_map(&mut self, count: u64, depth: usize) -> Result<()> {
+    fn walk_map(&mut self, count: u64, depth: usize, nulls: bool) -> Result<()> {
         let mut last: Option<&[u8]> = None;
         for _ in 0..count {
             let start = self.at;
             if !matches!(self.peek()? >> 5, UINT | NEGATIVE) {
                 return Err(CborError::Shape);
             }
-            self.walk(1)?;
+            self.walk(1, false)?;
             let key = self.bytes.get(start..self.at).ok_or(CborError::Short)?;
             if last.is_some_and(|last| last >= key) {
                 return Err(CborError::KeyOrder);
             }
             last = Some(key);
-            self.walk(depth)?;
+            self.walk(depth, nulls)?;
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ impl Join {
         }
         let mut ranges = Vec::new(); // grows with the bytes, not with the count they claim
         for _ in 0..count {
-            ranges.push(reader.any()?.to_vec());
+            ranges.push(reader.item()?.to_vec());
         }
         reader.finish()?;
         let authority_key = VerifyingKey::new(authority_key.ok_or(CborError::MissingKey(2))?).map_err(|_| JoinError::WeakKey)?;
