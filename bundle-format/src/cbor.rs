@@ -5,7 +5,7 @@
 //! than true and false, integers beyond i64 and u64, text that is not UTF-8, nesting beyond the limit, trailing bytes. Null is read only where
 //! the caller asks for it.
 
-use crate::limits::CBOR_DEPTH_MAX;
+use crate::limits::{CBOR_DEPTH_MAX, SEQ_MAX};
 use serde::Serialize;
 
 /// A byte string for encoding; serde would otherwise make an array of `&[u8]`.
@@ -63,9 +63,19 @@ pub enum CborError {
     /// An even key we do not know: a reader that does not understand it must refuse (R2.1-h).
     #[error("critical key {0} is not known")]
     UnknownKey(u64),
+    /// A key below 0: none is known, and all are critical (R2.1-h).
+    #[error("a critical key below 0")]
+    NegativeKey,
     /// A key the grammar requires is not there.
     #[error("required key {0} is missing")]
     MissingKey(u64),
+}
+
+impl CborError {
+    /// Whether the bytes are well-formed but hold what this version must understand and does not.
+    pub fn is_critical_key(self) -> bool {
+        matches!(self, Self::UnknownKey(_) | Self::NegativeKey)
+    }
 }
 
 type Result<T, E = CborError> = std::result::Result<T, E>;
@@ -153,6 +163,15 @@ impl<'a> Reader<'a> {
 
     fn length(&mut self, major: u8) -> Result<usize> {
         usize::try_from(self.expect(major)?).map_err(|_| CborError::Short)
+    }
+
+    /// A position in a history: 1 to 2^63 − 1.
+    ///
+    /// # Errors
+    /// See [`Reader::uint`]; outside is [`CborError::Shape`].
+    pub fn seq(&mut self) -> Result<u64> {
+        let seq = self.uint()?;
+        if (1..=SEQ_MAX).contains(&seq) { Ok(seq) } else { Err(CborError::Shape) }
     }
 
     /// An unsigned integer.
@@ -326,7 +345,11 @@ impl Keys {
             return Ok(None);
         }
         self.left -= 1;
-        let key = reader.uint()?;
+        let key = match reader.head()? {
+            (UINT, key) => key,
+            (NEGATIVE, _) => return Err(CborError::NegativeKey),
+            _ => return Err(CborError::Shape),
+        };
         if self.last.is_some_and(|last| last >= key) {
             return Err(CborError::KeyOrder);
         }
