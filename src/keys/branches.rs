@@ -234,4 +234,18 @@ mod tests {
         assert!(answers.iter().all(Result::is_ok));
         assert_eq!(roster.members().count(), 4);
     }
+
+    #[test]
+    fn who_folds_from_the_start_finds_every_key_of_the_authority_in_its_time() {
+        let lane = common().then(&rekey(1, 2, 101, vec![])).then(&enrol(66, "evil", Policy::All)).then(&enrol(4, "four", Policy::Own));
+        let entries = |covering: [&[u64]; 6]| -> Vec<Entry<'_>> {
+            lane.entries().into_iter().zip(covering).map(|(entry, numbers)| Entry { key_numbers: numbers.to_vec(), ..entry }).collect()
+        };
+        let honest = entries([&[1, 2], &[1, 2], &[1, 2], &[1, 2], &[2], &[2]]);
+        let roster = Roster::from_branches(pin(), &honest, &[]);
+        assert_eq!((roster.members().count(), roster.refused()), (5, &[][..]));
+        let stolen = entries([&[1], &[1], &[1], &[1], &[1], &[1]]);
+        let roster = Roster::from_branches(pin(), &stolen, &[]);
+        assert_eq!((roster.members().count(), roster.refused().len()), (3, 2), "nothing behind the rekey counts under the old key");
+    }
 }
