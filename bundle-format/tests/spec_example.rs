@@ -47,9 +47,9 @@ fn the_worked_example_is_what_we_write() {
     sealer.manifest(&Manifest::new(vec![told], Some((incarnation, 1)), vec![], [origin])).expect("its table is whole");
     let mut compressor = Compressor::new().expect("memory");
     sealer.range(&Range::build(origin, &run, &[(1, checkpoint)], Coding::Stored, &mut compressor).expect("stored")).expect("it fits");
-    let (file, sealed) = sealer.finish().expect("a Vec takes every write");
+    let (file, written) = sealer.finish().expect("a Vec takes every write");
 
-    assert_eq!(sealed.len, 464);
+    assert_eq!(written.len, 464);
     assert_eq!(hex(&Sha256::digest(&file)), "15d8d18da6b6b4905bcda21aa41ea9410b8b69e8689ca6d36712f88d936f219b");
     let found = SealedBundle::read(std::io::Cursor::new(&file)).expect("what we write we read");
     assert!(found.unseal(&[&hub]).is_ok());
