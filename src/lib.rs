@@ -1,5 +1,12 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod adapters;
+pub mod carry;
+pub mod cli;
+pub mod cut;
+pub mod ingest;
+pub mod keys;
+pub mod node;
 pub mod ports;
+pub mod push;
 pub mod wal;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `zbundle`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    zbundle::cli::main()
+}

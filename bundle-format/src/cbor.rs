@@ -24,6 +24,7 @@ impl Serialize for Bytes<'_> {
 /// Never for our own types: a `Vec` takes every write and none of our `Serialize` impls fails.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();
+    #[expect(clippy::expect_used, reason = "a Vec takes every write and none of our Serialize impls fails")]
     ciborium::into_writer(value, &mut out).expect("a Vec takes every write and our types always serialise");
     out
 }
@@ -171,6 +172,14 @@ impl<'a> Reader<'a> {
         self.take(len)
     }
 
+    /// The head of a byte string: its length, whatever stands behind it.
+    ///
+    /// # Errors
+    /// See [`Reader::uint`].
+    pub fn bytes_head(&mut self) -> Result<u64> {
+        self.expect(BYTES)
+    }
+
     /// A byte string of exactly `N` bytes.
     ///
     /// # Errors
@@ -245,7 +254,7 @@ impl<'a> Reader<'a> {
     pub fn any(&mut self) -> Result<&'a [u8]> {
         let start = self.at;
         self.walk(CBOR_DEPTH_MAX)?;
-        Ok(&self.bytes[start..self.at])
+        self.bytes.get(start..self.at).ok_or(CborError::Short)
     }
 
     fn walk(&mut self, depth: usize) -> Result<()> {
@@ -275,7 +284,7 @@ impl<'a> Reader<'a> {
                 return Err(CborError::Shape);
             }
             self.walk(1)?;
-            let key = &self.bytes[start..self.at];
+            let key = self.bytes.get(start..self.at).ok_or(CborError::Short)?;
             if last.is_some_and(|last| last >= key) {
                 return Err(CborError::KeyOrder);
             }

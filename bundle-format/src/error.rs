@@ -135,6 +135,7 @@ codes! {
     Z616 NotTrusted "this node may not do that to a member" "Nothing was changed." "see `zbundle members`";
     Z617 Conflict "the roster has forked" "Data goes on; revocations of both branches apply." "the authority runs `zbundle heal`";
     Z618 NotTrusted "the node has been joined already" "Nothing was changed." "a node stays in its domain; use --rekey for new keys";
+    Z619 Damaged "an event of the roster breaks its rules" "It is stored and has no effect; the rest of the roster counts." "update the authority's program; see `zbundle members`";
 }
 
 impl Code {
@@ -142,6 +143,7 @@ impl Code {
     ///
     /// # Panics
     /// Never: the macro makes the enum and the table from the same lines.
+    #[expect(clippy::indexing_slicing, reason = "a variant's number is its row's place: one macro makes both")]
     pub fn row(self) -> &'static Row {
         &CODES[self as usize]
     }

@@ -8,6 +8,7 @@ pub struct Hlc(pub u64);
 
 impl Hlc {
     /// The stamp after `self` at wall clock `now_ms`: `max(now_ms << 16, self + 1)`.
+    #[must_use]
     pub fn tick(self, now_ms: u64) -> Self {
         Self((now_ms.min(u64::MAX >> 16) << 16).max(self.0.saturating_add(1)))
     }

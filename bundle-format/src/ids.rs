@@ -8,6 +8,21 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 
+impl Hash {
+    /// Its first `N` bytes: what is short enough to show, or to tell a history from another where nobody gains by a collision.
+    pub fn first<const N: usize>(&self) -> [u8; N] {
+        first(&self.0)
+    }
+}
+
+/// The first `N` of 32 bytes.
+fn first<const N: usize>(bytes: &[u8; 32]) -> [u8; N] {
+    const { assert!(N <= 32, "a SHA-256 output has no more") };
+    let mut short = [0; N];
+    short.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    short
+}
+
 /// A node: the first 8 bytes of SHA-256("zbundle/1 node" 00 ‖ its first signing key).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub [u8; 8]);
@@ -23,7 +38,7 @@ pub struct DomainId(pub [u8; 32]);
 impl DomainId {
     /// What a file shows of its domain.
     pub fn hint(&self) -> [u8; 4] {
-        self.0[..4].try_into().expect("4 of 32 bytes")
+        first(&self.0)
     }
 }
 
@@ -121,7 +136,7 @@ pub struct EventId {
 impl EventId {
     /// The id of the event with digest `digest` at `seq` of `origin`.
     pub fn new(origin: Origin, seq: u64, digest: &Hash) -> Self {
-        Self { origin, seq, digest: digest.0[..8].try_into().expect("8 of 32 bytes") }
+        Self { origin, seq, digest: digest.first() }
     }
 
     /// Read the array that [`Serialize`] writes.

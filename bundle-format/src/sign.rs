@@ -53,8 +53,7 @@ impl VerifyingKey {
 
     /// The node id of a node whose first signing key this is.
     pub fn node_id(&self) -> NodeId {
-        let hash = chain::hash(b"zbundle/1 node\0", &[&self.0]);
-        NodeId(hash.0[..8].try_into().expect("8 of 32 bytes"))
+        NodeId(chain::hash(b"zbundle/1 node\0", &[&self.0]).first())
     }
 
     /// The domain whose authority first signed with this key.

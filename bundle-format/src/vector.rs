@@ -14,8 +14,7 @@ pub struct Salt(pub [u8; 32]);
 impl Tag {
     /// The tag of chain hash `hash` under `salt`.
     pub fn of(salt: &Salt, hash: &Hash) -> Self {
-        let hash = chain::hash(&[], &[&salt.0, &hash.0]);
-        Self(hash.0[..4].try_into().expect("4 of 32 bytes"))
+        Self(chain::hash(&[], &[&salt.0, &hash.0]).first())
     }
 }
 

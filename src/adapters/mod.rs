@@ -1,1 +1,17 @@
-//! adapters
+//! The only OS calls. No decisions: each function is the system call its port names, and its errors are the system's.
+
+mod clock;
+mod entropy;
+mod fs;
+
+use crate::ports::Ports;
+use std::rc::Rc;
+
+pub use clock::OsClock;
+pub use entropy::OsEntropy;
+pub use fs::OsDisk;
+
+/// The real world.
+pub fn os_ports() -> Ports {
+    Ports { disk: Rc::new(OsDisk), clock: Rc::new(OsClock::new()), entropy: Rc::new(OsEntropy) }
+}

@@ -27,6 +27,9 @@ pub enum CutError {
     /// The bundle could not be sealed or written where it was to go.
     #[error(transparent)]
     Seal(#[from] bundle_format::seal::SealError),
+    /// There was no memory to compress with.
+    #[error(transparent)]
+    Range(#[from] bundle_format::range::RangeError),
     /// An origin's checkpoints stand further apart than a range may be long.
     #[error("{origin} has no checkpoint between {after} and {after}+4096")]
     NoCheckpoint {
@@ -43,7 +46,7 @@ impl CutError {
         match self {
             Self::Log(error) => error.code(),
             Self::Seal(error) => error.code(),
-            Self::NoCheckpoint { .. } => Code::Z100,
+            Self::Range(_) | Self::NoCheckpoint { .. } => Code::Z100,
         }
     }
 }

@@ -25,7 +25,9 @@ pub struct Named<'a> {
 /// Never: HMAC takes keys of any length and 32 bytes of HKDF output are within its bound.
 pub fn file_name(data_key: &[u8; 32], named: &Named<'_>) -> String {
     let mut key = [0; 32];
-    Hkdf::<Sha256>::from_prk(data_key).and_then(|hkdf| hkdf.expand(b"zbundle/1 name", &mut key).map_err(|_| hkdf::InvalidPrkLength)).expect("32 in, 32 out");
+    Hkdf::<Sha256>::from_prk(data_key)
+        .and_then(|hkdf| hkdf.expand(b"zbundle/1 name", &mut key).map_err(|_| hkdf::InvalidPrkLength))
+        .expect("32 in, 32 out");
     let recipients: Vec<_> = named.recipients.iter().map(|node| Bytes(&node.0)).collect();
     let branch = |stream: &Stream| stream.branch.unwrap_or_default();
     let ranges: Vec<_> = named.ranges.iter().map(|(stream, first, last)| (stream.origin, branch(stream), first, last)).collect();

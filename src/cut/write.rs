@@ -7,8 +7,8 @@ use crate::ports::store::{Log, Stream};
 use bundle_format::compress::Compressor;
 use bundle_format::ids::Lane;
 use bundle_format::manifest::Manifest;
-use bundle_format::range::{Coding, Range};
-use bundle_format::seal::{SealError, Sealed, Sealer};
+use bundle_format::range::{Coding, Range, RangeError};
+use bundle_format::seal::{Sealed, Sealer};
 use bundle_format::vector::Salt;
 use std::io::Write;
 
@@ -45,10 +45,10 @@ pub struct Fixed {
 ///
 /// # Errors
 /// [`CutError`]: our log, or the place it is written to.
-pub fn fix<W: Write>(mut sealer: Sealer<W>, order: &Order<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(W, Fixed), CutError> {
+pub fn fix<'o, W: Write>(mut sealer: Sealer<'o, W>, order: &'o Order<'o>, progress: &mut dyn FnMut(u64, u64)) -> Result<(W, Fixed), CutError> {
     let salt = sealer.salt();
     sealer.manifest(&(order.manifest)(&salt)?)?;
-    let mut compressor = Compressor::new().map_err(SealError::from)?;
+    let mut compressor = Compressor::new().map_err(RangeError::from)?;
     let mut writing = Writing { sealer: &mut sealer, order, compressor: &mut compressor, progress, ranges: Vec::new(), events: [0; 4], raw_len: 0 };
     let mut complete = true;
     for lack in order.lacks {
@@ -66,7 +66,7 @@ pub fn fix<W: Write>(mut sealer: Sealer<W>, order: &Order<'_>, progress: &mut dy
 }
 
 struct Writing<'a, 'o, W: Write> {
-    sealer: &'a mut Sealer<W>,
+    sealer: &'a mut Sealer<'o, W>,
     order: &'a Order<'o>,
     compressor: &'a mut Compressor,
     progress: &'a mut dyn FnMut(u64, u64),
@@ -81,8 +81,11 @@ impl<W: Write> Writing<'_, '_, W> {
         let origin = lack.stream.origin;
         let coding = if origin == *self.order.roster { Coding::Stored } else { Coding::Zstd };
         let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
-        let range = Range::build(origin, &piece.run(), &checkpoints, coding, self.compressor).map_err(SealError::from)?;
-        if !self.sealer.fits(&range, self.order.len_max)? {
+        let mut range = Range::build(origin, &piece.run(), &checkpoints, coding, self.compressor)?;
+        if self.sealer.expands_too_far(&range)? {
+            range = Range::build(origin, &piece.run(), &checkpoints, Coding::Stored, self.compressor)?; // as if it were a bomb
+        }
+        if self.sealer.len_with(&range)? > self.order.len_max {
             return Ok(false);
         }
         self.sealer.range(&range)?;

@@ -32,7 +32,7 @@ pub struct Applied {
 /// What the log says.
 pub fn apply(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, StoreError> {
     let run = range.run();
-    let verdict = judge(&*store, range.origin(), &run)?;
+    let verdict = judge(&*store, &range.origin(), &run)?;
     let count = run.events().len() as u64;
     let (stream, known) = match verdict {
         Verdict::Duplicate => return Ok(Applied { verdict, new: 0, duplicate: count, left_out: 0 }),

@@ -3,21 +3,20 @@
 use super::error::NodeError;
 use super::peers::Peer;
 use super::{Node, control, known};
-use crate::carry::drop_folder::{self, Draft, PublishError};
-use crate::cut::name::{Named, file_name};
+use crate::carry::drop_folder::Draft;
+use crate::cut::name::{self, Named};
 use crate::cut::write::{best_lane, event_counts, rest};
 use crate::cut::{self, CutError, Fixed, Lack, Order, sign};
 use crate::ports::disk::{DiskFile, Open};
-use crate::ports::entropy;
 use crate::ports::store::{Head, Log as _, Store as _, Stream};
 use crate::ports::stream::{FileReader, FileWriter};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
-use bundle_format::ids::{Lane, NodeId, Origin};
+use bundle_format::ids::{NodeId, Origin};
 use bundle_format::limits::BUNDLE_LEN_MAX;
 use bundle_format::manifest::{ForkNotice, Manifest};
 use bundle_format::open::SealedBundle;
-use bundle_format::seal::{HeaderPlan, SealError, Sealer};
+use bundle_format::seal::{HeaderPlan, Sealer};
 use bundle_format::vector::{Salt, Told};
 use std::path::{Path, PathBuf};
 
@@ -100,7 +99,7 @@ impl Node {
     }
 
     fn require_recipient(&self, node: &NodeId) -> Result<(), NodeError> {
-        let name = self.roster.display(node);
+        let name = self.naming().node(node);
         if *node == self.keyring.node() {
             return Err(NodeError::refused(Code::Z616, format!("{name} is this node; it has everything it has")));
         }
@@ -126,8 +125,8 @@ impl Node {
     /// Checkpoints for everything of ours that has none yet.
     fn sign_own_histories(&mut self) -> Result<(), NodeError> {
         let (me, domain) = (self.keyring.node(), self.roster.pin().domain());
-        let (key, key_number) = self.keyring.signing();
-        let signer = sign::Signer { key, key_number, domain };
+        let keys = self.keyring.current();
+        let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
         let own: Vec<_> = self.wal.streams().into_iter().filter(|(stream, _)| stream.origin.node == me && stream.branch.is_none()).collect();
         let mut signed = 0;
         for (stream, _) in own {
@@ -244,7 +243,7 @@ impl Node {
 
     /// A bundle with this very content that lies in the folder already, whole.
     fn find_existing(&self, group: &Group, ranges: &[(Stream, u64, u64)], order: &CutOrder<'_>) -> Result<Option<CutFile>, NodeError> {
-        let path = order.out.join(self.name(group, ranges));
+        let path = order.out.join(self.file_name(group, ranges));
         let disk = &*self.ports.disk;
         if disk.look(&path).map_err(|error| NodeError::reading(&path, error))?.is_none() {
             return Ok(None);
@@ -255,10 +254,10 @@ impl Node {
         Ok(Some(CutFile { path, recipients: group.nodes.clone(), bytes, events: counts, raw_len: 0, already_there: true }))
     }
 
-    fn name(&self, group: &Group, ranges: &[(Stream, u64, u64)]) -> String {
+    fn file_name(&self, group: &Group, ranges: &[(Stream, u64, u64)]) -> String {
         let vector: Vec<_> = group.vector.iter().map(|(stream, head)| (stream.origin, head.checkpoint_seq)).collect();
-        let named = Named { recipients: &group.nodes, ranges, vector: &vector, roster_seq: self.roster.position().seq };
-        file_name(self.keyring.name_key(), &named)
+        let named = Named { recipients: &group.nodes, ranges, vector: &vector, roster_seq: self.roster.head().seq };
+        name::file_name(self.keyring.data_keys().current().1, &named)
     }
 
     /// Write one file with as much of `lacks` as fits; `None` when not even one range does.
@@ -272,20 +271,20 @@ impl Node {
     ) -> Result<Option<(CutFile, Fixed)>, NodeError> {
         if order.dry_run {
             let (_, fixed) = self.fix(group, lacks, len_max, std::io::sink(), progress)?;
-            let path = order.out.join(self.name(group, &fixed.ranges));
+            let path = order.out.join(self.file_name(group, &fixed.ranges));
             return Ok(Some((cut_file(path, group, &fixed), fixed)).filter(|(_, fixed)| !(fixed.ranges.is_empty() && !lacks.is_empty())));
         }
         self.state.receipt_number += 1;
         self.save_state()?;
         let disk = self.ports.disk.clone();
-        let stem = self.name(group, &[]);
+        let stem = self.file_name(group, &[]);
         let (draft, file) = Draft::begin(&*disk, order.out, stem.trim_end_matches(".zb"))?;
         let (writer, fixed) = self.fix(group, lacks, len_max, FileWriter::new(file), progress)?;
         if fixed.ranges.is_empty() && !lacks.is_empty() {
             return Ok(None);
         }
         writer.finish().map_err(|error| NodeError::writing(order.out, error))?;
-        let name = self.name(group, &fixed.ranges);
+        let name = self.file_name(group, &fixed.ranges);
         let path = order.out.join(&name);
         let mut cut = cut_file(path.clone(), group, &fixed);
         let there = disk.look(&path).map_err(|error| NodeError::reading(&path, error))?;
@@ -305,13 +304,12 @@ impl Node {
         out: W,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(W, Fixed), NodeError> {
-        let recipients: Vec<_> = group.nodes.iter().filter_map(|node| self.roster.member(node)).map(|member| member.sealing()).collect();
-        let (key, _) = self.keyring.signing();
+        let recipients: Vec<_> = group.nodes.iter().filter_map(|node| self.roster.member(node)?.current()).map(|key| key.sealing).collect();
         let plan = HeaderPlan {
             domain: self.roster.pin().domain(),
             sender: self.keyring.node(),
-            signing_key: key,
-            recipients: &recipients,
+            signing_key: &self.keyring.current().signing,
+            recipients,
             created: Some(self.ports.clock.now_ms() / 1000),
             best_lane: Some(best_lane(lacks)),
         };
@@ -332,7 +330,7 @@ impl Node {
         }
         let receipt = Some((self.keyring.incarnation(), self.state.receipt_number));
         let forks = self.fork_notices(&group.vector)?;
-        Ok(Manifest::new(vector, receipt, forks, lacks.iter().map(|lack| &lack.stream.origin)))
+        Ok(Manifest::new(vector, receipt, forks, lacks.iter().map(|lack| lack.stream.origin)))
     }
 
     /// Forks among the streams a peer is told of: at the first position where the branches differ, both digests.

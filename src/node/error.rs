@@ -1,10 +1,12 @@
 //! Why a node did not do what was asked: the errors of all rooms, met in one place.
 
+use super::appending::AppendError;
 use super::record::RecordError;
 use crate::carry::drop_folder::PublishError;
 use crate::cut::CutError;
 use crate::keys::{JoinError, KeysError, RequestError};
 use crate::ports::store::StoreError;
+use crate::push::PushError;
 use bundle_format::error::Code;
 use bundle_format::event::EventError;
 use bundle_format::open::OpenError;
@@ -27,6 +29,9 @@ pub enum NodeError {
     /// A join file.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// A push.
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// A small file beside the log.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -75,6 +80,7 @@ impl NodeError {
             Self::Keys(error) => error.code(),
             Self::Request(error) => error.code(),
             Self::Join(error) => error.code(),
+            Self::Push(error) => error.code(),
             Self::Record(error) => error.code(),
             Self::Cut(error) => error.code(),
             Self::Publish(error) => error.code(),
@@ -101,5 +107,14 @@ impl NodeError {
     /// Writing `path` failed.
     pub fn writing(path: &std::path::Path, error: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), writing: true, error }
+    }
+}
+
+impl From<AppendError> for NodeError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Log(error) => Self::Log(error),
+            AppendError::Event(error) => Self::Event(error),
+        }
     }
 }

@@ -8,8 +8,7 @@ use super::error::NodeError;
 use super::known::{self, Word};
 use super::peers::Peer;
 use super::taking::Ingested;
-use super::{Node, control};
-use crate::push;
+use super::{Node, appending, control};
 use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::{Position, digest};
 use bundle_format::event::Event;
@@ -92,7 +91,9 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
 }
 
 fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError> {
-    node.note_control(&control::close(origin, &at))
+    node.note_control(&control::close(origin, &at))?;
+    node.state.closed.origins.push(*origin);
+    Ok(())
 }
 
 /// Append the payload events of `stream` behind `after` again, in our new life, each naming the event it was (ext 13). Control events of the old
@@ -106,7 +107,7 @@ fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, Node
     let mut count = 0;
     for seq in after + 1..=end {
         let Some(bytes) = event_at(node, stream, seq)? else { break };
-        push::append_again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
+        appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
         count += u64::from(Event::from_bytes(&bytes).is_ok_and(|event| event.ext.part.is_none_or(|part| part.index + 1 == part.count)));
     }
     Ok(count)
@@ -115,4 +116,25 @@ fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, Node
 fn event_at(node: &Node, stream: &Stream, seq: u64) -> Result<Option<Vec<u8>>, NodeError> {
     let mut events = node.wal.events(stream, seq)?;
     Ok(events.next()?.map(|(_, bytes)| bytes.to_vec()))
+}
+
+/// A join made us another node: our events go on under its id. Done in order, so that a crash half-way goes on where it stopped.
+///
+/// # Errors
+/// What the log says.
+pub fn move_into(node: &mut Node, id: NodeId) -> Result<(), NodeError> {
+    let me = node.keyring.node();
+    for (stream, head) in node.wal.streams() {
+        let moves = stream.origin.node == me && stream.branch.is_none() && stream.origin.lane != Lane::Control;
+        if !moves {
+            continue;
+        }
+        let target = Stream::main(Origin { node: id, ..stream.origin });
+        let moved = node.wal.head(&target).map_or(0, |head| head.end.seq);
+        for seq in moved + 1..=head.end.seq {
+            let Some(bytes) = event_at(node, &stream, seq)? else { break };
+            appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
+        }
+    }
+    Ok(())
 }

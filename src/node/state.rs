@@ -1,9 +1,10 @@
 //! What a node must remember beside its log: the number of its last receipt, the lives it has not settled yet, doubts about the roster.
 
+use super::forks::Closed;
 use super::record::{self, RecordError};
 use crate::ports::disk::Disk;
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
-use bundle_format::ids::Incarnation;
+use bundle_format::ids::{Incarnation, Origin};
 use std::path::Path;
 
 /// The file `state`.
@@ -19,21 +20,25 @@ pub struct State {
     pub alive_due: bool,
     /// When we last wrote `zb/alive`, milliseconds since 1970 by our clock.
     pub alive_ms: u64,
+    /// Forks that were settled, as the control events we hold say.
+    pub closed: Closed,
 }
 
 impl State {
     fn to_bytes(&self) -> Vec<u8> {
         let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
-        cbor::to_vec(&(self.receipt_number, lives, self.roster_doubt, self.alive_due, self.alive_ms))
+        cbor::to_vec(&(self.receipt_number, lives, self.roster_doubt, self.alive_due, self.alive_ms, &self.closed.origins, &self.closed.forks))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
         let reader = &mut Reader::new(bytes);
-        reader.array_exact(5)?;
+        reader.array_exact(7)?;
         let receipt_number = reader.uint()?;
         let open_lives = (0..reader.array()?).map(|_| reader.bytes_exact().map(Incarnation)).collect::<Result<_, _>>()?;
-        let state =
-            Self { receipt_number, open_lives, roster_doubt: reader.boolean()?, alive_due: reader.boolean()?, alive_ms: reader.uint()? };
+        let (roster_doubt, alive_due, alive_ms) = (reader.boolean()?, reader.boolean()?, reader.uint()?);
+        let origins = (0..reader.array()?).map(|_| Origin::read(reader)).collect::<Result<_, _>>()?;
+        let forks = (0..reader.array()?).map(|_| read_fork(reader)).collect::<Result<_, _>>()?;
+        let state = Self { receipt_number, open_lives, roster_doubt, alive_due, alive_ms, closed: Closed { origins, forks } };
         reader.finish()?;
         Ok(state)
     }
@@ -53,4 +58,9 @@ impl State {
     pub fn save(&self, disk: &dyn Disk, path: &Path) -> Result<(), RecordError> {
         record::save(disk, path, &self.to_bytes())
     }
+}
+
+fn read_fork(reader: &mut Reader<'_>) -> Result<(Origin, u64), CborError> {
+    reader.array_exact(2)?;
+    Ok((Origin::read(reader)?, reader.uint()?))
 }

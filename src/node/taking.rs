@@ -2,14 +2,14 @@
 
 use super::error::NodeError;
 use super::held::Held;
+use super::history::LogHistory;
 use super::peers::{Receipt, Renewal};
-use super::trusting::{LogHistory, RosterTrust};
 use super::{Node, settle};
 use crate::carry::drop_folder::{self, Candidate};
 use crate::ingest::{self, Applied, Verdict};
 use crate::keys::roster::Standing;
 use crate::ports::disk::{Kind, Open};
-use crate::ports::store::{Log as _, Store as _, Stream};
+use crate::ports::store::{Store as _, Stream};
 use crate::ports::stream::FileReader;
 use bundle_format::error::Code;
 use bundle_format::event::Event;
@@ -176,13 +176,10 @@ impl Node {
 
     fn open_bundle(&self, reader: FileReader) -> Result<VerifiedBundle<FileReader>, OpenError> {
         let sealed = SealedBundle::read(reader)?;
-        if sealed.header().domain_hint != self.roster.pin().domain().hint() {
-            return Err(OpenError::OtherDomain);
-        }
+        sealed.check_domain(&self.roster.domain())?;
         let keys = self.keyring.sealing_keys();
-        let keys: Vec<_> = keys.iter().collect();
-        let unsealed = sealed.unseal(&keys)?;
-        let mut trust = RosterTrust::new(&self.roster);
+        let unsealed = sealed.unseal(&keys.iter().collect::<Vec<_>>())?;
+        let mut trust = self.roster.clone(); // the bundle's own roster events teach the copy
         let mut history = LogHistory(&self.wal);
         unsealed.verify(&mut trust, &mut history)
     }
@@ -212,15 +209,15 @@ impl Node {
     }
 
     fn take_bundle(&mut self, mut bundle: VerifiedBundle<FileReader>, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
-        let sender = bundle.header().sender;
-        let (sender_key, salt) = (bundle.header().sender_key, bundle.salt());
+        let (sender, sender_key, salt) = (bundle.sender(), bundle.sealed().header().sender_key, bundle.sealed().salt());
         report.sender = Some(sender);
         let mut sent = Vec::new();
         while let Some(range) = bundle.next_range()? {
-            sent.push(*range.origin());
+            sent.push(range.origin());
             self.take_range(&range, report, ingested)?;
         }
         self.wal.sync()?;
+        self.save_state()?;
         let manifest = bundle.finish()?;
         let current = self.roster.sender(&sender, &sender_key) == Some(Standing::Current);
         if !current {
@@ -234,7 +231,7 @@ impl Node {
     }
 
     fn take_range(&mut self, range: &VerifiedRange, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
-        let origin = *range.origin();
+        let origin = range.origin();
         if origin.node == self.keyring.node() {
             self.meet_own_history(range, ingested)?;
         }
@@ -252,17 +249,22 @@ impl Node {
         if applied.new > 0 && origin.node != self.keyring.node() && origin.lane != Lane::Control {
             self.state.alive_due = true;
         }
+        if applied.new > 0 && origin.lane == Lane::Control {
+            for event in range.run().events().iter().filter_map(|bytes| Event::from_bytes(bytes).ok()) {
+                self.state.closed.learn(origin.node, &event);
+            }
+        }
         Ok(())
     }
 
     /// Something of our own comes back to us. If it is news, we have lost state: a new life before the next append (R6.6-a). The roster lane
     /// is continued in place, and in doubt until a member agrees.
     fn meet_own_history(&mut self, range: &VerifiedRange, ingested: &mut Ingested) -> Result<(), NodeError> {
-        let verdict = ingest::apply::judge(&self.wal, range.origin(), &range.run())?;
+        let verdict = ingest::apply::judge(&self.wal, &range.origin(), &range.run())?;
         if verdict == Verdict::Duplicate {
             return Ok(());
         }
-        if *range.origin() == self.roster.pin().roster_origin() {
+        if range.origin() == self.roster.pin().roster_origin() {
             self.state.roster_doubt = true;
             self.save_state()
         } else if range.origin().incarnation == self.keyring.incarnation() {

@@ -46,6 +46,11 @@ pub trait Disk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>>;
     /// What stands at `path`, not following links; `None` when nothing does.
     fn look(&self, path: &Path) -> io::Result<Option<Entry>>;
+    /// Whether nobody but its owner (and the system) may read the file at `path`; true where files have no such rights.
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Ok(true)
+    }
     /// Entries of a folder, sorted by name, not following links.
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>>;
     /// Make a folder (0700) and the parents it lacks, and make their names durable.

@@ -5,13 +5,14 @@
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+pub mod memory_store;
 pub mod store;
 pub mod stream;
 
 use std::rc::Rc;
 
 pub use clock::Clock;
-pub use disk::{Disk, DiskFile};
+pub use disk::{Disk, DiskFile, Lock};
 pub use entropy::Entropy;
 pub use store::{Log, Store};
 

@@ -1,1 +1,254 @@
-//! wal
+//! Wal: the embedded store. Streams of events with their checkpoints, sealed, in segments that only grow.
+//!
+//! In: runs of events whose chain is true, and checkpoints. Out: the same bytes, in order, after any crash; heads of all streams at once.
+//! Invariants: what was synced stays; an append is a frame or a torn tail, never half a frame; no nonce is used twice; opening reads at most one
+//! segment and one index whatever the size of the log. Not here: what an event says (`push`, `ingest`), the lock on the directory (`node`),
+//! who may see what (`cut`).
+//!
+//! A segment: header 64 B, frames, and once sealed heads frames, tables and a trailer. `frame`: one frame; `tables`: the index;
+//! `heads`: streams and their heads; `replay` and `recover`: opening; `writer`: appending; `view` and `read`: reading; `fsck`: verifying everything.
+
+mod frame;
+mod heads;
+mod keys;
+mod read;
+mod recover;
+mod replay;
+mod segment;
+mod tables;
+mod view;
+mod writer;
+
+pub use keys::DataKeys;
+
+use crate::ports::disk::{Disk, DiskFile, Open};
+use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Scan, Store, StoreError, Stream};
+use crate::ports::{Clock, Entropy};
+use bundle_format::chain::Run;
+use bundle_format::hlc::Hlc;
+use read::{AllEvents, StreamEvents};
+use recover::{Opened, Place};
+use segment::Segment;
+use std::cell::RefCell;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use tables::{Header, Tables};
+use view::View;
+use writer::Writer;
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// A segment is sealed when it reaches this length; an append may overrun it.
+    pub segment_len: u64,
+    /// Sync what a killed process may have left unsynced before anything of it is shown. Who opens the log only to append and sync may leave it out.
+    pub sync_at_open: bool,
+}
+
+impl Default for Options {
+    /// 16 MiB: what opening after a crash reads at most.
+    fn default() -> Self {
+        Self { segment_len: 16 << 20, sync_at_open: true }
+    }
+}
+
+/// A log and its one writer. The caller holds the lock.
+pub struct Wal {
+    view: View,
+    writer: Writer,
+}
+
+impl Wal {
+    /// Open the log in `folder`, or begin one; mend what a crash left.
+    ///
+    /// # Errors
+    /// [`StoreError::Tampered`] with the wrong keys, [`StoreError::Version`], [`StoreError::Damaged`] when no heads can be found, or what the disk says.
+    pub fn open(disk: Rc<dyn Disk>, folder: &Path, keys: &DataKeys, entropy: Rc<dyn Entropy>, clock: Rc<dyn Clock>) -> Result<Self, StoreError> {
+        Self::open_with(disk, folder, keys, entropy, clock, Options::default())
+    }
+
+    /// [`Wal::open`] with other options.
+    ///
+    /// # Errors
+    /// See [`Wal::open`].
+    pub fn open_with(
+        disk: Rc<dyn Disk>,
+        folder: &Path,
+        keys: &DataKeys,
+        entropy: Rc<dyn Entropy>,
+        clock: Rc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, StoreError> {
+        let place = Place { disk, folder: folder.to_owned(), keys: keys.clone() };
+        let Opened { streams, first, active, newest, mut findings } = place.open(Open::Write)?;
+        let io = |error| StoreError::Io { doing: format!("mending {newest:08}.seg"), error };
+        let Some((mut active, replayed, header)) = active else {
+            if newest == 0 {
+                place.disk.create_folder(folder).map_err(|error| StoreError::Io { doing: format!("making {}", folder.display()), error })?;
+            } else {
+                place.file(newest, Open::Read)?.sync().map_err(io)?; // its sealing may not have come to its end
+            }
+            let active = writer::create(&*place.disk, folder, newest + 1, clock.now_ms())?;
+            let writer = Writer::new(entropy, clock, options, active.end, (0, 0));
+            return Ok(Self { view: View { place, streams, active, first, findings, recent: RefCell::default() }, writer });
+        };
+        active.tail_offset = active.end;
+        let mut file_len = active.file.len().map_err(io)?;
+        if replayed.torn_len > 0 || replayed.sealing {
+            active.file.set_len(active.end).map_err(io)?;
+            active.file.sync().map_err(io)?; // before any append: what was behind must not come alive
+            file_len = active.end;
+        }
+        let empty = active.end == tables::HEADER_LEN as u64;
+        if header == Header::Bad && empty {
+            active = writer::begin(active.file, newest, clock.now_ms()).map_err(io)?;
+            file_len = active.end;
+        } else if header == Header::Bad {
+            findings.push(Finding::Index { segment: newest });
+        }
+        if empty {
+            place.disk.sync_folder(folder).map_err(io)?; // its maker may have died before it did
+        }
+        if replayed.torn_len > 0 && !replayed.sealing && !(empty && header == Header::Bad) {
+            findings.push(Finding::TornTail { bytes: replayed.torn_len });
+        }
+        findings.extend(hole_findings(newest, &replayed, &streams));
+        let mut writer = Writer::new(entropy, clock, options, file_len, replayed.since_mark);
+        let mut view = View { place, streams, active, first, findings, recent: RefCell::default() };
+        if !replayed.holes.is_empty() || view.streams.numbered().any(|(_, state)| state.broken.is_some()) {
+            writer.close_holes(&mut view, &replayed.holes)?;
+        } else if options.sync_at_open && !empty {
+            writer.sync(&mut view)?;
+        }
+        Ok(Self { view, writer })
+    }
+}
+
+impl Store for Wal {
+    fn append(&mut self, stream: &Stream, run: &Run<'_>, hlc: Hlc, checkpoints: &[Checkpointed]) -> Result<(), StoreError> {
+        if !run.events().is_empty() {
+            self.writer.append(&mut self.view, stream, run, hlc)?;
+        }
+        self.writer.append_checkpoints(&mut self.view, stream, checkpoints)
+    }
+
+    fn append_checkpoints(&mut self, stream: &Stream, checkpoints: &[Checkpointed]) -> Result<(), StoreError> {
+        self.writer.append_checkpoints(&mut self.view, stream, checkpoints)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.writer.sync(&mut self.view)
+    }
+
+    fn orphans(&self, stream: &Stream) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.view.orphans(stream)
+    }
+}
+
+/// A log being read, also while another process writes it. Takes no lock, writes nothing, shows only what is durable.
+pub struct WalReader {
+    view: View,
+}
+
+impl WalReader {
+    /// Open the log in `folder` as it stands now.
+    ///
+    /// # Errors
+    /// See [`Wal::open`].
+    pub fn open(disk: Rc<dyn Disk>, folder: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
+        let place = Place { disk, folder: folder.to_owned(), keys: keys.clone() };
+        let Opened { streams, first, active, newest, mut findings } = place.open(Open::Read)?;
+        let active = match active {
+            Some((active, replayed, _)) => {
+                // the writer may have been killed before its sync: what is shown must stay
+                active.file.sync().map_err(|error| active.io("syncing", error))?;
+                findings.extend(hole_findings(newest, &replayed, &streams));
+                active
+            }
+            None => Segment::in_memory(newest + 1, Box::new(NoFile), Tables::default(), tables::HEADER_LEN as u64),
+        };
+        Ok(Self { view: View { place, streams, active, first, findings, recent: RefCell::default() } })
+    }
+
+    /// See [`Store::orphans`].
+    ///
+    /// # Errors
+    /// See [`Store::orphans`].
+    pub fn orphans(&self, stream: &Stream) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.view.orphans(stream)
+    }
+}
+
+fn hole_findings(segment: u32, replayed: &replay::Replayed, streams: &heads::Streams) -> Vec<Finding> {
+    let cut_back = |index: usize| streams.numbered().filter(move |(_, state)| state.broken == Some(index)).map(|(_, state)| state.stream).collect();
+    let holes = replayed.holes.iter().enumerate();
+    holes.map(|(index, hole)| Finding::Hole { segment, offset: hole.offset, bytes: hole.len, cut_back: cut_back(index) }).collect()
+}
+
+/// The active segment of a log that has none.
+struct NoFile;
+
+impl DiskFile for NoFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+macro_rules! log_by_view {
+    ($($name:ident)*) => {$(
+        impl Log for $name {
+            fn streams(&self) -> Vec<(Stream, Head)> {
+                self.view.streams.sorted().map(|(_, state)| (state.stream, state.head())).collect()
+            }
+
+            fn head(&self, stream: &Stream) -> Option<Head> {
+                self.view.streams.by_name(stream).map(heads::StreamState::head)
+            }
+
+            fn events(&self, stream: &Stream, from: u64) -> Result<Box<dyn Events + '_>, StoreError> {
+                Ok(Box::new(StreamEvents::new(&self.view, stream, from)?))
+            }
+
+            fn checkpoints(&self, stream: &Stream, from: u64, to: u64) -> Result<Vec<Checkpointed>, StoreError> {
+                self.view.checkpoints(stream, from, to)
+            }
+
+            fn checkpoint_below(&self, stream: &Stream, seq: u64) -> Result<Option<Checkpointed>, StoreError> {
+                self.view.checkpoint_below(stream, seq)
+            }
+
+            fn scan(&self) -> Result<Box<dyn Scan + '_>, StoreError> {
+                Ok(Box::new(AllEvents::new(&self.view)))
+            }
+
+            fn findings(&self) -> &[Finding] {
+                &self.view.findings
+            }
+        }
+    )*};
+}
+log_by_view!(Wal WalReader);
+
+#[cfg(test)]
+mod tests;

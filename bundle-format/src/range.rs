@@ -1,0 +1,525 @@
+//! A range: a dense run of one origin's events with the checkpoints that prove it. The unit that travels, is verified and is applied. SPEC §4.3.
+//!
+//! In: a run of our log, or an item of a bundle. Out: wire bytes, or a [`VerifiedRange`], which only verification makes. Not here: whether we want
+//! the events (`ingest`), or which to send (`cut`).
+
+use crate::cbor::{Bytes, CborError, Keys, Reader};
+use crate::chain::{self, Position, Run};
+use crate::checkpoint::Checkpoint;
+use crate::compress::{Codec, CompressError, Compressor, Decompressor, Level};
+use crate::error::Code;
+use crate::event::{Event, EventError};
+use crate::hlc::Hlc;
+use crate::ids::{Hash, NodeId, Origin};
+use crate::limits::{EVENT_LEN_MAX, PREFIX_LEN_MAX, RANGE_DATA_LEN_MAX, RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX};
+use crate::manifest::NodeTable;
+use crate::trust::Trust;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+/// A range as it travels. Nothing about it is believed until [`Range::verify`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Whose history.
+    pub origin: Origin,
+    /// Position of its first event, from 1.
+    pub first: u64,
+    /// How many events: 1 to 4096.
+    pub count: u64,
+    /// How `data` is coded.
+    pub codec: Codec,
+    /// Bytes of the events, one after the other: 1 to 2^20.
+    pub raw_len: usize,
+    /// The events, coded.
+    pub data: Vec<u8>,
+    /// Offset of the event (1 to `count`, ascending) and the origin's signature over the chain there; the last stands at `count`.
+    pub checkpoints: Vec<(u64, Checkpoint)>,
+    /// `h_{first−1}`. Always there in files.
+    pub base: Option<Hash>,
+    /// First position and count of the events that a primed range was compressed against.
+    pub prefix: Option<(u64, u64)>,
+}
+
+/// How a range that is being made shall be coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// As it is: the roster, so that it can be read before anything is decompressed; and what does not compress.
+    Stored,
+    /// With zstd at the level for its size, or as it is when that is shorter.
+    Zstd,
+}
+
+/// Why a range is not believed, or not even a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RangeError {
+    /// Not the deterministic map the grammar asks for.
+    #[error("the range breaks the format: {0}")]
+    Cbor(#[from] CborError),
+    /// A file's range says nothing of the chain before it.
+    #[error("the range has no base")]
+    NoBase,
+    /// More events or bytes than a range may have.
+    #[error("the range claims {what} {claim}")]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// How much.
+        claim: u64,
+    },
+    /// The data is not what its codec and length claim.
+    #[error("the range does not unpack: {0}")]
+    Compress(#[from] CompressError),
+    /// The history that a primed range needs is not at hand.
+    #[error("the range builds on events {first} and {count} more that are not held here")]
+    NoPrefix {
+        /// First of them.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// One of its events breaks the format.
+    #[error("event {seq}: {error}")]
+    Event {
+        /// Its position.
+        seq: u64,
+        /// What is wrong.
+        error: EventError,
+    },
+    /// There are more or fewer events in it than it claims.
+    #[error("the range does not hold the {count} events it claims")]
+    Count {
+        /// How many it claims.
+        count: u64,
+    },
+    /// The first event's base is not the start of its history.
+    #[error("the base of the first event is not the start of its history")]
+    Base,
+    /// The roster does not know the key a checkpoint names.
+    #[error("key {key_number} of node @{node} is not known")]
+    UnknownSigner {
+        /// Whose.
+        node: NodeId,
+        /// Which.
+        key_number: u64,
+    },
+    /// The origin did not sign this chain.
+    #[error("the checkpoint at event {seq} of {origin:?} does not verify")]
+    Checkpoint {
+        /// Whose history.
+        origin: Origin,
+        /// Where.
+        seq: u64,
+    },
+}
+
+impl RangeError {
+    /// Its row in the table.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Cbor(CborError::UnknownKey(_)) | Self::Event { error: EventError::Cbor(CborError::UnknownKey(_)), .. } => Code::Z223,
+            Self::Cbor(_) | Self::NoBase => Code::Z222,
+            Self::Limit { .. } => Code::Z218,
+            Self::Compress(_) => Code::Z224,
+            Self::NoPrefix { .. } => Code::Z227,
+            Self::Event { .. } | Self::Count { .. } => Code::Z226,
+            Self::Base | Self::Checkpoint { .. } => Code::Z225,
+            Self::UnknownSigner { .. } => Code::Z615,
+        }
+    }
+}
+
+impl Range {
+    /// The range of `run`, with `checkpoints` by the offset of the event they stand at (1 is the first); the last stands at the end.
+    ///
+    /// # Errors
+    /// [`RangeError::Compress`] when there is no memory for it.
+    ///
+    /// # Panics
+    /// When `run` is empty or longer than a range may be, or `checkpoints` do not ascend to its end: who cuts bounds every range first.
+    pub fn build(
+        origin: Origin,
+        run: &Run<'_>,
+        checkpoints: &[(u64, Checkpoint)],
+        coding: Coding,
+        compressor: &mut Compressor,
+    ) -> Result<Self, RangeError> {
+        let mut range = Self::stored(origin, run, checkpoints);
+        if coding == Coding::Zstd {
+            let data = compressor.compress(&range.data, Level::for_len(range.raw_len))?;
+            if data.len() < range.data.len() {
+                (range.codec, range.data) = (Codec::Zstd, data);
+            }
+        }
+        Ok(range)
+    }
+
+    /// The range of `run`, compressed against `prefix`: the bytes of the `prefix_count` events right before it or further back, from `prefix_first`.
+    ///
+    /// # Errors
+    /// [`RangeError::Compress`] when `prefix` is longer than [`PREFIX_LEN_MAX`] or there is no memory.
+    ///
+    /// # Panics
+    /// As [`Range::build`].
+    pub fn build_primed(
+        origin: Origin,
+        run: &Run<'_>,
+        checkpoints: &[(u64, Checkpoint)],
+        (prefix_first, prefix_count): (u64, u64),
+        prefix: &[u8],
+    ) -> Result<Self, RangeError> {
+        let range = Self::stored(origin, run, checkpoints);
+        let data = Compressor::compress_primed(&range.data, prefix, Level::for_len(range.raw_len))?;
+        Ok(Self { codec: Codec::Primed, data, prefix: Some((prefix_first, prefix_count)), ..range })
+    }
+
+    fn stored(origin: Origin, run: &Run<'_>, checkpoints: &[(u64, Checkpoint)]) -> Self {
+        let data = run.events().concat();
+        let count = run.events().len() as u64;
+        assert!((1..=RANGE_EVENT_COUNT_MAX).contains(&count) && data.len() <= RANGE_RAW_LEN_MAX, "who cuts bounds every range");
+        assert!(offsets_ascend_to(count, checkpoints), "a range is proved to its end");
+        Self {
+            origin,
+            first: run.start().seq + 1,
+            count,
+            codec: Codec::Stored,
+            raw_len: data.len(),
+            data,
+            checkpoints: checkpoints.to_vec(),
+            base: Some(run.start().hash),
+            prefix: None,
+        }
+    }
+
+    /// Position of its last event.
+    pub fn last(&self) -> u64 {
+        self.first.saturating_add(self.count).saturating_sub(1)
+    }
+
+    /// Its bytes, with the nodes by their place in `nodes`; `None` when the table lacks one.
+    pub fn to_bytes(&self, nodes: &NodeTable) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(self.data.len() + 200 + 80 * self.checkpoints.len());
+        self.write(nodes, &mut out).and_then(Result::ok)?;
+        Some(out)
+    }
+
+    /// Length of [`Range::to_bytes`], without making them.
+    pub fn wire_len(&self, nodes: &NodeTable) -> Option<u64> {
+        struct Counter(u64);
+        impl std::io::Write for Counter {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0 += bytes.len() as u64;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut counter = Counter(0);
+        self.write(nodes, &mut counter).and_then(Result::ok)?;
+        Some(counter.0)
+    }
+
+    /// Write the range's bytes; `None` when `nodes` lacks one of its nodes.
+    pub(crate) fn write(&self, nodes: &NodeTable, out: impl std::io::Write) -> Option<std::io::Result<()>> {
+        let wire = Wire { log: nodes.wire(&self.origin)?, range: self };
+        let written = ciborium::into_writer(&wire, out).map_err(|error| match error {
+            ciborium::ser::Error::Io(error) => error,
+            ciborium::ser::Error::Value(reason) => std::io::Error::other(reason),
+        });
+        Some(written)
+    }
+
+    /// Read the range that stands next in `reader`: its form and its claims, nothing of its content.
+    ///
+    /// # Errors
+    /// [`RangeError::Cbor`], [`RangeError::Limit`].
+    pub fn read(reader: &mut Reader<'_>, nodes: &NodeTable) -> Result<Self, RangeError> {
+        let mut keys = reader.map()?;
+        let (mut origin, mut first, mut count, mut coding, mut data) = (None, None, None, None, None);
+        let (mut checkpoints, mut base, mut prefix) = (None, None, None);
+        while let Some(key) = keys.next(reader)? {
+            match key {
+                0 => origin = Some(nodes.read_log(reader)?),
+                2 => first = Some(reader.uint()?),
+                4 => count = Some(limit("events", reader.uint()?, RANGE_EVENT_COUNT_MAX)?),
+                6 => coding = Some(read_codec(reader)?),
+                8 => data = Some(reader.bytes()?),
+                10 => checkpoints = Some(read_checkpoints(reader)?),
+                12 => base = Some(Hash(reader.bytes_exact()?)),
+                14 => {
+                    reader.array_exact(2)?;
+                    prefix = Some((reader.uint()?, reader.uint()?));
+                }
+                _ => Keys::unknown(key, reader)?,
+            }
+        }
+        let missing = CborError::MissingKey;
+        let (codec, raw_len) = coding.ok_or(missing(6))?;
+        let data = data.ok_or(missing(8))?;
+        limit("bytes of data", data.len() as u64, RANGE_DATA_LEN_MAX as u64)?;
+        let range = Self {
+            origin: origin.ok_or(missing(0))?,
+            first: first.ok_or(missing(2))?,
+            count: count.ok_or(missing(4))?,
+            codec,
+            raw_len,
+            data: data.to_vec(),
+            checkpoints: checkpoints.ok_or(missing(10))?,
+            base,
+            prefix,
+        };
+        range.check()?;
+        Ok(range)
+    }
+
+    /// What of the claims can be checked against each other.
+    fn check(&self) -> Result<(), RangeError> {
+        let positions = self.first >= 1 && self.first.checked_add(self.count).is_some();
+        let stored_len = self.codec != Codec::Stored || self.data.len() == self.raw_len;
+        let prefix = match (self.codec, self.prefix) {
+            (Codec::Primed, Some((first, count))) => first >= 1 && count >= 1 && first.checked_add(count).is_some_and(|behind| behind <= self.first),
+            (Codec::Primed, None) | (_, Some(_)) => false,
+            (_, None) => true,
+        };
+        let good = positions && stored_len && prefix && self.raw_len >= 1 && offsets_ascend_to(self.count, &self.checkpoints);
+        if good { Ok(()) } else { Err(CborError::Shape.into()) }
+    }
+
+    /// Unpack, split, hash from `base` and check every checkpoint: the only way to a [`VerifiedRange`]. `prefix` are the bytes of the events that
+    /// [`Range::prefix`] names.
+    ///
+    /// # Errors
+    /// [`RangeError`]: the first thing that is not as the origin signed it.
+    pub fn verify(self, base: Hash, trust: &dyn Trust, prefix: Option<&[u8]>) -> Result<VerifiedRange, RangeError> {
+        self.verify_with(base, trust, prefix, &mut Decompressor::new()?)
+    }
+
+    /// [`Range::verify`] with a decompressor to be used again.
+    ///
+    /// # Errors
+    /// As [`Range::verify`].
+    pub fn verify_with(
+        self,
+        base: Hash,
+        trust: &dyn Trust,
+        prefix: Option<&[u8]>,
+        decompressor: &mut Decompressor,
+    ) -> Result<VerifiedRange, RangeError> {
+        let (origin, domain) = (self.origin, trust.domain());
+        let signer = |(_, checkpoint): &(u64, Checkpoint)| {
+            let (node, key_number) = (origin.node, checkpoint.key_number);
+            trust.signer(&node, key_number).ok_or(RangeError::UnknownSigner { node, key_number })
+        };
+        let keys = self.checkpoints.iter().map(signer).collect::<Result<Vec<_>, _>>()?;
+        let unpacked = self.unpack(base, prefix, decompressor)?;
+        for ((position, checkpoint), key) in unpacked.checkpoints.iter().zip(&keys) {
+            checkpoint.verify(key, &domain, &origin, position).map_err(|_| RangeError::Checkpoint { origin, seq: position.seq })?;
+        }
+        Ok(unpacked)
+    }
+
+    /// Everything but the signatures. For bytes that are known to be those that were verified before.
+    pub(crate) fn unpack(self, base: Hash, prefix: Option<&[u8]>, decompressor: &mut Decompressor) -> Result<VerifiedRange, RangeError> {
+        if self.first == 1 && base != chain::log_id(&self.origin) {
+            return Err(RangeError::Base);
+        }
+        let raw = match (self.codec, self.prefix) {
+            (Codec::Stored, _) => self.data,
+            (Codec::Zstd, _) => decompressor.decompress(&self.data, self.raw_len)?,
+            (Codec::Primed, named) => {
+                let (first, count) = named.unwrap_or_default();
+                let prefix = prefix.ok_or(RangeError::NoPrefix { first, count })?;
+                if prefix.len() > PREFIX_LEN_MAX {
+                    return Err(RangeError::Limit { what: "bytes of prefix", claim: prefix.len() as u64 });
+                }
+                Decompressor::decompress_primed(&self.data, self.raw_len, prefix)?
+            }
+        };
+        let start = Position { seq: self.first.saturating_sub(1), hash: base };
+        let mut split = Split { ends: Vec::new(), digests: Vec::new(), position: start, hlc: Hlc(0) };
+        let mut checkpoints = Vec::with_capacity(self.checkpoints.len());
+        let mut reader = Reader::new(&raw);
+        let mut due = self.checkpoints.into_iter().peekable();
+        for offset in 1..=self.count {
+            split.event(&raw, &mut reader, self.count)?;
+            if let Some((_, checkpoint)) = due.next_if(|(at, _)| *at == offset) {
+                checkpoints.push((split.position, checkpoint));
+            }
+        }
+        if !reader.is_at_end() {
+            return Err(RangeError::Count { count: self.count });
+        }
+        let Split { ends, digests, position: end, hlc } = split;
+        Ok(VerifiedRange { origin: self.origin, start, end, raw, ends, digests, checkpoints, hlc, codec: self.codec })
+    }
+}
+
+fn limit(what: &'static str, claim: u64, max: u64) -> Result<u64, RangeError> {
+    if claim > max { Err(RangeError::Limit { what, claim }) } else { Ok(claim) }
+}
+
+fn read_codec(reader: &mut Reader<'_>) -> Result<(Codec, usize), RangeError> {
+    reader.array_exact(2)?;
+    let codec = Codec::from_number(reader.uint()?).ok_or(CborError::Shape)?;
+    let raw_len = limit("raw bytes", reader.uint()?, RANGE_RAW_LEN_MAX as u64)?;
+    Ok((codec, usize::try_from(raw_len).map_err(|_| CborError::Shape)?))
+}
+
+fn read_checkpoints(reader: &mut Reader<'_>) -> Result<Vec<(u64, Checkpoint)>, CborError> {
+    let count = reader.array()?;
+    let checkpoint = |_| {
+        reader.array_exact(2)?;
+        Ok((reader.uint()?, Checkpoint::read(reader)?))
+    };
+    (0..count).map(checkpoint).collect()
+}
+
+fn offsets_ascend_to(count: u64, checkpoints: &[(u64, Checkpoint)]) -> bool {
+    let from_one = checkpoints.first().is_some_and(|(offset, _)| *offset >= 1);
+    let ascend = checkpoints.is_sorted_by(|(a, _), (b, _)| a < b);
+    from_one && ascend && checkpoints.last().is_some_and(|(offset, _)| *offset == count)
+}
+
+struct Split {
+    ends: Vec<usize>,
+    digests: Vec<Hash>,
+    position: Position,
+    hlc: Hlc,
+}
+
+impl Split {
+    fn event<'a>(&mut self, raw: &'a [u8], reader: &mut Reader<'a>, count: u64) -> Result<(), RangeError> {
+        if reader.is_at_end() {
+            return Err(RangeError::Count { count });
+        }
+        let start = reader.position();
+        let seq = self.position.seq.saturating_add(1);
+        let event = Event::read(reader).map_err(|error| RangeError::Event { seq, error })?;
+        let bytes = raw.get(start..reader.position()).unwrap_or_default();
+        let digest = chain::digest(bytes);
+        self.position = self.position.then(&digest);
+        self.hlc = event.hlc;
+        self.ends.push(reader.position());
+        self.digests.push(digest);
+        Ok(())
+    }
+}
+
+const _: () = assert!(EVENT_LEN_MAX <= RANGE_RAW_LEN_MAX, "every event fits into a range");
+
+struct Wire<'a> {
+    log: crate::manifest::WireOrigin,
+    range: &'a Range,
+}
+
+impl Serialize for Wire<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Range { first, count, codec, raw_len, data, checkpoints, base, prefix, .. } = self.range;
+        let optional = usize::from(base.is_some()) + usize::from(prefix.is_some());
+        let mut map = serializer.serialize_map(Some(6 + optional))?;
+        map.serialize_entry(&0, &self.log)?;
+        map.serialize_entry(&2, first)?;
+        map.serialize_entry(&4, count)?;
+        map.serialize_entry(&6, &(*codec as u8, raw_len))?;
+        map.serialize_entry(&8, &Bytes(data))?;
+        map.serialize_entry(&10, checkpoints)?;
+        base.iter().try_for_each(|base| map.serialize_entry(&12, &Bytes(&base.0)))?;
+        prefix.iter().try_for_each(|prefix| map.serialize_entry(&14, prefix))?;
+        map.end()
+    }
+}
+
+/// Events that their origin signed, in order, right after a known place of its chain. Only [`Range::verify`] makes one.
+#[derive(Clone, Debug)]
+pub struct VerifiedRange {
+    origin: Origin,
+    start: Position,
+    end: Position,
+    raw: Vec<u8>,
+    ends: Vec<usize>,
+    digests: Vec<Hash>,
+    checkpoints: Vec<(Position, Checkpoint)>,
+    hlc: Hlc,
+    codec: Codec,
+}
+
+impl VerifiedRange {
+    /// Whose history.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Right before its first event.
+    pub fn start(&self) -> Position {
+        self.start
+    }
+
+    /// At its last event.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Position of its first event.
+    pub fn first(&self) -> u64 {
+        self.start.seq.saturating_add(1)
+    }
+
+    /// How many events.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The events' bytes, one after the other.
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// Each event's position and bytes.
+    pub fn events(&self) -> impl ExactSizeIterator<Item = (u64, &[u8])> {
+        (0..self.ends.len()).map(|index| (self.first().saturating_add(index as u64), self.event(index)))
+    }
+
+    /// `d` of each event, in order.
+    pub fn digests(&self) -> &[Hash] {
+        &self.digests
+    }
+
+    /// The origin's signatures and where they stand; the last at [`VerifiedRange::end`].
+    pub fn checkpoints(&self) -> &[(Position, Checkpoint)] {
+        &self.checkpoints
+    }
+
+    /// Stamp of its last event.
+    pub fn last_hlc(&self) -> Hlc {
+        self.hlc
+    }
+
+    /// How it was coded.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// The place in the chain at `seq`; `None` outside of `start ..= end`.
+    pub fn position(&self, seq: u64) -> Option<Position> {
+        let index = usize::try_from(seq.checked_sub(self.start.seq)?).ok()?;
+        let before = self.digests.get(..index)?;
+        Some(before.iter().fold(self.start, Position::then))
+    }
+
+    /// All of it, as a run.
+    pub fn run(&self) -> Run<'_> {
+        Run::proved(self.start, self.end, (0..self.ends.len()).map(|index| self.event(index)).collect())
+    }
+
+    /// What follows the event at `seq`; `None` outside of `start ..= end`.
+    pub fn run_after(&self, seq: u64) -> Option<Run<'_>> {
+        let start = self.position(seq)?;
+        let skip = usize::try_from(seq - self.start.seq).ok()?;
+        Some(Run::proved(start, self.end, (skip..self.ends.len()).map(|index| self.event(index)).collect()))
+    }
+
+    fn event(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.ends.get(index).and_then(|end| self.raw.get(start..*end)).unwrap_or_default()
+    }
+}

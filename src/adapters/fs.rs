@@ -1,0 +1,225 @@
+//! Files by std and rustix. Nothing here follows a link at the end of a path, waits on a FIFO or reads a device.
+
+use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Lock, Open};
+use rustix::fs::{Advice, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often a taken lock is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// The machine's file systems.
+#[derive(Clone, Copy, Debug)]
+pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>> {
+        let flags = match how {
+            Open::Read => OFlags::RDONLY,
+            Open::Write => OFlags::RDWR,
+            Open::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+        };
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(descriptor) => File::from(descriptor),
+            Err(Errno::LOOP) => return Err(not_regular()), // a link: looked at as what it is, not as what it points at
+            Err(error) => return Err(error.into()),
+        };
+        if file.metadata()?.is_file() { Ok(Box::new(OsFile(file))) } else { Err(not_regular()) }
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Entry>> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(entry(path.to_owned(), &metadata))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for found in fs::read_dir(folder)? {
+            let path = found?.path();
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) => entries.push(entry(path, &metadata)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // gone since: as if never seen
+                Err(error) => return Err(error),
+            }
+        }
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => self.sync_folder(parent(folder)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.parent().is_some() => {
+                self.create_folder(parent(folder))?;
+                DirBuilder::new().mode(0o700).create(folder)?;
+                self.sync_folder(parent(folder))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        match rustix::fs::fsync(open_folder(folder)?) {
+            Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()), // FUSE and network file systems that cannot
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn sync_volume(&self, folder: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(open_folder(folder)?)?)
+    }
+
+    fn free_space(&self, folder: &Path) -> io::Result<u64> {
+        let volume = rustix::fs::fstatvfs(open_folder(folder)?)?;
+        Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+    }
+
+    fn lock(&self, path: &Path, wait_ms: u64) -> io::Result<Option<Box<dyn Lock>>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+        let deadline = Instant::now() + Duration::from_millis(wait_ms);
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(Box::new(OsLock(file)))),
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// A flock; the kernel lets go of it when the file is closed, whoever dies.
+struct OsLock(#[expect(dead_code, reason = "held open, never read: closing it is the unlock")] File);
+
+impl Lock for OsLock {}
+
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < bytes.len() {
+            match self.0.read_at(&mut bytes[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        match rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed) {
+            Ok(()) | Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => Ok(()), // advice a file system may not take
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn open_folder(folder: &Path) -> io::Result<rustix::fd::OwnedFd> {
+    Ok(rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// The folder that names `path`; a bare name stands in the current one.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn entry(path: PathBuf, metadata: &fs::Metadata) -> Entry {
+    let kind = match metadata.file_type() {
+        kind if kind.is_file() => Kind::File,
+        kind if kind.is_dir() => Kind::Folder,
+        _ => Kind::Other,
+    };
+    Entry { path, kind, len: if kind == Kind::File { metadata.len() } else { 0 } }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::disk::{read_small, replace};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("plain"), b"abc").unwrap();
+        symlink(at("plain"), at("link")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for name in ["link", "fifo", "."] {
+            assert_eq!(OsDisk.open(&at(name), Open::Read).err().unwrap().kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        let mut bytes = [0; 8];
+        assert_eq!(OsDisk.open(&at("plain"), Open::Read).unwrap().read_at(&mut bytes, 1).unwrap(), 2);
+        let kinds: Vec<_> = OsDisk.list(dir.path()).unwrap().into_iter().map(|entry| entry.kind).collect();
+        assert_eq!(kinds, [Kind::Other, Kind::Other, Kind::File]);
+    }
+
+    #[test]
+    fn what_we_make_is_ours_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("a/b");
+        OsDisk.create_folder(&folder).unwrap();
+        OsDisk.create_folder(&folder).unwrap();
+        replace(&OsDisk, &folder.join("f"), b"one").unwrap();
+        replace(&OsDisk, &folder.join("f"), b"two").unwrap();
+        assert_eq!(read_small(&OsDisk, &folder.join("f"), 9).unwrap().unwrap(), b"two");
+        assert_eq!(OsDisk.list(&folder).unwrap().len(), 1, "no temporary file stays");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&folder.join("f"))), (0o700, 0o600));
+        OsDisk.sync_volume(&folder).unwrap();
+        assert!(OsDisk.free_space(&folder).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        let held = OsDisk.lock(&path, 0).unwrap();
+        assert!(held.is_some());
+        assert!(OsDisk.lock(&path, 50).unwrap().is_none());
+        drop(held);
+        assert!(OsDisk.lock(&path, 0).unwrap().is_some());
+    }
+}

@@ -1,0 +1,27 @@
+//! `zbundle accept`: let records count that came after a revocation.
+
+use super::halt::Halt;
+use super::{Context, Finished};
+
+const EXAMPLES: &str = "\
+Examples:
+  zbundle accept lunana-bhu                      all that is held of it now counts";
+
+/// At the authority: accept what a member wrote under keys that were replaced or revoked
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The member
+    node: String,
+    /// Sign although the roster may have lost its newest events
+    #[arg(long)]
+    i_am_sure: bool,
+}
+
+impl Args {
+    /// Run it.
+    pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        let _ = (self, context);
+        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+    }
+}

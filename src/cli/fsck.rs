@@ -1,0 +1,22 @@
+//! `zbundle fsck`: is the log whole.
+
+use super::halt::Halt;
+use super::{Context, Finished};
+
+const EXAMPLES: &str = "\
+Examples:
+  zbundle fsck
+  zbundle fsck --json";
+
+/// Read the whole log and check every byte of it; repairs nothing
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {}
+
+impl Args {
+    /// Run it.
+    pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        let _ = (self, context);
+        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+    }
+}

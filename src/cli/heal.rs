@@ -1,0 +1,25 @@
+//! `zbundle heal`: join the two branches of a forked roster.
+
+use super::halt::Halt;
+use super::{Context, Finished};
+
+const EXAMPLES: &str = "\
+Examples:
+  zbundle heal";
+
+/// At the authority: settle a roster that has forked (after a restored backup)
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Sign although the roster may have lost its newest events
+    #[arg(long)]
+    i_am_sure: bool,
+}
+
+impl Args {
+    /// Run it.
+    pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        let _ = (self, context);
+        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+    }
+}

@@ -1,0 +1,277 @@
+//! The command line: one file per command; how results, refusals and exit statuses are told.
+//!
+//! Only this room names `adapters`, in one line. Commands decide nothing: they read options, call `node`, and tell what came of it.
+
+#![allow(dead_code)] // until every command is wired
+
+mod accept;
+mod ask;
+mod console;
+mod cut;
+mod demo;
+mod error;
+mod escape;
+mod fork;
+mod fsck;
+mod halt;
+mod heal;
+mod held;
+mod ingest;
+mod init;
+mod inspect;
+mod join;
+mod log;
+mod members;
+mod object;
+mod policy;
+mod progress;
+mod push;
+mod request;
+mod revoke;
+mod sign;
+mod status;
+mod units;
+mod verify;
+
+use crate::ports::Ports;
+use bundle_format::error::{Code, Exit};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use console::{Color, Console};
+use halt::Halt;
+use object::Object;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const ABOUT: &str = "Carries events between places that are seldom connected.
+
+Events pushed at one node are kept in an encrypted log, cut into sealed bundles, carried by whatever path exists (a USB stick, a shared folder), checked, and taken in at another node: each exactly once, in order, byte for byte.";
+
+const EXAMPLES: &str = "\
+First steps, on two machines with no network between them:
+  hub    $ zbundle init punakha-hub --authority
+  clinic $ zbundle init lunana-bhu
+  clinic $ zbundle request --out stick/lunana.request
+  hub    $ zbundle sign stick/lunana.request --out stick/lunana.join
+  clinic $ zbundle join stick/lunana.join
+  clinic $ zbundle push '{\"bp\":\"120/80\"}' --type vitals --key Patient/BT-0042
+  clinic $ zbundle cut --to punakha-hub --out stick
+  hub    $ zbundle ingest stick
+  hub    $ zbundle log
+
+Or see it all at once, on files in a temporary folder:
+  $ zbundle demo
+
+Exit status:
+  0 done or nothing to do   1 internal   2 usage   3 done in part   10 no node here   11 in use   12 key or passphrase wrong
+  13 not trusted   14 damaged or forged   15 no space   17 conflict or fork open (--check)   19 log damaged";
+
+/// What the command line says.
+#[derive(Debug, Parser)]
+#[command(name = "zbundle", version, about = "Carries events between places that are seldom connected", long_about = ABOUT, after_long_help = EXAMPLES)]
+#[command(max_term_width = 110, subcommand_required = true, arg_required_else_help = false, disable_help_subcommand = false)]
+struct CommandLine {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Globals {
+    /// Where the node lives [default: ~/.local/share/zbundle]
+    #[arg(long, global = true, value_name = "DIR", env = "ZBUNDLE_DATA_DIR", hide_env_values = true)]
+    data_dir: Option<PathBuf>,
+    /// The file that unlocks the node's keys; lies outside the data directory [default: <data-dir>.key]
+    #[arg(long, global = true, value_name = "FILE", env = "ZBUNDLE_KEY_FILE", hide_env_values = true, conflicts_with = "passphrase_file")]
+    key_file: Option<PathBuf>,
+    /// The file whose first line unlocks the node's keys, when they are kept by a passphrase
+    #[arg(long, global = true, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Results as one JSON object per line; the last has "type":"summary"
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress and no notes: only results and refusals
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// When to colour (`NO_COLOR` is honoured)
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// How long to wait while another process uses the node
+    #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = units::parse_duration_ms)]
+    lock_wait: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Request(request::Args),
+    Sign(sign::Args),
+    Join(join::Args),
+    Members(members::Args),
+    Policy(policy::Args),
+    Revoke(revoke::Args),
+    Accept(accept::Args),
+    Heal(heal::Args),
+    Fork(fork::Args),
+    Held(held::Args),
+    Push(push::Args),
+    Log(log::Args),
+    Cut(cut::Args),
+    Ingest(ingest::Args),
+    Status(status::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
+    Fsck(fsck::Args),
+    Demo(demo::Args),
+    Error(error::Args),
+}
+
+/// What a command works with.
+struct Context {
+    globals: Globals,
+    ports: Ports,
+    console: Console,
+}
+
+impl Context {
+    /// The node's directory.
+    fn data_dir(&self) -> PathBuf {
+        self.globals.data_dir.clone().unwrap_or_else(|| {
+            let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+            let share = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
+            share.unwrap_or_default().join("zbundle")
+        })
+    }
+
+    /// The key file: named, or beside the data directory.
+    fn key_file(&self) -> PathBuf {
+        self.globals.key_file.clone().unwrap_or_else(|| {
+            let mut name = self.data_dir().into_os_string();
+            name.push(".key");
+            name.into()
+        })
+    }
+}
+
+/// How a command ended when nothing stopped it.
+struct Finished {
+    exit: Exit,
+    summary: Object,
+}
+
+impl Finished {
+    /// All done; the summary says what.
+    fn done(summary: Object) -> Self {
+        Self { exit: Exit::Done, summary }
+    }
+}
+
+/// The summary every command ends with under `--json`.
+fn summary(command: &str) -> Object {
+    Object::of("summary").with("command", command)
+}
+
+/// Run the program.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let exit = match CommandLine::try_parse_from(&arguments) {
+        Ok(CommandLine { globals, command }) => run(globals, command),
+        Err(error) => not_understood(&error, &arguments),
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(globals: Globals, command: Command) -> Exit {
+    let console = Console::new(globals.json, globals.quiet, globals.color);
+    let ports = crate::adapters::os_ports();
+    let mut context = Context { globals, ports, console };
+    let name = command.name();
+    let told = match command.run(&mut context) {
+        Ok(Finished { exit, summary }) => context.console.summary(summary, exit).map(|()| exit),
+        Err(Halt::Refused { code, why }) => {
+            let exit = code.row().exit;
+            let told = context.console.refuse(code, &why);
+            told.and_then(|()| context.console.summary(summary(name).with("code", code.as_str()), exit)).map(|()| exit)
+        }
+        Err(Halt::PipeClosed) => Err(Halt::PipeClosed),
+    };
+    told.unwrap_or_else(|halt| {
+        if let Halt::Refused { code, why } = &halt {
+            context.console.refuse(*code, why).unwrap_or(()); // stdout failed; stderr has been told
+        }
+        halt.exit()
+    })
+}
+
+/// `--help` and `--version` are results; all else that clap says is a usage error.
+fn not_understood(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    let usage = !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    error.print().unwrap_or(()); // a closed pipe is a quiet end
+    if usage && arguments.iter().any(|argument| argument == "--json") {
+        let mut console = Console::new(true, true, Color::Never);
+        let why = error.to_string();
+        let first = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let told = console.object(halt::to_object(Code::Z101, first));
+        told.and_then(|()| console.summary(Object::of("summary").with("code", Code::Z101.as_str()), Exit::Usage)).unwrap_or(());
+    }
+    if usage { Exit::Usage } else { Exit::Done }
+}
+
+macro_rules! commands {
+    ($($variant:ident $name:literal;)*) => {
+        impl Command {
+            fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+                match self { $(Self::$variant(args) => args.run(context),)* }
+            }
+        }
+    };
+}
+
+commands! {
+    Init "init";
+    Request "request";
+    Sign "sign";
+    Join "join";
+    Members "members";
+    Policy "policy";
+    Revoke "revoke";
+    Accept "accept";
+    Heal "heal";
+    Fork "fork";
+    Held "held";
+    Push "push";
+    Log "log";
+    Cut "cut";
+    Ingest "ingest";
+    Status "status";
+    Inspect "inspect";
+    Verify "verify";
+    Fsck "fsck";
+    Demo "demo";
+    Error "error";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_teaches_by_example() {
+        let command = CommandLine::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            let name = sub.get_name();
+            assert!(sub.get_about().is_some(), "{name} says what it does");
+            assert!(sub.get_after_help().is_some_and(|help| help.to_string().contains(&format!("zbundle {name}"))), "{name} shows an example");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The join file: the authority's answer to a request, with the roster that proves it. SPEC §8.5.
+//!
+//! `["zbundle/1 join", {0: node, 2: authority's first signing key, 4: authority's first incarnation, 6: SHA-256(request)}, [* range]]`. It
+//! needs no signature of its own: the ranges carry the authority's, and the six words bind request and authority. The ranges stay unread
+//! bytes here; `node` verifies them against the pin.
+
+use super::member::Pin;
+use super::request::Request;
+use super::words::Words;
+use bundle_format::cbor::{self, Bytes, CborError, Keys, Reader};
+use bundle_format::error::Code;
+use bundle_format::ids::{Hash, Incarnation, NodeId};
+use bundle_format::sign::VerifyingKey;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+/// A roster of some 20 000 events, read whole into memory.
+pub const JOIN_LEN_MAX: usize = 4 << 20;
+const TITLE: &str = "zbundle/1 join";
+
+/// Why a join file is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Longer than [`JOIN_LEN_MAX`].
+    #[error("longer than a join file can be")]
+    TooLong,
+    /// Not the bytes of SPEC §8.5.
+    #[error("not a join file: {0}")]
+    Cbor(#[from] CborError),
+    /// The authority's key is one anyone could sign for.
+    #[error("the join file holds a weak key")]
+    WeakKey,
+    /// Made for another node or from another request.
+    #[error("the join file answers another request")]
+    ForSomebodyElse,
+}
+
+impl JoinError {
+    /// Its row in the table.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::TooLong | Self::Cbor(_) | Self::WeakKey => Code::Z609,
+            Self::ForSomebodyElse => Code::Z606,
+        }
+    }
+}
+
+/// A join file as read; nothing of it is believed before the words are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The member the requester becomes: itself, or the node whose keys it replaces.
+    pub node: NodeId,
+    /// What to pin.
+    pub pin: Pin,
+    /// SHA-256 of the request it answers.
+    pub request_digest: Hash,
+    /// The roster from its first event, each the bytes of one range.
+    pub ranges: Vec<Vec<u8>>,
+}
+
+struct Answer<'a>(&'a Join);
+
+impl Serialize for Answer<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry(&0, &Bytes(&self.0.node.0))?;
+        map.serialize_entry(&2, &Bytes(self.0.pin.authority_key.as_bytes()))?;
+        map.serialize_entry(&4, &Bytes(&self.0.pin.incarnation.0))?;
+        map.serialize_entry(&6, &Bytes(&self.0.request_digest.0))?;
+        map.end()
+    }
+}
+
+impl Join {
+    /// The answer to `request`, which makes its sender the member `node`. Each of `ranges` is one encoded range.
+    pub fn new(request: &Request, node: NodeId, pin: Pin, ranges: Vec<Vec<u8>>) -> Self {
+        Self { node, pin, request_digest: request.digest(), ranges }
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0x83]; // array of 3
+        bytes.extend(cbor::to_vec(TITLE));
+        bytes.extend(cbor::to_vec(&Answer(self)));
+        bytes.extend(array_head(self.ranges.len()));
+        self.ranges.iter().for_each(|range| bytes.extend_from_slice(range));
+        bytes
+    }
+
+    /// Read a join file.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub fn read(bytes: &[u8]) -> Result<Self, JoinError> {
+        if bytes.len() > JOIN_LEN_MAX {
+            return Err(JoinError::TooLong);
+        }
+        let mut reader = Reader::new(bytes);
+        reader.array_exact(3)?;
+        if reader.text()? != TITLE {
+            return Err(CborError::Shape.into());
+        }
+        let (mut node, mut authority_key, mut incarnation, mut request_digest) = (None, None, None, None);
+        let mut keys = reader.map()?;
+        while let Some(key) = keys.next(&mut reader)? {
+            match key {
+                0 => node = Some(NodeId(reader.bytes_exact()?)),
+                2 => authority_key = Some(reader.bytes_exact()?),
+                4 => incarnation = Some(Incarnation(reader.bytes_exact()?)),
+                6 => request_digest = Some(Hash(reader.bytes_exact()?)),
+                _ => Keys::unknown(key, &mut reader)?,
+            }
+        }
+        let count = reader.array()?;
+        if count == 0 {
+            return Err(CborError::Shape.into());
+        }
+        let mut ranges = Vec::new(); // grows with the bytes, not with the count they claim
+        for _ in 0..count {
+            ranges.push(reader.any()?.to_vec());
+        }
+        reader.finish()?;
+        let authority_key = VerifyingKey::new(authority_key.ok_or(CborError::MissingKey(2))?).map_err(|_| JoinError::WeakKey)?;
+        Ok(Self {
+            node: node.ok_or(CborError::MissingKey(0))?,
+            pin: Pin { authority_key, incarnation: incarnation.ok_or(CborError::MissingKey(4))? },
+            request_digest: request_digest.ok_or(CborError::MissingKey(6))?,
+            ranges,
+        })
+    }
+
+    /// Whether it answers this request of ours. A first request may be answered with another node's id (a rekey of a lost node).
+    ///
+    /// # Errors
+    /// [`JoinError::ForSomebodyElse`].
+    pub fn answers(&self, request: &Request) -> Result<(), JoinError> {
+        let asked_for_itself = request.key_number == 1 || self.node == request.node;
+        if self.request_digest == request.digest() && asked_for_itself { Ok(()) } else { Err(JoinError::ForSomebodyElse) }
+    }
+
+    /// The words to compare with the authority's screen.
+    pub fn words(&self, request: &Request) -> Words {
+        Words::of(request.bytes(), &self.pin.authority_key)
+    }
+}
+
+/// The head of an array of `count` items: `cbor::to_vec` of as many one-byte items, without them.
+fn array_head(count: usize) -> Vec<u8> {
+    let mut head = cbor::to_vec(&vec![0u8; count]);
+    head.truncate(head.len() - count);
+    head
+}

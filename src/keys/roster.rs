@@ -1,0 +1,363 @@
+//! The roster: who belongs to the domain, folded from the authority's first control lane. Pure. SPEC §8.
+//!
+//! The lane is append-only and carries other control events too, so the fold never stops: what makes no sense where it stands is remembered as
+//! refused and has no effect. Equal events in equal order give equal rosters.
+
+use super::member::{Member, MemberKey, Pin};
+use super::policy::Policy;
+use super::roster_event::{Keep, ROSTER_EVENT_LEN_MAX, ReadError, RosterEvent};
+pub use super::standing::Standing;
+use super::standing::{EventStanding, KeyEnd};
+use bundle_format::chain::Position;
+use bundle_format::error::Code;
+use bundle_format::event::{Event, Part};
+use bundle_format::hlc::Hlc;
+use bundle_format::ids::{Name, NodeId};
+use bundle_format::seal::SealingPublic;
+use bundle_format::sign::VerifyingKey;
+use std::collections::BTreeMap;
+
+/// Why a roster event has no effect, or would have none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RosterError {
+    /// Not the bytes of SPEC §8.2, or a weak signing key.
+    #[error(transparent)]
+    Malformed(#[from] ReadError),
+    /// All parts together exceed [`ROSTER_EVENT_LEN_MAX`].
+    #[error("a roster event of more than {ROSTER_EVENT_LEN_MAX} bytes")]
+    TooLong,
+    /// The first roster event must be the authority's own enrolment.
+    #[error("the roster does not begin with its authority")]
+    NotFounded,
+    /// A name no node can have.
+    #[error("{0:?} is not a node name")]
+    BadName(String),
+    /// Another node has the name.
+    #[error("the name {0} is taken")]
+    NameTaken(Name),
+    /// The node is a member already.
+    #[error("{0} is a member already")]
+    Enrolled(NodeId),
+    /// The node id is not the hash of the first signing key.
+    #[error("the node id does not belong to the signing key")]
+    ForeignId,
+    /// Nobody of that id.
+    #[error("{0} is not a member")]
+    UnknownNode(NodeId),
+    /// No key of that number, or not the next one.
+    #[error("key number {found} does not fit; the newest key is {newest}")]
+    KeyNumber {
+        /// What the event says.
+        found: u64,
+        /// The member's newest.
+        newest: u64,
+    },
+    /// A sealing key anyone could open for.
+    #[error("the sealing key is weak")]
+    WeakSealingKey,
+    /// Some member has or had this key.
+    #[error("the key is in use already")]
+    KeyInUse,
+    /// The authority sees everything and cannot revoke its present key.
+    #[error("the authority cannot do that to itself")]
+    Authority,
+    /// No key of the member has ended: nothing to accept.
+    #[error("no key of {0} has ended")]
+    NothingEnded(NodeId),
+    /// A heal that does not stand on the head it names.
+    #[error("a heal names another head than the one it stands on")]
+    HealElsewhere,
+    /// Signed with a key of the authority that has ended before.
+    #[error("written under an ended key of the authority")]
+    EndedKey,
+    /// Not the event after the last one folded; nothing changed.
+    #[error("roster event {found} does not follow {head}")]
+    OutOfOrder {
+        /// What was given.
+        found: u64,
+        /// What was folded last.
+        head: u64,
+    },
+    /// The roster has forked: fold its branches instead.
+    #[error("the roster has forked")]
+    Forked,
+}
+
+impl RosterError {
+    /// Its row in the table.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::BadName(_) => Code::Z107,
+            Self::NameTaken(_) => Code::Z605,
+            Self::UnknownNode(_) => Code::Z406,
+            Self::Forked => Code::Z617,
+            Self::Enrolled(_) => Code::Z618,
+            Self::Authority | Self::NothingEnded(_) | Self::KeyNumber { .. } | Self::KeyInUse | Self::ForeignId | Self::WeakSealingKey => Code::Z616,
+            Self::Malformed(_) | Self::TooLong | Self::NotFounded | Self::HealElsewhere | Self::EndedKey | Self::OutOfOrder { .. } => Code::Z619,
+        }
+    }
+}
+
+/// An event of the roster lane that had no effect, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Where it stands; its last part if it has several.
+    pub position: Position,
+    /// Why.
+    pub why: RosterError,
+}
+
+/// The members of a domain as of one position of its roster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    pub(super) pin: Pin,
+    pub(super) members: BTreeMap<NodeId, Member>,
+    pub(super) head: Position,
+    pub(super) updated: Hlc,
+    pub(super) refused: Vec<Refused>,
+    pub(super) forked: bool,
+    parts: Option<Parts>,
+}
+
+/// Consecutive parts of one roster event, not all here yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
+    next: Part,
+    kind: String,
+    payload: Vec<u8>,
+    too_long: bool,
+}
+
+impl Roster {
+    /// Before the first roster event of the pinned domain.
+    pub fn new(pin: Pin) -> Self {
+        let head = Position::start(&pin.roster_origin());
+        Self { pin, members: BTreeMap::new(), head, updated: Hlc(0), refused: Vec::new(), forked: false, parts: None }
+    }
+
+    /// Fold the next event of the roster lane, ours or checkpointed by the authority's present key. Other control events pass without effect.
+    ///
+    /// # Errors
+    /// Why it has no effect. It is folded all the same and remembered in [`Roster::refused`]; only [`RosterError::OutOfOrder`] and
+    /// [`RosterError::Forked`] leave the roster as it was.
+    pub fn apply(&mut self, position: Position, event: &Event<'_>) -> Result<(), RosterError> {
+        self.fold(position, event, None)
+    }
+
+    /// Fold the next event of the roster lane, covered by a checkpoint of the authority's key `key_number`: after the authority has replaced a
+    /// stolen key, what the thief still writes with it has no effect.
+    ///
+    /// # Errors
+    /// See [`Roster::apply`]; [`RosterError::EndedKey`].
+    pub fn apply_under(&mut self, position: Position, event: &Event<'_>, key_number: u64) -> Result<(), RosterError> {
+        self.fold(position, event, Some(key_number))
+    }
+
+    fn fold(&mut self, position: Position, event: &Event<'_>, key_number: Option<u64>) -> Result<(), RosterError> {
+        if self.forked {
+            return Err(RosterError::Forked);
+        }
+        if self.head.seq.checked_add(1) != Some(position.seq) {
+            return Err(RosterError::OutOfOrder { found: position.seq, head: self.head.seq });
+        }
+        let judged = self.judge(position, event, key_number);
+        self.head = position;
+        self.updated = self.updated.max(event.hlc);
+        match judged {
+            Ok(Some(roster_event)) => self.commit(roster_event, position),
+            Ok(None) => {}
+            Err(why) => {
+                self.refused.push(Refused { position, why: why.clone() });
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// The roster event that is whole with `event` and makes sense here; `None` when it is none, or not whole yet.
+    fn judge(&mut self, position: Position, event: &Event<'_>, key_number: Option<u64>) -> Result<Option<RosterEvent>, RosterError> {
+        let parts = self.parts.take(); // a run that does not go on now is void
+        if !RosterEvent::is_kind(event.kind) {
+            return Ok(None);
+        }
+        if let Some(number) = key_number
+            && self.standing(&self.pin.roster_origin(), position.seq, number, |_| None) == EventStanding::AfterRevoke
+        {
+            return Err(RosterError::EndedKey);
+        }
+        let read = match event.ext.part {
+            None => RosterEvent::read(event.kind, event.payload)?,
+            Some(part) => match Parts::gather(parts, event.kind, part, event.payload) {
+                Gathered::Whole(payload) => RosterEvent::read(event.kind, &payload)?,
+                Gathered::TooLong => return Err(RosterError::TooLong),
+                Gathered::Unfinished(parts) => {
+                    self.parts = Some(parts);
+                    None
+                }
+                Gathered::Void => None,
+            },
+        };
+        if let Some(roster_event) = &read {
+            self.check(roster_event)?;
+        }
+        Ok(read)
+    }
+
+    /// Whether `event` would take effect as the next of the roster; whoever is about to sign it asks first.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, event: &RosterEvent) -> Result<(), RosterError> {
+        if self.members.is_empty() {
+            return self.check_founding(event);
+        }
+        let member = |node: &NodeId| self.members.get(node).ok_or(RosterError::UnknownNode(*node));
+        match event {
+            RosterEvent::Enrol { node, name, signing, sealing, .. } => {
+                let name = Name::new(name).map_err(|_| RosterError::BadName(name.clone()))?;
+                if self.members.contains_key(node) {
+                    return Err(RosterError::Enrolled(*node));
+                }
+                if signing.node_id() != *node {
+                    return Err(RosterError::ForeignId);
+                }
+                if self.by_name(&name).is_some() {
+                    return Err(RosterError::NameTaken(name));
+                }
+                self.check_keys(*node, signing, sealing)
+            }
+            RosterEvent::Rekey { node, key_number, signing, sealing, .. } => {
+                let member = member(node)?;
+                if *key_number != member.next_key_number() {
+                    return Err(RosterError::KeyNumber { found: *key_number, newest: member.keys.len() as u64 });
+                }
+                self.check_keys(*node, signing, sealing)
+            }
+            RosterEvent::Revoke { node, key_number, .. } => {
+                let member = member(node)?;
+                let newest = member.keys.len() as u64;
+                let key = member.key(*key_number).ok_or(RosterError::KeyNumber { found: *key_number, newest })?;
+                if *node == self.pin.node() && key.number == newest { Err(RosterError::Authority) } else { Ok(()) }
+            }
+            RosterEvent::Policy { node, .. } => {
+                member(node)?;
+                if *node == self.pin.node() { Err(RosterError::Authority) } else { Ok(()) }
+            }
+            RosterEvent::Accept { node, .. } => {
+                let ended = member(node)?.keys.iter().any(|key| key.end.is_some());
+                if ended { Ok(()) } else { Err(RosterError::NothingEnded(*node)) }
+            }
+            RosterEvent::Heal { ours, .. } => {
+                if *ours == self.head {
+                    Ok(())
+                } else {
+                    Err(RosterError::HealElsewhere)
+                }
+            }
+        }
+    }
+
+    fn check_founding(&self, event: &RosterEvent) -> Result<(), RosterError> {
+        match event {
+            RosterEvent::Enrol { node, name, signing, sealing, policy: Policy::All }
+                if *node == self.pin.node() && *signing == self.pin.authority_key =>
+            {
+                Name::new(name).map_err(|_| RosterError::BadName(name.clone()))?;
+                if sealing.is_weak() { Err(RosterError::WeakSealingKey) } else { Ok(()) }
+            }
+            _ => Err(RosterError::NotFounded),
+        }
+    }
+
+    /// A signing key is new to the domain; a sealing key is strong and nobody else's.
+    fn check_keys(&self, node: NodeId, signing: &VerifyingKey, sealing: &SealingPublic) -> Result<(), RosterError> {
+        if sealing.is_weak() {
+            return Err(RosterError::WeakSealingKey);
+        }
+        let mut keys = self.members.values().flat_map(|member| member.keys.iter().map(move |key| (member.node, key)));
+        let in_use = keys.any(|(owner, key)| key.signing == *signing || (owner != node && key.sealing == *sealing));
+        if in_use { Err(RosterError::KeyInUse) } else { Ok(()) }
+    }
+
+    /// Go on behind `position`, whatever was folded last: the second branch of a fork repeats positions.
+    pub(super) fn stand_at(&mut self, position: Position) {
+        self.head = position;
+        self.parts = None;
+    }
+
+    /// Take in what [`Roster::check`] has passed.
+    fn commit(&mut self, event: RosterEvent, position: Position) {
+        let roster_origin = self.pin.roster_origin();
+        match event {
+            RosterEvent::Enrol { node, name, signing, sealing, policy } => {
+                let Ok(name) = Name::new(&name) else { return };
+                let keys = vec![MemberKey { number: 1, signing, sealing, end: None }];
+                self.members.insert(node, Member { node, name, policy, keys, enrolled: position.seq });
+            }
+            RosterEvent::Rekey { node, key_number, signing, sealing, mut keep } => {
+                if node == roster_origin.node {
+                    // The rekey itself stands in the roster and cannot name its own hash: it is the last the outgoing key may say there.
+                    keep.retain(|keep| keep.origin(node) != roster_origin);
+                    keep.push(Keep::new(&roster_origin, position));
+                }
+                let Some(member) = self.members.get_mut(&node) else { return };
+                if let Some(outgoing) = member.keys.last_mut() {
+                    end(outgoing, KeyEnd::new(false, &keep));
+                }
+                member.keys.push(MemberKey { number: key_number, signing, sealing, end: None });
+            }
+            RosterEvent::Revoke { node, key_number, keep } => {
+                let keys = self.members.get_mut(&node).map(|member| &mut member.keys);
+                if let Some(key) = keys.and_then(|keys| keys.iter_mut().find(|key| key.number == key_number)) {
+                    end(key, KeyEnd::new(true, &keep));
+                }
+            }
+            RosterEvent::Policy { node, policy } => {
+                if let Some(member) = self.members.get_mut(&node) {
+                    member.policy = policy;
+                }
+            }
+            RosterEvent::Accept { node, keep } => {
+                let keys = self.members.get_mut(&node).into_iter().flat_map(|member| &mut member.keys);
+                keys.filter_map(|key| key.end.as_mut()).for_each(|end| end.raise(&keep));
+            }
+            RosterEvent::Heal { .. } => {} // its effect is in `branches`: a roster folded from one branch has nothing to join
+        }
+    }
+}
+
+/// A key ends once; whatever is said about it later can only narrow what it leaves, until the authority accepts more.
+fn end(key: &mut MemberKey, new: KeyEnd) {
+    key.end = Some(match key.end.take() {
+        Some(old) => old.narrowed(&new),
+        None => new,
+    });
+}
+
+enum Gathered {
+    Whole(Vec<u8>),
+    Unfinished(Parts),
+    TooLong,
+    Void,
+}
+
+impl Parts {
+    fn gather(parts: Option<Self>, kind: &str, part: Part, payload: &[u8]) -> Gathered {
+        let begun = match parts {
+            _ if part.index == 0 => Self { next: part, kind: kind.to_owned(), payload: Vec::new(), too_long: false },
+            Some(parts) if parts.next == part && parts.kind == kind => parts,
+            _ => return Gathered::Void,
+        };
+        let Self { next, kind, payload: mut gathered, mut too_long } = begun;
+        too_long |= gathered.len() + payload.len() > ROSTER_EVENT_LEN_MAX;
+        if !too_long {
+            gathered.extend_from_slice(payload);
+        }
+        match next.index + 1 == next.count {
+            true if too_long => Gathered::TooLong,
+            true => Gathered::Whole(gathered),
+            false => Gathered::Unfinished(Self { next: Part { index: next.index + 1, ..next }, kind, payload: gathered, too_long }),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Six words both screens show while a node joins: who compares them knows that nobody stands in between. SPEC §8.5.
+
+use bip39::Language;
+use bundle_format::chain;
+use bundle_format::sign::VerifyingKey;
+use std::fmt;
+
+/// How many: 66 bits, far beyond what anyone can search for while a person waits.
+const WORD_COUNT: usize = 6;
+const WORD_BITS: usize = 11;
+
+/// The first 66 bits of SHA-256("zbundle/1 join" 00 ‖ request ‖ authority's first signing key) in words of the English BIP-39 list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words([&'static str; WORD_COUNT]);
+
+impl Words {
+    /// Of a request file's bytes and the authority that signs it.
+    pub fn of(request: &[u8], authority_key: &VerifyingKey) -> Self {
+        let hash = chain::hash(b"zbundle/1 join\0", &[request, authority_key.as_bytes()]).0;
+        let bit = |at: usize| usize::from(hash[at / 8] >> (7 - at % 8) & 1);
+        let number = |word: usize| (word * WORD_BITS..(word + 1) * WORD_BITS).fold(0, |number, at| number << 1 | bit(at));
+        Self(std::array::from_fn(|word| Language::English.word_list()[number(word)]))
+    }
+
+    /// Whether a person typed these words: case, commas, hyphens and spaces do not matter.
+    pub fn are(&self, typed: &str) -> bool {
+        let words = typed.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+        words.map(str::to_ascii_lowercase).eq(self.0.iter().copied())
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bundle_format::sign::SigningKey;
+
+    #[test]
+    fn the_words_of_known_bytes_never_change() {
+        let key = SigningKey::from_seed(&[1; 32]).verifying_key();
+        assert_eq!(Words::of(b"request", &key).to_string(), "news capable hunt orange derive bicycle");
+    }
+
+    #[test]
+    fn typing_style_does_not_matter_but_every_word_does() {
+        let words = Words(["abandon", "ability", "able", "about", "above", "zoo"]);
+        for good in ["abandon ability able about above zoo", "Abandon, ABILITY-able\nabout  above zoo "] {
+            assert!(words.are(good), "{good}");
+        }
+        for bad in ["", "abandon ability able about above", "abandon ability able about above zoo zoo", "ability abandon able about above zoo"] {
+            assert!(!words.are(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Forks a node holds: an origin that used its numbers twice. Both branches are kept until the origin or a person closes the fork. SPEC §6.4.
+
+use super::error::NodeError;
+use super::naming::Naming;
+use super::{Node, View, control};
+use crate::ports::store::{Log, Stream};
+use bundle_format::cbor::{CborError, Reader};
+use bundle_format::chain::digest;
+use bundle_format::error::Code;
+use bundle_format::event::Event;
+use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+
+/// One fork.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// How a person names it: the first position where the branches differ, and the other branch's digest.
+    pub id: String,
+    /// Whose history.
+    pub origin: Origin,
+    /// The first position where the branches differ.
+    pub seq: u64,
+    /// The first 8 bytes of both digests there: the branch that was here first, and the other.
+    pub digests: [[u8; 8]; 2],
+    /// How far each branch is held.
+    pub ends: [u64; 2],
+    /// Settled by its origin or by a person.
+    pub closed: bool,
+}
+
+/// What settles forks, remembered beside the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Histories whose origin closed them.
+    pub origins: Vec<Origin>,
+    /// Forks a person closed: origin and position.
+    pub forks: Vec<(Origin, u64)>,
+}
+
+/// Every fork in `log`.
+///
+/// # Errors
+/// What the log says.
+pub fn forks(log: &dyn Log, closed: &Closed, naming: &Naming<'_>) -> Result<Vec<Fork>, NodeError> {
+    let mut found = Vec::new();
+    for (stream, head) in log.streams() {
+        let Some(theirs) = stream.branch else { continue };
+        let seq = head.base.seq + 1;
+        let main = Stream::main(stream.origin);
+        let mut events = log.events(&main, seq)?;
+        let ours = events.next()?.and_then(|(_, bytes)| digest(bytes).0.first_chunk().copied()).unwrap_or_default();
+        let is_closed = closed.origins.contains(&stream.origin) || closed.forks.contains(&(stream.origin, seq));
+        found.push(Fork {
+            id: control::fork_id(&naming.origin(&stream.origin), seq, &theirs),
+            origin: stream.origin,
+            seq,
+            digests: [ours, theirs],
+            ends: [log.head(&main).map_or(0, |head| head.end.seq), head.end.seq],
+            closed: is_closed,
+        });
+    }
+    Ok(found)
+}
+
+impl Closed {
+    /// Learn from a control event of `node`'s own lane. Returns whether it said something new.
+    pub fn learn(&mut self, node: NodeId, event: &Event<'_>) -> bool {
+        let learnt = match event.kind {
+            control::CLOSE => read_close(node, event.payload).map(|origin| push_new(&mut self.origins, origin)),
+            control::FORK_CLOSED => read_fork_closed(event.payload).map(|fork| push_new(&mut self.forks, fork)),
+            _ => Ok(false),
+        };
+        learnt.unwrap_or(false) // a control event that cannot be read settles nothing
+    }
+}
+
+fn push_new<T: PartialEq>(all: &mut Vec<T>, new: T) -> bool {
+    let is_new = !all.contains(&new);
+    if is_new {
+        all.push(new);
+    }
+    is_new
+}
+
+fn read_close(node: NodeId, payload: &[u8]) -> Result<Origin, CborError> {
+    let reader = &mut Reader::new(payload);
+    let mut keys = reader.map()?;
+    if keys.next(reader)? != Some(0) {
+        return Err(CborError::MissingKey(0));
+    }
+    reader.array_exact(5)?;
+    let incarnation = Incarnation(reader.bytes_exact()?);
+    let lane = Lane::from_number(reader.uint()?).ok_or(CborError::Shape)?;
+    let audience = if reader.null()? { None } else { Some(NodeId(reader.bytes_exact()?)) };
+    Ok(Origin { node, incarnation, lane, audience })
+}
+
+fn read_fork_closed(payload: &[u8]) -> Result<(Origin, u64), CborError> {
+    let reader = &mut Reader::new(payload);
+    let mut keys = reader.map()?;
+    if keys.next(reader)? != Some(0) {
+        return Err(CborError::MissingKey(0));
+    }
+    let origin = Origin::read(reader)?;
+    if keys.next(reader)? != Some(2) {
+        return Err(CborError::MissingKey(2));
+    }
+    Ok((origin, reader.uint()?))
+}
+
+impl Node {
+    /// Settle a fork by hand: a control event says so, to everyone who may see our control lane.
+    ///
+    /// # Errors
+    /// Z407 when there is no such fork; what the log says.
+    pub fn close_fork(&mut self, id: &str) -> Result<Fork, NodeError> {
+        let all = forks(&self.wal, &self.state.closed, &self.naming())?;
+        let fork = all.into_iter().find(|fork| fork.id == id).ok_or_else(|| NodeError::refused(Code::Z407, format!("no fork {id} is held here")))?;
+        if !fork.closed {
+            self.note_control(&control::fork_closed(&fork.origin, fork.seq, fork.digests))?;
+            self.state.closed.forks.push((fork.origin, fork.seq));
+            self.save_state()?;
+        }
+        Ok(Fork { closed: true, ..fork })
+    }
+}
+
+impl View {
+    /// Every fork held here.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn forks(&self) -> Result<Vec<Fork>, NodeError> {
+        forks(&self.log, &self.state.closed, &self.naming())
+    }
+}

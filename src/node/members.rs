@@ -1,0 +1,272 @@
+//! Who belongs: asking, signing, joining, and what the authority says later. SPEC §8.
+
+use super::error::NodeError;
+use super::{Node, settle};
+use crate::cut::pieces::for_each_piece;
+use crate::cut::sign::{Signer, sign_up_to_head};
+use crate::cut::{CutError, Lack};
+use crate::ingest;
+use crate::keys::{Join, Joined, Keep, Policy, Request, Roster, RosterEvent, Words};
+use crate::ports::store::{Log as _, Store as _, Stream};
+use bundle_format::cbor::Reader;
+use bundle_format::compress::Compressor;
+use bundle_format::error::Code;
+use bundle_format::ids::{Name, NodeId, Origin};
+use bundle_format::manifest::NodeTable;
+use bundle_format::range::{Coding, Range, RangeError, VerifiedRange};
+use bundle_format::trust::Trust as _;
+
+/// What signing a request gave.
+#[derive(Debug)]
+pub struct Signed {
+    /// The join file's bytes.
+    pub join: Vec<u8>,
+    /// The six words, the same on the other screen.
+    pub words: Words,
+    /// The member's id.
+    pub node: NodeId,
+    /// Its name.
+    pub name: Name,
+    /// It was a member with these very keys already; only the file was made again.
+    pub again: bool,
+}
+
+/// A join file held against this node, before anyone said yes.
+#[derive(Debug)]
+pub struct Offer {
+    join: Join,
+    /// The six words, the same on the authority's screen.
+    pub words: Words,
+    /// The authority's node id.
+    pub authority: NodeId,
+}
+
+impl Node {
+    /// The request file of this node: its first keys, or with `new_keys` keys that are to replace them. Asked twice it is the same.
+    ///
+    /// # Errors
+    /// What the disk says; Z618 for first keys when the node has joined.
+    pub fn request(&mut self, new_keys: bool) -> Result<Vec<u8>, NodeError> {
+        if new_keys {
+            self.keyring.prepare_rekey(&*self.ports.entropy);
+            self.save_keyring()?;
+        } else if self.keyring.pin().is_some() {
+            return Err(NodeError::refused(Code::Z618, format!("{}; new keys are asked for with --new-keys", self.keyring.name())));
+        }
+        self.request_bytes(new_keys).ok_or_else(|| NodeError::refused(Code::Z100, "no keys to ask for"))
+    }
+
+    fn request_bytes(&self, new_keys: bool) -> Option<Vec<u8>> {
+        let current = self.keyring.current();
+        let (keys, outgoing) = if new_keys { (self.keyring.pending()?, Some(&current.signing)) } else { (current, None) };
+        Some(Request::build(self.keyring.name(), self.keyring.node(), keys, outgoing))
+    }
+
+    /// At the authority: take the requester in, or give a member new keys (`rekey`), and make the join file that answers.
+    ///
+    /// # Errors
+    /// Z608 elsewhere, Z610 in doubt, Z609 for what is no request, Z605 and others for what the roster refuses.
+    pub fn sign(&mut self, request: &[u8], policy: Policy, rekey: Option<NodeId>, sure: bool) -> Result<Signed, NodeError> {
+        self.require_authority(sure)?;
+        let request = Request::read(request)?;
+        let (event, node) = match rekey {
+            None => (self.enrolment(&request, policy), request.node),
+            Some(node) => (self.rekeying(&request, node)?, node),
+        };
+        let again = self.roster.member(&node).and_then(|member| member.current()).is_some_and(|key| key.signing == request.signing);
+        if !again {
+            self.write_roster_event(&event)?;
+        }
+        let name = self.roster.member(&node).map_or(request.name.clone(), |member| member.name.clone());
+        let join = Join::new(&request, node, *self.roster.pin(), self.roster_ranges()?);
+        Ok(Signed { words: join.words(&request), join: join.to_bytes(), node, name, again })
+    }
+
+    fn enrolment(&self, request: &Request, policy: Policy) -> RosterEvent {
+        RosterEvent::Enrol { node: request.node, name: request.name.to_string(), signing: request.signing, sealing: request.sealing, policy }
+    }
+
+    fn rekeying(&self, request: &Request, node: NodeId) -> Result<RosterEvent, NodeError> {
+        let member = self.roster.member(&node).ok_or_else(|| NodeError::refused(Code::Z406, self.naming().node(&node)))?;
+        let key_number = member.next_key_number();
+        Ok(RosterEvent::Rekey { node, key_number, signing: request.signing, sealing: request.sealing, keep: self.keep(&node) })
+    }
+
+    /// What stays valid of a member under a key that ends: what the authority holds of it, as far as checkpoints prove it.
+    fn keep(&self, node: &NodeId) -> Vec<Keep> {
+        let held =
+            self.wal.streams().into_iter().filter(|(stream, head)| stream.origin.node == *node && stream.branch.is_none() && head.checkpoint_seq > 0);
+        held.filter_map(|(stream, head)| {
+            let position = self.wal.position(&stream, head.checkpoint_seq).ok()??;
+            Some(Keep::new(&stream.origin, position))
+        })
+        .collect()
+    }
+
+    /// Change what a member may see.
+    ///
+    /// # Errors
+    /// Z608 elsewhere, Z610 in doubt; what the roster refuses.
+    pub fn set_policy(&mut self, node: NodeId, policy: Policy, sure: bool) -> Result<(), NodeError> {
+        self.require_authority(sure)?;
+        self.write_roster_event(&RosterEvent::Policy { node, policy })
+    }
+
+    /// End a member's present key. What the authority holds of it stays valid; what comes later is kept apart.
+    ///
+    /// # Errors
+    /// Z608 elsewhere, Z610 in doubt; what the roster refuses.
+    pub fn revoke(&mut self, node: NodeId, sure: bool) -> Result<(), NodeError> {
+        self.require_authority(sure)?;
+        let member = self.roster.member(&node).ok_or_else(|| NodeError::refused(Code::Z406, self.naming().node(&node)))?;
+        if member.is_revoked() {
+            return Err(NodeError::refused(Code::Z616, format!("{} is revoked already", member.name)));
+        }
+        let key_number = member.next_key_number() - 1;
+        self.write_roster_event(&RosterEvent::Revoke { node, key_number, keep: self.keep(&node) })
+    }
+
+    /// Accept what a member wrote under ended keys, up to what the authority holds now.
+    ///
+    /// # Errors
+    /// Z608 elsewhere, Z610 in doubt; what the roster refuses.
+    pub fn accept(&mut self, node: NodeId, sure: bool) -> Result<(), NodeError> {
+        self.require_authority(sure)?;
+        self.write_roster_event(&RosterEvent::Accept { node, keep: self.keep(&node) })
+    }
+
+    /// Make the branches of a forked roster one again: what each says up to the heads held now counts.
+    ///
+    /// # Errors
+    /// Z608 elsewhere, Z610 in doubt; Z616 when it has not forked.
+    pub fn heal(&mut self, sure: bool) -> Result<(), NodeError> {
+        self.require_authority(sure)?;
+        let origin = self.roster.pin().roster_origin();
+        let branch = ingest::apply::streams_of(&self.wal, &origin).into_iter().find(|(stream, _)| stream.branch.is_some());
+        let main = self.wal.head(&Stream::main(origin));
+        let (Some((_, branch)), Some(main), true) = (branch, main, self.roster.is_forked()) else {
+            return Err(NodeError::refused(Code::Z616, "the roster has not forked; there is nothing to heal"));
+        };
+        let event = RosterEvent::Heal { ours: main.end, theirs: branch.end };
+        self.append_roster_event(&event)?;
+        self.state.roster_doubt = false;
+        self.save_state()
+    }
+
+    fn require_authority(&self, sure: bool) -> Result<(), NodeError> {
+        self.require_joined()?;
+        if !self.keyring.is_authority() {
+            return Err(NodeError::refused(Code::Z608, format!("that is {}", self.naming().node(&self.roster.authority()))));
+        }
+        if self.state.roster_doubt && !sure {
+            return Err(NodeError::refused(Code::Z610, "a member's receipt is ahead of this roster or differs from it"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn enrol_itself(&mut self) -> Result<(), NodeError> {
+        let keys = self.keyring.current();
+        let event = RosterEvent::Enrol {
+            node: self.keyring.node(),
+            name: self.keyring.name().to_string(),
+            signing: keys.signing.verifying_key(),
+            sealing: keys.sealing.public(),
+            policy: Policy::All,
+        };
+        self.write_roster_event(&event)
+    }
+
+    fn write_roster_event(&mut self, event: &RosterEvent) -> Result<(), NodeError> {
+        self.roster.check(event).map_err(|error| NodeError::refused(error.code(), error.to_string()))?;
+        self.append_roster_event(event)
+    }
+
+    /// Append, sign, make durable, fold again. The roster is signed at once: it may leave in a join file right after.
+    fn append_roster_event(&mut self, event: &RosterEvent) -> Result<(), NodeError> {
+        let stream = Stream::main(self.roster.pin().roster_origin());
+        self.append_control(&stream, event.kind(), &event.payload())?;
+        let (keys, domain) = (self.keyring.current(), self.roster.domain());
+        sign_up_to_head(&mut self.wal, &stream, &Signer { key: &keys.signing, key_number: keys.number, domain })?;
+        self.wal.sync()?;
+        self.refresh_roster()
+    }
+
+    /// The roster from its first event, as ranges that prove themselves. Their one node is the authority.
+    fn roster_ranges(&self) -> Result<Vec<Vec<u8>>, NodeError> {
+        let origin = self.roster.pin().roster_origin();
+        let nodes = NodeTable::of([origin]);
+        let lack = Lack { stream: Stream::main(origin), after: 0, to: self.wal.head(&Stream::main(origin)).map_or(0, |head| head.checkpoint_seq) };
+        let mut compressor = Compressor::new().map_err(RangeError::from).map_err(CutError::from)?;
+        let mut ranges = Vec::new();
+        for_each_piece(&self.wal, &lack, &mut |piece| {
+            let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
+            let range = Range::build(origin, &piece.run(), &checkpoints, Coding::Stored, &mut compressor)?;
+            ranges.extend(range.to_bytes(&nodes));
+            Ok::<_, CutError>(true)
+        })?;
+        Ok(ranges)
+    }
+
+    /// Hold a join file against this node: is it the answer to our request, and does it prove its roster? Nothing is changed.
+    ///
+    /// # Errors
+    /// Z609 for what is no join file, Z606 for another's, Z618 when this node is in another domain.
+    pub fn consider(&self, join: &[u8]) -> Result<Offer, NodeError> {
+        let join = Join::read(join)?;
+        if self.keyring.pin().is_some_and(|pin| *pin != join.pin) {
+            return Err(NodeError::refused(Code::Z618, "this node is in another domain"));
+        }
+        let request = [true, false].into_iter().filter_map(|new_keys| self.request_bytes(new_keys)).filter_map(|bytes| Request::read(&bytes).ok());
+        let request = request.into_iter().find(|request| join.answers(request).is_ok());
+        let Some(request) = request else { return Err(NodeError::refused(Code::Z606, self.keyring.name().to_string())) };
+        let roster = self.proved_roster(&join)?.0;
+        self.membership(&join, &roster)?;
+        Ok(Offer { words: join.words(&request), authority: join.pin.node(), join })
+    }
+
+    /// Join: somebody has compared the words. The roster first, then our own events if we become another node, then the pin.
+    ///
+    /// # Errors
+    /// What the disk says; nothing is changed when the file does not prove itself.
+    pub fn join(&mut self, offer: &Offer) -> Result<(), NodeError> {
+        let (roster, ranges) = self.proved_roster(&offer.join)?;
+        let joined = self.membership(&offer.join, &roster)?;
+        for range in &ranges {
+            ingest::apply(&mut self.wal, range)?;
+        }
+        if joined.node != self.keyring.node() {
+            settle::move_into(self, joined.node)?;
+        }
+        self.wal.sync()?;
+        let signing = roster.member(&joined.node).and_then(|member| member.current()).map(|key| key.signing);
+        let signing = signing.ok_or_else(|| NodeError::refused(Code::Z606, "the roster has no present key for this node"))?;
+        self.keyring.join(joined, &signing)?;
+        self.save_keyring()?;
+        self.refresh_roster()
+    }
+
+    fn membership(&self, join: &Join, roster: &Roster) -> Result<Joined, NodeError> {
+        let joined = self.keyring.joined_by(roster).filter(|joined| joined.node == join.node);
+        joined.ok_or_else(|| NodeError::refused(Code::Z606, "its roster does not know this node's keys"))
+    }
+
+    /// The roster that the file's ranges prove under its own pin.
+    fn proved_roster(&self, join: &Join) -> Result<(Roster, Vec<VerifiedRange>), NodeError> {
+        let broken = |error: RangeError| NodeError::refused(Code::Z609, error.to_string());
+        let origin: Origin = join.pin.roster_origin();
+        let nodes = NodeTable::of([origin]);
+        let mut trust = Roster::new(join.pin);
+        let mut ranges = Vec::new();
+        for bytes in &join.ranges {
+            let reader = &mut Reader::new(bytes);
+            let range = Range::read(reader, &nodes).map_err(broken)?;
+            reader.finish().map_err(|error| NodeError::refused(Code::Z609, error.to_string()))?;
+            let base = range.base.filter(|_| range.origin == origin && range.codec == bundle_format::compress::Codec::Stored);
+            let base = base.ok_or_else(|| NodeError::refused(Code::Z609, "a range that is not of the roster"))?;
+            let verified = range.verify(base, &trust, None).map_err(broken)?;
+            trust.learn(&verified);
+            ranges.push(verified);
+        }
+        Ok((trust, ranges))
+    }
+}

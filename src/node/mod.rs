@@ -1,0 +1,357 @@
+//! The node: the only place where rooms meet. One data directory, one identity, one writer.
+//!
+//! [`Node`] holds the lock and may append; [`View`] takes none and never writes. Everything a command does is a method of one of them, in the
+//! file named after it. Not here: options, words for people (`cli`).
+
+pub mod appending;
+pub mod control;
+pub mod cutting;
+pub mod error;
+pub mod forks;
+pub mod held;
+pub mod history;
+pub mod inspect;
+pub mod known;
+pub mod layout;
+pub mod log;
+pub mod members;
+pub mod naming;
+pub mod payload;
+pub mod peers;
+pub mod pushing;
+pub mod record;
+pub mod settle;
+pub mod state;
+pub mod status;
+pub mod taking;
+
+pub use error::NodeError;
+
+use crate::keys::{self, Keyring, Pin, Roster, Secret};
+use crate::ports::store::{Finding, Log, Store as _, Stream};
+use crate::ports::{Lock, Ports};
+use crate::wal::{DataKeys, Wal, WalReader};
+use bundle_format::error::Code;
+use bundle_format::ids::{Incarnation, Lane, Name, Origin};
+use control::Note;
+use layout::Layout;
+use peers::{Peer, Peers};
+use state::State;
+use std::path::Path;
+
+/// Where a node is and how to unlock it.
+pub struct Opening<'a> {
+    /// Its data directory.
+    pub data_dir: &'a Path,
+    /// What its keyring is wrapped with.
+    pub secret: &'a Secret,
+    /// How long to wait for another process that holds the lock.
+    pub lock_wait_ms: u64,
+}
+
+/// A node open for writing.
+pub struct Node {
+    pub(crate) ports: Ports,
+    pub(crate) layout: Layout,
+    pub(crate) keyring: Keyring,
+    pub(crate) wal: Wal,
+    pub(crate) roster: Roster,
+    pub(crate) peers: Peers,
+    pub(crate) state: State,
+    saved: State,
+    wrap: keys::Lock,
+    _lock: Box<dyn Lock>,
+}
+
+/// A node open for reading, beside whoever writes.
+pub struct View {
+    pub(crate) ports: Ports,
+    pub(crate) layout: Layout,
+    pub(crate) keyring: Keyring,
+    pub(crate) log: WalReader,
+    pub(crate) roster: Roster,
+    pub(crate) peers: Peers,
+    pub(crate) state: State,
+}
+
+impl Node {
+    /// Make a node in an empty place: keys, first incarnation, log. An authority founds its domain. Returns it open.
+    ///
+    /// # Errors
+    /// Z103 when there is one already; what the disk says.
+    pub fn init(ports: &Ports, opening: &Opening<'_>, name: &Name, authority: bool) -> Result<Self, NodeError> {
+        let layout = Layout::new(opening.data_dir);
+        let disk = &*ports.disk;
+        disk.create_folder(layout.root()).map_err(|error| NodeError::writing(layout.root(), error))?;
+        let lock = take_lock(ports, &layout, opening.lock_wait_ms)?;
+        if exists(ports, &layout.keyring())? || exists(ports, &layout.log())? {
+            return Err(NodeError::refused(Code::Z103, layout.root().display().to_string()));
+        }
+        let make = if authority { Keyring::generate_authority } else { Keyring::generate };
+        let keyring = make(name.clone(), &*ports.entropy);
+        for folder in [layout.log(), layout.peers(), layout.held(), layout.quarantine()] {
+            disk.create_folder(&folder).map_err(|error| NodeError::writing(&folder, error))?;
+        }
+        State::default().save(disk, &layout.state())?;
+        let wrap = keys::Lock::new(opening.secret, &*ports.entropy);
+        keyring.save(disk, &layout.keyring(), &wrap, &*ports.entropy)?;
+        let mut node = Self::assemble(ports, layout, keyring, wrap, lock)?;
+        if authority {
+            node.enrol_itself()?;
+        }
+        Ok(node)
+    }
+
+    /// Open the node in a directory for writing. Findings of the log's recovery are in [`Node::findings`]; a hole in our own history has been
+    /// answered with a new life already.
+    ///
+    /// # Errors
+    /// Z102 no node, Z104 in use, Z601–Z603 keys, Z105 another version, Z30x the log.
+    pub fn open(ports: &Ports, opening: &Opening<'_>) -> Result<Self, NodeError> {
+        let layout = Layout::new(opening.data_dir);
+        require_node(ports, &layout)?;
+        let lock = take_lock(ports, &layout, opening.lock_wait_ms)?;
+        let (keyring, wrap) = Keyring::load(&*ports.disk, &layout.keyring(), opening.secret)?;
+        let mut node = Self::assemble(ports, layout, keyring, wrap, lock)?;
+        node.answer_findings()?;
+        Ok(node)
+    }
+
+    fn assemble(ports: &Ports, layout: Layout, keyring: Keyring, wrap: keys::Lock, lock: Box<dyn Lock>) -> Result<Self, NodeError> {
+        let wal = Wal::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring), ports.entropy.clone(), ports.clock.clone())?;
+        let state = State::load(&*ports.disk, &layout.state())?;
+        let roster = Roster::from_log(pin_of(&keyring), &wal)?;
+        let peers = Peers::at(&layout.peers());
+        let forgotten = state.is_none();
+        let state = state.unwrap_or_default();
+        let saved = state.clone();
+        let mut node = Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, wrap, _lock: lock };
+        if forgotten {
+            node.begin_new_life()?; // which receipts we told is not known any more
+        }
+        Ok(node)
+    }
+
+    /// What opening found in the log.
+    pub fn findings(&self) -> &[Finding] {
+        self.wal.findings()
+    }
+
+    /// Our own name.
+    pub fn name(&self) -> &Name {
+        self.keyring.name()
+    }
+
+    /// Who we are.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Whom we trust.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The log, for reading.
+    pub fn log(&self) -> &dyn Log {
+        &self.wal
+    }
+
+    /// A hole cut some of our streams back. Foreign ones are asked for again by our next vector; an own one is lost state: a new life, and what was
+    /// readable behind the hole is written again (R6.6-f).
+    fn answer_findings(&mut self) -> Result<(), NodeError> {
+        let me = self.keyring.node();
+        let holes = self.wal.findings().iter().filter_map(|finding| match finding {
+            Finding::Hole { cut_back, .. } => Some(cut_back.clone()),
+            _ => None,
+        });
+        let own: Vec<Stream> = holes.flatten().filter(|stream| stream.origin.node == me && !self.roster.is_roster(&stream.origin)).collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        self.begin_new_life()?;
+        for stream in own {
+            self.rescue_orphans(&stream)?;
+        }
+        self.wal.sync()?;
+        Ok(())
+    }
+
+    fn rescue_orphans(&mut self, stream: &Stream) -> Result<(), NodeError> {
+        if stream.origin.lane == Lane::Control {
+            return Ok(());
+        }
+        let target = Stream::main(Origin { incarnation: self.keyring.incarnation(), ..stream.origin });
+        for (seq, bytes) in self.wal.orphans(stream)? {
+            let id = bundle_format::ids::EventId::new(stream.origin, seq, &bundle_format::chain::digest(&bytes));
+            appending::again(&mut self.wal, &*self.ports.clock, &target, &bytes, id)?;
+        }
+        Ok(())
+    }
+
+    /// Freeze the present incarnation durably and draw a new one: nothing is ever written twice under one number (R6.6-a).
+    pub(crate) fn begin_new_life(&mut self) -> Result<(), NodeError> {
+        let old = self.keyring.incarnation();
+        self.state.open_lives.push(old);
+        self.state.receipt_number = 0;
+        self.save_state()?;
+        self.keyring.begin_incarnation(&*self.ports.entropy);
+        self.save_keyring()
+    }
+
+    /// Write the file `state` if it has changed.
+    pub(crate) fn save_state(&mut self) -> Result<(), NodeError> {
+        if self.state != self.saved {
+            self.state.save(&*self.ports.disk, &self.layout.state())?;
+            self.saved = self.state.clone();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn save_keyring(&self) -> Result<(), NodeError> {
+        Ok(self.keyring.save(&*self.ports.disk, &self.layout.keyring(), &self.wrap, &*self.ports.entropy)?)
+    }
+
+    pub(crate) fn refresh_roster(&mut self) -> Result<(), NodeError> {
+        self.roster = Roster::from_log(pin_of(&self.keyring), &self.wal)?;
+        Ok(())
+    }
+
+    /// Write one event into our own control lane, durably.
+    pub(crate) fn note_control(&mut self, note: &Note) -> Result<(), NodeError> {
+        let origin = self.own_origin(Lane::Control, None);
+        self.append_control(&Stream::main(origin), note.kind, &note.payload)
+    }
+
+    pub(crate) fn append_control(&mut self, stream: &Stream, kind: &str, payload: &[u8]) -> Result<(), NodeError> {
+        appending::control(&mut self.wal, &*self.ports.clock, stream, kind, payload)?;
+        self.wal.sync()?;
+        Ok(())
+    }
+
+    pub(crate) fn own_origin(&self, lane: Lane, audience: Option<bundle_format::ids::NodeId>) -> Origin {
+        Origin { node: self.keyring.node(), incarnation: self.keyring.incarnation(), lane, audience }
+    }
+
+    pub(crate) fn is_past_life(&self, origin: &Origin) -> bool {
+        origin.incarnation != self.keyring.incarnation() && !self.roster.is_roster(origin)
+    }
+
+    pub(crate) fn require_joined(&self) -> Result<(), NodeError> {
+        if self.keyring.pin().is_some() { Ok(()) } else { Err(NodeError::refused(Code::Z604, self.keyring.name().to_string())) }
+    }
+
+    /// Whether a peer's receipt tells of our present life what our log cannot confirm.
+    pub(crate) fn receipt_proves_loss(&self, peer: &Peer) -> Result<bool, NodeError> {
+        let told = peer.receipt.iter().flat_map(|receipt| receipt.vector.iter().map(|told| told.origin));
+        let mut own: Vec<Origin> = told.filter(|origin| self.is_present_life(origin)).collect();
+        own.dedup();
+        for origin in own {
+            if known::proves_loss(&self.wal, peer, &origin)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_present_life(&self, origin: &Origin) -> bool {
+        origin.node == self.keyring.node() && origin.incarnation == self.keyring.incarnation() && !self.roster.is_roster(origin)
+    }
+
+    /// The authority only: whether a receipt is ahead of our roster lane or differs from it, or settles that doubt.
+    pub(crate) fn doubt_roster(&mut self, peer: &Peer) -> Result<(), NodeError> {
+        let roster = self.roster.pin().roster_origin();
+        if self.keyring.node() != roster.node || peer.told(&roster).next().is_none() {
+            return Ok(());
+        }
+        let doubt = known::proves_loss(&self.wal, peer, &roster)?;
+        if doubt != self.state.roster_doubt {
+            self.state.roster_doubt = doubt;
+            self.save_state()?;
+        }
+        Ok(())
+    }
+
+    /// Lives of ours that ended by loss and are not settled yet.
+    pub fn open_lives(&self) -> &[Incarnation] {
+        &self.state.open_lives
+    }
+}
+
+impl View {
+    /// Open the node in a directory for reading.
+    ///
+    /// # Errors
+    /// As [`Node::open`], but never Z104.
+    pub fn open(ports: &Ports, data_dir: &Path, secret: &Secret) -> Result<Self, NodeError> {
+        let layout = Layout::new(data_dir);
+        require_node(ports, &layout)?;
+        let (keyring, _) = Keyring::load(&*ports.disk, &layout.keyring(), secret)?;
+        let log = WalReader::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring))?;
+        let roster = Roster::from_log(pin_of(&keyring), &log)?;
+        let state = State::load(&*ports.disk, &layout.state())?.unwrap_or_default();
+        let peers = Peers::at(&layout.peers());
+        Ok(Self { ports: ports.clone(), layout, keyring, log, roster, peers, state })
+    }
+
+    /// Who we are.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Whom we trust.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The log.
+    pub fn log(&self) -> &dyn Log {
+        &self.log
+    }
+
+    /// What opening found in the log.
+    pub fn findings(&self) -> &[Finding] {
+        self.log.findings()
+    }
+}
+
+/// The pin of the domain; before a node has joined, of a domain that nobody else is in.
+fn pin_of(keyring: &Keyring) -> Pin {
+    let alone = || Pin { authority_key: keyring.current().signing.verifying_key(), incarnation: Incarnation([0; 4]) };
+    keyring.pin().copied().unwrap_or_else(alone)
+}
+
+fn wal_keys(keyring: &Keyring) -> DataKeys {
+    let (id, key) = keyring.data_keys().current();
+    (1..id).fold(DataKeys::new(id, *key), |keys, old| match keyring.data_keys().get(old) {
+        Some(key) => keys.with_old(old, *key),
+        None => keys,
+    })
+}
+
+fn exists(ports: &Ports, path: &Path) -> Result<bool, NodeError> {
+    Ok(ports.disk.look(path).map_err(|error| NodeError::reading(path, error))?.is_some())
+}
+
+fn require_node(ports: &Ports, layout: &Layout) -> Result<(), NodeError> {
+    if exists(ports, &layout.keyring())? { Ok(()) } else { Err(NodeError::refused(Code::Z102, layout.root().display().to_string())) }
+}
+
+fn take_lock(ports: &Ports, layout: &Layout, wait_ms: u64) -> Result<Box<dyn Lock>, NodeError> {
+    let lock = ports.disk.lock(&layout.lock(), wait_ms).map_err(|error| NodeError::writing(&layout.lock(), error))?;
+    lock.ok_or_else(|| NodeError::refused(Code::Z104, layout.root().display().to_string()))
+}
+
+impl Node {
+    /// Names for people.
+    pub fn naming(&self) -> naming::Naming<'_> {
+        naming::Naming { keyring: &self.keyring, roster: &self.roster, log: &self.wal }
+    }
+}
+
+impl View {
+    /// Names for people.
+    pub fn naming(&self) -> naming::Naming<'_> {
+        naming::Naming { keyring: &self.keyring, roster: &self.roster, log: &self.log }
+    }
+}

@@ -1,0 +1,239 @@
+//! How a node stands: what it holds, what its peers have acknowledged, what needs a person.
+
+use super::View;
+use super::error::NodeError;
+use super::forks::Fork;
+use super::held::Held;
+use super::known::{self, Word};
+use super::peers::Peer;
+use crate::ports::store::{Finding, Head, Log as _, Stream};
+use bundle_format::hlc::Hlc;
+use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+
+/// All there is to say.
+#[derive(Debug)]
+pub struct Status {
+    /// The node.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// The life it writes in.
+    pub incarnation: Incarnation,
+    /// Whether it has joined a domain, and which.
+    pub domain: Option<DomainStatus>,
+    /// Every history held.
+    pub origins: Vec<OriginStatus>,
+    /// Every peer it has to do with.
+    pub peers: Vec<PeerStatus>,
+    /// Forks, closed ones too.
+    pub forks: Vec<Fork>,
+    /// Bundles that begin after a gap.
+    pub held: Stock,
+    /// Bundles of unknown senders or signers.
+    pub unknown: Stock,
+    /// Bundles that were refused.
+    pub quarantine: Stock,
+    /// Lives that ended by loss and are not settled yet.
+    pub open_lives: Vec<Incarnation>,
+    /// What opening the log found.
+    pub findings: Vec<Finding>,
+    /// Now, milliseconds since 1970 by our clock.
+    pub now_ms: u64,
+}
+
+/// The domain as this node knows it.
+#[derive(Debug)]
+pub struct DomainStatus {
+    /// Its authority.
+    pub authority: String,
+    /// How many belong to it.
+    pub member_count: usize,
+    /// How far its roster is known.
+    pub roster_seq: u64,
+    /// Stamp of the newest roster event: how old our picture is.
+    pub roster_hlc: Hlc,
+    /// Whether the roster has forked.
+    pub forked: bool,
+    /// The authority only: a receipt speaks against its roster.
+    pub in_doubt: bool,
+}
+
+/// One history.
+#[derive(Debug)]
+pub struct OriginStatus {
+    /// Which.
+    pub origin: Origin,
+    /// Full form.
+    pub name: String,
+    /// Events held.
+    pub held: u64,
+    /// Its last event's stamp.
+    pub hlc: Hlc,
+    /// Events written under an ended key and not accepted.
+    pub after_revoke: u64,
+}
+
+/// One peer.
+#[derive(Debug)]
+pub struct PeerStatus {
+    /// Which.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// When we last took something from it, milliseconds since 1970 by our clock; 0 when never.
+    pub heard_ms: u64,
+    /// Events of ours that it has not acknowledged, and that it may see.
+    pub unacknowledged: u64,
+    /// Events of ours it has acknowledged.
+    pub acknowledged: u64,
+    /// It is owed an answer.
+    pub answer_due: bool,
+}
+
+/// Bundles kept in a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stock {
+    /// How many.
+    pub count: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Status {
+    /// Forks that nobody has closed.
+    pub fn open_forks(&self) -> impl Iterator<Item = &Fork> {
+        self.forks.iter().filter(|fork| !fork.closed)
+    }
+
+    /// Whether a hole was found in the log.
+    pub fn is_damaged(&self) -> bool {
+        self.findings.iter().any(|finding| matches!(finding, Finding::Hole { .. }))
+    }
+}
+
+impl View {
+    /// How the node stands.
+    ///
+    /// # Errors
+    /// What the log and the records beside it say.
+    pub fn status(&self) -> Result<Status, NodeError> {
+        let streams = self.log.streams();
+        let naming = self.naming();
+        let origin = |(stream, head): &(Stream, Head)| {
+            Ok(OriginStatus {
+                origin: stream.origin,
+                name: naming.origin(&stream.origin),
+                held: head.end.seq,
+                hlc: head.hlc,
+                after_revoke: self.after_revoke(stream, head)?,
+            })
+        };
+        let main = streams.iter().filter(|(stream, _)| stream.branch.is_none());
+        Ok(Status {
+            node: self.keyring.node(),
+            name: self.keyring.name().to_string(),
+            incarnation: self.keyring.incarnation(),
+            domain: self.domain_status(),
+            origins: main.map(origin).collect::<Result<_, NodeError>>()?,
+            peers: self.peer_statuses(&streams)?,
+            forks: self.forks()?,
+            held: self.stock(&Held::at(&self.layout.held()))?,
+            unknown: self.stock(&Held::unknown_at(&self.layout.held_unknown()))?,
+            quarantine: self.stock(&Held::quarantine_at(&self.layout.quarantine()))?,
+            open_lives: self.state.open_lives.clone(),
+            findings: self.log.findings().to_vec(),
+            now_ms: self.ports.clock.now_ms(),
+        })
+    }
+
+    fn domain_status(&self) -> Option<DomainStatus> {
+        let pin = self.keyring.pin()?;
+        Some(DomainStatus {
+            authority: self.naming().node(&pin.node()),
+            member_count: self.roster.members().count(),
+            roster_seq: self.roster.head().seq,
+            roster_hlc: self.roster.updated(),
+            forked: self.roster.is_forked(),
+            in_doubt: self.state.roster_doubt,
+        })
+    }
+
+    /// Hubs, and everybody who has sent us something.
+    fn peer_statuses(&self, streams: &[(Stream, Head)]) -> Result<Vec<PeerStatus>, NodeError> {
+        let known = self.peers.all(&*self.ports.disk)?;
+        let me = self.keyring.node();
+        let mut nodes: Vec<NodeId> =
+            self.roster.hubs().map(|hub| hub.node).chain(known.iter().map(|(node, _)| *node)).filter(|node| *node != me).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let peer = |node: &NodeId| known.iter().find(|(known, _)| known == node).map(|(_, peer)| peer.clone()).unwrap_or_default();
+        nodes.into_iter().map(|node| self.peer_status(node, &peer(&node), streams)).collect()
+    }
+
+    fn peer_status(&self, node: NodeId, peer: &Peer, streams: &[(Stream, Head)]) -> Result<PeerStatus, NodeError> {
+        let me = self.keyring.node();
+        let (mut acknowledged, mut unacknowledged) = (0, 0);
+        let ours = |stream: &Stream| stream.origin.node == me && stream.branch.is_none() && stream.origin.lane != Lane::Control;
+        for (stream, head) in streams.iter().filter(|(stream, _)| ours(stream) && self.roster.may_see(&node, &stream.origin)) {
+            let held = match known::word(&self.log, peer, stream)? {
+                Word::Holds(seq) => seq,
+                _ => 0,
+            };
+            acknowledged += held;
+            unacknowledged += head.end.seq - held;
+        }
+        let name = self.naming().node(&node);
+        Ok(PeerStatus { node, name, heard_ms: peer.heard_ms, unacknowledged, acknowledged, answer_due: peer.answer_due })
+    }
+
+    /// Events of a stream that stand under an ended key beyond what is kept of it (R8.3-b).
+    pub(super) fn after_revoke(&self, stream: &Stream, head: &Head) -> Result<u64, NodeError> {
+        let Some(member) = self.roster.member(&stream.origin.node).filter(|member| member.keys.iter().any(|key| key.end.is_some())) else {
+            return Ok(0);
+        };
+        let checkpoints = self.log.checkpoints(stream, head.base.seq + 1, head.end.seq)?;
+        let good = checkpoints.iter().rev().find_map(|at| {
+            let number = at.checkpoint.key_number;
+            member.key(number).is_some_and(|key| key.end.is_none()).then_some(at.position.seq)
+        });
+        let good = good.unwrap_or(0);
+        let mut kept = good;
+        for key in member.keys.iter().filter_map(|key| key.end.as_ref()) {
+            if let crate::keys::Bound::UpTo(keep) = key.bound(&stream.origin)
+                && self.log.position(stream, keep.seq.min(head.end.seq))?.is_some_and(|at| at.seq < keep.seq || at == keep)
+            {
+                kept = kept.max(keep.seq.min(head.end.seq));
+            }
+        }
+        let own_unsigned = stream.origin.node == self.keyring.node();
+        Ok(if own_unsigned { 0 } else { head.end.seq - kept })
+    }
+
+    fn stock(&self, held: &Held) -> Result<Stock, NodeError> {
+        let entries = held.entries(&*self.ports.disk)?;
+        Ok(Stock { count: entries.len() as u64, bytes: entries.iter().map(|(_, len)| len).sum() })
+    }
+
+    /// The bundles kept for later: early ones, then those of unknown senders.
+    ///
+    /// # Errors
+    /// When the folders cannot be read.
+    pub fn held(&self) -> Result<Vec<(std::path::PathBuf, u64)>, NodeError> {
+        let disk = &*self.ports.disk;
+        let mut entries = Held::at(&self.layout.held()).entries(disk)?;
+        entries.extend(Held::unknown_at(&self.layout.held_unknown()).entries(disk)?);
+        Ok(entries)
+    }
+}
+
+impl super::Node {
+    /// Throw away the bundles kept for later. Returns how many.
+    ///
+    /// # Errors
+    /// When our own disk fails.
+    pub fn drop_held(&mut self) -> Result<u64, NodeError> {
+        let disk = self.ports.disk.clone();
+        let early = Held::at(&self.layout.held()).drop_all(&*disk)?;
+        Ok(early + Held::unknown_at(&self.layout.held_unknown()).drop_all(&*disk)?)
+    }
+}

@@ -1,0 +1,312 @@
+//! Many events from one stream of lines (NDJSON): acknowledged in the order they came, one sync for as many as had come.
+//!
+//! A batch is synced when it is large, or when the next read would wait: so a slow writer gets its ack at once and a fast one shares the flush.
+//! Memory does not grow with a line: above 1 MiB it waits in a spool file, above a payload's limit it is read past.
+
+use super::json::Checker;
+use super::spool::Spool;
+use super::{Fields, PushError, Pushed, Pusher};
+use bundle_format::error::Code;
+use bundle_format::limits::PAYLOAD_LEN_MAX;
+use std::collections::VecDeque;
+use std::io::Read;
+
+/// Lines in one batch at most: acks wait no longer than this.
+const BATCH_LINE_COUNT_MAX: usize = 4096;
+/// Bytes of events in one batch at most.
+const BATCH_LEN_MAX: u64 = 1 << 20;
+/// Bytes asked of the input at a time: what a pipe holds.
+const READ_LEN: usize = 64 * 1024;
+
+/// Where lines come from.
+pub trait Input: Read {
+    /// Whether the next read returns at once. A file always does.
+    fn ready(&mut self) -> bool;
+}
+
+impl Input for &[u8] {
+    fn ready(&mut self) -> bool {
+        true
+    }
+}
+
+/// What became of one line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Durable: its event in each stream.
+    Stored {
+        /// From 1, blank lines counted.
+        line: u64,
+        /// One per audience.
+        events: Vec<Pushed>,
+    },
+    /// Not stored.
+    Refused {
+        /// From 1, blank lines counted.
+        line: u64,
+        /// Z402 or Z403.
+        code: Code,
+        /// Bytes in the line, without its newline.
+        len: u64,
+    },
+}
+
+/// Totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Lines stored.
+    pub stored: u64,
+    /// Lines refused.
+    pub refused: u64,
+    /// Blank lines skipped.
+    pub blank: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+/// Push every line of `input`. `tell` is called in the order of the lines, for stored ones only after the sync; `reached` after each batch.
+///
+/// # Errors
+/// [`PushError`] from input or log, after telling what is durable; or what `tell` ends it with: then the rest is not read.
+pub fn push_lines<E: From<PushError>>(
+    input: &mut dyn Input,
+    pusher: &mut Pusher<'_>,
+    fields: &Fields,
+    spool: Spool,
+    mut tell: impl FnMut(Option<Told>, &Tally) -> Result<(), E>,
+) -> Result<Tally, E> {
+    fields.check()?;
+    let mut lines = Lines { pusher, fields, line: Line::new(spool), number: 0, waiting: VecDeque::new(), tally: Tally::default() };
+    let mut buffer = vec![0; READ_LEN];
+    loop {
+        if !lines.waiting.is_empty() && !input.ready() {
+            lines.commit(&mut tell)?;
+        }
+        let read = match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                lines.commit(&mut tell)?;
+                return Err(PushError::Input(error).into());
+            }
+        };
+        lines.tally.bytes += read as u64;
+        let mut rest = &buffer[..read];
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            lines.line.feed(&rest[..end])?;
+            lines.end()?;
+            rest = &rest[end + 1..];
+            if lines.waiting.len() >= BATCH_LINE_COUNT_MAX || lines.pusher.unsynced_len() >= BATCH_LEN_MAX {
+                lines.commit(&mut tell)?;
+            }
+        }
+        lines.line.feed(rest)?;
+    }
+    if lines.line.len > 0 {
+        lines.end()?;
+    }
+    lines.commit(&mut tell)?;
+    Ok(lines.tally)
+}
+
+struct Lines<'p, 'a> {
+    pusher: &'p mut Pusher<'a>,
+    fields: &'p Fields,
+    line: Line,
+    number: u64,
+    waiting: VecDeque<Told>,
+    tally: Tally,
+}
+
+impl Lines<'_, '_> {
+    /// The line is complete.
+    fn end(&mut self) -> Result<(), PushError> {
+        self.number += 1;
+        let (line, len) = (self.number, self.line.len);
+        match self.line.verdict() {
+            Verdict::Blank => self.tally.blank += 1,
+            Verdict::Refused(code) => self.waiting.push_back(Told::Refused { line, code, len }),
+            Verdict::Good => {
+                let spool = &self.line.spool;
+                let events = match spool.in_memory() {
+                    Some(mut bytes) => self.pusher.push(self.fields, len, &mut bytes)?,
+                    None => self.pusher.push(self.fields, len, &mut spool.read())?,
+                };
+                self.waiting.push_back(Told::Stored { line, events });
+            }
+        }
+        self.line.clear();
+        Ok(())
+    }
+
+    /// Make what waits durable, then tell it.
+    fn commit<E: From<PushError>>(&mut self, tell: &mut impl FnMut(Option<Told>, &Tally) -> Result<(), E>) -> Result<(), E> {
+        self.pusher.sync()?;
+        for told in self.waiting.drain(..) {
+            match &told {
+                Told::Stored { .. } => self.tally.stored += 1,
+                Told::Refused { .. } => self.tally.refused += 1,
+            }
+            tell(Some(told), &self.tally)?;
+        }
+        tell(None, &self.tally)
+    }
+}
+
+/// The line being read.
+struct Line {
+    spool: Spool,
+    json: Checker,
+    len: u64,
+    blank: bool,
+}
+
+enum Verdict {
+    Blank,
+    Good,
+    Refused(Code),
+}
+
+impl Line {
+    fn new(spool: Spool) -> Self {
+        Self { spool, json: Checker::default(), len: 0, blank: true }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), PushError> {
+        self.len += bytes.len() as u64;
+        self.blank &= bytes.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
+        self.json.feed(bytes);
+        if self.is_overlong() || self.json.is_broken() {
+            self.spool.clear(); // nothing of it will be stored; only its end is looked for
+            return Ok(());
+        }
+        self.spool.write(bytes).map_err(PushError::Spool)
+    }
+
+    fn is_overlong(&self) -> bool {
+        self.len > PAYLOAD_LEN_MAX as u64
+    }
+
+    fn verdict(&self) -> Verdict {
+        match () {
+            () if self.blank => Verdict::Blank,
+            () if self.is_overlong() => Verdict::Refused(Code::Z403),
+            () if self.json.is_whole() => Verdict::Good,
+            () => Verdict::Refused(Code::Z402),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.spool.clear();
+        self.json = Checker::default();
+        self.len = 0;
+        self.blank = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{fields, stream};
+    use super::*;
+    use crate::ports::memory_store::MemoryStore;
+    use crate::ports::store::Log as _;
+    use bundle_format::hlc::Hlc;
+    use std::io;
+
+    /// Gives `pieces` one read at a time; between them it says that it would wait.
+    struct Slow<'a>(Vec<&'a [u8]>);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Ok(0);
+            }
+            let mut piece = self.0.remove(0);
+            let read = piece.read(out)?;
+            if !piece.is_empty() {
+                self.0.insert(0, piece);
+            }
+            Ok(read)
+        }
+    }
+
+    impl Input for Slow<'_> {
+        fn ready(&mut self) -> bool {
+            false
+        }
+    }
+
+    fn push(input: &mut dyn Input) -> (String, Tally, MemoryStore) {
+        let mut store = MemoryStore::default();
+        let mut story = Vec::new();
+        let folder = tempfile::tempdir().unwrap();
+        let ports = crate::adapters::os_ports();
+        let mut pusher = Pusher::new(&mut store, &|| 7, Hlc(0), &[stream(None)]);
+        let spool = Spool::new(&ports, folder.path());
+        let tally = push_lines(input, &mut pusher, &fields(), spool, |told, _| {
+            match told {
+                Some(Told::Stored { line, events }) => story.push(format!("{line}={}", events[0].1)),
+                Some(Told::Refused { line, code, .. }) => story.push(format!("{line}:{code}")),
+                None => {}
+            }
+            Ok::<_, PushError>(())
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no spool file is left");
+        (story.join(" "), tally.unwrap(), store)
+    }
+
+    #[test]
+    fn each_line_is_an_event_or_is_named() {
+        let cases: [(&[u8], &str, u64); 9] = [
+            (b"", "", 0),
+            (b"{}\n[1]\n", "1=1 2=2", 0),
+            (b"{}\n[1]", "1=1 2=2", 0),
+            (b"\n  \r\n{}\n\t\n", "3=1", 3),
+            (b"{}\r\n1", "1=1 2=2", 0),
+            (b"{}\n{\"a\":\n{}\n", "1=1 2:Z402 3=2", 0),
+            (b"\xef\xbb\xbf{}\n2\n", "1:Z402 2=1", 0),
+            (b"\"\xff\"\n2\n", "1:Z402 2=1", 0),
+            (b"{} {}\n", "1:Z402", 0),
+        ];
+        for (input, story, blank) in cases {
+            let (told, tally, _) = push(&mut &*input);
+            assert_eq!((told.as_str(), tally.blank), (story, blank), "{}", input.escape_ascii());
+            assert_eq!(tally.bytes, input.len() as u64);
+        }
+    }
+
+    #[test]
+    fn lines_are_kept_byte_for_byte_without_their_newline() {
+        let (_, _, store) = push(&mut &b" {\"a\" : 1}\r\n2\n"[..]);
+        let mut events = store.events(&stream(None), 1).unwrap();
+        let (_, event) = events.next().unwrap().unwrap();
+        assert_eq!(bundle_format::event::Event::from_bytes(event).unwrap().payload, b" {\"a\" : 1}\r");
+    }
+
+    #[test]
+    fn what_has_come_shares_a_sync_and_nobody_waits_for_more() {
+        let (told, _, store) = push(&mut Slow(vec![b"1\n2\n3", b"\n4\n", b"5\n"]));
+        assert_eq!(told, "1=1 2=2 3=3 4=4 5=5");
+        assert_eq!(store.syncs, [2, 2, 1]);
+        let many = b"1\n".repeat(10_000);
+        assert_eq!(push(&mut &many[..]).2.syncs.len(), 3, "4096 lines a batch when they come fast");
+    }
+
+    #[test]
+    fn a_line_as_long_as_a_payload_is_stored_and_a_longer_one_is_read_past() {
+        for (len, story) in [(2 << 20, "1=1 2=513"), (PAYLOAD_LEN_MAX + 1, "1:Z403 2=1")] {
+            let line = [b"\"", vec![b'x'; len - 2].as_slice(), b"\"\n2\n"].concat();
+            let (told, _, store) = push(&mut &line[..]);
+            assert_eq!(told, story, "{len}");
+            if story.starts_with("1=1") {
+                let mut payload = Vec::new();
+                let mut events = store.events(&stream(None), 1).unwrap();
+                while let Some((_, event)) = events.next().unwrap() {
+                    payload.extend_from_slice(bundle_format::event::Event::from_bytes(event).unwrap().payload);
+                }
+                assert!(payload == line[..len].iter().chain(b"2").copied().collect::<Vec<u8>>());
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Events out of the log: one stream in order, or everything in the order it was stored. Lent one at a time, nothing allocated per event.
+
+use super::frame::{self, Kind, Look};
+use super::segment::Cursor;
+use super::tables::{Dir, HEADER_LEN, NO_STREAM, Run};
+use super::view::{SegmentRef, View};
+use crate::ports::store::{Events, Scan, StoreError, Stream};
+use std::ops::Range;
+
+/// An opened events frame in a buffer.
+struct Frame {
+    body: Range<usize>,
+    count: u16,
+    index: u16,
+    /// Where the next event stands in the body.
+    at: usize,
+    /// Position of the next event.
+    seq: u64,
+}
+
+impl Frame {
+    fn new(body: Range<usize>, bytes: &[u8], head: &frame::Head) -> Option<Self> {
+        let at = frame::first_event(&bytes[body.clone()], head.count)?;
+        Some(Self { body, count: head.count, index: 0, at, seq: head.first })
+    }
+
+    /// Position and place of the next event in the buffer.
+    fn next(&mut self, bytes: &[u8]) -> Option<(u64, Range<usize>)> {
+        if self.index == self.count {
+            return None;
+        }
+        let len = frame::event_len(&bytes[self.body.clone()], self.index);
+        let start = self.body.start + self.at;
+        let seq = self.seq;
+        (self.index, self.at, self.seq) = (self.index + 1, self.at + len, seq + 1);
+        Some((seq, start..start + len))
+    }
+}
+
+/// Events of one stream.
+pub(super) struct StreamEvents<'a> {
+    view: &'a View,
+    stream: Stream,
+    number: u32,
+    next: u64,
+    end: u64,
+    /// Segments to read, the next one last.
+    plan: Vec<u32>,
+    segment: Option<(SegmentRef<'a>, Dir, u32)>,
+    run: Vec<u8>,
+    run_offset: u64,
+    at: usize,
+    frame: Option<Frame>,
+}
+
+impl<'a> StreamEvents<'a> {
+    /// Events from `from` to the head.
+    pub fn new(view: &'a View, stream: &Stream, from: u64) -> Result<Self, StoreError> {
+        let (mut plan, mut next, mut end, mut number) = (Vec::new(), 1, 0, 0);
+        if let Some((known, state)) = view.known(stream) {
+            (number, next, end) = (known, from.max(state.base.seq + 1), state.end.seq);
+            if next <= end {
+                let mut covered = false;
+                view.back(number, state, |segment, dir| {
+                    if dir.run_count > 0 && dir.last >= next {
+                        plan.push(segment.number);
+                    }
+                    covered = dir.run_count > 0 && dir.first <= next;
+                    Ok(covered)
+                })?;
+                if !covered {
+                    return Err(StoreError::Damaged { segment: view.first, offset: 0, stream: Some((*stream, next)) });
+                }
+            }
+        }
+        let (run, run_offset, at) = (Vec::new(), 0, 0);
+        Ok(Self { view, stream: *stream, number, next, end, plan, segment: None, run, run_offset, at, frame: None })
+    }
+
+    fn advance(&mut self) -> Result<Option<(u64, Range<usize>)>, StoreError> {
+        while self.next <= self.end {
+            if let Some((seq, place)) = self.frame.as_mut().and_then(|frame| frame.next(&self.run)) {
+                if seq == self.next {
+                    self.next += 1;
+                    return Ok(Some((seq, place)));
+                }
+                if seq > self.next {
+                    return Err(self.damaged(self.run_offset));
+                }
+            } else if self.at < self.run.len() {
+                self.open_frame()?;
+            } else {
+                self.read_run()?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Open the frame at `at`, or pass over it when it ends before the next event.
+    fn open_frame(&mut self) -> Result<(), StoreError> {
+        self.frame = None;
+        let offset = self.run_offset + self.at as u64;
+        let Look::Frame(head, len) = frame::look(&self.run[self.at..]) else { return Err(self.damaged(offset)) };
+        if head.kind != Kind::Events || head.stream != self.number {
+            return Err(self.damaged(offset));
+        }
+        if head.first + u64::from(head.count) > self.next {
+            let Some((segment, ..)) = &self.segment else { return Err(self.damaged(offset)) };
+            let start = self.at + frame::HEAD_LEN;
+            let body_len = segment.open_frame(&mut self.run[self.at..self.at + len], offset, &self.view.place.keys)?.len();
+            self.frame = Some(Frame::new(start..start + body_len, &self.run, &head).ok_or(self.damaged(offset))?);
+        }
+        self.at += len;
+        Ok(())
+    }
+
+    /// Read the next run, from the next segment when this one has no more.
+    fn read_run(&mut self) -> Result<(), StoreError> {
+        self.frame = None;
+        if self.segment.as_ref().is_none_or(|(_, dir, index)| *index >= dir.run_count) {
+            let Some(number) = self.plan.pop() else { return Err(self.damaged(0)) };
+            let segment = self.view.segment(number)?;
+            let dir = segment.dir(self.number)?.ok_or(self.damaged(0))?;
+            let index = segment.find_run(&dir, self.next)?;
+            self.segment = Some((segment, dir, index));
+            return Ok(());
+        }
+        let Some((segment, dir, index)) = &mut self.segment else { return Ok(()) };
+        let run = segment.run(dir, *index)?;
+        *index += 1;
+        (self.run_offset, self.at) = (u64::from(run.offset), 0);
+        self.run.clear();
+        self.run.resize(run.len as usize, 0);
+        segment.read_exact(&mut self.run, self.run_offset)
+    }
+
+    fn damaged(&self, offset: u64) -> StoreError {
+        let segment = self.segment.as_ref().map_or(self.view.first, |(segment, ..)| segment.number);
+        StoreError::Damaged { segment, offset, stream: Some((self.stream, self.next)) }
+    }
+}
+
+impl Events for StreamEvents<'_> {
+    fn next(&mut self) -> Result<Option<(u64, &[u8])>, StoreError> {
+        match self.advance() {
+            Ok(found) => Ok(found.map(|(seq, place)| (seq, &self.run[place]))),
+            Err(error) => {
+                self.next = self.end.saturating_add(1); // nothing behind damage is in order
+                Err(error)
+            }
+        }
+    }
+}
+
+/// All events.
+pub(super) struct AllEvents<'a> {
+    view: &'a View,
+    /// The segment to open next.
+    number: u32,
+    segment: Option<SegmentRef<'a>>,
+    orphans: Vec<(u32, Run)>,
+    cursor: Cursor,
+    offset: u64,
+    bytes: Vec<u8>,
+    stream: Option<Stream>,
+    frame: Option<Frame>,
+}
+
+impl<'a> AllEvents<'a> {
+    /// From the first.
+    pub fn new(view: &'a View) -> Self {
+        let (cursor, orphans, bytes) = (Cursor::default(), Vec::new(), Vec::new());
+        Self { view, number: view.first, segment: None, orphans, cursor, offset: 0, bytes, stream: None, frame: None }
+    }
+
+    fn advance(&mut self) -> Result<Option<(Stream, u64, Range<usize>)>, StoreError> {
+        loop {
+            if let (Some(frame), Some(stream)) = (&mut self.frame, self.stream) {
+                if let Some((seq, place)) = frame.next(&self.bytes) {
+                    return Ok(Some((stream, seq, place)));
+                }
+                self.frame = None;
+            }
+            let ended = self.segment.as_ref().is_none_or(|segment| self.offset >= segment.end);
+            if !ended {
+                self.next_frame()?;
+            } else if self.number <= self.view.active.number {
+                self.next_segment()?;
+            } else {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn next_segment(&mut self) -> Result<(), StoreError> {
+        let number = self.number;
+        (self.number, self.segment) = (number + 1, None);
+        let segment = self.view.segment(number)?;
+        self.orphans = segment.orphans()?;
+        (self.cursor, self.offset) = (Cursor::new(segment.end), HEADER_LEN as u64);
+        self.segment = Some(segment);
+        Ok(())
+    }
+
+    fn next_frame(&mut self) -> Result<(), StoreError> {
+        let Some(segment) = &self.segment else { return Ok(()) };
+        let offset = self.offset;
+        let void = |(_, run): &&(u32, Run)| (u64::from(run.offset)..u64::from(run.offset + run.len)).contains(&offset);
+        if let Some((_, run)) = self.orphans.iter().find(void) {
+            self.offset = u64::from(run.offset + run.len);
+            return Ok(());
+        }
+        let Look::Frame(head, len) = self.cursor.look(segment, offset)? else {
+            self.offset = self.cursor.resync(segment, offset)?.unwrap_or(segment.end);
+            return Err(segment.damaged(offset));
+        };
+        self.offset += len as u64;
+        if head.kind != Kind::Events {
+            return Ok(());
+        }
+        self.stream = self.view.streams.get(head.stream).map(|state| state.stream);
+        let stream = self.stream.ok_or(segment.damaged(offset))?;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(self.cursor.frame(segment, offset, len)?);
+        let body_len = segment.open_frame(&mut self.bytes, offset, &self.view.place.keys)?.len();
+        let body = frame::HEAD_LEN..frame::HEAD_LEN + body_len;
+        let damaged = StoreError::Damaged { segment: segment.number, offset, stream: Some((stream, head.first)) };
+        self.frame = Some(Frame::new(body, &self.bytes, &head).ok_or(damaged)?);
+        Ok(())
+    }
+}
+
+impl Scan for AllEvents<'_> {
+    fn next(&mut self) -> Result<Option<(Stream, u64, &[u8])>, StoreError> {
+        Ok(self.advance()?.map(|(stream, seq, place)| (stream, seq, &self.bytes[place])))
+    }
+}
+
+impl View {
+    /// Events of a stream that a hole cut it off from.
+    pub fn orphans(&self, stream: &Stream) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let mut found = Vec::new();
+        let Some((number, _)) = self.known(stream).filter(|(number, _)| *number != NO_STREAM) else { return Ok(found) };
+        for at in self.first..=self.active.number {
+            let segment = self.segment(at)?;
+            for (_, run) in segment.orphans()?.into_iter().filter(|(of, _)| *of == number) {
+                let mut bytes = vec![0; run.len as usize];
+                let run_offset = u64::from(run.offset);
+                segment.read_exact(&mut bytes, run_offset)?;
+                let mut start = 0;
+                while start < bytes.len() {
+                    let offset = run_offset + start as u64;
+                    let Look::Frame(head, len) = frame::look(&bytes[start..]) else { return Err(segment.damaged(offset)) };
+                    let body_len = segment.open_frame(&mut bytes[start..start + len], offset, &self.place.keys)?.len();
+                    let body = start + frame::HEAD_LEN..start + frame::HEAD_LEN + body_len;
+                    let mut frame = Frame::new(body, &bytes, &head).ok_or(segment.damaged(offset))?;
+                    while let Some((seq, place)) = frame.next(&bytes) {
+                        found.push((seq, bytes[place].to_vec()));
+                    }
+                    start += len;
+                }
+            }
+        }
+        Ok(found)
+    }
+}

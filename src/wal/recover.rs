@@ -1,0 +1,198 @@
+//! Opening a log: find the newest segment, the heads before it, and what a crash or rot left. Reads only; what must be mended is said, not done.
+//!
+//! | newest segment | then |
+//! |---|---|
+//! | sealed, index good | heads from its index; the next one is to be made |
+//! | zeros behind the last frame | clean |
+//! | no whole frame behind the last one | torn tail: the writer cuts it off and syncs |
+//! | whole frames behind damage | hole: the writer copies it aside, cuts streams back that lost events in it, seals the segment |
+//! | sealing had begun, index bad | the writer cuts the index off; sealed anew by the next append |
+//! | checksum good, seal bad | another key or tampering: [`StoreError::Tampered`], nothing touched |
+//! | an older segment's index bad | made again in memory from its frames, said |
+
+use super::frame::{self, Head, Kind, Look};
+use super::heads::{HEAD_ENTRY_LEN, Streams, read_head};
+use super::keys::DataKeys;
+use super::replay::{Replayed, replay};
+use super::segment::{self, Cursor, Index, Segment};
+use super::tables::{HEADER_LEN, Header, Tables, read_header};
+use crate::ports::disk::{Disk, DiskFile, Kind as EntryKind, Open};
+use crate::ports::store::{Finding, StoreError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// SHA-256 of the tables, at the end of the last heads frame.
+pub(super) const TABLES_HASH_LEN: usize = 32;
+
+/// The folder of a log and the keys to it.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub disk: Rc<dyn Disk>,
+    pub folder: PathBuf,
+    pub keys: DataKeys,
+}
+
+/// The newest segment, before anything is mended.
+pub(super) struct Opened {
+    /// Heads at the end of the log.
+    pub streams: Streams,
+    /// Lowest segment there is.
+    pub first: u32,
+    /// The newest segment when it is not sealed.
+    pub active: Option<(Segment, Replayed, Header)>,
+    /// The highest number there is, 0 for none.
+    pub newest: u32,
+    /// Indexes made again.
+    pub findings: Vec<Finding>,
+}
+
+impl Place {
+    /// Open the newest segment and find the heads.
+    pub fn open(&self, how: Open) -> Result<Opened, StoreError> {
+        let numbers = self.segments()?;
+        let (first, newest) = (numbers.first().copied().unwrap_or(1), numbers.last().copied().unwrap_or(0));
+        let mut findings = Vec::new();
+        let mut opened = Opened { streams: Streams::default(), first, active: None, newest, findings: Vec::new() };
+        if newest == 0 {
+            return Ok(opened);
+        }
+        let file = self.file(newest, how)?;
+        if segment::read_trailer(newest, &*file)?.is_some() {
+            match Segment::sealed(newest, file)? {
+                Ok(sealed) => match self.sealed_heads(&sealed)? {
+                    Some(streams) => opened.streams = streams,
+                    None => opened.streams = self.heads(newest, first, &mut findings)?,
+                },
+                Err(_) => opened.streams = self.heads(newest, first, &mut findings)?,
+            }
+        } else {
+            let (segment, replayed, header, streams) = self.replayed(newest, first, file, &mut findings)?;
+            opened.streams = streams;
+            opened.active = Some((segment, replayed, header));
+        }
+        opened.findings = findings;
+        Ok(opened)
+    }
+
+    /// The segments there are, ascending.
+    pub fn segments(&self) -> Result<Vec<u32>, StoreError> {
+        let io = |error| StoreError::Io { doing: format!("listing {}", self.folder.display()), error };
+        if self.disk.look(&self.folder).map_err(io)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let entries = self.disk.list(&self.folder).map_err(io)?;
+        Ok(entries.iter().filter(|entry| entry.kind == EntryKind::File).filter_map(|entry| segment::number(&entry.path)).collect())
+    }
+
+    /// Open a segment's file. A segment that is gone is damage.
+    pub fn file(&self, number: u32, how: Open) -> Result<Box<dyn DiskFile>, StoreError> {
+        self.disk.open(&segment::path(&self.folder, number), how).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::Damaged { segment: number, offset: 0, stream: None },
+            _ => StoreError::Io { doing: format!("opening {number:08}.seg"), error },
+        })
+    }
+
+    /// A sealed segment, its index from its end or, when that is damaged, from its frames.
+    pub fn sealed(&self, number: u32, first: u32) -> Result<Segment, StoreError> {
+        match Segment::sealed(number, self.file(number, Open::Read)?)? {
+            Ok(segment) => Ok(segment),
+            Err(file) => Ok(self.replayed(number, first, file, &mut Vec::new())?.0),
+        }
+    }
+
+    /// Heads at the end of segment `number`.
+    pub fn heads(&self, number: u32, first: u32, findings: &mut Vec<Finding>) -> Result<Streams, StoreError> {
+        match Segment::sealed(number, self.file(number, Open::Read)?)? {
+            Ok(sealed) => {
+                if let Some(streams) = self.sealed_heads(&sealed)? {
+                    return Ok(streams);
+                }
+                self.replayed_heads(number, first, sealed.file, findings)
+            }
+            Err(file) => self.replayed_heads(number, first, file, findings),
+        }
+    }
+
+    fn replayed_heads(&self, number: u32, first: u32, file: Box<dyn DiskFile>, findings: &mut Vec<Finding>) -> Result<Streams, StoreError> {
+        findings.push(Finding::Index { segment: number });
+        let (segment, _, _, mut streams) = self.replayed(number, first, file, findings)?;
+        for stream in segment.tables().streams.keys() {
+            if let Some(state) = streams.get_mut(*stream) {
+                state.newest = number;
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Heads from the heads frames of a sealed segment; `None` when they are damaged.
+    pub fn sealed_heads(&self, segment: &Segment) -> Result<Option<Streams>, StoreError> {
+        let Index::Sealed(trailer) = &segment.index else { return Ok(None) };
+        let mut streams = Streams::default();
+        let mut offset = u64::from(trailer.heads_offset);
+        let mut cursor = Cursor::new(u64::from(trailer.tables_offset));
+        loop {
+            let Look::Frame(head @ Head { kind: Kind::Heads, .. }, len) = cursor.look(segment, offset)? else { return Ok(None) };
+            let body = segment.open_frame(cursor.frame(segment, offset, len)?, offset, &self.keys)?;
+            let heads_len = usize::from(head.count) * HEAD_ENTRY_LEN;
+            let whole = heads_len + if head.first == 0 { TABLES_HASH_LEN } else { 0 };
+            if body.len() != whole {
+                return Ok(None);
+            }
+            for (number, state) in body[..heads_len].chunks_exact(HEAD_ENTRY_LEN).filter_map(read_head) {
+                streams.define(number, state);
+            }
+            streams.highest = streams.highest.max(head.stream);
+            if head.first == 0 {
+                return Ok(Some(streams));
+            }
+            offset += len as u64;
+        }
+    }
+
+    /// Read a segment frame by frame, from the heads of the one before.
+    fn replayed(
+        &self,
+        number: u32,
+        first: u32,
+        file: Box<dyn DiskFile>,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(Segment, Replayed, Header, Streams), StoreError> {
+        let mut segment = Segment::in_memory(number, file, Tables::default(), HEADER_LEN as u64);
+        let mut bytes = [0; HEADER_LEN];
+        let len = segment.read(&mut bytes, 0)?;
+        let header = read_header(&bytes[..len], number);
+        if let Header::Version(version) = header {
+            return Err(StoreError::Version(version));
+        }
+        let before = if number > first { self.heads(number - 1, first, findings)? } else { Streams::default() };
+        let file_len = segment.file.len().map_err(|error| segment.io("reading", error))?;
+        let mut streams = before.clone();
+        let replayed = match replay(&segment, file_len, &mut streams, &self.keys, false)? {
+            Some(replayed) => Some(replayed),
+            None => {
+                streams = before.clone();
+                replay(&segment, file_len, &mut streams, &self.keys, true)?
+            }
+        };
+        let mut replayed = replayed.ok_or(segment.damaged(0))?;
+        for (stream, tables) in &mut replayed.tables.streams {
+            tables.previous = before.get(*stream).map(|state| state.newest);
+        }
+        segment.end = replayed.end;
+        segment.index = Index::Memory(replayed.tables.clone());
+        Ok((segment, replayed, header, streams))
+    }
+}
+
+/// Put a copy of damaged bytes aside: `NNNNNNNN.hole-<offset>`.
+pub(super) fn keep_aside(disk: &dyn Disk, folder: &Path, segment: &Segment, offset: u64, len: u64) -> Result<(), StoreError> {
+    let path = folder.join(format!("{:08}.hole-{offset}", segment.number));
+    let io = |error| StoreError::Io { doing: format!("writing {}", path.display()), error };
+    if disk.look(&path).map_err(io)?.is_some() {
+        return Ok(()); // kept by an earlier opening that did not come to its end
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(frame::FRAME_LEN_MAX * 128)];
+    let read = segment.read(&mut bytes, offset)?;
+    crate::ports::disk::replace(disk, &path, &bytes[..read]).map_err(io)
+}

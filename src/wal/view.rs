@@ -1,0 +1,135 @@
+//! What the writer and a reader share: heads in memory, everything else looked up where it is stored. One [`Log`] for both.
+
+use super::frame::{self, Look};
+use super::heads::{CHECKPOINT_LEN, StreamState, Streams, read_checkpoint};
+use super::recover::Place;
+use super::segment::Segment;
+use super::tables::Dir;
+use crate::ports::store::{Checkpointed, Finding, StoreError, Stream};
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// A log as it stood when it was opened, and as its writer has moved it since.
+pub(super) struct View {
+    pub place: Place,
+    pub streams: Streams,
+    pub active: Segment,
+    /// Lowest segment there is.
+    pub first: u32,
+    pub findings: Vec<Finding>,
+    /// The sealed segment looked at last.
+    pub recent: RefCell<Option<Rc<Segment>>>,
+}
+
+/// A segment to read from.
+pub(super) enum SegmentRef<'a> {
+    Active(&'a Segment),
+    Sealed(Rc<Segment>),
+}
+
+impl Deref for SegmentRef<'_> {
+    type Target = Segment;
+
+    fn deref(&self) -> &Segment {
+        match self {
+            Self::Active(segment) => segment,
+            Self::Sealed(segment) => segment,
+        }
+    }
+}
+
+impl View {
+    /// Segment `number`.
+    pub fn segment(&self, number: u32) -> Result<SegmentRef<'_>, StoreError> {
+        if number == self.active.number {
+            return Ok(SegmentRef::Active(&self.active));
+        }
+        let mut recent = self.recent.borrow_mut();
+        match recent.as_ref() {
+            Some(segment) if segment.number == number => Ok(SegmentRef::Sealed(segment.clone())),
+            _ => {
+                let segment = Rc::new(self.place.sealed(number, self.first)?);
+                *recent = Some(segment.clone());
+                Ok(SegmentRef::Sealed(segment))
+            }
+        }
+    }
+
+    /// The segments that hold something of a stream, newest first, with its entry in each, until `enough`.
+    pub fn back(
+        &self,
+        number: u32,
+        state: &StreamState,
+        mut visit: impl FnMut(&Segment, &Dir) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut at = if self.active.tables().streams.contains_key(&number) { self.active.number } else { state.newest };
+        while at != 0 {
+            let segment = self.segment(at)?;
+            let dir = segment.dir(number)?.ok_or(StoreError::Damaged { segment: at, offset: 0, stream: Some((state.stream, 0)) })?;
+            if visit(&segment, &dir)? {
+                return Ok(());
+            }
+            let previous = if at == self.active.number { state.newest } else { dir.previous };
+            if previous >= at {
+                return Err(segment.damaged(0));
+            }
+            at = previous;
+        }
+        Ok(())
+    }
+
+    /// Checkpoints between two positions, ascending.
+    pub fn checkpoints(&self, stream: &Stream, from: u64, to: u64) -> Result<Vec<Checkpointed>, StoreError> {
+        let Some((number, state)) = self.known(stream) else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        self.back(number, state, |segment, dir| {
+            for index in 0..dir.checkpoint_run_count {
+                let run = segment.checkpoint_run(dir, index)?;
+                if run.first <= to && run.last >= from {
+                    let read = self.read_checkpoints(segment, u64::from(run.offset), run.len as usize)?;
+                    found.extend(read.into_iter().filter(|checkpointed| (from..=to).contains(&checkpointed.position.seq)));
+                }
+            }
+            Ok(dir.run_count > 0 && dir.first <= from) // a checkpoint is never stored before its event
+        })?;
+        found.sort_by_key(|checkpointed: &Checkpointed| (checkpointed.position.seq, checkpointed.checkpoint.key_number));
+        found.dedup();
+        Ok(found)
+    }
+
+    /// The newest checkpoint at or below a position.
+    pub fn checkpoint_below(&self, stream: &Stream, seq: u64) -> Result<Option<Checkpointed>, StoreError> {
+        let Some((number, state)) = self.known(stream) else { return Ok(None) };
+        let mut best: Option<Checkpointed> = None;
+        self.back(number, state, |segment, dir| {
+            for index in (0..dir.checkpoint_run_count).rev() {
+                let run = segment.checkpoint_run(dir, index)?;
+                let better = |best: &Option<Checkpointed>| best.is_none_or(|best| best.position.seq < run.last.min(seq));
+                if run.first <= seq && better(&best) {
+                    let read = self.read_checkpoints(segment, u64::from(run.offset), run.len as usize)?;
+                    let below = read.into_iter().filter(|checkpointed| checkpointed.position.seq <= seq);
+                    best = best.into_iter().chain(below).max_by_key(|checkpointed| checkpointed.position.seq);
+                }
+            }
+            let older_may_hold_better = best.is_none_or(|best| dir.run_count == 0 || best.position.seq < dir.first);
+            Ok(!older_may_hold_better)
+        })?;
+        Ok(best)
+    }
+
+    /// A frame of checkpoints.
+    pub fn read_checkpoints(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<Checkpointed>, StoreError> {
+        let mut bytes = vec![0; len.min(frame::FRAME_LEN_MAX)];
+        segment.read_exact(&mut bytes, offset)?;
+        let Look::Frame(_, len) = frame::look(&bytes) else { return Err(segment.damaged(offset)) };
+        let body = segment.open_frame(&mut bytes[..len], offset, &self.place.keys)?;
+        Ok(body.chunks_exact(CHECKPOINT_LEN).filter_map(read_checkpoint).collect())
+    }
+
+    /// Number and state of a stream.
+    pub fn known(&self, stream: &Stream) -> Option<(u32, &StreamState)> {
+        let number = self.streams.number(stream)?;
+        Some((number, self.streams.get(number)?))
+    }
+}
