@@ -17,6 +17,7 @@ use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Lane, NodeId};
 use bundle_format::limits::{CLOCK_AHEAD_MS_MAX, PART_LEN, PAYLOAD_LEN_MAX};
 use std::io::{self, Read};
+use std::rc::Rc;
 
 /// Encoded events that wait for one append: some frames of the log, and little memory.
 const PENDING_LEN_MAX: usize = 64 * 1024;
@@ -127,51 +128,16 @@ pub fn last_stamp(log: &dyn Log, node: &NodeId, now_ms: u64) -> Hlc {
 }
 
 /// Whether our clock stands more than a day past our last stamp (R3.3-c). A node's first event has nothing to be held against.
-pub fn clock_jumped(last: Hlc, now_ms: u64) -> bool {
+fn clock_jumped(last: Hlc, now_ms: u64) -> bool {
     last != Hlc::default() && now_ms > last.ms().saturating_add(CLOCK_AHEAD_MS_MAX)
 }
-
-/// Append one event of our own, stamped now; its place in `stream`. Durable only after the store's sync.
-///
-/// # Errors
-/// [`PushError::Field`], [`PushError::Log`].
-pub fn append(store: &mut dyn Store, clock: &dyn Clock, stream: &Stream, event: &Event<'_>) -> Result<u64, PushError> {
-    let now_ms = clock.now_ms();
-    let hlc = last_stamp(store, &stream.origin.node, now_ms).tick(now_ms);
-    append_stamped(store, stream, &Event { hlc, ..event.clone() })
-}
-
-/// Append an event of a lost life of ours again, in the present one: the same but for its stamp, which keeps its old time where it can, and ext 13.
-/// `bytes` is the event as it was, `orig` its id.
-///
-/// # Errors
-/// [`PushError::Field`] when `bytes` is no event; [`PushError::Log`].
-pub fn append_again(store: &mut dyn Store, stream: &Stream, bytes: &[u8], orig: EventId) -> Result<u64, PushError> {
-    let mut event = Event::from_bytes(bytes)?;
-    let last = store.head(stream).map_or(Hlc::default(), |head| head.hlc);
-    event.hlc = event.hlc.max(Hlc(last.0.saturating_add(1)));
-    if event.ext.part.is_none_or(|part| part.index == 0) {
-        event.ext.orig = Some(orig);
-    }
-    append_stamped(store, stream, &event)
-}
-
-fn append_stamped(store: &mut dyn Store, stream: &Stream, event: &Event<'_>) -> Result<u64, PushError> {
-    let bytes = event.to_bytes()?;
-    let start = store.head(stream).map_or_else(|| Position::start(&stream.origin), |head| head.end);
-    let run = Run::link(start, vec![&bytes]);
-    store.append(stream, &run, event.hlc, &[])?;
-    Ok(run.end().seq)
-}
-
-/// Where the wall clock is asked for each stamp.
-pub type NowMs<'a> = &'a dyn Fn() -> u64;
 
 /// Appends payloads to our own streams: the same payload to each (one per audience), one sync for many.
 pub struct Pusher<'a> {
     store: &'a mut dyn Store,
-    now_ms: NowMs<'a>,
+    clock: Rc<dyn Clock>,
     last: Hlc,
+    clock_jumped: bool,
     tails: Vec<Tail>,
     unsynced_len: u64,
 }
@@ -189,15 +155,25 @@ struct Tail {
 pub type Pushed = (Stream, u64);
 
 impl<'a> Pusher<'a> {
-    /// Push to `streams`, which are ours, of one life, and not the control lane's. `last` is [`last_stamp`].
-    pub fn new(store: &'a mut dyn Store, now_ms: NowMs<'a>, last: Hlc, streams: &[Stream]) -> Self {
+    /// Push to `streams`, which are `node`'s own, of its present life, and not of the control lane.
+    ///
+    /// # Panics
+    /// When one is of the control lane.
+    pub fn new(store: &'a mut dyn Store, clock: Rc<dyn Clock>, node: &NodeId, streams: &[Stream]) -> Self {
         assert!(streams.iter().all(|stream| stream.origin.lane != Lane::Control), "the control lane holds no payloads of people");
+        let now_ms = clock.now_ms();
+        let last = last_stamp(store, node, now_ms);
         let tail = |stream: &Stream| {
             let end = store.head(stream).map_or_else(|| Position::start(&stream.origin), |head| head.end);
             Tail { stream: *stream, end, bytes: Vec::new(), ends: Vec::new(), hlc: Hlc::default() }
         };
         let tails = streams.iter().map(tail).collect();
-        Self { store, now_ms, last, tails, unsynced_len: 0 }
+        Self { store, clock, last, clock_jumped: clock_jumped(last, now_ms), tails, unsynced_len: 0 }
+    }
+
+    /// Whether our clock stood more than a day past our last stamp when we began: worth telling (Z305).
+    pub fn clock_jumped(&self) -> bool {
+        self.clock_jumped
     }
 
     /// Append one payload of exactly `len` bytes. Durable only after [`Pusher::sync`].
@@ -224,7 +200,7 @@ impl<'a> Pusher<'a> {
 
     fn append(&mut self, fields: &Fields, payload: &[u8], part: Option<Part>) -> Result<(), PushError> {
         for index in 0..self.tails.len() {
-            self.last = self.last.tick((self.now_ms)());
+            self.last = self.last.tick(self.clock.now_ms());
             let event = fields.event(self.last, payload, part).to_bytes()?;
             self.unsynced_len += event.len() as u64;
             let tail = &mut self.tails[index];
@@ -286,6 +262,10 @@ mod tests {
         Stream::main(Origin { node: NodeId([1; 8]), incarnation: Incarnation([2; 4]), lane: Lane::Routine, audience })
     }
 
+    pub(super) fn clock() -> Rc<dyn Clock> {
+        Rc::new(crate::ports::clock::FakeClock::default())
+    }
+
     pub(super) fn fields() -> Fields {
         Fields { kind: "record".into(), record_key: Some("Patient/1".into()), ..Fields::default() }
     }
@@ -304,7 +284,7 @@ mod tests {
         for (len, parts) in [(0, 1), (1, 1), (4096, 1), (4097, 2), (8192, 2), (8193, 3), (PAYLOAD_LEN_MAX, 4096)] {
             let mut store = MemoryStore::default();
             let payload: Vec<u8> = (0..len).map(|byte| byte as u8).collect();
-            let mut pusher = Pusher::new(&mut store, &|| 7, Hlc(0), &[stream(None)]);
+            let mut pusher = Pusher::new(&mut store, clock(), &NodeId([1; 8]), &[stream(None)]);
             assert_eq!(pusher.push(&fields(), len as u64, &mut payload.as_slice()).unwrap(), [(stream(None), 1)]);
             pusher.sync().unwrap();
             let stored = events(&store, &stream(None));
@@ -328,7 +308,7 @@ mod tests {
             (long, 1, Code::Z404),
         ] {
             let mut store = MemoryStore::default();
-            let mut pusher = Pusher::new(&mut store, &|| 7, Hlc(0), &[stream(None)]);
+            let mut pusher = Pusher::new(&mut store, clock(), &NodeId([1; 8]), &[stream(None)]);
             assert_eq!(pusher.push(&fields, len, &mut io::repeat(0)).unwrap_err().code(), code);
             pusher.sync().unwrap();
             assert!(store.streams().is_empty() && store.syncs.is_empty());
@@ -339,29 +319,11 @@ mod tests {
     fn one_push_to_several_nodes_stands_once_in_each_history() {
         let (ada, bob) = (stream(Some(3)), stream(Some(4)));
         let mut store = MemoryStore::default();
-        let mut pusher = Pusher::new(&mut store, &|| 7, Hlc(0), &[ada, bob]);
+        let mut pusher = Pusher::new(&mut store, clock(), &NodeId([1; 8]), &[ada, bob]);
         assert_eq!(pusher.push(&fields(), 5000, &mut io::repeat(9)).unwrap(), [(ada, 1), (bob, 1)]);
         assert_eq!(pusher.push(&fields(), 1, &mut io::repeat(9)).unwrap(), [(ada, 3), (bob, 3)]);
         pusher.sync().unwrap();
         assert_eq!((events(&store, &ada).len(), events(&store, &bob).len(), store.syncs.len()), (3, 3, 1));
-    }
-
-    #[test]
-    fn an_event_written_again_keeps_its_time_and_names_what_it_repeats() {
-        let old = stream(None);
-        let new = Stream::main(Origin { incarnation: Incarnation([7; 4]), ..old.origin });
-        let mut store = MemoryStore::default();
-        let mut pusher = Pusher::new(&mut store, &|| 7, Hlc(0), &[old]);
-        pusher.push(&fields(), 5000, &mut io::repeat(9)).unwrap();
-        pusher.sync().unwrap();
-        for (index, bytes) in events(&store, &old).iter().enumerate() {
-            let id = EventId::new(old.origin, index as u64 + 1, &bundle_format::chain::digest(bytes));
-            assert_eq!(append_again(&mut store, &new, bytes, id).unwrap(), id.seq);
-            let again = events(&store, &new).pop().unwrap();
-            let (was, is) = (Event::from_bytes(bytes).unwrap(), Event::from_bytes(&again).unwrap());
-            let named = if index == 0 { Some(id) } else { None };
-            assert_eq!(is, Event { ext: Ext { orig: named, ..was.ext.clone() }, ..was });
-        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod clock;
 mod entropy;
 mod fs;
+mod input;
+mod terminal;
 
 use crate::ports::Ports;
 use std::rc::Rc;
@@ -10,6 +12,8 @@ use std::rc::Rc;
 pub use clock::OsClock;
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
+pub use input::OsInput;
+pub use terminal::read_hidden_line;
 
 /// The real world.
 pub fn os_ports() -> Ports {

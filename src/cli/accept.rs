@@ -1,7 +1,8 @@
 //! `zbundle accept`: let records count that came after a revocation.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, members, summary};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +22,11 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let mut node = context.node()?;
+        let member = members::node_id(&node, &self.node)?;
+        node.accept(member, self.i_am_sure)?;
+        let name = node.naming().node(&member);
+        context.console.result(&format!("{name} is accepted with all that is held of it"), || Object::of("accept").with("name", &name))?;
+        Ok(Finished::done(summary("accept").with("name", name)))
     }
 }

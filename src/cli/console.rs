@@ -121,6 +121,11 @@ impl Console {
         }
     }
 
+    /// A word that matters even when quiet, on stderr. It must be escaped already.
+    pub fn remark(&mut self, text: &str) {
+        say(text);
+    }
+
     /// Something to look at that stops nothing: told even when quiet, and as an object with `--json`.
     ///
     /// # Errors

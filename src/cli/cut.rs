@@ -1,8 +1,14 @@
 //! `zbundle cut`: fix what a peer lacks in a sealed bundle.
 
 use super::halt::Halt;
-use super::units;
-use super::{Context, Finished};
+use super::object::Object;
+use super::progress::Progress;
+use super::{Context, Finished, escape, members, summary, units};
+use crate::node::Node;
+use crate::node::cutting::{CutFile, CutOrder, CutReport};
+use bundle_format::error::Exit;
+use bundle_format::ids::Lane;
+use bundle_format::limits::BUNDLE_LEN_MAX;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -34,7 +40,60 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let mut node = context.node()?;
+        let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
+        let max_size = self.max_size.unwrap_or(BUNDLE_LEN_MAX);
+        let order = CutOrder { to: &to, out: &self.out, max_size, dry_run: self.dry_run };
+        let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "cutting", None);
+        let report = node.cut(&order, &mut |events, raw_len, _| progress.reach(&mut context.console, raw_len, events))?;
+        progress.end();
+        self.tell(context, &node, &report)
     }
+
+    fn tell(&self, context: &mut Context, node: &Node, report: &CutReport) -> Result<Finished, Halt> {
+        let naming = node.naming();
+        for file in &report.files {
+            let to: Vec<_> = file.recipients.iter().map(|node| naming.node(node)).collect();
+            context.console.result(&line(file, &to, self.dry_run), || object(file, &to, self.dry_run))?;
+        }
+        for level in &report.level {
+            let name = naming.node(level);
+            context.console.result(&format!("nothing new for {name}"), || Object::of("level").with("node", &name))?;
+        }
+        let left: u64 = report.left.iter().sum();
+        if left > 0 {
+            context.console.remark(&format!("{} did not fit ({}); they go with the next one", units::count(left, "event"), lanes(&report.left)));
+        }
+        let (events, bytes) =
+            report.files.iter().fold((0, 0), |(events, bytes), file| (events + file.events.iter().sum::<u64>(), bytes + file.bytes));
+        let summary = summary("cut").with("files", report.files.len()).with("events", events).with("bytes", bytes);
+        let summary = summary.with("left", left).with("dry_run", self.dry_run);
+        Ok(Finished { exit: if left > 0 { Exit::Partial } else { Exit::Done }, summary })
+    }
+}
+
+fn line(file: &CutFile, to: &[String], dry_run: bool) -> String {
+    let did = match () {
+        () if dry_run => "would write",
+        () if file.already_there => "already there:",
+        () => "wrote",
+    };
+    let holds = if file.events.iter().all(|count| *count == 0) { "a receipt".to_owned() } else { lanes(&file.events) };
+    format!("{did} {}  {}  for {}: {holds}", escape::plain_path(&file.path), units::size(file.bytes), to.join(", "))
+}
+
+fn object(file: &CutFile, to: &[String], dry_run: bool) -> Object {
+    let mut events = Object::empty();
+    for (lane, count) in Lane::ALL.iter().zip(file.events) {
+        events = events.with(lane.name(), count);
+    }
+    let object =
+        Object::of("bundle").with("file", file.path.to_string_lossy()).with("bytes", file.bytes).with("to", to).with_object("events", events);
+    object.with("raw_bytes", file.raw_len).with("already_there", file.already_there).with("dry_run", dry_run)
+}
+
+/// `urgent 3, routine 209`.
+fn lanes(events: &[u64; 4]) -> String {
+    let some = Lane::ALL.iter().zip(events).filter(|(_, count)| **count > 0);
+    some.map(|(lane, count)| format!("{} {count}", lane.name())).collect::<Vec<_>>().join(", ")
 }

@@ -86,7 +86,6 @@ macro_rules! halts_on {
         }
     )*};
 }
-#[allow(unused_imports)] // other rooms follow
 pub(crate) use halts_on;
 
 halts_on!(crate::ports::store::StoreError);

@@ -1,7 +1,8 @@
 //! `zbundle heal`: join the two branches of a forked roster.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, summary};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,7 +20,8 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        context.node()?.heal(self.i_am_sure)?;
+        context.console.result("the roster is one again; what both branches say now counts", || Object::of("healed"))?;
+        Ok(Finished::done(summary("heal")))
     }
 }

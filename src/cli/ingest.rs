@@ -1,8 +1,15 @@
 //! `zbundle ingest`: take bundles in.
 
 use super::halt::Halt;
-use super::{Context, Finished};
-use std::path::PathBuf;
+use super::object::Object;
+use super::progress::Progress;
+use super::{Context, Finished, escape, files, summary, units};
+use crate::node::naming::Naming;
+use crate::node::taking::{FileReport, Ingested, Missing, Outcome};
+use crate::node::{Node, NodeError};
+use crate::ports::disk::Kind;
+use bundle_format::error::{Code, Exit};
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +31,123 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let mut node = context.node()?;
+        let (mut paths, mut piped) = (Vec::new(), None);
+        for path in &self.paths {
+            if path.as_os_str() == "-" && piped.is_none() {
+                let spooled = files::spool_stdin(&context.ports, &context.data_dir())?;
+                paths.push(spooled.clone());
+                piped = Some(spooled);
+            } else {
+                paths.push(path.clone());
+            }
+        }
+        let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "taking in", None);
+        let (mut bytes, mut events) = (0, 0);
+        let ingested = node.ingest(&paths, &mut |file| {
+            (bytes, events) = (bytes + file.bytes, events + file.counts.new);
+            progress.reach(&mut context.console, bytes, events);
+        });
+        progress.end();
+        if let Some(path) = &piped {
+            context.ports.disk.remove(path).map_err(|error| Halt::from(NodeError::writing(path, error)))?;
+        }
+        let ingested = ingested?;
+        for file in &ingested.files {
+            tell(context, &node.naming(), file, piped.as_deref())?;
+        }
+        remarks(context, &node, &ingested)?;
+        let single = self.paths.len() == 1 && (piped.is_some() || is_file(context, &self.paths[0])?);
+        let exit = if single { ingested.files.first().map_or(Exit::Done, exit_of_one) } else { exit_of_many(&ingested) };
+        let counts = &ingested.counts;
+        let refused = ingested.count_of(|outcome| matches!(outcome, Outcome::Refused(_)));
+        let held = ingested.count_of(|outcome| *outcome == Outcome::Held);
+        let naming = node.naming();
+        let missing: Vec<_> = ingested.missing.iter().map(|gap| missing_text(&naming, gap)).collect();
+        let summary = summary("ingest").with("files", ingested.files.len()).with("new", counts.new).with("duplicate", counts.duplicate);
+        let summary = summary.with("control", counts.control).with("refused", refused).with("held", held).with("missing", missing);
+        let summary = summary.with("incomplete", ingested.count_of(|outcome| *outcome == Outcome::Incomplete));
+        let text = format!("{} new, {} already here, {refused} refused, {held} held", units::count(counts.new, "event"), counts.duplicate);
+        context.console.line(&text)?;
+        Ok(Finished { exit, summary })
     }
+}
+
+fn is_file(context: &Context, path: &Path) -> Result<bool, Halt> {
+    let entry = context.ports.disk.look(path).map_err(|error| Halt::from(NodeError::reading(path, error)))?;
+    Ok(entry.is_none_or(|entry| entry.kind != Kind::Folder))
+}
+
+/// The row an outcome is told by; none for what was taken.
+fn code_of(outcome: &Outcome) -> Option<Code> {
+    match outcome {
+        Outcome::Taken => None,
+        Outcome::Held => Some(Code::Z227),
+        Outcome::Incomplete => Some(Code::Z212),
+        Outcome::NotForUs => Some(Code::Z611),
+        Outcome::Refused(code) | Outcome::Foreign(code) => Some(*code),
+    }
+}
+
+fn exit_of_one(file: &FileReport) -> Exit {
+    let forked = if file.forks.is_empty() { Exit::Done } else { Exit::Partial };
+    code_of(&file.outcome).map_or(forked, |code| code.row().exit)
+}
+
+/// Bundles for others and files that are not ours never count against a folder.
+fn exit_of_many(ingested: &Ingested) -> Exit {
+    let against = |file: &FileReport| matches!(file.outcome, Outcome::Held | Outcome::Incomplete | Outcome::Refused(_)) || !file.forks.is_empty();
+    if ingested.files.iter().any(against) || !ingested.missing.is_empty() { Exit::Partial } else { Exit::Done }
+}
+
+fn missing_text(naming: &Naming<'_>, gap: &Missing) -> String {
+    let origin = naming.origin(&gap.origin);
+    if gap.from == gap.to { format!("{origin}:{}", gap.from) } else { format!("{origin}:{}-{}", gap.from, gap.to) }
+}
+
+fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport, piped: Option<&Path>) -> Result<(), Halt> {
+    let name = if Some(file.path.as_path()) == piped { "-".to_owned() } else { escape::plain_path(&file.path) };
+    let code = code_of(&file.outcome);
+    let (outcome, said) = match &file.outcome {
+        Outcome::Taken => ("taken", None),
+        Outcome::Held => ("held", code),
+        Outcome::Incomplete => ("incomplete", code),
+        Outcome::NotForUs => ("not_for_us", code),
+        Outcome::Refused(_) => ("refused", code),
+        Outcome::Foreign(_) => ("foreign", code),
+    };
+    let sender = file.sender.map(|node| naming.node(&node));
+    let (new, duplicate, control) = (file.counts.new, file.counts.duplicate, file.counts.control);
+    let missing: Vec<_> = file.missing.iter().map(|gap| missing_text(naming, gap)).collect();
+    let forks: Vec<_> = file.forks.iter().map(|fork| format!("{}:{}", naming.origin(&fork.origin), fork.seq)).collect();
+    let from = sender.as_ref().map(|sender| format!("  from {sender}")).unwrap_or_default();
+    let counts = format!("{}: {new} new, {duplicate} already here", units::count(new + duplicate, "event"));
+    let mut words = vec![match (said, &file.outcome) {
+        (None, _) => counts,
+        (Some(code), Outcome::Held) => format!("held {code}; {counts}"),
+        (Some(code), _) => format!("{} {code} {}", outcome.replace('_', " "), code.row().title),
+    }];
+    words.extend(file.detail.as_ref().map(|detail| escape::plain(detail).to_string()));
+    words.extend(missing.iter().map(|gap| format!("missing {gap}")));
+    words.extend(forks.iter().map(|fork| format!("FORK at {fork}")));
+    context.console.result(&format!("{name}{from}  {}", words.join("; ")), || {
+        let object = Object::of("file").with("file", &name).with("outcome", outcome).with_some("code", code.map(Code::as_str));
+        let object = object.with_some("detail", file.detail.as_ref()).with_some("sender", sender.as_ref()).with("bytes", file.bytes);
+        object.with("new", new).with("duplicate", duplicate).with("control", control).with("missing", &missing).with("forks", &forks)
+    })
+}
+
+/// What a person should know beside the files.
+fn remarks(context: &mut Context, node: &Node, ingested: &Ingested) -> Result<(), Halt> {
+    if ingested.new_life {
+        let why = format!("{} written again", units::count(ingested.reappended, "event"));
+        context.console.warn(Code::Z306, &why)?;
+    }
+    for peer in &ingested.renewed_peers {
+        context.console.note(&format!("{} goes on in a new life: its card or image was replaced or restored", node.naming().node(peer)));
+    }
+    if ingested.counts.left_out > 0 {
+        context.console.note(&format!("{} left out: a branch of a fork is full", units::count(ingested.counts.left_out, "event")));
+    }
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! `zbundle join`: enter the domain that signed our request.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, ask, files, summary};
+use bundle_format::error::Code;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -27,7 +29,29 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let join = files::read_small(&context.ports, &self.file)?;
+        let mut node = context.node()?;
+        let offer = node.consider(&join)?;
+        let words = offer.words.to_string();
+        let agreed = match &self.words {
+            Some(typed) => offer.words.are(typed),
+            None if self.yes => true,
+            None => {
+                context.console.remark(&format!("six words: {words}"));
+                ask::yes("Does the authority's screen show the same?", "--words or --yes")?
+            }
+        };
+        if !agreed {
+            return Err(Halt::new(Code::Z607, format!("this join file has: {words}")));
+        }
+        node.join(&offer)?;
+        let (name, authority) = (node.name().to_string(), node.naming().node(&offer.authority));
+        let console = &mut context.console;
+        console.result(&format!("{} has joined the domain of {authority}", console.strong(&name)), || {
+            Object::of("joined").with("name", &name).with("authority", &authority).with("words", &words)
+        })?;
+        Ok(Finished::done(
+            summary("join").with("name", &name).with("node", node.keyring().node().to_string()).with("authority", authority).with("words", words),
+        ))
     }
 }

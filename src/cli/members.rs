@@ -1,7 +1,13 @@
 //! `zbundle members`: who belongs to the domain.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, summary};
+use crate::keys::{Member, Policy};
+use crate::node::Node;
+use crate::node::naming::Naming;
+use bundle_format::error::Code;
+use bundle_format::ids::NodeId;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,7 +22,47 @@ pub struct Args {}
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let view = context.view()?;
+        if view.keyring().pin().is_none() {
+            return Err(Halt::new(Code::Z604, view.keyring().name().as_str()));
+        }
+        let (roster, naming) = (view.roster(), view.naming());
+        let mut count = 0;
+        for member in roster.members() {
+            let role = match () {
+                () if member.node == roster.authority() => "authority",
+                () if roster.is_hub(&member.node) => "hub",
+                () => "member",
+            };
+            tell(context, member, role, &naming)?;
+            count += 1;
+        }
+        if roster.is_forked() {
+            context.console.warn(Code::Z617, "")?;
+        }
+        Ok(Finished::done(summary("members").with("members", count).with("forked", roster.is_forked())))
     }
+}
+
+fn tell(context: &mut Context, member: &Member, role: &str, naming: &Naming<'_>) -> Result<(), Halt> {
+    let policy = member.policy.text(|node| naming.node(node));
+    let key = member.keys.last().map_or(0, |key| key.number);
+    let revoked = if member.is_revoked() { "  REVOKED" } else { "" };
+    let line = format!("{:<32}  @{}  {role:<9}  sees {policy}  key {key}{revoked}", member.name, member.node);
+    context.console.result(&line, || {
+        let object = Object::of("member").with("name", member.name.as_str()).with("node", member.node.to_string()).with("role", role);
+        object.with("policy", &policy).with("key", key).with("revoked", member.is_revoked())
+    })
+}
+
+/// The member a person names.
+pub fn node_id(node: &Node, name: &str) -> Result<NodeId, Halt> {
+    node.naming().parse_node(name).map_err(|error| Halt::by(error.code(), &error))
+}
+
+/// What a person writes for a policy.
+pub fn policy(node: &Node, text: &str) -> Result<Policy, Halt> {
+    let naming = node.naming();
+    Policy::parse(text, |name| naming.parse_node(name).ok())
+        .map_err(|name| Halt::new(Code::Z406, format!("{name:?}; a policy is own, own,hub, all, or names of members")))
 }

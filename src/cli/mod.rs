@@ -11,6 +11,7 @@ mod cut;
 mod demo;
 mod error;
 mod escape;
+mod files;
 mod fork;
 mod fsck;
 mod halt;
@@ -23,6 +24,7 @@ mod join;
 mod log;
 mod members;
 mod object;
+mod opening;
 mod policy;
 mod progress;
 mod push;
@@ -135,26 +137,6 @@ struct Context {
     globals: Globals,
     ports: Ports,
     console: Console,
-}
-
-impl Context {
-    /// The node's directory.
-    fn data_dir(&self) -> PathBuf {
-        self.globals.data_dir.clone().unwrap_or_else(|| {
-            let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-            let share = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
-            share.unwrap_or_default().join("zbundle")
-        })
-    }
-
-    /// The key file: named, or beside the data directory.
-    fn key_file(&self) -> PathBuf {
-        self.globals.key_file.clone().unwrap_or_else(|| {
-            let mut name = self.data_dir().into_os_string();
-            name.push(".key");
-            name.into()
-        })
-    }
 }
 
 /// How a command ended when nothing stopped it.

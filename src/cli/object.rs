@@ -14,6 +14,11 @@ impl Object {
         Self { text: String::new() }.with("type", kind)
     }
 
+    /// No key yet: for lines whose keys are told elsewhere.
+    pub fn empty() -> Self {
+        Self { text: String::new() }
+    }
+
     /// One more key. A value that serde cannot tell in JSON (none of ours) is told as null.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Serialize) -> Self {
@@ -21,6 +26,14 @@ impl Object {
         self.text.push_str(&json(key));
         self.text.push(':');
         self.text.push_str(&json(&value));
+        self
+    }
+
+    /// One more key whose value is an object.
+    #[must_use]
+    pub fn with_object(mut self, key: &str, object: Self) -> Self {
+        let brace = if self.text.is_empty() { "{" } else { "," };
+        self.text.extend([brace, &json(key), ":", &object.into_line()]);
         self
     }
 
@@ -33,18 +46,18 @@ impl Object {
         }
     }
 
-    /// The line, without its newline.
-    pub fn into_line(mut self) -> String {
-        self.text.push('}');
+    /// The line without its closing brace: its last value streams behind it.
+    pub fn into_open_line(self) -> String {
         self.text
     }
-}
 
-impl Serialize for Object {
-    /// As a value inside another object.
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let value: serde_json::Value = serde_json::from_str(&self.clone().into_line()).map_err(serde::ser::Error::custom)?;
-        value.serialize(serializer)
+    /// The line, without its newline.
+    pub fn into_line(mut self) -> String {
+        if self.text.is_empty() {
+            self.text.push('{');
+        }
+        self.text.push('}');
+        self.text
     }
 }
 

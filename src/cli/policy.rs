@@ -1,7 +1,8 @@
 //! `zbundle policy`: what a member may see.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, members, summary};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +27,13 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let mut node = context.node()?;
+        let (member, policy) = (members::node_id(&node, &self.node)?, members::policy(&node, &self.policy)?);
+        node.set_policy(member, policy, self.i_am_sure)?;
+        let name = node.naming().node(&member);
+        context
+            .console
+            .result(&format!("{name} may see: {}", self.policy), || Object::of("policy").with("name", &name).with("policy", &self.policy))?;
+        Ok(Finished::done(summary("policy").with("name", name).with("policy", self.policy)))
     }
 }

@@ -1,9 +1,22 @@
 //! `zbundle push`: put events into the log.
 
+use super::console::Console;
 use super::halt::Halt;
-use super::{Context, Finished};
-use bundle_format::ids::Lane;
-use std::path::PathBuf;
+use super::object::Object;
+use super::progress::Progress;
+use super::{Context, Finished, summary, units};
+use crate::adapters::OsInput;
+use crate::node::Node;
+use crate::ports::store::Stream;
+use crate::push::lines::{Tally, Told, push_lines};
+use crate::push::spool::Spool;
+use crate::push::{Fields, Pushed, Pusher};
+use bundle_format::error::{Code, Exit};
+use bundle_format::ids::{EventId, Lane};
+use std::ffi::OsString;
+use std::io::{self, Cursor, Read};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +36,7 @@ An event is safe when its id is printed, not before.";
 pub struct Args {
     /// The payload itself; - reads one payload from stdin
     #[arg(value_name = "PAYLOAD", allow_hyphen_values = false)]
-    payload: Option<std::ffi::OsString>,
+    payload: Option<OsString>,
     /// A file that is one payload
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -64,7 +77,150 @@ fn lane(text: &str) -> Result<Lane, String> {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let mut fields = Fields {
+            kind: self.kind.clone(),
+            record_key: self.key.clone(),
+            base: None,
+            content_type: self.content_type.clone(),
+            idempotency_key: self.idempotency_key.clone(),
+            author: self.author.clone(),
+        };
+        fields.check()?;
+        let mut source = self.source()?;
+        let mut node = context.node()?;
+        fields.base = self.base(&node)?;
+        fields.check()?;
+        let (streams, names): (Vec<Stream>, Vec<String>) = node.own_streams(self.lane, &self.to)?.into_iter().unzip();
+        let naming = Naming { streams, names };
+        let spool = node.spool();
+        let mut pusher = node.pusher(&naming.streams);
+        if pusher.clock_jumped() {
+            context.console.warn(Code::Z305, "it stands more than a day past the last event of this node")?;
+        }
+        match &mut source {
+            Source::Whole(input) => whole(context, &mut pusher, &fields, &naming, input, spool),
+            Source::Lines(input) => lines(context, &mut pusher, &fields, &naming, input, spool),
+        }
     }
+
+    /// What is pushed, opened before the node is: a file that is not there must not wait for a lock.
+    fn source(&self) -> Result<Source, Halt> {
+        match (&self.payload, &self.file, &self.ndjson) {
+            (_, _, Some(path)) if path.as_os_str() == "-" => Ok(Source::Lines(stdin()?)),
+            (_, _, Some(path)) => Ok(Source::Lines(open(path)?)),
+            (_, Some(path), _) => Ok(Source::Whole(Box::new(open(path)?))),
+            (Some(dash), ..) if dash == "-" => Ok(Source::Whole(Box::new(stdin()?))),
+            (payload, ..) => Ok(Source::Whole(Box::new(Cursor::new(payload.clone().unwrap_or_default().into_vec())))),
+        }
+    }
+
+    fn base(&self, node: &Node) -> Result<Option<Vec<EventId>>, Halt> {
+        match self.base.as_slice() {
+            [] => Ok(None),
+            [none] if none == "none" => Ok(Some(Vec::new())),
+            ids => Ok(Some(ids.iter().map(|id| node.event_id(id)).collect::<Result<_, _>>()?)),
+        }
+    }
+}
+
+enum Source {
+    Whole(Box<dyn Read>),
+    Lines(OsInput),
+}
+
+/// How acks name the histories pushed to.
+struct Naming {
+    streams: Vec<Stream>,
+    names: Vec<String>,
+}
+
+impl Naming {
+    fn ack(&self, console: &mut Console, (stream, seq): &Pushed, line: Option<u64>) -> Result<(), Halt> {
+        let name = self.streams.iter().zip(&self.names).find(|(own, _)| *own == stream).map_or("", |(_, name)| name);
+        let id = format!("{name}:{seq}");
+        console.result(&id, || Object::of("ack").with("id", &id).with_some("line", line))
+    }
+}
+
+fn whole(
+    context: &mut Context,
+    pusher: &mut Pusher<'_>,
+    fields: &Fields,
+    naming: &Naming,
+    input: &mut dyn Read,
+    mut spool: Spool,
+) -> Result<Finished, Halt> {
+    spool.fill(input)?;
+    let pushed = pusher.push(fields, spool.len(), &mut spool.read())?;
+    pusher.sync()?;
+    for event in &pushed {
+        naming.ack(&mut context.console, event, None)?;
+    }
+    Ok(Finished::done(summary("push").with("stored", pushed.len()).with("bytes", spool.len())))
+}
+
+fn lines(
+    context: &mut Context,
+    pusher: &mut Pusher<'_>,
+    fields: &Fields,
+    naming: &Naming,
+    input: &mut OsInput,
+    spool: Spool,
+) -> Result<Finished, Halt> {
+    let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "pushing", input.file_len());
+    let console = &mut context.console;
+    let (mut last, mut closed) = (0, false);
+    let pushed = push_lines(input, pusher, fields, spool, |told, tally| {
+        let Some(told) = told else {
+            progress.reach(console, tally.bytes, tally.stored);
+            return console.flush().inspect_err(|_| closed = true);
+        };
+        match told {
+            Told::Stored { line, events } => {
+                last = line;
+                events.iter().try_for_each(|event| naming.ack(console, event, Some(line)))
+            }
+            Told::Refused { line, code, len } => refused(console, line, code, len),
+        }
+    });
+    progress.end();
+    let tally = match pushed {
+        Ok(tally) => tally,
+        Err(Halt::PipeClosed) => {
+            context.console.note(&format!("nobody reads the acks any more; what comes after line {last} was not stored"));
+            return Ok(Finished { exit: Exit::Partial, summary: summary("push") });
+        }
+        Err(halt) => {
+            context.console.note(&format!("line {last} is the last one that was stored"));
+            return Err(halt);
+        }
+    };
+    let Tally { stored, refused, blank, bytes } = tally;
+    let mut words = vec![format!("{} stored", units::count(stored, "event"))];
+    words.extend((refused > 0).then(|| format!("{} refused", units::count(refused, "line"))));
+    words.extend((blank > 0).then(|| format!("{} skipped", units::count(blank, "blank line"))));
+    context.console.note(&words.join(", "));
+    let exit = if refused > 0 { Exit::Partial } else { Exit::Done };
+    Ok(Finished { exit, summary: summary("push").with("stored", stored).with("refused", refused).with("blank", blank).with("bytes", bytes) })
+}
+
+/// A line that was left out: named on stderr, or as an object.
+fn refused(console: &mut Console, line: u64, code: Code, len: u64) -> Result<(), Halt> {
+    let title = code.row().title;
+    if console.json() {
+        return console.object(Object::of("refused").with("line", line).with("code", code.as_str()).with("title", title).with("bytes", len));
+    }
+    console.remark(&format!("line {line} refused: {code} {title} ({})", units::size(len)));
+    Ok(())
+}
+
+fn stdin() -> Result<OsInput, Halt> {
+    OsInput::stdin().map_err(|error| Halt::new(Code::Z201, format!("standard input: {error}")))
+}
+
+fn open(path: &Path) -> Result<OsInput, Halt> {
+    OsInput::open(path).map_err(|error| {
+        let code = if error.kind() == io::ErrorKind::IsADirectory { Code::Z229 } else { Code::Z201 };
+        Halt::new(code, format!("{}: {error}", path.to_string_lossy()))
+    })
 }

@@ -1,7 +1,8 @@
 //! `zbundle revoke`: a member's keys stop counting.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, members, summary};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,9 +16,6 @@ It may come back with new keys: `zbundle request --new-keys` there, `zbundle sig
 pub struct Args {
     /// The member
     node: String,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
     /// Sign although the roster may have lost its newest events
     #[arg(long)]
     i_am_sure: bool,
@@ -26,7 +24,13 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let mut node = context.node()?;
+        let member = members::node_id(&node, &self.node)?;
+        node.revoke(member, self.i_am_sure)?;
+        let name = node.naming().node(&member);
+        context
+            .console
+            .result(&format!("{name} is revoked; what it wrote up to here keeps counting"), || Object::of("revoke").with("name", &name))?;
+        Ok(Finished::done(summary("revoke").with("name", name)))
     }
 }

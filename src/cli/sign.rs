@@ -1,7 +1,8 @@
 //! `zbundle sign`: take a node into the domain.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, escape, files, members, summary};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -36,7 +37,25 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let request = files::read_small(&context.ports, &self.request)?;
+        let mut node = context.node()?;
+        let policy = members::policy(&node, &self.policy)?;
+        let rekey = self.rekey.as_deref().map(|name| members::node_id(&node, name)).transpose()?;
+        let signed = node.sign(&request, policy, rekey, self.i_am_sure)?;
+        let out = self.out.unwrap_or_else(|| self.request.with_extension("join"));
+        files::write_new(&context.ports, &out, &signed.join)?;
+        let (path, words) = (escape::plain_path(&out), signed.words.to_string());
+        let console = &mut context.console;
+        let did = if signed.again { "was signed before" } else { "signed" };
+        console.line(&format!("{}  @{}  {did}", console.strong(signed.name.as_str()), signed.node))?;
+        console.line(&format!("  wrote  {path}"))?;
+        console.line(&format!("  words  {}", console.strong(&words)))?;
+        console.note("the same six words must show where it joins");
+        let signed = |object: Object| {
+            let object = object.with("path", &path).with("name", signed.name.as_str()).with("node", signed.node.to_string());
+            object.with("words", &words).with("again", signed.again)
+        };
+        console.object(signed(Object::of("join")))?;
+        Ok(Finished::done(signed(summary("sign"))))
     }
 }

@@ -1,9 +1,11 @@
 //! Reading the log for people: which events, in the order they were stored, each with its whole payload.
 
 use super::payload::{self, Facts};
-use crate::ports::store::{Events, Log, Scan, StoreError, Stream};
+use crate::keys::naming::EventRef;
+use crate::ports::store::{Events, Head, Log, Scan, StoreError, Stream};
+use bundle_format::chain::digest;
 use bundle_format::event::Event;
-use bundle_format::ids::{Lane, Origin};
+use bundle_format::ids::{EventId, Lane, Origin};
 use std::collections::BTreeSet;
 
 /// Which events are wanted; by default all but the nodes' own notes.
@@ -52,6 +54,22 @@ pub struct Read {
     pub shown: u64,
     /// Where the log could not be read.
     pub damage: Vec<StoreError>,
+}
+
+/// The events that a person may mean: one, or one in each branch of a fork.
+///
+/// # Errors
+/// What the log says.
+pub fn find_event(log: &dyn Log, reference: &EventRef) -> Result<Vec<(Stream, EventId)>, StoreError> {
+    let holds = |head: &Head| head.base.seq < reference.seq && reference.seq <= head.end.seq;
+    let mut found = Vec::new();
+    for (stream, _) in log.streams().into_iter().filter(|(stream, head)| stream.origin == reference.origin && holds(head)) {
+        if let Some((_, bytes)) = log.events(&stream, reference.seq)?.next()? {
+            found.push((stream, EventId::new(stream.origin, reference.seq, &digest(bytes))));
+        }
+    }
+    found.retain(|(_, id)| reference.digest.is_none_or(|digest| digest == id.digest));
+    Ok(found)
 }
 
 /// Show every event that `filter` wants.
@@ -142,10 +160,12 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::clock::FakeClock;
     use crate::ports::memory_store::MemoryStore;
     use crate::push::{Fields, Pusher};
-    use bundle_format::hlc::Hlc;
     use bundle_format::ids::{Incarnation, NodeId};
+    use std::cell::Cell;
+    use std::rc::Rc;
 
     fn stream(node: u8, lane: Lane) -> Stream {
         Stream::main(Origin { node: NodeId([node; 8]), incarnation: Incarnation([2; 4]), lane, audience: None })
@@ -155,12 +175,12 @@ mod tests {
     fn log() -> MemoryStore {
         let mut store = MemoryStore::default();
         let fields = |key: Option<&str>| Fields { kind: "t".into(), record_key: key.map(str::to_owned), ..Fields::default() };
-        let mut pusher = Pusher::new(&mut store, &|| 1000, Hlc(0), &[stream(1, Lane::Routine)]);
+        let mut pusher = Pusher::new(&mut store, Rc::new(FakeClock(Cell::new(1000))), &NodeId([1; 8]), &[stream(1, Lane::Routine)]);
         for len in [1, 5000, 3] {
             pusher.push(&fields(None), len, &mut std::io::repeat(b'x')).unwrap();
         }
         pusher.sync().unwrap();
-        let mut pusher = Pusher::new(&mut store, &|| 3_601_000, Hlc(0), &[stream(2, Lane::Urgent)]);
+        let mut pusher = Pusher::new(&mut store, Rc::new(FakeClock(Cell::new(3_601_000))), &NodeId([2; 8]), &[stream(2, Lane::Urgent)]);
         pusher.push(&fields(Some("r")), 4, &mut std::io::repeat(b'x')).unwrap();
         pusher.sync().unwrap();
         store

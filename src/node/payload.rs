@@ -97,12 +97,14 @@ impl Utf8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::clock::FakeClock;
     use crate::ports::memory_store::MemoryStore;
     use crate::ports::store::{Head, Store as _};
     use crate::push::{Fields, Pusher};
     use bundle_format::chain::Run;
     use bundle_format::hlc::Hlc;
     use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+    use std::rc::Rc;
 
     fn stream() -> Stream {
         Stream::main(Origin { node: NodeId([1; 8]), incarnation: Incarnation([2; 4]), lane: Lane::Bulk, audience: None })
@@ -111,7 +113,7 @@ mod tests {
     fn pushed(payload: &[u8]) -> MemoryStore {
         let mut store = MemoryStore::default();
         let fields = Fields { kind: "scan".into(), ..Fields::default() };
-        let mut pusher = Pusher::new(&mut store, &|| 7, Hlc(0), &[stream()]);
+        let mut pusher = Pusher::new(&mut store, Rc::new(FakeClock::default()), &NodeId([1; 8]), &[stream()]);
         pusher.push(&fields, payload.len() as u64, &mut &*payload).unwrap();
         pusher.sync().unwrap();
         store

@@ -1,17 +1,21 @@
-//! Where a push goes: which of our histories, with which stamp.
+//! What a node gives to a push: its own histories, a place for large payloads to wait, the events that a base names.
 
-use super::Node;
 use super::error::NodeError;
+use super::log::find_event;
+use super::{Node, View};
+use crate::keys::naming::NamingError;
 use crate::ports::store::Stream;
-use crate::push::{self, Pusher};
+use crate::push::Pusher;
+use crate::push::spool::Spool;
 use bundle_format::error::Code;
-use bundle_format::ids::{Lane, NodeId};
+use bundle_format::ids::{EventId, Lane, NodeId};
+use std::rc::Rc;
 
 impl Node {
     /// Our streams that a push in `lane` to `audiences` goes to: the undirected one when nobody is named.
     ///
     /// # Errors
-    /// Z616 for ourselves, Z406 for nobody's id when we have joined a domain.
+    /// Z616 for ourselves, Z406 for an id that is no member's.
     pub fn push_streams(&self, lane: Lane, audiences: &[NodeId]) -> Result<Vec<Stream>, NodeError> {
         let mut streams = Vec::new();
         for node in audiences {
@@ -32,17 +36,45 @@ impl Node {
         Ok(streams)
     }
 
-    /// Whether the clock stands more than a day past our last stamp (Z305).
-    pub fn clock_jumped(&self) -> bool {
-        let now = self.ports.clock.now_ms();
-        push::clock_jumped(push::last_stamp(&self.wal, &self.keyring.node(), now), now)
-    }
-
     /// Push to `streams`, which [`Node::push_streams`] chose.
     pub fn with_pusher<T>(&mut self, streams: &[Stream], run: impl FnOnce(&mut Pusher<'_>) -> T) -> T {
-        let clock = self.ports.clock.clone();
-        let now = move || clock.now_ms();
-        let last = push::last_stamp(&self.wal, &self.keyring.node(), now());
-        run(&mut Pusher::new(&mut self.wal, &now, last, streams))
+        run(&mut Pusher::new(&mut self.wal, Rc::clone(&self.ports.clock), &self.keyring.node(), streams))
+    }
+
+    /// Where a large payload waits, sealed, until all of it is here.
+    pub fn spool(&self) -> Spool {
+        Spool::new(&self.ports, self.layout.root())
+    }
+
+    /// The event a writer names as seen.
+    ///
+    /// # Errors
+    /// Z405 when it is not held here, or in two branches.
+    pub fn event_id(&self, text: &str) -> Result<EventId, NodeError> {
+        let reference = self.naming().parse_event(text).map_err(|error| unnamed(&error))?;
+        Ok(one(text, &find_event(self.log(), &reference)?)?.1)
+    }
+}
+
+impl View {
+    /// The event a reader names, and where it stands.
+    ///
+    /// # Errors
+    /// Z405 when it is not held here, or in two branches.
+    pub fn event(&self, text: &str) -> Result<(Stream, EventId), NodeError> {
+        let reference = self.naming().parse_event(text).map_err(|error| unnamed(&error))?;
+        one(text, &find_event(self.log(), &reference)?)
+    }
+}
+
+fn unnamed(error: &NamingError) -> NodeError {
+    NodeError::refused(error.code(), error.to_string())
+}
+
+fn one(text: &str, found: &[(Stream, EventId)]) -> Result<(Stream, EventId), NodeError> {
+    match found {
+        [only] => Ok(*only),
+        [] => Err(NodeError::refused(Code::Z405, format!("{text} is not held here"))),
+        _ => Err(NodeError::refused(Code::Z405, format!("{text} stands in both branches of a fork; add .d and its digest, as `zbundle log` shows it"))),
     }
 }

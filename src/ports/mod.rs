@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+pub mod input;
 pub mod memory_store;
 pub mod store;
 pub mod stream;
@@ -14,6 +15,7 @@ use std::rc::Rc;
 pub use clock::Clock;
 pub use disk::{Disk, DiskFile, Lock};
 pub use entropy::Entropy;
+pub use input::Input;
 pub use store::{Log, Store};
 
 /// The whole world, handed to the rooms by whoever starts them.

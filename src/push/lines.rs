@@ -6,10 +6,10 @@
 use super::json::Checker;
 use super::spool::Spool;
 use super::{Fields, PushError, Pushed, Pusher};
+use crate::ports::Input;
 use bundle_format::error::Code;
 use bundle_format::limits::PAYLOAD_LEN_MAX;
 use std::collections::VecDeque;
-use std::io::Read;
 
 /// Lines in one batch at most: acks wait no longer than this.
 const BATCH_LINE_COUNT_MAX: usize = 4096;
@@ -17,18 +17,6 @@ const BATCH_LINE_COUNT_MAX: usize = 4096;
 const BATCH_LEN_MAX: u64 = 1 << 20;
 /// Bytes asked of the input at a time: what a pipe holds.
 const READ_LEN: usize = 64 * 1024;
-
-/// Where lines come from.
-pub trait Input: Read {
-    /// Whether the next read returns at once. A file always does.
-    fn ready(&mut self) -> bool;
-}
-
-impl Input for &[u8] {
-    fn ready(&mut self) -> bool {
-        true
-    }
-}
 
 /// What became of one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -207,12 +195,12 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{fields, stream};
+    use super::super::tests::{clock, fields, stream};
     use super::*;
     use crate::ports::memory_store::MemoryStore;
     use crate::ports::store::Log as _;
-    use bundle_format::hlc::Hlc;
-    use std::io;
+    use bundle_format::ids::NodeId;
+    use std::io::{self, Read};
 
     /// Gives `pieces` one read at a time; between them it says that it would wait.
     struct Slow<'a>(Vec<&'a [u8]>);
@@ -242,7 +230,7 @@ mod tests {
         let mut story = Vec::new();
         let folder = tempfile::tempdir().unwrap();
         let ports = crate::adapters::os_ports();
-        let mut pusher = Pusher::new(&mut store, &|| 7, Hlc(0), &[stream(None)]);
+        let mut pusher = Pusher::new(&mut store, clock(), &NodeId([1; 8]), &[stream(None)]);
         let spool = Spool::new(&ports, folder.path());
         let tally = push_lines(input, &mut pusher, &fields(), spool, |told, _| {
             match told {

@@ -1,9 +1,10 @@
 //! A payload whose length is not known until its end: in memory while it is small, then in a nameless file under a key that dies with us.
 
+use super::PushError;
 use crate::ports::disk::{DiskFile, Open};
 use crate::ports::{Ports, entropy};
 use bundle_format::ids::hex;
-use bundle_format::limits::TAG_LEN;
+use bundle_format::limits::{PAYLOAD_LEN_MAX, TAG_LEN};
 use chacha20poly1305::aead::{AeadInOut as _, KeyInit as _};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce, Tag};
 use std::io::{self, Read};
@@ -73,6 +74,26 @@ impl Spool {
             self.memory.shrink_to(2 * CHUNK_LEN);
         }
         Ok(())
+    }
+
+    /// Add everything `input` has.
+    ///
+    /// # Errors
+    /// [`PushError::Input`], [`PushError::Spool`], and [`PushError::TooLarge`] as soon as it is more than a payload may be.
+    pub fn fill(&mut self, input: &mut dyn Read) -> Result<(), PushError> {
+        let mut buffer = vec![0; CHUNK_LEN];
+        loop {
+            let read = match input.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(PushError::Input(error)),
+            };
+            if self.len + read as u64 > PAYLOAD_LEN_MAX as u64 {
+                return Err(PushError::TooLarge { len: None });
+            }
+            self.write(&buffer[..read]).map_err(PushError::Spool)?;
+        }
     }
 
     /// All of it, when it is in memory.

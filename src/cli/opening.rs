@@ -1,0 +1,105 @@
+//! From options to an open node: which directory, which key, who waits for whom.
+
+use super::halt::{Halt, halts_on};
+use super::{Context, ask, escape, units};
+use crate::adapters;
+use crate::keys::{Keyring, KeysError, Secret};
+use crate::node::layout::Layout;
+use crate::node::{Node, NodeError, Opening, View};
+use crate::ports::disk;
+use crate::ports::store::Finding;
+use bundle_format::error::Code;
+use std::path::{Path, PathBuf};
+
+/// A passphrase is typed or written on the first line of a small file.
+const PASSPHRASE_FILE_LEN_MAX: usize = 4096;
+
+halts_on!(NodeError, KeysError, crate::push::PushError);
+
+impl Context {
+    /// The node's directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.globals.data_dir.clone().unwrap_or_else(|| {
+            let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+            let share = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
+            share.unwrap_or_default().join("zbundle")
+        })
+    }
+
+    /// The key file: named, or beside the data directory.
+    pub fn key_file(&self) -> PathBuf {
+        self.globals.key_file.clone().unwrap_or_else(|| Secret::default_key_file(&self.data_dir()))
+    }
+
+    /// Open the node for writing, and say what opening found.
+    pub fn node(&mut self) -> Result<Node, Halt> {
+        let (data_dir, secret) = (self.data_dir(), self.secret()?);
+        let opening = Opening { data_dir: &data_dir, secret: &secret, lock_wait_ms: self.globals.lock_wait };
+        let node = Node::open(&self.ports, &opening)?;
+        for finding in node.findings() {
+            match finding {
+                Finding::TornTail { bytes } => self.console.warn(Code::Z304, &format!("{bytes} bytes"))?,
+                Finding::Hole { segment, offset, bytes, .. } => {
+                    self.console.warn(Code::Z301, &format!("segment {segment}, {} at byte {offset}", units::size(*bytes)))?;
+                }
+                Finding::Index { segment } => self.console.warn(Code::Z301, &format!("the index of segment {segment}; it was rebuilt in memory"))?,
+            }
+        }
+        Ok(node)
+    }
+
+    /// Open the node for reading.
+    pub fn view(&self) -> Result<View, Halt> {
+        Ok(View::open(&self.ports, &self.data_dir(), &self.secret()?)?)
+    }
+
+    /// What opens the keyring. No node is told before a missing key is.
+    fn secret(&self) -> Result<Secret, Halt> {
+        let (disk, keyring) = (&*self.ports.disk, Layout::new(&self.data_dir()).keyring());
+        let look = disk.look(&keyring).map_err(|error| Halt::from(NodeError::reading(&keyring, error)))?;
+        if look.is_none() {
+            return Err(Halt::new(Code::Z102, self.data_dir().to_string_lossy()));
+        }
+        match &self.globals.passphrase_file {
+            Some(path) => self.passphrase_from(path),
+            None if Keyring::wants_passphrase(disk, &keyring) == Some(true) => match adapters_line("Passphrase: ") {
+                Some(secret) => secret,
+                None => Err(Halt::new(Code::Z601, "this node is kept by a passphrase; give --passphrase-file")),
+            },
+            None => Ok(Secret::read_key_file(disk, &self.key_file())?),
+        }
+    }
+
+    /// What will lock the keyring of a new node: a passphrase, or a key file, made if it is not there.
+    pub fn new_secret(&self, passphrase: bool) -> Result<Secret, Halt> {
+        if let Some(path) = &self.globals.passphrase_file {
+            return self.passphrase_from(path);
+        }
+        if !passphrase {
+            return Ok(Secret::make_key_file(&*self.ports.disk, &self.key_file(), &*self.ports.entropy)?);
+        }
+        let ask = |prompt| adapters_line(prompt).unwrap_or_else(|| Err(Halt::new(Code::Z108, "give --passphrase-file")));
+        let (Secret::Passphrase(first), Secret::Passphrase(second)) = (ask("New passphrase: ")?, ask("Once more: ")?) else {
+            return Err(Halt::new(Code::Z100, "a passphrase was asked for"));
+        };
+        if first != second {
+            return Err(Halt::new(Code::Z603, "the two passphrases differ"));
+        }
+        Ok(Secret::Passphrase(first))
+    }
+
+    fn passphrase_from(&self, path: &Path) -> Result<Secret, Halt> {
+        let name = escape::plain_path(path);
+        let bytes = disk::read_small(&*self.ports.disk, path, PASSPHRASE_FILE_LEN_MAX);
+        let bytes = bytes.map_err(|error| Halt::new(Code::Z603, format!("{name}: {error}")))?;
+        let bytes = zeroize::Zeroizing::new(bytes.ok_or_else(|| Halt::new(Code::Z602, name))?);
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Ok(Secret::passphrase(line.strip_suffix(b"\r").unwrap_or(line).to_vec())?)
+    }
+}
+
+/// A passphrase typed unseen; `None` when nobody is there to type it.
+fn adapters_line(prompt: &str) -> Option<Result<Secret, Halt>> {
+    let line = ask::hidden(prompt, adapters::read_hidden_line)?;
+    Some(line.and_then(|line| Ok(Secret::passphrase(line.as_bytes().to_vec())?)))
+}
