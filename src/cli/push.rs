@@ -4,7 +4,7 @@ use super::console::Console;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
-use super::{Context, Finished, summary, units};
+use super::{Context, Finished, members, summary, units};
 use crate::adapters::OsInput;
 use crate::node::Node;
 use crate::ports::store::Stream;
@@ -90,17 +90,17 @@ impl Args {
         let mut node = context.node()?;
         fields.base = self.base(&node)?;
         fields.check()?;
-        let (streams, names): (Vec<Stream>, Vec<String>) = node.own_streams(self.lane, &self.to)?.into_iter().unzip();
-        let naming = Naming { streams, names };
+        let naming = Naming::of(&node, self.lane, &self.to)?;
         let spool = node.spool();
-        let mut pusher = node.pusher(&naming.streams);
-        if pusher.clock_jumped() {
-            context.console.warn(Code::Z305, "it stands more than a day past the last event of this node")?;
-        }
-        match &mut source {
-            Source::Whole(input) => whole(context, &mut pusher, &fields, &naming, input, spool),
-            Source::Lines(input) => lines(context, &mut pusher, &fields, &naming, input, spool),
-        }
+        node.with_pusher(&naming.streams, |pusher| {
+            if pusher.clock_jumped() {
+                context.console.warn(Code::Z305, "it stands more than a day past the last event of this node")?;
+            }
+            match &mut source {
+                Source::Whole(input) => whole(context, pusher, &fields, &naming, input, spool),
+                Source::Lines(input) => lines(context, pusher, &fields, &naming, input, spool),
+            }
+        })
     }
 
     /// What is pushed, opened before the node is: a file that is not there must not wait for a lock.
@@ -135,6 +135,13 @@ struct Naming {
 }
 
 impl Naming {
+    fn of(node: &Node, lane: Lane, to: &[String]) -> Result<Self, Halt> {
+        let audiences = to.iter().map(|name| members::node_id(node, name)).collect::<Result<Vec<_>, _>>()?;
+        let streams = node.push_streams(lane, &audiences)?;
+        let names = streams.iter().map(|stream| node.naming().origin(&stream.origin)).collect();
+        Ok(Self { streams, names })
+    }
+
     fn ack(&self, console: &mut Console, (stream, seq): &Pushed, line: Option<u64>) -> Result<(), Halt> {
         let name = self.streams.iter().zip(&self.names).find(|(own, _)| *own == stream).map_or("", |(_, name)| name);
         let id = format!("{name}:{seq}");

@@ -75,6 +75,8 @@ fn one(text: &str, found: &[(Stream, EventId)]) -> Result<(Stream, EventId), Nod
     match found {
         [only] => Ok(*only),
         [] => Err(NodeError::refused(Code::Z405, format!("{text} is not held here"))),
-        _ => Err(NodeError::refused(Code::Z405, format!("{text} stands in both branches of a fork; add .d and its digest, as `zbundle log` shows it"))),
+        _ => {
+            Err(NodeError::refused(Code::Z405, format!("{text} stands in both branches of a fork; add .d and its digest, as `zbundle log` shows it")))
+        }
     }
 }

@@ -111,7 +111,7 @@ pub fn read_small(disk: &dyn Disk, path: &Path, len_max: usize) -> io::Result<Op
 /// # Errors
 /// What the disk says; the temporary file is removed then.
 pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
     let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
     if disk.look(&temporary)?.is_some() {
