@@ -1,8 +1,14 @@
 //! `zbundle demo`: the whole walk on your own disk.
 
+mod proof;
+mod readers;
+mod story;
+
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::{Context, Finished, escape, summary};
+use bundle_format::error::{Code, Exit};
 use std::path::PathBuf;
+use story::Story;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +27,46 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let temporary = tempfile::tempdir().map_err(|error| Halt::new(Code::Z202, format!("no temporary folder: {error}")))?;
+        let root = self.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
+        if self.keep.is_some() && !is_free(context, &root)? {
+            return Err(Halt::new(Code::Z109, format!("{} is not empty", escape::plain_path(&root))));
+        }
+        let started = context.ports.clock.monotonic_ms();
+        let mut story = Story::new(context, &root);
+        story.tell()?;
+        let verdict = proof::prove(&story)?;
+        let (bundles, bytes) = story.totals();
+        proof::tell(context, &verdict)?;
+        let seconds = (context.ports.clock.monotonic_ms() - started) as f64 / 1000.0;
+        if self.keep.is_some() {
+            readers::export(context, &root)?;
+            try_next(context, &root)?;
+        }
+        context.console.line(&format!("\n{} in {seconds:.1} s", if verdict.holds() { "Proved" } else { "NOT proved" }))?;
+        let summary = summary("demo").with("pushed", verdict.pushed).with("at_hub", verdict.at_hub).with("identical", verdict.identical);
+        let summary = summary.with("missing", verdict.missing).with("twice", verdict.twice).with("bundles", bundles).with("bytes", bytes);
+        let exit = if verdict.holds() { Exit::Done } else { Exit::Internal };
+        Ok(Finished { exit, summary: summary.with("seconds", seconds).with("proved", verdict.holds()) })
     }
+}
+
+fn is_free(context: &Context, root: &std::path::Path) -> Result<bool, Halt> {
+    let failed = |error: std::io::Error| Halt::new(Code::Z201, format!("{}: {error}", escape::plain_path(root)));
+    Ok(context.ports.disk.look(root).map_err(failed)?.is_none() || context.ports.disk.list(root).map_err(failed)?.is_empty())
+}
+
+fn try_next(context: &mut Context, root: &std::path::Path) -> Result<(), Halt> {
+    let root = escape::plain_path(root);
+    let lines = [
+        format!("\nThe folders are in {root}. Try:"),
+        format!("  zbundle --data-dir {root}/punakha-hub status"),
+        format!("  zbundle --data-dir {root}/punakha-hub log --origin lunana-bhu | head"),
+        format!("  zbundle inspect {root}/stick-1                         what a finder of the stick can see"),
+        format!("  zbundle --data-dir {root}/punakha-hub inspect {root}/stick-2 --events | head"),
+        format!("  zbundle --data-dir {root}/lunana-bhu push '{{\"pulse\":72}}' --type vitals --key Patient/BT-1"),
+        format!("  zbundle --data-dir {root}/lunana-bhu cut --to punakha-hub --out {root}/stick-3"),
+        format!("  zbundle --data-dir {root}/punakha-hub ingest {root}/stick-3"),
+    ];
+    lines.iter().try_for_each(|line| context.console.line(line))
 }
