@@ -140,6 +140,11 @@ mod tests {
     use crate::keys::fixture::{Written, at, enrol, found, keep, node, origin, rekey, revoke, signing, written};
     use crate::keys::roster_event::RosterEvent;
 
+    /// Who writes, in which lane, for whom.
+    type History = (u8, Lane, Option<u8>);
+    /// Position and branch.
+    type Place = (u64, u8);
+
     const HUB: u8 = 1;
     const OWN: u8 = 2;
     const OWN_HUB: u8 = 3;
@@ -166,7 +171,6 @@ mod tests {
     fn everyone_sees_what_its_policy_says_and_nothing_else() {
         use Lane::{Control, Routine};
         // (writer, lane, for whom), who may see it
-        type History = (u8, Lane, Option<u8>);
         let table: &[(History, &[u8])] = &[
             ((HUB, Control, None), &[HUB, OWN, OWN_HUB, LIST, SECOND_HUB]),
             ((SECOND_HUB, Control, None), &[HUB, OWN, OWN_HUB, LIST, SECOND_HUB]),
@@ -225,7 +229,6 @@ mod tests {
         let kept = |branch| keep(2, Lane::Routine, 10, branch);
         let accept = |seq, branch| RosterEvent::Accept { node: node(2), keep: vec![keep(2, Lane::Routine, seq, branch)] };
         // after which events, which key, which position on which branch, good?
-        type Place = (u64, u8);
         let cases: &[(&[RosterEvent], u64, Place, bool)] = &[
             (&[], 1, (99, 0), true),
             (&[], 2, (1, 0), false),
