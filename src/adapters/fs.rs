@@ -5,12 +5,15 @@ use rustix::fs::{Advice, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often a taken lock is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// File systems that keep no rights, by their numbers in `statfs`: FAT and exFAT. Asking for a `chmod` there would ask for the impossible.
+const WITHOUT_RIGHTS: [u64; 2] = [0x4d44, 0x2011_bab0];
 
 /// The machine's file systems.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,22 @@ impl Disk for OsDisk {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The rule databases have for key files: ours and nobody else's, or root's and at most readable by its group (that is how systemd lends a
+    /// credential: its access list shows as group rights).
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        let file_system = u64::try_from(rustix::fs::statfs(path)?.f_type);
+        if file_system.is_ok_and(|number| WITHOUT_RIGHTS.contains(&number)) {
+            return Ok(true);
+        }
+        let metadata = fs::symlink_metadata(path)?;
+        let others_may = |mask| metadata.mode() & mask != 0;
+        Ok(match metadata.uid() {
+            owner if owner == rustix::process::geteuid().as_raw() => !others_may(0o077),
+            0 => !others_may(0o037),
+            _ => false,
+        })
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
@@ -210,6 +229,17 @@ mod tests {
         assert_eq!((mode(&folder), mode(&folder.join("f"))), (0o700, 0o600));
         OsDisk.sync_volume(&folder).unwrap();
         assert!(OsDisk.free_space(&folder).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_file_others_may_read_is_not_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, b"secret").unwrap();
+        for (mode, private) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o644, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(OsDisk.is_private(&path).unwrap(), private, "{mode:o}");
+        }
     }
 
     #[test]

@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_join_file_carries_its_ranges_untouched() {
-        let ranges = vec![cbor::to_vec(&(1, "any", [true])), cbor::to_vec(&Bytes(&[7; 300]))];
+        let ranges = [cbor::to_vec(&(1, "any", [true])), cbor::to_vec(&Bytes(&[7; 300]))];
         for count in [1, 2, 24, 300] {
             let ranges: Vec<_> = ranges.iter().cycle().take(count).cloned().collect();
             let join = Join::new(&request(2, 1), node(2), pin(), ranges);

@@ -370,3 +370,167 @@ fn cipher(lock: &Lock, salt: &[u8; 32]) -> ChaCha20Poly1305 {
     hkdf.expand(b"zbundle/1 keyring", &mut *key).unwrap_or_else(|_| unreachable!("32 bytes are less than 255 blocks"));
     ChaCha20Poly1305::new(&Key::from(*key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixture_disk::SmallDisk;
+    use crate::ports::entropy::SeededEntropy;
+    use bundle_format::error::Code;
+    use std::cell::Cell;
+
+    fn entropy() -> SeededEntropy {
+        SeededEntropy(Cell::new(7))
+    }
+
+    fn key(byte: u8) -> Secret {
+        Secret::Key(Zeroizing::new([byte; 32]))
+    }
+
+    fn words(text: &str) -> Secret {
+        Secret::passphrase(text.into()).unwrap()
+    }
+
+    fn path() -> &'static Path {
+        Path::new("/node/keyring")
+    }
+
+    /// A keyring with something in every field.
+    fn lived() -> Keyring {
+        let entropy = entropy();
+        let mut keyring = Keyring::generate_authority(Name::new("hub").unwrap(), &entropy);
+        keyring.begin_incarnation(&entropy);
+        keyring.add_data_key(&entropy);
+        keyring.prepare_rekey(&entropy);
+        keyring
+    }
+
+    fn saved(keyring: &Keyring, secret: &Secret) -> SmallDisk {
+        let disk = SmallDisk::default();
+        keyring.save(&disk, path(), &Lock::new(secret, &entropy()), &entropy()).unwrap();
+        disk.changes.set(0);
+        disk
+    }
+
+    #[test]
+    fn a_keyring_reads_back_under_a_key_file_and_under_a_passphrase() {
+        let keyring = lived();
+        for secret in [key(1), words("a long sentence nobody guesses")] {
+            let disk = saved(&keyring, &secret);
+            assert_eq!(Keyring::wants_passphrase(&disk, path()), Some(matches!(secret, Secret::Passphrase(_))));
+            let (read, lock) = Keyring::load(&disk, path(), &secret).unwrap();
+            assert_eq!(cbor::to_vec(&read), cbor::to_vec(&keyring));
+            read.save(&disk, path(), &lock, &SeededEntropy(Cell::new(8))).unwrap();
+            assert_eq!(cbor::to_vec(&Keyring::load(&disk, path(), &secret).unwrap().0), cbor::to_vec(&keyring));
+        }
+    }
+
+    #[test]
+    fn a_wrong_key_opens_nothing_and_changes_nothing() {
+        for (right, wrong) in [(key(1), key(2)), (key(1), words("x")), (words("right"), words("wrong")), (words("right"), key(1))] {
+            let disk = saved(&lived(), &right);
+            let before = disk.files.borrow().clone();
+            let refused = Keyring::load(&disk, path(), &wrong).map(|_| ()).unwrap_err();
+            assert_eq!(refused.code(), Code::Z601, "{refused}");
+            assert_eq!((disk.changes.get(), &*disk.files.borrow()), (0, &before));
+        }
+    }
+
+    #[test]
+    fn every_damaged_byte_is_told_from_a_wrong_key() {
+        let disk = saved(&lived(), &key(1));
+        let good = disk.files.borrow()[path()].clone();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            let code = Keyring::from_bytes(&bad, &key(1), path()).map(|_| ()).unwrap_err().code();
+            let of_version = at == 1 + cbor::to_vec(TITLE).len();
+            assert_eq!(code, if of_version { Code::Z105 } else { Code::Z307 }, "byte {at}");
+            let cut = Keyring::from_bytes(&good[..at], &key(1), path()).map(|_| ()).unwrap_err().code();
+            assert_eq!(cut, Code::Z307, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn tampering_that_mends_the_checksum_is_refused_as_a_wrong_key() {
+        let good = lived().to_bytes(&Lock::new(&key(1), &entropy()), &entropy());
+        let body = good.len() - 4;
+        for at in [body - 1, body - 40, 30] {
+            let mut bad = good[..body].to_vec();
+            bad[at] ^= 1; // the tag, the ciphertext, the salt
+            bad.extend(crc32fast::hash(&bad).to_be_bytes());
+            assert_eq!(Keyring::from_bytes(&bad, &key(1), path()).map(|_| ()).unwrap_err().code(), Code::Z601, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_keyring_of_another_version_is_left_alone() {
+        let later = [cbor::to_vec(&(TITLE, 2, "whatever comes")), vec![0; 4]].concat();
+        assert!(matches!(Keyring::from_bytes(&later, &key(1), path()), Err(KeysError::Version(2))));
+        assert_eq!(KeysError::Version(2).code(), Code::Z105);
+        assert_eq!(Keyring::load(&SmallDisk::default(), path(), &key(1)).map(|_| ()).unwrap_err().code(), Code::Z102);
+    }
+
+    #[test]
+    fn a_disk_that_fails_while_saving_leaves_the_old_keyring() {
+        let old = lived();
+        let new = Keyring::generate(Name::new("new").unwrap(), &SeededEntropy(Cell::new(9)));
+        let lock = Lock::new(&key(1), &entropy());
+        for allowed in 0..4 {
+            let disk = saved(&old, &key(1));
+            disk.changes_left.set(Some(allowed));
+            let refused = new.save(&disk, path(), &lock, &entropy()).unwrap_err();
+            assert_eq!(refused.code(), Code::Z203);
+            assert_eq!(Keyring::load(&disk, path(), &key(1)).unwrap().0.name(), old.name());
+            assert_eq!(disk.files.borrow().len(), 1, "nothing half-written stays");
+        }
+    }
+
+    #[test]
+    fn no_two_writes_share_a_salt_and_nothing_secret_is_printed() {
+        let keyring = lived();
+        let lock = Lock::new(&key(1), &entropy());
+        let (one, two) = (keyring.to_bytes(&lock, &SeededEntropy(Cell::new(1))), keyring.to_bytes(&lock, &SeededEntropy(Cell::new(2))));
+        let salt = |bytes: &[u8]| Shell::read(&bytes[..bytes.len() - 4]).unwrap().salt;
+        assert_ne!(salt(&one), salt(&two));
+        let shown = format!("{keyring:?} {lock:?} {:?} {:?}", key(9), words("hush"));
+        let secrets = [&*keyring.current().signing.seed(), &*keyring.current().sealing.bytes(), keyring.name_key(), &[9; 32]].map(|secret| *secret);
+        for secret in secrets {
+            assert!(!shown.contains(&bundle_format::ids::hex(&secret)) && !shown.contains(&format!("{secret:?}")));
+        }
+        assert!(!shown.contains("hush"));
+    }
+
+    #[test]
+    fn outgoing_and_awaited_keys_still_open_what_is_sealed_for_them() {
+        let entropy = entropy();
+        let mut keyring = Keyring::generate(Name::new("two").unwrap(), &entropy);
+        let first = keyring.current().sealing.public();
+        let second = keyring.prepare_rekey(&entropy).sealing.public();
+        assert_eq!(keyring.prepare_rekey(&entropy).sealing.public(), second, "asked for twice, the same keys");
+        let opens = |keyring: &Keyring| keyring.sealing_keys().iter().map(SealingKey::public).collect::<Vec<_>>();
+        assert_eq!(opens(&keyring), [first, second]);
+        let signing = keyring.pending().unwrap().signing.verifying_key();
+        let pin = crate::keys::fixture::pin();
+        let joined = Joined { node: keyring.node(), name: keyring.name().clone(), key_number: 2, pin };
+        keyring.join(joined.clone(), &signing).unwrap();
+        assert_eq!((opens(&keyring), keyring.signing().1), (vec![second, first], 2));
+        assert!(matches!(keyring.join(joined.clone(), &crate::keys::fixture::signing(9)), Err(KeysError::ForeignKeys)));
+        let elsewhere = Joined { pin: Pin { incarnation: Incarnation([9; 4]), ..pin }, ..joined };
+        assert!(matches!(keyring.join(elsewhere, &signing), Err(KeysError::Joined)));
+    }
+
+    #[test]
+    fn a_new_life_is_never_an_old_one() {
+        let entropy = entropy();
+        let mut keyring = Keyring::generate(Name::new("two").unwrap(), &entropy);
+        let mut lives = vec![keyring.incarnation()];
+        for _ in 0..5 {
+            lives.push(keyring.begin_incarnation(&entropy));
+        }
+        assert_eq!(keyring.earlier_incarnations(), &lives[..5]);
+        lives.sort_unstable();
+        lives.dedup();
+        assert_eq!(lives.len(), 6);
+    }
+}

@@ -269,3 +269,92 @@ fn stretch((memory_kib, passes): (u32, u32), salt: &[u8; 16], text: &[u8]) -> Op
     argon.hash_password_into(text, salt, &mut *key).ok()?;
     Some(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixture_disk::SmallDisk;
+    use crate::ports::entropy::SeededEntropy;
+    use std::cell::Cell;
+
+    fn path() -> &'static Path {
+        Path::new("/etc/zbundle/node.key")
+    }
+
+    fn made() -> SmallDisk {
+        let disk = SmallDisk::default();
+        Secret::make_key_file(&disk, path(), &SeededEntropy(Cell::new(3))).unwrap();
+        disk
+    }
+
+    fn bytes(secret: &Secret) -> [u8; 32] {
+        match secret {
+            Secret::Key(key) => **key,
+            Secret::Passphrase(_) => panic!("a key file gives a key"),
+        }
+    }
+
+    #[test]
+    fn a_key_file_is_made_once_and_read_ever_after() {
+        let disk = made();
+        let first = bytes(&Secret::read_key_file(&disk, path()).unwrap());
+        let again = Secret::make_key_file(&disk, path(), &SeededEntropy(Cell::new(4))).unwrap();
+        assert_eq!(bytes(&again), first, "a key file that is there is used, never replaced");
+    }
+
+    #[test]
+    fn what_is_no_usable_key_file_is_refused_with_its_code() {
+        assert_eq!(Secret::read_key_file(&SmallDisk::default(), path()).unwrap_err().code(), Code::Z602);
+        let shared = made();
+        shared.shared_with_others.set(true);
+        assert_eq!(Secret::read_key_file(&shared, path()).unwrap_err().code(), Code::Z603);
+        let digits = "ab".repeat(32);
+        let cases = [
+            (String::new(), false),
+            (format!("{KEY_FILE_WORD} {digits}"), true),
+            (format!("# mine\r\n\r\n  {KEY_FILE_WORD}   {digits}  \r\n"), true),
+            (format!("{KEY_FILE_WORD} {}", &digits[2..]), false),
+            (format!("{KEY_FILE_WORD} {digits}00"), false),
+            (format!("{KEY_FILE_WORD} {}", digits.to_uppercase()), false),
+            (format!("{KEY_FILE_WORD} {digits}\n{KEY_FILE_WORD} {digits}"), false),
+            (digits.clone(), false),
+            (format!("zbundle-key-2 {digits}"), false),
+            ("#".repeat(KEY_FILE_LEN_MAX + 1), false),
+        ];
+        for (text, good) in cases {
+            let disk = made();
+            disk.files.borrow_mut().insert(path().into(), text.clone().into_bytes());
+            match Secret::read_key_file(&disk, path()) {
+                Ok(secret) => assert!(good && bytes(&secret) == [0xab; 32], "{text:?}"),
+                Err(error) => {
+                    assert!(!good && error.code() == Code::Z603, "{text:?}: {error}");
+                    assert!(!error.to_string().contains(&digits[..8]), "no part of a key is ever told");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_key_file_lies_beside_the_data_directory() {
+        for data_dir in ["/var/lib/zbundle", "/var/lib/zbundle/"] {
+            assert_eq!(Secret::default_key_file(Path::new(data_dir)), Path::new("/var/lib/zbundle.key"));
+        }
+    }
+
+    #[test]
+    fn a_passphrase_locks_as_argon2id_says_and_an_empty_one_does_not() {
+        assert!(matches!(Secret::passphrase(vec![]), Err(KeysError::EmptyPassphrase)));
+        let lock = Lock::open(Kind::Passphrase { cost: (64, 2), salt: [1; 16] }, &Secret::passphrase(b"hush".to_vec()).unwrap()).unwrap();
+        assert_eq!(hex(&*lock.key), "dea7c9b9c92230a39a8eaf5ba3b63e7facc04a75f081b801b6b035f97f3edf02");
+    }
+
+    #[test]
+    fn a_forged_cost_cannot_eat_the_machine() {
+        for (memory_kib, passes, good) in
+            [(19 * 1024, 2, true), (MEMORY_KIB_MAX, PASSES_MAX, true), (MEMORY_KIB_MAX + 1, 2, false), (8, PASSES_MAX + 1, false), (0, 1, false)]
+        {
+            let bytes = bundle_format::cbor::to_vec(&Kind::Passphrase { cost: (memory_kib, passes), salt: [0; 16] });
+            assert_eq!(Kind::read(&mut Reader::new(&bytes)).is_ok(), good, "{memory_kib} KiB, {passes} passes");
+        }
+    }
+}

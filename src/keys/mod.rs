@@ -8,6 +8,8 @@
 pub mod branches;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod fixture_disk;
 pub mod join;
 pub mod keyring;
 pub mod lock;

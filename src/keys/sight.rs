@@ -137,8 +137,13 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::fixture::{at, enrol, found, keep, node, origin, rekey, revoke, signing, written};
+    use crate::keys::fixture::{Written, at, enrol, found, keep, node, origin, rekey, revoke, signing, written};
     use crate::keys::roster_event::RosterEvent;
+
+    /// Who writes, in which lane, for whom.
+    type History = (u8, Lane, Option<u8>);
+    /// Position and branch.
+    type Place = (u64, u8);
 
     const HUB: u8 = 1;
     const OWN: u8 = 2;
@@ -166,7 +171,7 @@ mod tests {
     fn everyone_sees_what_its_policy_says_and_nothing_else() {
         use Lane::{Control, Routine};
         // (writer, lane, for whom), who may see it
-        let table: &[((u8, Lane, Option<u8>), &[u8])] = &[
+        let table: &[(History, &[u8])] = &[
             ((HUB, Control, None), &[HUB, OWN, OWN_HUB, LIST, SECOND_HUB]),
             ((SECOND_HUB, Control, None), &[HUB, OWN, OWN_HUB, LIST, SECOND_HUB]),
             ((SECOND_HUB, Control, Some(OWN)), &[HUB, OWN, SECOND_HUB]),
@@ -204,7 +209,7 @@ mod tests {
             (&[rekeyed.clone(), revoked.clone()], 2, Some(Standing::Revoked)),
         ];
         for (then, key, standing) in cases {
-            let roster = then.iter().fold(written(&[found(), enrol(2, "own", Policy::Own)]), |written, event| written.then(event)).roster();
+            let roster = then.iter().fold(written(&[found(), enrol(2, "own", Policy::Own)]), Written::then).roster();
             assert_eq!(roster.sender(&node(2), &signing(*key)), *standing, "{then:?}");
             assert_eq!(roster.sender(&node(1), &signing(*key)), None, "a key is good for its own node only");
             assert_eq!(roster.signer(&node(2), 1), Some(signing(2)));
@@ -224,7 +229,7 @@ mod tests {
         let kept = |branch| keep(2, Lane::Routine, 10, branch);
         let accept = |seq, branch| RosterEvent::Accept { node: node(2), keep: vec![keep(2, Lane::Routine, seq, branch)] };
         // after which events, which key, which position on which branch, good?
-        let cases: &[(&[RosterEvent], u64, (u64, u8), bool)] = &[
+        let cases: &[(&[RosterEvent], u64, Place, bool)] = &[
             (&[], 1, (99, 0), true),
             (&[], 2, (1, 0), false),
             (&[revoke(2, 1, vec![])], 1, (1, 0), false),
@@ -243,7 +248,7 @@ mod tests {
             (&[revoke(2, 1, vec![keep(2, Lane::Routine, 5, 7)]), rekey(2, 2, 102, vec![kept(7)])], 1, (6, 7), false),
         ];
         for (then, key, (seq, branch), good) in cases {
-            let roster = then.iter().fold(written(&[found(), enrol(2, "own", Policy::Own)]), |written, event| written.then(event)).roster();
+            let roster = then.iter().fold(written(&[found(), enrol(2, "own", Policy::Own)]), Written::then).roster();
             assert!(roster.refused().is_empty(), "{:?}", roster.refused());
             let standing = roster.standing(&origin(2, Lane::Routine, None), *seq, *key, |seq| Some(at(seq, *branch).hash));
             assert_eq!(standing == EventStanding::Good, *good, "{then:?} key {key} at {seq} on {branch}");
