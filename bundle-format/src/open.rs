@@ -445,7 +445,7 @@ impl<R: Read + Seek> UnsealedBundle<R> {
             }
         }
         check_sender(&sealed.header, trust)?;
-        let mut items = Items::start(sealed, &self.key)?;
+        items.rewind(sealed)?;
         items.manifest(sealed)?;
         Ok(VerifiedBundle { sealed: self.sealed, manifest, items, broken: false })
     }
@@ -541,18 +541,28 @@ const _: () = assert!(80 * RANGE_EVENT_COUNT_MAX + 4096 < 512 * 1024, "a checkpo
 
 impl Items {
     fn start<R: Read + Seek>(sealed: &mut SealedBundle<R>, key: &[u8; 32]) -> Result<Self, OpenError> {
+        let mut items = Self {
+            cipher: ChaCha20Poly1305::new(&(*key).into()),
+            index: 0,
+            sha: Sha256::new(),
+            plain: Vec::new(),
+            start: 0,
+            raw_left: 0,
+            decompressor: Decompressor::new()?,
+        };
+        items.rewind(sealed)?;
+        Ok(items)
+    }
+
+    /// Back to the first item, keeping buffers and contexts. Magic and header are hashed again with the chunks.
+    fn rewind<R: Read + Seek>(&mut self, sealed: &mut SealedBundle<R>) -> Result<(), OpenError> {
         sealed.reader.seek(SeekFrom::Start(0))?;
         let mut before = Vec::new();
         (&mut sealed.reader).take(sealed.body_at).read_to_end(&mut before)?;
-        Ok(Self {
-            cipher: ChaCha20Poly1305::new(&(*key).into()),
-            index: 0,
-            sha: Sha256::new().chain_update(&before),
-            plain: Vec::new(),
-            start: 0,
-            raw_left: raw_len_max(sealed.len),
-            decompressor: Decompressor::new()?,
-        })
+        self.sha = Sha256::new().chain_update(&before);
+        self.plain.clear();
+        (self.index, self.start, self.raw_left) = (0, 0, raw_len_max(sealed.len));
+        Ok(())
     }
 
     /// Decrypt one more chunk behind what is left; `false` when there is none.

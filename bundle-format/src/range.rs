@@ -17,7 +17,7 @@ use crate::trust::Trust;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 /// A range as it travels. Nothing about it is believed until [`Range::verify`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Range {
     /// Whose history.
     pub origin: Origin,
@@ -129,6 +129,13 @@ impl RangeError {
             Self::Base | Self::Checkpoint { .. } => Code::Z225,
             Self::UnknownSigner { .. } => Code::Z615,
         }
+    }
+}
+
+impl std::fmt::Debug for Range {
+    /// Without its events: they are people's records and belong into no message.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Range({:?} {}..={}, {:?})", self.origin, self.first, self.last(), self.codec)
     }
 }
 
@@ -435,7 +442,7 @@ impl Serialize for Wire<'_> {
 }
 
 /// Events that their origin signed, in order, right after a known place of its chain. Only [`Range::verify`] makes one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct VerifiedRange {
     origin: Origin,
     start: Position,
@@ -446,6 +453,13 @@ pub struct VerifiedRange {
     checkpoints: Vec<(Position, Checkpoint)>,
     hlc: Hlc,
     codec: Codec,
+}
+
+impl std::fmt::Debug for VerifiedRange {
+    /// Without its events: they are people's records and belong into no message.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "VerifiedRange({:?} {}..={})", self.origin, self.first(), self.end.seq)
+    }
 }
 
 impl VerifiedRange {

@@ -1,20 +1,34 @@
-//! A bundle from seal to open, and every way it can be wrong.
+//! A bundle from seal to open: what was sealed is what opens, in the length that was foretold, and nothing else opens at all.
 
 mod world;
 
 use bundle_format::compress::Codec;
-use bundle_format::ids::Lane;
-use bundle_format::open::SealedBundle;
-use bundle_format::range::Coding;
-use bundle_format::trust::NoHistory;
-use std::io::Cursor;
-use world::World;
+use bundle_format::envelope::padme;
+use bundle_format::error::Code;
+use bundle_format::event::{Event, Ext, Op};
+use bundle_format::hlc::Hlc;
+use bundle_format::ids::{Lane, Origin};
+use bundle_format::open::{OpenError, SealedBundle, VerifiedBundle};
+use bundle_format::range::{Coding, Range};
+use bundle_format::seal::{HeaderPlan, SealError, Sealer, SealingPublic};
+use bundle_format::trust::{History, NoHistory};
+use proptest::prelude::*;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use world::{Log, World, log, raw, roster};
+
+fn verify<'f>(world: &World, file: &'f [u8]) -> Result<VerifiedBundle<Cursor<&'f [u8]>>, OpenError> {
+    SealedBundle::read(Cursor::new(file))?.unseal(&[&world.hub])?.verify(&mut world.trust(), &mut NoHistory)
+}
+
+fn small_bundle(world: &World) -> Vec<u8> {
+    world.seal(&[world.range(&roster(), 0..2, Coding::Stored), world.range(&log(1, Lane::Urgent, 3), 0..3, Coding::Zstd)]).0
+}
 
 #[test]
 fn what_was_sealed_is_what_opens() {
     let world = World::new();
-    let ada = world::log(1, Lane::Routine, 300);
-    let ranges = [world.range(&world::roster(), 0..2, Coding::Stored), world.range(&ada, 0..300, Coding::Zstd)];
+    let ada = log(1, Lane::Routine, 300);
+    let ranges = [world.range(&roster(), 0..2, Coding::Stored), world.range(&ada, 0..300, Coding::Zstd)];
     let (file, sealed) = world.seal(&ranges);
     let bundle = SealedBundle::read(Cursor::new(&file)).unwrap();
     assert_eq!((bundle.len(), bundle.digest()), (sealed.len, sealed.digest));
@@ -26,8 +40,225 @@ fn what_was_sealed_is_what_opens() {
     assert_eq!((roster.first(), roster.count(), roster.codec()), (1, 2, Codec::Stored));
     let events = verified.next_range().unwrap().unwrap();
     assert!(events.events().map(|(_, event)| event).eq(ada.events.iter().map(Vec::as_slice)));
-    assert_eq!(events.end(), ada.position(300));
+    assert_eq!(events.codec(), Codec::Zstd);
+    assert_eq!((events.end(), events.run().end()), (ada.position(300), ada.position(300)));
     assert_eq!(events.run_after(200).unwrap().start(), ada.position(200));
+    assert_eq!(events.run_after(200).unwrap().events().len(), 100);
+    assert!(events.run_after(301).is_none());
+    assert_eq!(events.last_hlc(), Event::from_bytes(&ada.events[299]).unwrap().hlc);
     assert!(verified.next_range().unwrap().is_none());
     assert_eq!(verified.finish().unwrap(), world::manifest(&ranges));
+}
+
+#[test]
+fn every_truncation_is_cut_short() {
+    let file = small_bundle(&World::new());
+    for len in 0..file.len() {
+        match SealedBundle::read(Cursor::new(&file[..len])) {
+            Err(OpenError::CutShort { len: said }) => assert_eq!(said, len as u64),
+            other => panic!("cut at {len}: {other:?}"),
+        }
+    }
+    let world = World::new();
+    let long = world.seal(&[world.range(&log(1, Lane::Bulk, 4000), 0..4000, Coding::Stored)]).0;
+    assert!(long.len() > 3 * 65_557, "three chunks");
+    for len in (0..long.len()).step_by(997).chain(60_000..67_000).chain(long.len() - 300..long.len()) {
+        assert_eq!(SealedBundle::read(Cursor::new(&long[..len])).unwrap_err().code(), Code::Z212, "cut at {len}");
+    }
+}
+
+#[test]
+fn every_flipped_byte_is_refused() {
+    let world = World::new();
+    let mut file = small_bundle(&world);
+    let mut codes = std::collections::BTreeSet::new();
+    for at in 0..file.len() {
+        for mask in [0x01, 0x20, 0x80, 0xff] {
+            file[at] ^= mask;
+            let error = SealedBundle::read(Cursor::new(&file)).expect_err("a flipped byte was taken");
+            codes.insert(error.code().as_str());
+            if at > 300 {
+                assert_ne!(error.code(), Code::Z215, "rot at {at} is not called forgery");
+            }
+            file[at] ^= mask;
+        }
+    }
+    assert!(verify(&world, &file).is_ok());
+    assert_eq!(codes.into_iter().collect::<Vec<_>>(), ["Z211", "Z212", "Z213", "Z216", "Z217", "Z223"]);
+}
+
+/// Lies once the bundle was verified: a stick that rots or is swapped between the two passes.
+struct Turncoat {
+    honest: Cursor<Vec<u8>>,
+    lies_from: u64,
+    lying: std::rc::Rc<std::cell::Cell<bool>>,
+}
+
+impl Read for Turncoat {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let at = self.honest.position();
+        let read = self.honest.read(buffer)?;
+        if self.lying.get() {
+            for (byte, at) in buffer[..read].iter_mut().zip(at..) {
+                *byte ^= u8::from(at == self.lies_from);
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl Seek for Turncoat {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.honest.seek(to)
+    }
+}
+
+#[test]
+fn a_file_that_changes_between_the_passes_gives_nothing_more() {
+    let world = World::new();
+    let (file, _) = world.seal(&[world.range(&log(1, Lane::Bulk, 4000), 0..4000, Coding::Stored)]);
+    for lies_from in [0, 20, 70_000, 150_000] {
+        let lying = std::rc::Rc::new(std::cell::Cell::new(false));
+        let reader = Turncoat { honest: Cursor::new(file.clone()), lies_from, lying: lying.clone() };
+        let unsealed = SealedBundle::read(reader).unwrap().unseal(&[&world.hub]).unwrap();
+        if lies_from == 0 {
+            lying.set(true);
+            assert!(matches!(unsealed.verify(&mut world.trust(), &mut NoHistory), Err(OpenError::Changed)));
+            continue;
+        }
+        let mut verified = unsealed.verify(&mut world.trust(), &mut NoHistory).unwrap();
+        lying.set(true);
+        let first = verified.next_range();
+        if lies_from > 65_557 {
+            assert!(matches!(first, Err(OpenError::Changed)), "{lies_from}: {first:?}");
+            assert!(matches!(verified.finish(), Err(OpenError::Changed)));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_read_a_second_time_is_still_hashed() {
+    let world = World::new();
+    let ranges: Vec<_> = (0..4).map(|part| world.range(&log(1, Lane::Bulk, 2000), part * 500..(part + 1) * 500, Coding::Stored)).collect();
+    let (file, _) = world.seal(&ranges);
+    let lying = std::rc::Rc::new(std::cell::Cell::new(false));
+    let reader = Turncoat { honest: Cursor::new(file.clone()), lies_from: file.len() as u64 - 100, lying: lying.clone() };
+    let unsealed = SealedBundle::read(reader).unwrap().unseal(&[&world.hub]).unwrap();
+    let mut verified = unsealed.verify(&mut world.trust(), &mut NoHistory).unwrap();
+    lying.set(true);
+    assert!(verified.next_range().unwrap().is_some());
+    assert!(matches!(verified.finish(), Err(OpenError::Changed)), "the manifest counts only when everything was seen again");
+}
+
+/// The events of one log, for primed ranges.
+struct Held<'a>(&'a Log);
+
+impl History for Held<'_> {
+    fn prefix(&mut self, origin: &Origin, first: u64, count: u64) -> std::io::Result<Option<Vec<u8>>> {
+        let part = usize::try_from(first - 1).unwrap()..usize::try_from(first - 1 + count).unwrap();
+        Ok(self.0.events.get(part).filter(|_| *origin == self.0.origin).map(<[Vec<u8>]>::concat))
+    }
+}
+
+#[test]
+fn a_primed_range_opens_with_its_history_alone() {
+    let world = World::new();
+    let ada = log(1, Lane::Routine, 120);
+    let checkpoint = world.checkpoint(&ada, 120);
+    let build = |prefix: &[u8]| Range::build_primed(ada.origin, &ada.run(100..120), &[(20, checkpoint)], (1, 100), prefix).unwrap();
+    let range = build(&ada.events[..100].concat());
+    assert!(range.data.len() * 2 < world.range(&ada, 100..120, Coding::Zstd).data.len(), "history helps");
+    let (file, _) = world.seal(std::slice::from_ref(&range));
+    let open = |history: &mut dyn History| {
+        let mut bundle = SealedBundle::read(Cursor::new(&file))?.unseal(&[&world.hub])?.verify(&mut world.trust(), history)?;
+        let range = bundle.next_range_with(history)?.unwrap();
+        Ok::<_, OpenError>(range.raw().to_vec())
+    };
+    assert_eq!(open(&mut Held(&ada)).unwrap(), ada.events[100..].concat());
+    assert_eq!(open(&mut NoHistory).unwrap_err().code(), Code::Z227);
+    let mut other = log(1, Lane::Routine, 120);
+    other.events[..100].reverse();
+    let code = open(&mut Held(&other)).unwrap_err().code();
+    assert!([Code::Z224, Code::Z225, Code::Z226].contains(&code), "wrong history is found out: {code}");
+}
+
+#[test]
+fn a_sealer_refuses_what_no_reader_would_take() {
+    let world = World::new();
+    let key = world::signing_key(0);
+    let seal = |recipients: Vec<SealingPublic>| {
+        let sender = key.verifying_key().node_id();
+        let plan = HeaderPlan { domain: world.domain(), sender, signing_key: &key, recipients, created: None, best_lane: None };
+        let bundle = Sealer::new(Vec::new(), &plan, &mut world::random(5))?;
+        let salt = bundle.salt();
+        assert_eq!(bundle.len_if_finished(), bundle_format::envelope::sealed_len(0, plan.header_len()));
+        Ok::<_, SealError>(salt)
+    };
+    assert!(matches!(seal(vec![]), Err(SealError::RecipientCount(0))));
+    assert!(matches!(seal(vec![world.hub.public(); 65]), Err(SealError::RecipientCount(65))));
+    assert!(matches!(seal(vec![world.hub.public(), SealingPublic([0; 32])]), Err(SealError::WeakRecipient { index: 1 })));
+    assert!(seal(vec![world.hub.public(); 64]).is_ok());
+    let range = world.range(&log(1, Lane::Routine, 1), 0..1, Coding::Stored);
+    let mut bundle = world.sealer(1);
+    assert!(matches!(bundle.range(&range), Err(SealError::NodeTable)), "a range before the manifest");
+    bundle.manifest(&world::manifest(&[])).unwrap();
+    assert!(matches!(bundle.range(&range), Err(SealError::NodeTable)), "a range of a node that the manifest lacks");
+    assert!(matches!(world.sealer(1).finish(), Err(SealError::NodeTable)), "no manifest");
+}
+
+#[test]
+fn one_event_for_one_recipient_is_small() {
+    let world = World::new();
+    let (file, _) = world.seal(&[world.range(&log(1, Lane::Routine, 1), 0..1, Coding::Zstd)]);
+    assert!(file.len() <= 740, "{}", file.len());
+}
+
+/// Any events that may be, in a log of node 1.
+fn any_log() -> impl Strategy<Value = Log> {
+    let text = || proptest::option::of("[a-zé/]{1,40}");
+    let payload = prop_oneof![3 => proptest::collection::vec(any::<u8>(), 0..60), 1 => proptest::collection::vec(any::<u8>(), 0..4097)];
+    let op = prop_oneof![Just(Op::Put), Just(Op::Delete), Just(Op::Resolve)];
+    let event = (any::<u64>(), "[a-z/]{1,20}", payload, text(), text(), op).prop_map(|(hlc, kind, payload, record_key, author, op)| {
+        let ext = Ext { record_key: record_key.as_deref(), author: author.as_deref(), op, ..Ext::default() };
+        Event { hlc: Hlc(hlc), kind: &kind, payload: &payload, ext }.to_bytes().unwrap()
+    });
+    (proptest::collection::vec(event, 1..120), 0usize..4).prop_map(|(events, lane)| Log { events, ..log(1, Lane::ALL[lane], 0) })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_ranges_come_back_as_they_were(log in any_log(), cut in 0usize..120, stored: bool, seed: u64, big in 0usize..3) {
+        let world = World::new();
+        let coding = if stored { Coding::Stored } else { Coding::Zstd };
+        let cut = cut % log.events.len();
+        let bulk = world::bulk(big * 700);
+        let mut ranges = vec![world.range(&roster(), 0..2, Coding::Stored)];
+        if cut > 0 {
+            ranges.push(world.range(&log, 0..cut, coding));
+        }
+        ranges.push(world.range(&log, cut..log.events.len(), coding));
+        if big > 0 {
+            ranges.push(world.range(&bulk, 0..bulk.events.len(), Coding::Stored));
+        }
+        let (file, sealed) = world.seal_with(seed, &ranges);
+        prop_assert_eq!(padme(sealed.len), sealed.len);
+        let mut verified = verify(&world, &file).unwrap();
+        for range in &ranges {
+            let back = verified.next_range().unwrap().unwrap();
+            let log = [&log, &bulk, &roster()].into_iter().find(|log| log.origin == range.origin).unwrap().events.clone();
+            let first = usize::try_from(range.first).unwrap() - 1;
+            prop_assert_eq!(back.raw(), log[first..first + back.count()].concat());
+            prop_assert_eq!(back.checkpoints().last().map(|(position, _)| *position), Some(back.end()));
+        }
+        prop_assert!(verified.next_range().unwrap().is_none());
+        prop_assert_eq!(verified.finish().unwrap(), world::manifest(&ranges));
+        let (header, inner) = raw::read(&world, &file);
+        prop_assert!(header.is_map());
+        let bare = ranges.iter().fold(world::manifest(&ranges).to_bytes().unwrap(), |inner, range| {
+            [inner, range.to_bytes(&world::manifest(&ranges).nodes).unwrap()].concat()
+        });
+        prop_assert_eq!(&inner[..bare.len()], bare);
+    }
 }

@@ -14,6 +14,7 @@ use bundle_format::range::{Coding, Range, VerifiedRange};
 use bundle_format::seal::{HeaderPlan, Sealed, Sealer, SealingKey};
 use bundle_format::sign::{SigningKey, VerifyingKey};
 use bundle_format::trust::Trust;
+use std::sync::LazyLock;
 
 pub struct World {
     pub authority: SigningKey,
@@ -21,6 +22,7 @@ pub struct World {
 }
 
 /// A history with its events, to cut ranges from.
+#[derive(Debug)]
 pub struct Log {
     pub origin: Origin,
     pub key: SigningKey,
@@ -56,6 +58,12 @@ pub fn log(number: u8, lane: Lane, count: usize) -> Log {
         Event { hlc: Hlc((1_700_000_000_000 + index as u64) << 16), kind: "vitals", payload: payload.as_bytes(), ext }.to_bytes().unwrap()
     };
     Log { origin: origin(number, lane), key: signing_key(number), events: (0..count).map(event).collect() }
+}
+
+/// `count` events of 100 bytes each.
+pub fn bulk(count: usize) -> Log {
+    let event = Event { hlc: Hlc(1), kind: "scan", payload: &[7; 84], ext: Ext::default() }.to_bytes().unwrap();
+    Log { events: vec![event; count], ..log(2, Lane::Bulk, 0) }
 }
 
 /// The roster's first two events. Their content means nothing here.
@@ -112,7 +120,11 @@ impl World {
     }
 
     pub fn seal(&self, ranges: &[Range]) -> (Vec<u8>, Sealed) {
-        let mut bundle = self.sealer(42);
+        self.seal_with(42, ranges)
+    }
+
+    pub fn seal_with(&self, seed: u64, ranges: &[Range]) -> (Vec<u8>, Sealed) {
+        let mut bundle = self.sealer(seed);
         bundle.manifest(&manifest(ranges)).unwrap();
         for range in ranges {
             bundle.range(range).unwrap();
@@ -138,7 +150,9 @@ pub struct Known {
 
 impl Known {
     fn key(node: NodeId) -> Option<VerifyingKey> {
-        (0..10).map(|number| signing_key(number).verifying_key()).find(|key| key.node_id() == node)
+        static KEYS: LazyLock<Vec<(NodeId, VerifyingKey)>> =
+            LazyLock::new(|| (0..10).map(|number| signing_key(number).verifying_key()).map(|key| (key.node_id(), key)).collect());
+        KEYS.iter().find(|(other, _)| *other == node).map(|(_, key)| *key)
     }
 }
 

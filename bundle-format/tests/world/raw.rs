@@ -173,3 +173,42 @@ pub fn file(world: &World, header: Map, inner: &[u8]) -> Vec<u8> {
     let header = map(header);
     signed(&world.authority, body(&header, &chunks(&header, inner)))
 }
+
+/// What a second reader finds in a good file: its header, and its inner bytes. Checks CRC and signature like anyone could.
+pub fn read(world: &World, file: &[u8]) -> (Value, Vec<u8>) {
+    use hpke::aead::ChaCha20Poly1305 as Aead;
+    use hpke::kdf::HkdfSha256 as Kdf;
+    use hpke::kem::X25519HkdfSha256 as Kem;
+    let (signed_part, crc) = file.split_at(file.len() - 5);
+    assert_eq!(crc[1..], crc32fast::hash(signed_part).to_be_bytes());
+    let mut rest = file.strip_prefix(&MAGIC).unwrap();
+    let before = rest;
+    let header: Value = ciborium::from_reader(&mut rest).unwrap();
+    let salt = Sha256::digest(&before[..before.len() - rest.len()]);
+    let mut chunks = Vec::new();
+    let signature = loop {
+        let digest = Sha256::digest(&file[..file.len() - rest.len()]);
+        match ciborium::from_reader(&mut rest).unwrap() {
+            Value::Bytes(chunk) => chunks.push(chunk),
+            Value::Array(trailer) => break (trailer[0].as_bytes().unwrap().clone(), digest),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(rest.is_empty());
+    let field = |key: u64| &header.as_map().unwrap().iter().find(|(other, _)| *other == uint(key)).unwrap().1;
+    let key = ed25519_dalek::VerifyingKey::from_bytes(field(6).as_bytes().unwrap()[..].try_into().unwrap()).unwrap();
+    let message = [b"zbundle/1 file\0".as_slice(), &signature.1].concat();
+    key.verify_strict(&message, &ed25519_dalek::Signature::from_slice(&signature.0).unwrap()).unwrap();
+    let sealed_key = field(8).as_array().unwrap()[0].as_array().unwrap()[1].as_bytes().unwrap();
+    let secret = <Kem as hpke::Kem>::PrivateKey::from_bytes(&*world.hub.bytes()).unwrap();
+    let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(&sealed_key[..32]).unwrap();
+    let content_key =
+        hpke::single_shot_open::<Aead, Kdf, Kem>(&hpke::OpModeR::Base, &secret, &enc, b"zbundle/1 seal", &sealed_key[32..], b"").unwrap();
+    let mut key = [0; 32];
+    hkdf::Hkdf::<Sha256>::from_prk(&content_key).unwrap().expand_multi_info(&[b"zbundle/1 chunks\0", &salt], &mut key).unwrap();
+    let mut stream = aead_stream::DecryptorBE32::from_aead(ChaCha20Poly1305::new(&key.into()), &[0; 7].into());
+    let last = chunks.pop().unwrap();
+    let mut inner: Vec<u8> = chunks.iter().flat_map(|chunk| stream.decrypt_next(chunk.as_slice()).unwrap()).collect();
+    inner.extend(stream.decrypt_last(last.as_slice()).unwrap());
+    (header, inner)
+}
