@@ -109,3 +109,63 @@ fn labeled_expand(prk: &[u8; 32], suite: &[u8], label: &[u8], info: &[&[u8]], ou
     let parts: Vec<&[u8]> = [&len, VERSION, suite, label].into_iter().chain(info.iter().copied()).collect();
     Hkdf::<Sha256>::from_prk(prk).map_err(|_| HpkeError)?.expand_multi_info(&parts, out).map_err(|_| HpkeError)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{from_hex, hex};
+
+    /// RFC 9180 A.2.1 (mode Base).
+    const INFO: &[u8] = b"Ode on a Grecian Urn";
+    const EPHEMERAL: &str = "f4ec9b33b792c372c1d2c2063507b684ef925b8c75a42dbcbf57d63ccd381600";
+    const ENC: &str = "1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a";
+    const RECIPIENT_SECRET: &str = "8057991eef8f1f1af18f4a9491d16a1ce333f695d4db8e38da75975c4478e0fb";
+    const RECIPIENT: &str = "4310ee97d88cc1f088a5576c77ab0cf5c3ac797f3d95139c6c84b5429c59662a";
+    const KEY: &str = "ad2744de8e17f4ebba575b3f5f5a8fa1f69c2a07f6e7500bc60ca6e3e3ec1c91";
+    const BASE_NONCE: &str = "5c4d98150661b848853b547f";
+    const AAD: &[u8] = b"Count-0";
+    const PLAIN: &[u8] = b"Beauty is truth, truth beauty";
+    const CIPHERTEXT: &str = "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28";
+
+    #[test]
+    fn both_ends_derive_what_rfc_9180_does() {
+        let recipient = from_hex(RECIPIENT).unwrap();
+        let sender = StaticSecret::from(from_hex::<32>(EPHEMERAL).unwrap());
+        let enc = PublicKey::from(&sender).to_bytes();
+        assert_eq!(hex(&enc), ENC);
+        let theirs = Context::agree(&sender, &recipient, &enc, &recipient, INFO).unwrap();
+        let receiver = StaticSecret::from(from_hex::<32>(RECIPIENT_SECRET).unwrap());
+        let ours = Context::agree(&receiver, &enc, &enc, &recipient, INFO).unwrap();
+        for context in [theirs, ours] {
+            assert_eq!((hex(&*context.key), hex(&context.nonce)), (KEY.to_owned(), BASE_NONCE.to_owned()));
+            let mut sealed = PLAIN.to_vec();
+            let tag = context.cipher().encrypt_inout_detached(&context.nonce.into(), AAD, sealed.as_mut_slice().into()).unwrap();
+            assert_eq!(hex(&sealed) + &hex(&tag), CIPHERTEXT);
+        }
+    }
+
+    #[test]
+    fn only_the_recipient_opens() {
+        let (secret, plain) = (from_hex(RECIPIENT_SECRET).unwrap(), [7; PLAIN_LEN]);
+        let mut sealed = seal(&from_hex(RECIPIENT).unwrap(), b"i", &plain, &[9; 32]).unwrap();
+        assert_eq!(*open(&secret, b"i", &sealed).unwrap(), plain);
+        assert_eq!(open(&secret, b"j", &sealed), Err(HpkeError));
+        assert_eq!(open(&[1; 32], b"i", &sealed), Err(HpkeError));
+        for at in 0..SEALED_LEN {
+            sealed[at] ^= 1;
+            assert_eq!(open(&secret, b"i", &sealed), Err(HpkeError), "byte {at}");
+            sealed[at] ^= 1;
+        }
+    }
+
+    #[test]
+    fn points_of_small_order_are_refused() {
+        let one = std::array::from_fn(|index| u8::from(index == 0));
+        for weak in [[0; 32], one] {
+            assert_eq!(seal(&weak, b"", &[0; PLAIN_LEN], &[9; 32]), Err(HpkeError));
+            let mut sealed = [0; SEALED_LEN];
+            sealed[..ENC_LEN].copy_from_slice(&weak);
+            assert_eq!(open(&[9; 32], b"", &sealed), Err(HpkeError));
+        }
+    }
+}
