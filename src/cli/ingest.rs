@@ -67,7 +67,7 @@ impl Args {
         let summary = summary("ingest").with("files", ingested.files.len()).with("new", counts.new).with("duplicate", counts.duplicate);
         let summary = summary.with("control", counts.control).with("refused", refused).with("held", held).with("missing", missing);
         let summary = summary.with("incomplete", ingested.count_of(|outcome| *outcome == Outcome::Incomplete));
-        let text = format!("{} new, {} already here, {refused} refused, {held} held", units::count(counts.new, "event"), counts.duplicate);
+        let text = format!("{} new, {} already here, {refused} refused, {held} held", counts.new, counts.duplicate);
         context.console.line(&text)?;
         Ok(Finished { exit, summary })
     }

@@ -30,6 +30,7 @@ mod progress;
 mod push;
 mod request;
 mod revoke;
+mod show;
 mod sign;
 mod status;
 mod units;

@@ -1,7 +1,7 @@
 //! Many events from one stream of lines (NDJSON): acknowledged in the order they came, one sync for as many as had come.
 //!
 //! A batch is synced when it is large, or when the next read would wait: so a slow writer gets its ack at once and a fast one shares the flush.
-//! Memory does not grow with a line: above 1 MiB it waits in a spool file, above a payload's limit it is read past.
+//! Memory does not grow with a line: above 256 KiB it waits in a spool file, above a payload's limit it is read past.
 
 use super::json::Checker;
 use super::spool::Spool;

@@ -10,8 +10,8 @@ use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce, Tag};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// What may wait in memory: nearly every payload, and a small part of the 10 MB a node may use.
-const MEMORY_LEN_MAX: usize = 1 << 20;
+/// What may wait in memory: nearly every payload, and a small part of the 10 MB that a node may use.
+const MEMORY_LEN_MAX: usize = 256 * 1024;
 /// Plain bytes of one sealed chunk of the file.
 const CHUNK_LEN: usize = 64 * 1024;
 
