@@ -24,10 +24,8 @@ const FILE_LEN_MAX: f64 = 740.0;
 const FILE_LEN_PER_EVENT_MAX: f64 = 66.0;
 /// Any command that only opens the node, after an unclean stop.
 const OPEN_MS_MAX: f64 = 50.0;
-/// Acknowledged pushes that are timed one by one, in rounds between which the bare disk is timed: the machine has moods.
-const PUSH_ROUND_COUNT: usize = 5;
-/// Of each round.
-const PUSH_COUNT: usize = 100;
+/// Acknowledged pushes that are timed one by one; before each, a bare append and a bare pipe: the disk has moods.
+const PUSH_COUNT: u32 = 500;
 /// An acknowledgement that takes longer is not coming.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,9 +55,6 @@ impl Corpus {
 pub fn machine(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     let place = zbundle.place("machine")?;
     report.note("machine/write, 1 MiB + fdatasync", format!("{:.0} MB/s", machine::write_rate(&place.scratch, 256 << 20)? / 1e6));
-    let appends = machine::append_times(&place.scratch, 2000)?;
-    report
-        .note("machine/append 356 B ahead-zeroed + fdatasync", format!("p50 {}, p99 {}", time(appends.percentile(50)), time(appends.percentile(99))));
     report.note("machine/seal, 16 KiB frames, one core", format!("{:.0} MB/s", machine::seal_rate() / 1e6));
     Ok(())
 }
@@ -102,16 +97,17 @@ pub fn push(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     let node = place.authority("lunana-bhu")?;
     let mut pipe = Talk::begin(&mut Command::new("cat"))?;
     let mut talk = Talk::begin(&mut node.command(["push", "--ndjson", "-"]))?;
+    let mut bare = machine::Appender::begin(&place.scratch)?;
     talk.times(50)?;
     let written_before = talk.written();
     let (mut raw, mut piped, mut times) = (Times::default(), Times::default(), Times::default());
-    for _ in 0..PUSH_ROUND_COUNT {
-        raw.extend(machine::append_times(&place.scratch, PUSH_COUNT as u64)?);
-        times.extend(talk.times(PUSH_COUNT)?);
-        piped.extend(pipe.times(PUSH_COUNT)?);
+    for _ in 0..PUSH_COUNT {
+        raw.push(bare.append()?);
+        times.extend(talk.times(1)?);
+        piped.extend(pipe.times(1)?);
     }
-    let push_count = (PUSH_ROUND_COUNT * PUSH_COUNT) as f64;
-    let written = talk.written().zip(written_before).map(|(after, before)| (after - before) as f64 / push_count);
+    bare.end()?;
+    let written = talk.written().zip(written_before).map(|(after, before)| (after - before) as f64 / f64::from(PUSH_COUNT));
     talk.end()?;
     let (raw, pipe) = (raw.percentile(50), piped.percentile(50));
     let push = times.percentile(50).saturating_sub(pipe);

@@ -1,13 +1,12 @@
 //! What this machine allows: the yardsticks that budgets are ratios of.
 
 use crate::Failure;
-use crate::measure::Times;
 use chacha20poly1305::aead::{AeadInOut as _, KeyInit as _};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -43,30 +42,48 @@ pub fn write_rate(scratch: &Path, len: u64) -> Result<f64, Failure> {
     Ok(rate)
 }
 
-/// Appending one record and fdatasync, as cheaply as a file system lets anybody: zeros are written ahead.
-///
-/// # Errors
-/// The disk's.
-pub fn append_times(scratch: &Path, count: u64) -> io::Result<Times> {
-    let path = scratch.join("raw");
-    let file = File::create(&path)?;
-    let mut piece = vec![0x5a; RECORD_LEN as usize];
-    let (mut at, mut end) = (0, 0);
-    let mut times = Times::default();
-    for _ in 0..count {
-        piece.truncate(RECORD_LEN as usize);
-        if at + RECORD_LEN > end {
-            end = (at + RECORD_LEN).next_multiple_of(PAD_LEN);
-            piece.resize((end - at) as usize, 0);
+/// Appends one record and fdatasync, as cheaply as a file system lets anybody: zeros are written ahead.
+pub struct Appender {
+    path: PathBuf,
+    file: File,
+    at: u64,
+    end: u64,
+}
+
+impl Appender {
+    /// A new file.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn begin(scratch: &Path) -> io::Result<Self> {
+        let path = scratch.join("raw-append");
+        Ok(Self { file: File::create(&path)?, path, at: 0, end: 0 })
+    }
+
+    /// One record, and how long it took to be durable.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn append(&mut self) -> io::Result<Duration> {
+        let mut piece = vec![0x5a; RECORD_LEN as usize];
+        if self.at + RECORD_LEN > self.end {
+            self.end = (self.at + RECORD_LEN).next_multiple_of(PAD_LEN);
+            piece.resize((self.end - self.at) as usize, 0);
         }
         let begun = Instant::now();
-        file.write_all_at(&piece, at)?;
-        file.sync_data()?;
-        times.push(begun.elapsed());
-        at += RECORD_LEN;
+        self.file.write_all_at(&piece, self.at)?;
+        self.file.sync_data()?;
+        self.at += RECORD_LEN;
+        Ok(begun.elapsed())
     }
-    fs::remove_file(path)?;
-    Ok(times)
+
+    /// Remove the file.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn end(self) -> io::Result<()> {
+        fs::remove_file(self.path)
+    }
 }
 
 /// Bytes a second that ChaCha20-Poly1305 seals in 16 KiB frames on one core.

@@ -98,6 +98,9 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
     let zbundle = Zbundle { program, scratch };
     let heading = format!("{}; {}; {}", zbundle.version()?, machine::describe(), today());
     println!("{heading}\n");
+    if cfg!(debug_assertions) {
+        eprintln!("bench: this bench is not optimised, so the cipher's yardstick is far too low; use --profile quick");
+    }
     let mut report = Report::default();
     for bench in wanted {
         match *bench {
