@@ -159,7 +159,7 @@ def read_outside(data: bytes):
 
 # ---- checks 10 to 12: ours ----
 def unseal(header, context: Context) -> bytes:
-    """R5.1-d."""
+    """R5.2-c."""
     fitted = False
     for secret in context.secrets:
         public = sealing_public(secret)
@@ -213,7 +213,7 @@ class Inner:
 
 # ---- check 17 (and 15): one range ----
 def inflate(r) -> bytes:
-    """The raw bytes of a range (R4.4-f to -h)."""
+    """The raw bytes of a range (§4.4)."""
     if r["codec"] == 0:
         return r["data"]
     if not r["data"]:
@@ -250,7 +250,7 @@ def inflate(r) -> bytes:
 
 
 def verify_range(r, roster: Roster, domain: bytes):
-    """Check 17 after the sum, all of it before any of the range counts (R4.4-k) -> [(bytes, value)]; sets r["h"]."""
+    """Check 17 after the sum, all of it before any of the range counts (R4.3-f) -> [(bytes, value)]; sets r["h"]."""
     if r["base"] is None:
         raise Fault("Z222", "base is missing")
     keys = []
@@ -279,9 +279,9 @@ def verify_range(r, roster: Roster, domain: bytes):
 def read(data: bytes, context: Context) -> dict:
     """All checks but 1 -> what the file holds."""
     header, header_bytes, chunks = read_outside(data)
-    content_key = unseal(header, context)
     if header[2] != context.domain[:4]:
         raise Fault("Z613", "another domain")
+    content_key = unseal(header, context)
     inner, roster, notes = Inner(chunk_key(content_key, header_bytes), chunks), context.roster(), []
 
     value, length = inner.item()

@@ -45,12 +45,13 @@ class Shape:
         return v
 
     def map(self, v, what, required=(), optional=()):
-        """Keys by R2.1-h: unknown even or negative ones refuse, unknown odd ones are skipped after R2.1-c and -f."""
+        """Keys by R2.1-h: unknown even ones refuse, unknown odd ones are skipped after R2.1-c and -f."""
         self.need(type(v) is dict, f"{what}: not a map")
         for key, value in v.items():
             if key in required or key in optional:
                 continue
-            if key < 0 or key % 2 == 0:
+            self.need(key >= 0, f"{what}: negative key")
+            if key % 2 == 0:
                 raise Fault("Z223", f"{what}: unknown critical key {key}")
             try:
                 zbcbor.check_any(value)
@@ -86,7 +87,7 @@ def header(value):
         s.bytes(row[1], "sealed key", 80)
 
 
-# ---- manifest, §4.3 ----
+# ---- manifest, §4.2 ----
 def log(s: Shape, v, table, what):
     """An origin written with indexes into the node table -> the origin of R3.1-c."""
     s.array(v, what)
@@ -134,7 +135,7 @@ def manifest(value):
     return {"nodes": table, "vector": vector, "receipt": value.get(3), "forks": forks}
 
 
-# ---- ranges, §4.4 ----
+# ---- ranges, §4.3 ----
 def range_(value, table):
     """The shape of one range -> a flat dict; nothing is decompressed, hashed or verified here."""
     s = Shape("Z222")
@@ -222,7 +223,7 @@ def event(raw: bytes, value):
 
 
 def events(raw: bytes, count: int):
-    """Exactly `count` events that fill `raw` (R4.4-c) -> [(bytes, value)]."""
+    """Exactly `count` events that fill `raw` (R4.3-c) -> [(bytes, value)]."""
     out, pos = [], 0
     for _ in range(count):
         try:

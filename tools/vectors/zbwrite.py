@@ -91,7 +91,7 @@ class Log:
         return {"log": self, "wire": wire, "edit": edit, "first": first, "last": last, "h": self.hashes[last]}
 
 
-# ---- zstd frames made by hand: the same bytes with every library (RFC 8878 §3.1.1), without their 4 magic bytes (R4.4-g) ----
+# ---- zstd frames made by hand: the same bytes with every library (RFC 8878 §3.1.1), without their 4 magic bytes (R4.4-b) ----
 def block(content: bytes, last: bool, repeat: int = 0) -> bytes:
     """A raw block, or, with `repeat`, a block of one byte repeated."""
     size, kind = (repeat, 1) if repeat else (len(content), 0)
@@ -128,7 +128,7 @@ def padme(n: int) -> int:
 
 
 def pad_for(header_len: int, inner_len: int) -> bytes:
-    """The pad item that brings the file to the smallest Padmé length within reach, or nothing (R4.6-b)."""
+    """The pad item that brings the file to the smallest Padmé length within reach, or nothing (R4.5-b)."""
     goal = padme(file_len(header_len, inner_len))
     while True:
         if file_len(header_len, inner_len) == goal:
