@@ -5,7 +5,7 @@
 //! than true and false, integers beyond i64 and u64, text that is not UTF-8, nesting beyond the limit, trailing bytes. Null is read only where
 //! the caller asks for it.
 
-use crate::limits::CBOR_DEPTH_MAX;
+use crate::limits::{CBOR_DEPTH_MAX, SEQ_MAX};
 use serde::Serialize;
 
 /// A byte string for encoding; serde would otherwise make an array of `&[u8]`.
@@ -63,9 +63,19 @@ pub enum CborError {
     /// An even key we do not know: a reader that does not understand it must refuse (R2.1-h).
     #[error("critical key {0} is not known")]
     UnknownKey(u64),
+    /// A key below 0: none is known, and all are critical (R2.1-h).
+    #[error("a critical key below 0")]
+    NegativeKey,
     /// A key the grammar requires is not there.
     #[error("required key {0} is missing")]
     MissingKey(u64),
+}
+
+impl CborError {
+    /// Whether the bytes are well-formed but hold what this version must understand and does not.
+    pub fn is_critical_key(self) -> bool {
+        matches!(self, Self::UnknownKey(_) | Self::NegativeKey)
+    }
 }
 
 type Result<T, E = CborError> = std::result::Result<T, E>;
@@ -153,6 +163,15 @@ impl<'a> Reader<'a> {
 
     fn length(&mut self, major: u8) -> Result<usize> {
         usize::try_from(self.expect(major)?).map_err(|_| CborError::Short)
+    }
+
+    /// A position in a history: 1 to 2^63 − 1.
+    ///
+    /// # Errors
+    /// See [`Reader::uint`]; outside is [`CborError::Shape`].
+    pub fn seq(&mut self) -> Result<u64> {
+        let seq = self.uint()?;
+        if (1..=SEQ_MAX).contains(&seq) { Ok(seq) } else { Err(CborError::Shape) }
     }
 
     /// An unsigned integer.
@@ -253,11 +272,21 @@ impl<'a> Reader<'a> {
     /// See [`Reader::uint`]. Depth counts from here.
     pub fn any(&mut self) -> Result<&'a [u8]> {
         let start = self.at;
-        self.walk(CBOR_DEPTH_MAX)?;
+        self.walk(CBOR_DEPTH_MAX, false)?;
         self.bytes.get(start..self.at).ok_or(CborError::Short)
     }
 
-    fn walk(&mut self, depth: usize) -> Result<()> {
+    /// As [`Reader::any`], for a value whose own grammar, checked elsewhere, has null in it.
+    ///
+    /// # Errors
+    /// See [`Reader::any`].
+    pub fn item(&mut self) -> Result<&'a [u8]> {
+        let start = self.at;
+        self.walk(CBOR_DEPTH_MAX, true)?;
+        Ok(&self.bytes[start..self.at])
+    }
+
+    fn walk(&mut self, depth: usize, nulls: bool) -> Result<()> {
         let depth = depth.checked_sub(1).ok_or(CborError::Depth)?;
         let (major, argument) = self.head()?;
         match major {
@@ -268,28 +297,28 @@ impl<'a> Reader<'a> {
                 let body = self.take(len)?;
                 if major == TEXT && std::str::from_utf8(body).is_err() { Err(CborError::Utf8) } else { Ok(()) }
             }
-            ARRAY => (0..argument).try_for_each(|_| self.walk(depth)),
-            MAP => self.walk_map(argument, depth),
-            SIMPLE if matches!(argument, 20 | 21) => Ok(()),
+            ARRAY => (0..argument).try_for_each(|_| self.walk(depth, nulls)),
+            MAP => self.walk_map(argument, depth, nulls),
+            SIMPLE if matches!(argument, 20 | 21) || (nulls && argument == 22) => Ok(()),
             _ => Err(CborError::Forbidden),
         }
     }
 
     /// Integer keys, strictly ascending in the order of their bytes: 0, 1, 2 …, then −1, −2 ….
-    fn walk_map(&mut self, count: u64, depth: usize) -> Result<()> {
+    fn walk_map(&mut self, count: u64, depth: usize, nulls: bool) -> Result<()> {
         let mut last: Option<&[u8]> = None;
         for _ in 0..count {
             let start = self.at;
             if !matches!(self.peek()? >> 5, UINT | NEGATIVE) {
                 return Err(CborError::Shape);
             }
-            self.walk(1)?;
+            self.walk(1, false)?;
             let key = self.bytes.get(start..self.at).ok_or(CborError::Short)?;
             if last.is_some_and(|last| last >= key) {
                 return Err(CborError::KeyOrder);
             }
             last = Some(key);
-            self.walk(depth)?;
+            self.walk(depth, nulls)?;
         }
         Ok(())
     }
@@ -316,7 +345,11 @@ impl Keys {
             return Ok(None);
         }
         self.left -= 1;
-        let key = reader.uint()?;
+        let key = match reader.head()? {
+            (UINT, key) => key,
+            (NEGATIVE, _) => return Err(CborError::NegativeKey),
+            _ => return Err(CborError::Shape),
+        };
         if self.last.is_some_and(|last| last >= key) {
             return Err(CborError::KeyOrder);
         }

@@ -82,6 +82,9 @@ pub enum HeaderError {
     /// Another version of the format.
     #[error("version {0}")]
     Version(u64),
+    /// More recipients than a file may have.
+    #[error("{0} recipients")]
+    Recipients(usize),
     /// The sender's key is not a usable Ed25519 key.
     #[error("the sender's key is not a usable Ed25519 key")]
     WeakKey,
@@ -99,14 +102,17 @@ impl Header {
     /// [`HeaderError`]; [`CborError::Short`] when the bytes end inside it.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, HeaderError> {
         let mut keys = reader.map()?;
-        let (mut version, mut created, mut domain_hint, mut best_lane) = (None, None, None, None);
+        if keys.next(reader)? != Some(0) {
+            return Err(CborError::MissingKey(0).into());
+        }
+        match reader.uint()? {
+            VERSION => {}
+            other => return Err(HeaderError::Version(other)), // whatever else it holds: a later version may change every other rule
+        }
+        let (mut created, mut domain_hint, mut best_lane) = (None, None, None);
         let (mut sender, mut sender_key, mut recipients) = (None, None, None);
         while let Some(key) = keys.next(reader)? {
             match key {
-                0 => match reader.uint()? {
-                    VERSION => version = Some(VERSION),
-                    other => return Err(HeaderError::Version(other)),
-                },
                 1 => created = Some(reader.uint()?),
                 2 => domain_hint = Some(reader.bytes_exact()?),
                 3 => best_lane = Some(Lane::from_number(reader.uint()?).ok_or(CborError::Shape)?),
@@ -116,7 +122,6 @@ impl Header {
                 _ => Keys::unknown(key, reader)?,
             }
         }
-        version.ok_or(CborError::MissingKey(0))?;
         Ok(Self {
             created,
             domain_hint: domain_hint.ok_or(CborError::MissingKey(2))?,
@@ -133,11 +138,12 @@ impl Header {
     }
 }
 
-fn read_recipients(reader: &mut Reader<'_>) -> Result<Vec<Recipient>, CborError> {
-    let count = reader.array()?;
-    if !(1..=RECIPIENT_COUNT_MAX).contains(&count) {
-        return Err(CborError::Shape);
-    }
+fn read_recipients(reader: &mut Reader<'_>) -> Result<Vec<Recipient>, HeaderError> {
+    let count = match reader.array()? {
+        0 => return Err(CborError::Shape.into()),
+        count if count > RECIPIENT_COUNT_MAX => return Err(HeaderError::Recipients(count)),
+        count => count,
+    };
     let recipient = |_| {
         reader.array_exact(2)?;
         Ok(Recipient { hint: reader.bytes_exact()?, sealed_key: reader.bytes_exact()? })

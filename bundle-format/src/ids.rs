@@ -145,7 +145,7 @@ impl EventId {
     /// [`CborError`] when it is not that array.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
         reader.array_exact(3)?;
-        Ok(Self { origin: Origin::read(reader)?, seq: reader.uint()?, digest: reader.bytes_exact()? })
+        Ok(Self { origin: Origin::read(reader)?, seq: reader.seq()?, digest: reader.bytes_exact()? })
     }
 }
 

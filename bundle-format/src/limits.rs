@@ -22,6 +22,8 @@ pub const BASE_COUNT_MAX: usize = 64;
 pub const RANGE_EVENT_COUNT_MAX: u64 = 4096;
 /// Raw bytes of one range, the same reason; also the largest zstd output a reader must be ready for.
 pub const RANGE_RAW_LEN_MAX: usize = 1 << 20;
+/// Positions stay below 2^63, so that a signed 64-bit integer holds them in every language and database.
+pub const SEQ_MAX: u64 = i64::MAX as u64;
 /// Compressed bytes of one range: incompressible data grows a little.
 pub const RANGE_DATA_LEN_MAX: usize = RANGE_RAW_LEN_MAX + 4096;
 /// Bytes of history a primed range may refer to (codec 2).

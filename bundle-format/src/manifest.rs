@@ -102,8 +102,15 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// A manifest whose node table has every node of its vector, its fork notices and `ranges`.
-    pub fn new(vector: Vec<Told>, receipt: Option<(Incarnation, u64)>, forks: Vec<ForkNotice>, ranges: impl IntoIterator<Item = Origin>) -> Self {
+    /// A manifest in its order, whose node table has every node of its vector, its fork notices and `ranges`, and no other.
+    pub fn new(
+        mut vector: Vec<Told>,
+        receipt: Option<(Incarnation, u64)>,
+        mut forks: Vec<ForkNotice>,
+        ranges: impl IntoIterator<Item = Origin>,
+    ) -> Self {
+        vector.sort_unstable_by_key(|told| (told.origin, told.seq));
+        forks.sort_unstable();
         let told = vector.iter().map(|told| told.origin);
         let nodes = NodeTable::of(told.chain(forks.iter().map(|fork| fork.origin)).chain(ranges));
         Self { nodes, vector, receipt, forks }
@@ -146,8 +153,8 @@ fn read_vector(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<Told>, 
     let count = reader.array()?;
     let told = |_| {
         reader.array_exact(6)?;
-        let (origin, seq, tag) = (nodes.read_fields(reader)?, reader.uint()?, Tag(reader.bytes_exact()?));
-        if seq == 0 { Err(CborError::Shape) } else { Ok(Told { origin, seq, tag }) }
+        let (origin, seq, tag) = (nodes.read_fields(reader)?, reader.seq()?, Tag(reader.bytes_exact()?));
+        Ok(Told { origin, seq, tag })
     };
     (0..count).map(told).collect()
 }
@@ -156,10 +163,10 @@ fn read_forks(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<ForkNoti
     let count = reader.array()?;
     let notice = |_| {
         reader.array_exact(4)?;
-        let (origin, seq) = (nodes.read_log(reader)?, reader.uint()?);
+        let (origin, seq) = (nodes.read_log(reader)?, reader.seq()?);
         let digests = [reader.bytes_exact()?, reader.bytes_exact()?];
         let [low, high] = &digests;
-        if seq == 0 || low >= high { Err(CborError::Shape) } else { Ok(ForkNotice { origin, seq, digests }) }
+        if low >= high { Err(CborError::Shape) } else { Ok(ForkNotice { origin, seq, digests }) }
     };
     (0..count).map(notice).collect()
 }

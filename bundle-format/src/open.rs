@@ -21,6 +21,7 @@ use crate::vector::Salt;
 use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _};
 use sha2::{Digest as _, Sha256};
+use std::cmp::Ordering;
 use std::io::{Read, Seek, SeekFrom};
 use zeroize::Zeroizing;
 
@@ -49,17 +50,14 @@ pub enum OpenError {
     /// The header breaks the format.
     #[error("the header breaks the format: {0}")]
     Header(HeaderError),
-    /// The header holds a critical key we do not know.
-    #[error("the header holds critical key {0}, which this version does not know")]
-    HeaderKey(u64),
     /// Another version of the format.
     #[error("format version {0}")]
     Version(u64),
     /// More than a bundle may have.
     #[error("more {0} than a bundle may have")]
     Limit(&'static str),
-    /// Its chunks are not framed as the format asks.
-    #[error("chunk {index} is not framed as it must be")]
+    /// Its chunks or its trailer are not framed as the format asks: no writer does that, it is damage.
+    #[error("damaged: chunk {index} or the trailer behind it is not framed as it must be")]
     Framing {
         /// From 0.
         index: u64,
@@ -85,9 +83,6 @@ pub enum OpenError {
         /// From 0.
         index: u64,
     },
-    /// The sealed content key failed its tag.
-    #[error("the sealed key for this node failed authentication")]
-    TamperedKey,
     /// The inside breaks the format.
     #[error("the inside breaks the format: {0}")]
     Inner(#[from] CborError),
@@ -122,15 +117,15 @@ impl OpenError {
             Self::Read(_) => Code::Z201,
             Self::NotABundle => Code::Z211,
             Self::CutShort { .. } => Code::Z212,
-            Self::Damaged | Self::Changed => Code::Z213,
+            Self::Damaged | Self::Changed | Self::Framing { .. } => Code::Z213,
             Self::Forged => Code::Z215,
             Self::Version(_) => Code::Z216,
-            Self::Header(_) => Code::Z217,
-            Self::Limit(_) => Code::Z218,
+            Self::Header(HeaderError::Recipients(_)) | Self::Limit(_) => Code::Z218,
             Self::Trailing(_) => Code::Z219,
-            Self::Tampered { .. } | Self::TamperedKey => Code::Z221,
-            Self::HeaderKey(_) | Self::Inner(CborError::UnknownKey(_)) => Code::Z223,
-            Self::Framing { .. } | Self::Inner(_) | Self::Order(_) => Code::Z222,
+            Self::Tampered { .. } => Code::Z221,
+            Self::Header(HeaderError::Cbor(error)) | Self::Inner(error) if error.is_critical_key() => Code::Z223,
+            Self::Header(_) => Code::Z217,
+            Self::Inner(_) | Self::Order(_) => Code::Z222,
             Self::NotForUs { .. } => Code::Z611,
             Self::UnknownSender { .. } => Code::Z612,
             Self::OtherDomain => Code::Z613,
@@ -143,7 +138,6 @@ impl From<HeaderError> for OpenError {
     fn from(error: HeaderError) -> Self {
         match error {
             HeaderError::Version(version) => Self::Version(version),
-            HeaderError::Cbor(CborError::UnknownKey(key)) => Self::HeaderKey(key),
             other => Self::Header(other),
         }
     }
@@ -155,8 +149,9 @@ impl From<CompressError> for OpenError {
     }
 }
 
+/// An array of two. What does not begin so after a chunk must be another chunk.
+const TRAILER_FIRST: u8 = 0x82;
 const FULL_CHUNK: usize = CHUNK_LEN + TAG_LEN;
-const READ_LEN: usize = 64 * 1024;
 const CHUNK_HEAD_LEN_MAX: usize = 9;
 
 /// A file that is whole and signed by the key it names. What everyone may know of it, with no key at all.
@@ -186,57 +181,19 @@ impl<R: Read + Seek> SealedBundle<R> {
         let len = reader.seek(SeekFrom::End(0))?;
         reader.seek(SeekFrom::Start(0))?;
         let mut pass = FirstPass::new(&mut reader, len);
-        match pass.walk() {
-            Ok(Walk { header, body_at, salt, last_len, digests, trailer, crc }) => {
-                if trailer.crc != crc {
-                    return Err(OpenError::Damaged);
-                }
-                let end = pass.at;
-                if end < len {
-                    return Err(OpenError::Trailing(len - end));
-                }
-                let digest = digests.last().copied().ok_or(OpenError::Damaged)?;
-                header.sender_key.verify(FILE_CONTEXT, &digest.0, &trailer.signature).map_err(|_| OpenError::Forged)?;
-                Ok(Self { reader, len, header, salt, body_at, digests: ChunkDigests(digests), last_len, trailer })
-            }
-            Err(error @ (OpenError::NotABundle | OpenError::Read(_))) => Err(error),
-            Err(error) => Err(diagnose(&mut reader, len, error)?),
+        let Walk { header, body_at, salt, last_len, digests, trailer, crc } = pass.walk()?;
+        match pass.at.cmp(&len) {
+            Ordering::Less => return Err(OpenError::Trailing(len - pass.at)),
+            Ordering::Greater => return Err(OpenError::Changed),
+            Ordering::Equal => {}
         }
-    }
-}
-
-/// A file whose form is wrong was cut, has rotted, or was written so. Its end tells: a trailer whose CRC fits was written so.
-fn diagnose(reader: &mut (impl Read + Seek), len: u64, fault: OpenError) -> Result<OpenError, OpenError> {
-    let cut = matches!(fault, OpenError::CutShort { .. });
-    let Some(trailer) = trailer_at_end(reader, len)? else {
-        return Ok(match fault {
-            OpenError::CutShort { .. } | OpenError::Version(_) | OpenError::Limit("bytes") => fault,
-            _ => OpenError::Damaged,
-        });
-    };
-    reader.seek(SeekFrom::Start(0))?;
-    let mut covered = reader.take(len - CRC_ITEM_LEN as u64);
-    let (mut crc, mut buffer) = (crc32fast::Hasher::new(), vec![0; READ_LEN]);
-    loop {
-        let read = covered.read(&mut buffer)?;
-        if read == 0 {
-            break;
+        if trailer.crc != crc {
+            return Err(OpenError::Damaged);
         }
-        crc.update(buffer.get(..read).unwrap_or_default());
+        let digest = digests.last().ok_or(OpenError::Damaged)?;
+        header.sender_key.verify(FILE_CONTEXT, &digest.0, &trailer.signature).map_err(|_| OpenError::Forged)?;
+        Ok(Self { reader, len, header, salt, body_at, digests: ChunkDigests(digests), last_len, trailer })
     }
-    Ok(match (crc.finalize() == trailer.crc, cut) {
-        (false, _) => OpenError::Damaged,
-        (true, true) => OpenError::Framing { index: 0 },
-        (true, false) => fault,
-    })
-}
-
-fn trailer_at_end(reader: &mut (impl Read + Seek), len: u64) -> Result<Option<Trailer>, OpenError> {
-    let Some(at) = len.checked_sub(TRAILER_LEN as u64) else { return Ok(None) };
-    reader.seek(SeekFrom::Start(at))?;
-    let mut bytes = [0; TRAILER_LEN];
-    reader.read_exact(&mut bytes)?;
-    Ok(Trailer::from_bytes(&bytes))
 }
 
 struct Walk {
@@ -277,11 +234,11 @@ impl<'r, R: Read> FirstPass<'r, R> {
         loop {
             let index = digests.len() as u64;
             let head = self.look(CHUNK_HEAD_LEN_MAX)?;
-            match head.first().map(|byte| byte >> 5) {
+            match head.first() {
                 None => return Err(self.cut_short()),
-                Some(4) if index > 0 => break,
-                Some(2) if last_len == FULL_CHUNK => {}
-                Some(_) => return Err(OpenError::Framing { index }),
+                Some(&TRAILER_FIRST) if index > 0 => break,
+                Some(_) if last_len == FULL_CHUNK => {}
+                Some(_) => return Err(OpenError::Framing { index }), // only the last chunk may be shorter
             }
             last_len = self.chunk(index)?;
             digests.push(Hash(self.sha.clone().finalize().into()));
@@ -346,10 +303,8 @@ impl<'r, R: Read> FirstPass<'r, R> {
             Err(CborError::Short) => return Err(OpenError::CutShort { len }),
             Err(_) => return Err(OpenError::Framing { index }),
         };
-        let chunk_len = usize::try_from(chunk_len).ok().filter(|len| *len <= FULL_CHUNK).ok_or(OpenError::Limit("bytes in a chunk"))?;
-        if chunk_len <= TAG_LEN {
-            return Err(OpenError::Framing { index });
-        }
+        let possible = |len: &usize| (TAG_LEN + 1..=FULL_CHUNK).contains(len);
+        let chunk_len = usize::try_from(chunk_len).ok().filter(possible).ok_or(OpenError::Framing { index })?;
         self.consume(head_len);
         if self.look(chunk_len)?.len() < chunk_len {
             return Err(self.cut_short());
@@ -430,22 +385,17 @@ impl<R> SealedBundle<R> {
     /// Open the content key with whichever of `keys` it was sealed for.
     ///
     /// # Errors
-    /// [`OpenError::NotForUs`]; [`OpenError::TamperedKey`] when a hint is ours and its key does not open.
+    /// [`OpenError::NotForUs`]; a hint that is ours by chance and opens nothing counts for nothing.
     pub fn unseal(self, keys: &[&SealingKey]) -> Result<UnsealedBundle<R>, OpenError> {
-        let mut tampered = false;
         for key in keys {
             for recipient in self.header.recipients.iter().filter(|recipient| recipient.is_for(&key.public().0)) {
-                match hpke::open(key.secret(), SEAL_INFO, &recipient.sealed_key) {
-                    Ok(content_key) => {
-                        let key = envelope::chunk_key(&content_key, &self.salt);
-                        return Ok(UnsealedBundle { sealed: self, key });
-                    }
-                    Err(_) => tampered = true,
+                if let Ok(content_key) = hpke::open(key.secret(), SEAL_INFO, &recipient.sealed_key) {
+                    let key = envelope::chunk_key(&content_key, &self.salt);
+                    return Ok(UnsealedBundle { sealed: self, key });
                 }
             }
         }
-        let recipients = self.header.recipients.len();
-        Err(if tampered { OpenError::TamperedKey } else { OpenError::NotForUs { recipients } })
+        Err(OpenError::NotForUs { recipients: self.header.recipients.len() })
     }
 }
 

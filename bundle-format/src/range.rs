@@ -11,7 +11,7 @@ use crate::error::Code;
 use crate::event::{Event, EventError};
 use crate::hlc::Hlc;
 use crate::ids::{Hash, NodeId, Origin};
-use crate::limits::{EVENT_LEN_MAX, PREFIX_LEN_MAX, RANGE_DATA_LEN_MAX, RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX};
+use crate::limits::{EVENT_LEN_MAX, PREFIX_LEN_MAX, RANGE_DATA_LEN_MAX, RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX, SEQ_MAX};
 use crate::manifest::NodeTable;
 use crate::trust::Trust;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -58,6 +58,9 @@ pub enum RangeError {
     /// A file's range says nothing of the chain before it.
     #[error("the range has no base")]
     NoBase,
+    /// A codec this version does not know.
+    #[error("codec {0} is not known")]
+    Codec(u64),
     /// More events or bytes than a range may have.
     #[error("the range claims {what} {claim}")]
     Limit {
@@ -116,7 +119,8 @@ impl RangeError {
     /// Its row in the table.
     pub fn code(&self) -> Code {
         match self {
-            Self::Cbor(CborError::UnknownKey(_)) | Self::Event { error: EventError::Cbor(CborError::UnknownKey(_)), .. } => Code::Z223,
+            Self::Cbor(error) | Self::Event { error: EventError::Cbor(error), .. } if error.is_critical_key() => Code::Z223,
+            Self::Codec(_) => Code::Z223,
             Self::Cbor(_) | Self::NoBase => Code::Z222,
             Self::Limit { .. } => Code::Z218,
             Self::Compress(_) => Code::Z224,
@@ -240,7 +244,7 @@ impl Range {
         while let Some(key) = keys.next(reader)? {
             match key {
                 0 => origin = Some(nodes.read_log(reader)?),
-                2 => first = Some(reader.uint()?),
+                2 => first = Some(reader.seq()?),
                 4 => count = Some(limit("events", reader.uint()?, RANGE_EVENT_COUNT_MAX)?),
                 6 => coding = Some(read_codec(reader)?),
                 8 => data = Some(reader.bytes()?),
@@ -248,7 +252,7 @@ impl Range {
                 12 => base = Some(Hash(reader.bytes_exact()?)),
                 14 => {
                     reader.array_exact(2)?;
-                    prefix = Some((reader.uint()?, reader.uint()?));
+                    prefix = Some((reader.seq()?, reader.seq()?));
                 }
                 _ => Keys::unknown(key, reader)?,
             }
@@ -274,14 +278,13 @@ impl Range {
 
     /// What of the claims can be checked against each other.
     fn check(&self) -> Result<(), RangeError> {
-        let positions = self.first >= 1 && self.first.checked_add(self.count).is_some();
-        let stored_len = self.codec != Codec::Stored || self.data.len() == self.raw_len;
+        let positions = self.first.checked_add(self.count).is_some_and(|behind| behind - 1 <= SEQ_MAX);
         let prefix = match (self.codec, self.prefix) {
-            (Codec::Primed, Some((first, count))) => first >= 1 && count >= 1 && first.checked_add(count).is_some_and(|behind| behind <= self.first),
+            (Codec::Primed, Some((first, count))) => first.checked_add(count).is_some_and(|behind| behind <= self.first),
             (Codec::Primed, None) | (_, Some(_)) => false,
             (_, None) => true,
         };
-        let good = positions && stored_len && prefix && self.raw_len >= 1 && offsets_ascend_to(self.count, &self.checkpoints);
+        let good = positions && prefix && offsets_ascend_to(self.count, &self.checkpoints);
         if good { Ok(()) } else { Err(CborError::Shape.into()) }
     }
 
@@ -306,12 +309,15 @@ impl Range {
         decompressor: &mut Decompressor,
     ) -> Result<VerifiedRange, RangeError> {
         let (origin, domain) = (self.origin, trust.domain());
-        let signer = |(_, checkpoint): &(u64, Checkpoint)| {
+        let signer = |(_, checkpoint): &(Position, Checkpoint)| {
             let (node, key_number) = (origin.node, checkpoint.key_number);
             trust.signer(&node, key_number).ok_or(RangeError::UnknownSigner { node, key_number })
         };
-        let keys = self.checkpoints.iter().map(signer).collect::<Result<Vec<_>, _>>()?;
         let unpacked = self.unpack(base, prefix, decompressor)?;
+        let keys = unpacked.checkpoints.iter().map(signer).collect::<Result<Vec<_>, _>>()?;
+        if unpacked.start.seq == 0 && base != chain::log_id(&origin) {
+            return Err(RangeError::Base);
+        }
         for ((position, checkpoint), key) in unpacked.checkpoints.iter().zip(&keys) {
             checkpoint.verify(key, &domain, &origin, position).map_err(|_| RangeError::Checkpoint { origin, seq: position.seq })?;
         }
@@ -320,10 +326,8 @@ impl Range {
 
     /// Everything but the signatures. For bytes that are known to be those that were verified before.
     pub(crate) fn unpack(self, base: Hash, prefix: Option<&[u8]>, decompressor: &mut Decompressor) -> Result<VerifiedRange, RangeError> {
-        if self.first == 1 && base != chain::log_id(&self.origin) {
-            return Err(RangeError::Base);
-        }
         let raw = match (self.codec, self.prefix) {
+            (Codec::Stored, _) if self.data.len() != self.raw_len => return Err(CompressError::Length.into()),
             (Codec::Stored, _) => self.data,
             (Codec::Zstd, _) => decompressor.decompress(&self.data, self.raw_len)?,
             (Codec::Primed, named) => {
@@ -360,7 +364,8 @@ fn limit(what: &'static str, claim: u64, max: u64) -> Result<u64, RangeError> {
 
 fn read_codec(reader: &mut Reader<'_>) -> Result<(Codec, usize), RangeError> {
     reader.array_exact(2)?;
-    let codec = Codec::from_number(reader.uint()?).ok_or(CborError::Shape)?;
+    let number = reader.uint()?;
+    let codec = Codec::from_number(number).ok_or(RangeError::Codec(number))?;
     let raw_len = limit("raw bytes", reader.uint()?, RANGE_RAW_LEN_MAX as u64)?;
     Ok((codec, usize::try_from(raw_len).map_err(|_| CborError::Shape)?))
 }

@@ -31,7 +31,7 @@ impl VerifyingKey {
     /// [`SignError::WeakKey`].
     pub fn new(bytes: [u8; 32]) -> Result<Self, SignError> {
         match ed25519_dalek::VerifyingKey::from_bytes(&bytes) {
-            Ok(key) if !key.is_weak() => Ok(Self(bytes)),
+            Ok(key) if !key.is_weak() && key.to_edwards().compress().to_bytes() == bytes => Ok(Self(bytes)),
             _ => Err(SignError::WeakKey),
         }
     }

@@ -13,8 +13,8 @@ use world::World;
 #[test]
 fn what_was_sealed_is_what_opens() {
     let world = World::new();
-    let ada = world.log(1, Lane::Routine, 300);
-    let ranges = [world.range(&world.roster(), 0..2, Coding::Stored), world.range(&ada, 0..300, Coding::Zstd)];
+    let ada = world::log(1, Lane::Routine, 300);
+    let ranges = [world.range(&world::roster(), 0..2, Coding::Stored), world.range(&ada, 0..300, Coding::Zstd)];
     let (file, sealed) = world.seal(&ranges);
     let bundle = SealedBundle::read(Cursor::new(&file)).unwrap();
     assert_eq!((bundle.len(), bundle.digest()), (sealed.len, sealed.digest));

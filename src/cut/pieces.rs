@@ -7,7 +7,9 @@ use bundle_format::chain::{Position, Run};
 use bundle_format::limits::{RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX};
 
 /// Raw bytes a piece aims at. Half of what a range may hold: larger gains nothing in compression and costs a Pi memory.
-const PIECE_RAW_LEN: usize = RANGE_RAW_LEN_MAX / 2;
+pub const PIECE_RAW_LEN: usize = RANGE_RAW_LEN_MAX / 2;
+/// Pieces that end at every checkpoint: for the last bytes of a file that is nearly full.
+pub const SMALLEST: usize = 0;
 
 /// Events of one stream between two provable positions.
 pub struct Piece {
@@ -38,11 +40,17 @@ impl Piece {
     }
 }
 
-/// Hand every piece of `lack` to `take`, in order, until it says stop (`false`). Memory: one piece.
+/// Hand every piece of `lack`, of at least `raw_len` bytes where there are so many, to `take`, in order, until it says stop (`false`).
+/// Memory: one piece.
 ///
 /// # Errors
 /// What the log says; what `take` says.
-pub fn for_each_piece<E: From<CutError>>(log: &dyn Log, lack: &Lack, take: &mut dyn FnMut(Piece) -> Result<bool, E>) -> Result<(), E> {
+pub fn for_each_piece<E: From<CutError>>(
+    log: &dyn Log,
+    lack: &Lack,
+    raw_len: usize,
+    take: &mut dyn FnMut(Piece) -> Result<bool, E>,
+) -> Result<(), E> {
     let Some(start) = log.position(&lack.stream, lack.after).map_err(CutError::from)? else { return Ok(()) };
     let mut piece = Piece::new(start);
     let mut events = log.events(&lack.stream, lack.after + 1).map_err(CutError::from)?;
@@ -76,7 +84,7 @@ pub fn for_each_piece<E: From<CutError>>(log: &dyn Log, lack: &Lack, take: &mut 
         }
         piece.checkpoints.push(next);
         provable = piece.ends.len();
-        let full = piece.raw.len() >= PIECE_RAW_LEN || piece.ends.len() as u64 >= RANGE_EVENT_COUNT_MAX;
+        let full = piece.raw.len() >= raw_len || piece.ends.len() as u64 >= RANGE_EVENT_COUNT_MAX;
         if full || at == lack.to {
             provable = 0;
             if !take(std::mem::replace(&mut piece, Piece::new(next.position)))? {

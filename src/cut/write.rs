@@ -1,7 +1,7 @@
 //! Fix lacks in one sealed bundle, as many as fit.
 
 use super::CutError;
-use super::pieces::{Piece, for_each_piece};
+use super::pieces::{PIECE_RAW_LEN, Piece, SMALLEST, for_each_piece};
 use super::plan::Lack;
 use crate::ports::store::{Log, Stream};
 use bundle_format::compress::Compressor;
@@ -52,11 +52,12 @@ pub fn fix<'o, W: Write>(mut sealer: Sealer<'o, W>, order: &'o Order<'o>, progre
     let mut writing = Writing { sealer: &mut sealer, order, compressor: &mut compressor, progress, ranges: Vec::new(), events: [0; 4], raw_len: 0 };
     let mut complete = true;
     for lack in order.lacks {
-        for_each_piece(order.log, lack, &mut |piece| {
-            complete = writing.take(lack, &piece)?;
-            Ok::<_, CutError>(complete)
-        })?;
+        complete = writing.take_all(lack, PIECE_RAW_LEN)?;
         if !complete {
+            // The file is nearly full: what is left of it is filled checkpoint by checkpoint.
+            if let Some(lack) = rest(&[*lack], &writing.ranges).first() {
+                writing.take_all(lack, SMALLEST)?;
+            }
             break;
         }
     }
@@ -76,6 +77,16 @@ struct Writing<'a, 'o, W: Write> {
 }
 
 impl<W: Write> Writing<'_, '_, W> {
+    /// Whether all of `lack` fitted.
+    fn take_all(&mut self, lack: &Lack, raw_len: usize) -> Result<bool, CutError> {
+        let mut fits = true;
+        for_each_piece(self.order.log, lack, raw_len, &mut |piece| {
+            fits = self.take(lack, &piece)?;
+            Ok::<_, CutError>(fits)
+        })?;
+        Ok(fits)
+    }
+
     /// Whether the piece fitted.
     fn take(&mut self, lack: &Lack, piece: &Piece) -> Result<bool, CutError> {
         let origin = lack.stream.origin;

@@ -18,8 +18,8 @@ pub struct Entry<'a> {
     pub position: Position,
     /// The event.
     pub event: Event<'a>,
-    /// Which of the authority's keys covers it; `None` for our own, not yet checkpointed.
-    pub key_number: Option<u64>,
+    /// Numbers of the authority's keys with a checkpoint at or above it; empty for our own, not yet checkpointed.
+    pub key_numbers: Vec<u64>,
 }
 
 impl Roster {
@@ -36,8 +36,9 @@ impl Roster {
 
     fn fold_all(&mut self, entries: &[Entry<'_>]) {
         for entry in entries {
+            let under = self.best_key(&entry.position, entry.key_numbers.iter().copied());
             // What has no effect is remembered by the fold.
-            let _ = match entry.key_number {
+            let _ = match under {
                 Some(number) => self.apply_under(entry.position, &entry.event, number),
                 None => self.apply(entry.position, &entry.event),
             };
@@ -142,4 +143,109 @@ fn find_heal(head: Position, branches: &[&[Entry<'_>]]) -> Option<Healed> {
             stands_on.then_some(Healed { ours, heal_at, theirs, until })
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixture::{Written, enrol, found, keep, node, origin, pin, rekey, revoke, signing, written};
+    use crate::keys::policy::Policy;
+    use crate::keys::standing::{EventStanding, Standing};
+    use bundle_format::ids::Lane;
+
+    fn common() -> Written {
+        written(&[found(), enrol(2, "two", Policy::Own), enrol(3, "three", Policy::All)])
+    }
+
+    /// The lanes share `common()`; fold what is behind it as branches, in both orders.
+    fn forked(lanes: &[Written]) -> Roster {
+        let shared = common();
+        let entries: Vec<_> = lanes.iter().map(Written::entries).collect();
+        let mut branches: Vec<&[Entry<'_>]> = entries.iter().map(|entries| &entries[3..]).collect();
+        let roster = Roster::from_branches(pin(), &shared.entries(), &branches);
+        branches.reverse();
+        assert_eq!(roster, Roster::from_branches(pin(), &shared.entries(), &branches), "the order of branches matters");
+        roster
+    }
+
+    #[test]
+    fn one_branch_or_none_is_the_plain_fold() {
+        let lane = common().then(&revoke(2, 1, vec![])).then(&enrol(4, "four", Policy::Own));
+        assert_eq!(forked(std::slice::from_ref(&lane)), lane.roster());
+        assert_eq!(forked(&[lane.clone(), common()]), lane.roster());
+    }
+
+    #[test]
+    fn a_fork_takes_from_all_branches_and_grants_from_none() {
+        let ours = common().then(&enrol(4, "four", Policy::All)).then(&revoke(2, 1, vec![keep(2, Lane::Routine, 10, 1)]));
+        let policy = RosterEvent::Policy { node: node(2), policy: Policy::All };
+        let theirs = common().then(&policy).then(&revoke(2, 1, vec![keep(2, Lane::Routine, 7, 1), keep(2, Lane::Bulk, 9, 1)]));
+        let roster = forked(&[ours, theirs]);
+        assert!(roster.is_forked());
+        assert!(roster.member(&node(4)).is_none(), "enrolled on one branch only");
+        assert_eq!(roster.member(&node(2)).map(|member| &member.policy), Some(&Policy::Own), "policy of the common prefix");
+        assert_eq!(roster.sender(&node(2), &signing(2)), Some(Standing::Revoked));
+        let good = |lane, seq| roster.standing(&origin(2, lane, None), seq, 1, |_| None) == EventStanding::Good;
+        assert!(good(Lane::Routine, 7) && !good(Lane::Routine, 8), "the lower bound");
+        assert!(!good(Lane::Bulk, 1), "kept by one branch only");
+        let before = forked(&[common().then(&revoke(2, 1, vec![])), common().then(&enrol(4, "four", Policy::Own))]);
+        assert_eq!(before.sender(&node(2), &signing(2)), Some(Standing::Revoked), "revoked by one branch only");
+    }
+
+    #[test]
+    fn a_new_key_counts_unless_the_branches_disagree_about_it() {
+        let one = forked(&[common().then(&rekey(2, 2, 102, vec![])), common().then(&enrol(4, "four", Policy::Own))]);
+        assert_eq!(one.sender(&node(2), &signing(102)), Some(Standing::Current));
+        assert_eq!(one.sender(&node(2), &signing(2)), Some(Standing::Outgoing));
+        let two = forked(&[common().then(&rekey(2, 2, 102, vec![])), common().then(&rekey(2, 2, 103, vec![]))]);
+        assert_eq!((two.sender(&node(2), &signing(102)), two.sender(&node(2), &signing(103))), (None, None));
+        assert!(two.member(&node(2)).unwrap().is_revoked());
+    }
+
+    #[test]
+    fn a_heal_makes_one_roster_of_both_branches() {
+        let theirs = common().then(&enrol(5, "taken", Policy::Own)).then(&enrol(6, "six", Policy::Own));
+        let ours = common().then(&enrol(4, "taken", Policy::Own));
+        let heal = RosterEvent::Heal { ours: ours.head(), theirs: theirs.head() };
+        let healed = ours.then(&heal).then(&enrol(7, "seven", Policy::Own));
+        let roster = forked(&[healed.clone(), theirs.clone()]);
+        assert!(!roster.is_forked());
+        let members: Vec<_> = [4, 5, 6, 7].map(|n| roster.member(&node(n)).is_some()).into();
+        assert_eq!(members, [true, false, true, true], "the healed branch came first, so its name stands");
+        assert_eq!(roster.head(), healed.head());
+        assert_eq!(roster.refused().len(), 1);
+
+        let stubborn = forked(&[healed.clone(), theirs.clone().then(&revoke(3, 1, vec![])).then(&enrol(8, "eight", Policy::All))]);
+        assert!(stubborn.is_forked(), "somebody still writes on the closed branch");
+        assert!(stubborn.member(&node(6)).is_some() && stubborn.member(&node(8)).is_none());
+        assert_eq!(stubborn.sender(&node(3), &signing(3)), Some(Standing::Revoked));
+
+        let wrong = RosterEvent::Heal { ours: common().head(), theirs: theirs.head() };
+        let not_healed = forked(&[common().then(&enrol(4, "four", Policy::Own)).then(&wrong), theirs]);
+        assert!(not_healed.is_forked(), "a heal must stand on the head it names");
+    }
+
+    #[test]
+    fn a_healed_roster_alone_is_the_plain_fold_of_its_branch() {
+        let theirs = common().then(&enrol(5, "five", Policy::Own));
+        let ours = common().then(&enrol(4, "four", Policy::Own));
+        let healed = ours.clone().then(&RosterEvent::Heal { ours: ours.head(), theirs: theirs.head() });
+        let (roster, answers) = healed.fold();
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(roster.members().count(), 4);
+    }
+
+    #[test]
+    fn who_folds_from_the_start_finds_every_key_of_the_authority_in_its_time() {
+        let lane = common().then(&rekey(1, 2, 101, vec![])).then(&enrol(66, "evil", Policy::All)).then(&enrol(4, "four", Policy::Own));
+        let entries = |covering: [&[u64]; 6]| -> Vec<Entry<'_>> {
+            lane.entries().into_iter().zip(covering).map(|(entry, numbers)| Entry { key_numbers: numbers.to_vec(), ..entry }).collect()
+        };
+        let honest = entries([&[1, 2], &[1, 2], &[1, 2], &[1, 2], &[2], &[2]]);
+        let roster = Roster::from_branches(pin(), &honest, &[]);
+        assert_eq!((roster.members().count(), roster.refused()), (5, &[][..]));
+        let stolen = entries([&[1], &[1], &[1], &[1], &[1], &[1]]);
+        let roster = Roster::from_branches(pin(), &stolen, &[]);
+        assert_eq!((roster.members().count(), roster.refused().len()), (3, 2), "nothing behind the rekey counts under the old key");
+    }
 }

@@ -117,7 +117,7 @@ impl Join {
         }
         let mut ranges = Vec::new(); // grows with the bytes, not with the count they claim
         for _ in 0..count {
-            ranges.push(reader.any()?.to_vec());
+            ranges.push(reader.item()?.to_vec());
         }
         reader.finish()?;
         let authority_key = VerifyingKey::new(authority_key.ok_or(CborError::MissingKey(2))?).map_err(|_| JoinError::WeakKey)?;
@@ -149,4 +149,50 @@ fn array_head(count: usize) -> Vec<u8> {
     let mut head = cbor::to_vec(&vec![0u8; count]);
     head.truncate(head.len() - count);
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixture::{node, pin, secret};
+    use crate::keys::secrets::NodeKeys;
+    use bundle_format::ids::Name;
+    use bundle_format::seal::SealingKey;
+
+    fn request(n: u8, number: u64) -> Request {
+        let keys = NodeKeys { number, signing: secret(n), sealing: SealingKey::from_bytes([n; 32]) };
+        Request::read(&Request::build(&Name::new("two").unwrap(), node(2), &keys, None)).unwrap()
+    }
+
+    #[test]
+    fn a_join_file_carries_its_ranges_untouched() {
+        let ranges = vec![cbor::to_vec(&(1, "any", [true])), cbor::to_vec(&Bytes(&[7; 300]))];
+        for count in [1, 2, 24, 300] {
+            let ranges: Vec<_> = ranges.iter().cycle().take(count).cloned().collect();
+            let join = Join::new(&request(2, 1), node(2), pin(), ranges);
+            let bytes = join.to_bytes();
+            assert_eq!(Join::read(&bytes).as_ref(), Ok(&join));
+            assert!((0..bytes.len()).step_by(7).all(|cut| Join::read(&bytes[..cut]).is_err()));
+        }
+        assert!(Join::read(&Join::new(&request(2, 1), node(2), pin(), vec![]).to_bytes()).is_err(), "it must prove itself");
+    }
+
+    #[test]
+    fn a_join_file_answers_one_request_of_one_node() {
+        let join = |node| Join::new(&request(2, 1), node, pin(), vec![vec![0]]);
+        assert_eq!(join(node(2)).answers(&request(2, 1)), Ok(()));
+        assert_eq!(join(node(3)).answers(&request(2, 1)), Ok(()), "new keys for a lost node");
+        assert_eq!(join(node(2)).answers(&request(102, 2)), Err(JoinError::ForSomebodyElse));
+        let rekeyed = Join::new(&request(102, 2), node(3), pin(), vec![vec![0]]);
+        assert_eq!(rekeyed.answers(&request(102, 2)), Err(JoinError::ForSomebodyElse), "it asked as the member it is");
+    }
+
+    #[test]
+    fn the_words_bind_request_and_authority() {
+        let mut other = Join::new(&request(2, 1), node(2), pin(), vec![vec![0]]);
+        let words = other.words(&request(2, 1));
+        assert_ne!(other.words(&request(102, 2)), words);
+        other.pin.authority_key = crate::keys::fixture::signing(9);
+        assert_ne!(other.words(&request(2, 1)), words);
+    }
 }

@@ -6,6 +6,8 @@
 //! `ingest`), who is asked for a passphrase (`cli`).
 
 pub mod branches;
+#[cfg(test)]
+mod fixture;
 pub mod join;
 pub mod keyring;
 pub mod lock;

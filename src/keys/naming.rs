@@ -151,3 +151,116 @@ pub fn parse_event(text: &str, names: &dyn Names) -> Result<EventRef, NamingErro
     let seq = seq.parse().ok().filter(|_| one_spelling).ok_or_else(not_an_event)?;
     Ok(EventRef { origin: parse_origin(origin, names)?, seq, digest })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Nodes 1 and 2 have names; node 1 has lived twice.
+    struct Small(Vec<(NodeId, Name)>, Vec<Origin>);
+
+    impl Names for Small {
+        fn name_of(&self, node: &NodeId) -> Option<&Name> {
+            self.0.iter().find(|(known, _)| known == node).map(|(_, name)| name)
+        }
+
+        fn node_of(&self, name: &Name) -> Option<NodeId> {
+            self.0.iter().find(|(_, known)| known == name).map(|(node, _)| *node)
+        }
+
+        fn incarnations(&self, node: &NodeId, lane: Lane, audience: Option<&NodeId>) -> Vec<Incarnation> {
+            let fits = |origin: &&Origin| origin.node == *node && origin.lane == lane && origin.audience.as_ref() == audience;
+            self.1.iter().filter(fits).map(|origin| origin.incarnation).collect()
+        }
+    }
+
+    fn of(n: u8, incarnation: [u8; 4], lane: Lane, audience: Option<u8>) -> Origin {
+        Origin { node: NodeId([n; 8]), incarnation: Incarnation(incarnation), lane, audience: audience.map(|n| NodeId([n; 8])) }
+    }
+
+    const FIRST: [u8; 4] = [0x7f, 0x3a, 0x91, 0xc2];
+    const SECOND: [u8; 4] = [0x90, 0xb1, 0xc4, 0xd2];
+
+    fn small() -> Small {
+        let name = |text| Name::new(text).unwrap();
+        let origins = vec![
+            of(1, FIRST, Lane::Routine, None),
+            of(1, SECOND, Lane::Routine, None),
+            of(1, SECOND, Lane::Urgent, None),
+            of(2, SECOND, Lane::Routine, Some(1)),
+            of(3, FIRST, Lane::Bulk, None),
+        ];
+        Small(vec![(NodeId([1; 8]), name("lunana-bhu")), (NodeId([2; 8]), name("punakha-hub"))], origins)
+    }
+
+    #[test]
+    fn origins_have_a_full_form_and_a_short_one_where_it_is_unique() {
+        let cases = [
+            (of(1, FIRST, Lane::Routine, None), "lunana-bhu~7f3a91c2/routine", "lunana-bhu~7f3a91c2/routine"),
+            (of(1, SECOND, Lane::Urgent, None), "lunana-bhu~90b1c4d2/urgent", "lunana-bhu/urgent"),
+            (of(2, SECOND, Lane::Routine, Some(1)), "punakha-hub~90b1c4d2/routine>lunana-bhu", "punakha-hub/routine>lunana-bhu"),
+            (of(3, FIRST, Lane::Bulk, None), "@0303030303030303~7f3a91c2/bulk", "@0303030303030303/bulk"),
+            (of(1, FIRST, Lane::Urgent, None), "lunana-bhu~7f3a91c2/urgent", "lunana-bhu~7f3a91c2/urgent"),
+            (of(2, FIRST, Lane::Bulk, Some(9)), "punakha-hub~7f3a91c2/bulk>@0909090909090909", "punakha-hub~7f3a91c2/bulk>@0909090909090909"),
+        ];
+        for (named, full, short) in cases {
+            assert_eq!((origin(&named, &small()).as_str(), short_origin(&named, &small()).as_str()), (full, short));
+            assert_eq!(parse_origin(full, &small()), Ok(named));
+            assert_eq!(parse_origin(short, &small()), Ok(named));
+        }
+    }
+
+    #[test]
+    fn events_are_origin_and_number_and_the_digest_after_a_fork() {
+        let id = EventId { origin: of(1, FIRST, Lane::Routine, None), seq: 41, digest: [0xab; 8] };
+        assert_eq!(event(&id, false, &small()), "lunana-bhu~7f3a91c2/routine:41");
+        assert_eq!(event(&id, true, &small()), "lunana-bhu~7f3a91c2/routine:41.dabababababababab");
+        let forked = EventRef { origin: id.origin, seq: 41, digest: Some([0xab; 8]) };
+        assert_eq!(parse_event(&event(&id, true, &small()), &small()), Ok(forked));
+        assert_eq!(parse_event(&event(&id, false, &small()), &small()), Ok(EventRef { digest: None, ..forked }));
+        let directed = EventRef { origin: of(2, SECOND, Lane::Routine, Some(1)), seq: 7, digest: None };
+        assert_eq!(parse_event("punakha-hub/routine>lunana-bhu:7", &small()), Ok(directed));
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_with_its_code() {
+        let cases = [
+            ("lunana-bhu/routine:41", Code::Z407), // two lives
+            ("lunana-bhu/bulk:41", Code::Z407),    // none
+            ("lunana-bhu/fast:41", Code::Z407),
+            ("lunana-bhu~7F3A91C2/routine:41", Code::Z407),
+            ("lunana-bhu~7f3a/routine:41", Code::Z407),
+            ("lunana-bhu:41", Code::Z407),
+            ("nobody/urgent:41", Code::Z406),
+            ("@0303/bulk:41", Code::Z406),
+            ("punakha-hub/routine>:41", Code::Z406),
+            ("lunana-bhu/urgent", Code::Z405),
+            ("lunana-bhu/urgent:", Code::Z405),
+            ("lunana-bhu/urgent:0", Code::Z405),
+            ("lunana-bhu/urgent:041", Code::Z405),
+            ("lunana-bhu/urgent:+41", Code::Z405),
+            ("lunana-bhu/urgent:18446744073709551616", Code::Z405),
+            ("lunana-bhu/urgent:41.dab", Code::Z405),
+            ("", Code::Z405),
+        ];
+        for (text, code) in cases {
+            assert_eq!(parse_event(text, &small()).map_err(|error| error.code()), Err(code), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_reads_back(n in 0u8..5, incarnation: [u8; 4], lane in 0u64..4, audience in proptest::option::of(0u8..5), seq in 1u64.., digest: [u8; 8], forked: bool) {
+            let id = EventId { origin: of(n, incarnation, Lane::from_number(lane).unwrap(), audience), seq, digest };
+            let read = EventRef { origin: id.origin, seq, digest: forked.then_some(digest) };
+            prop_assert_eq!(parse_event(&event(&id, forked, &small()), &small()), Ok(read));
+            prop_assert_eq!(parse_event(&short_event(&id, forked, &small()), &small()), Ok(read));
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "[a-c@~/>:.d0-9é-]{0,40}") {
+            let _ = parse_event(&text, &small());
+        }
+    }
+}

@@ -12,7 +12,7 @@ use bundle_format::ids::Origin;
 struct Held {
     position: Position,
     bytes: Vec<u8>,
-    key_number: Option<u64>,
+    key_numbers: Vec<u64>,
 }
 
 impl Roster {
@@ -44,7 +44,8 @@ impl Roster {
 
 /// Events that the log took in are events; one that is not any more ends its branch here.
 fn entries<'a>(held: impl IntoIterator<Item = &'a Held>) -> Vec<Entry<'a>> {
-    let read = |held: &'a Held| Some(Entry { position: held.position, event: Event::from_bytes(&held.bytes).ok()?, key_number: held.key_number });
+    let read =
+        |held: &'a Held| Some(Entry { position: held.position, event: Event::from_bytes(&held.bytes).ok()?, key_numbers: held.key_numbers.clone() });
     held.into_iter().map_while(read).collect()
 }
 
@@ -57,9 +58,11 @@ fn read(log: &dyn Log, origin: &Origin, branch: Option<[u8; 8]>) -> Result<Vec<H
     let mut events = log.events(&stream, head.base.seq + 1)?;
     while let Some((_, bytes)) = events.next()? {
         position = position.then(&digest(bytes));
-        // Keys of the authority only grow, and the newest that covers an event is the one that counts.
-        let covering = checkpoints.iter().filter(|at| at.position.seq >= position.seq).map(|at| at.checkpoint.key_number).max();
-        all.push(Held { position, bytes: bytes.to_vec(), key_number: covering });
+        let covering = checkpoints.iter().filter(|at| at.position.seq >= position.seq).map(|at| at.checkpoint.key_number);
+        let mut key_numbers: Vec<u64> = covering.collect();
+        key_numbers.sort_unstable();
+        key_numbers.dedup();
+        all.push(Held { position, bytes: bytes.to_vec(), key_numbers });
     }
     Ok(all)
 }

@@ -183,3 +183,75 @@ impl Request {
         chain::hash(&[], &[&self.bytes])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixture::{node, secret, signing};
+    use bundle_format::seal::SealingKey;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    fn keys(n: u8, number: u64) -> NodeKeys {
+        NodeKeys { number, signing: secret(n), sealing: SealingKey::from_bytes([n; 32]) }
+    }
+
+    fn name() -> Name {
+        Name::new("lunana-bhu").unwrap()
+    }
+
+    #[test]
+    fn a_first_request_reads_back_and_is_small() {
+        let bytes = Request::build(&name(), node(2), &keys(2, 1), None);
+        let request = Request::read(&bytes).unwrap();
+        assert_eq!((request.name.as_str(), request.node, request.signing, request.key_number), ("lunana-bhu", node(2), signing(2), 1));
+        assert_eq!(request.bytes(), bytes);
+        assert!(bytes.len() <= 200, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn new_keys_are_signed_by_the_old_one_where_it_is_held() {
+        let with = Request::read(&Request::build(&name(), node(2), &keys(102, 2), Some(&secret(2)))).unwrap();
+        assert_eq!((with.node, with.key_number), (node(2), 2));
+        assert!(with.is_signed_by(&signing(2)) && !with.is_signed_by(&signing(3)) && !with.is_signed_by(&signing(102)));
+        let without = Request::read(&Request::build(&name(), node(2), &keys(102, 2), None)).unwrap();
+        assert!(!without.is_signed_by(&signing(2)));
+    }
+
+    #[test]
+    fn a_first_request_speaks_for_its_own_key_only() {
+        let foreign = Request::build(&name(), node(3), &keys(2, 1), None);
+        assert_eq!(Request::read(&foreign), Err(RequestError::BadSignature));
+        let twice = Request::build(&name(), node(2), &keys(2, 1), Some(&secret(3)));
+        assert_eq!(Request::read(&twice), Err(RequestError::BadSignature));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_by_its_reason() {
+        let good = Request::build(&name(), node(2), &keys(2, 1), None);
+        let mut weak = good.clone();
+        let at = weak.windows(32).position(|window| window == keys(2, 1).sealing.public().0).unwrap();
+        weak[at..at + 32].fill(0);
+        assert_eq!(Request::read(&weak), Err(RequestError::WeakKey));
+        assert_eq!(Request::read(&[0; REQUEST_LEN_MAX + 1]), Err(RequestError::TooLong));
+        assert_eq!(Request::read(&[good, vec![0]].concat()), Err(RequestError::Cbor(CborError::Trailing)));
+        for code in [RequestError::TooLong.code(), RequestError::BadSignature.code()] {
+            assert_eq!(code, Code::Z609);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn a_changed_request_is_refused(at in any::<proptest::sample::Index>(), flip in 1u8..=255, cut in any::<proptest::sample::Index>()) {
+            static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| Request::build(&name(), node(2), &keys(102, 2), Some(&secret(2))));
+            let good = &*GOOD;
+            prop_assert!(Request::read(&good[..cut.index(good.len())]).is_err());
+            let mut bad = good.clone();
+            bad[at.index(good.len())] ^= flip;
+            // The old key's signature is judged by who knows that key.
+            prop_assert!(Request::read(&bad).map_or(true, |request| !request.is_signed_by(&signing(2))));
+        }
+    }
+}

@@ -361,3 +361,208 @@ impl Parts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixture::{Written, at, enrol, found, keep, node, origin, pin, plain, rekey, revoke, sealing, signing, written};
+    use bundle_format::event::Ext;
+    use bundle_format::ids::Lane;
+    use bundle_format::limits::PART_LEN;
+    use proptest::prelude::*;
+
+    fn two() -> Written {
+        written(&[found(), enrol(2, "two", Policy::Own), enrol(3, "three", Policy::Own)])
+    }
+
+    #[test]
+    fn an_event_that_makes_no_sense_has_no_effect_and_stops_nothing() {
+        use RosterError::{
+            Authority, BadName, Enrolled, ForeignId, HealElsewhere, KeyInUse, KeyNumber, NameTaken, NothingEnded, UnknownNode, WeakSealingKey,
+        };
+        let name = |text| Name::new(text).unwrap();
+        let weak =
+            RosterEvent::Enrol { node: node(9), name: "nine".into(), signing: signing(9), sealing: SealingPublic([0; 32]), policy: Policy::Own };
+        let foreign = RosterEvent::Enrol { node: node(8), name: "nine".into(), signing: signing(9), sealing: sealing(9), policy: Policy::Own };
+        let borrowed = RosterEvent::Enrol { node: node(9), name: "nine".into(), signing: signing(9), sealing: sealing(2), policy: Policy::Own };
+        let head = two().head();
+        let cases = [
+            (enrol(2, "again", Policy::Own), Enrolled(node(2))),
+            (enrol(9, "two", Policy::Own), NameTaken(name("two"))),
+            (enrol(9, "Nine", Policy::Own), BadName("Nine".into())),
+            (weak, WeakSealingKey),
+            (foreign, ForeignId),
+            (borrowed, KeyInUse),
+            (rekey(9, 2, 109, vec![]), UnknownNode(node(9))),
+            (rekey(2, 1, 102, vec![]), KeyNumber { found: 1, newest: 1 }),
+            (rekey(2, 3, 102, vec![]), KeyNumber { found: 3, newest: 1 }),
+            (rekey(2, 2, 3, vec![]), KeyInUse),
+            (rekey(2, 2, 2, vec![]), KeyInUse),
+            (revoke(9, 1, vec![]), UnknownNode(node(9))),
+            (revoke(2, 0, vec![]), KeyNumber { found: 0, newest: 1 }),
+            (revoke(2, 2, vec![]), KeyNumber { found: 2, newest: 1 }),
+            (revoke(1, 1, vec![]), Authority),
+            (RosterEvent::Policy { node: node(1), policy: Policy::Own }, Authority),
+            (RosterEvent::Policy { node: node(9), policy: Policy::Own }, UnknownNode(node(9))),
+            (RosterEvent::Accept { node: node(2), keep: vec![] }, NothingEnded(node(2))),
+            (RosterEvent::Heal { ours: at(3, 9), theirs: head }, HealElsewhere),
+        ];
+        for (event, why) in cases {
+            assert_eq!(two().roster().check(&event), Err(why.clone()), "asked before signing: {event:?}");
+            let (roster, answers) = two().then(&event).then(&enrol(4, "four", Policy::Own)).fold();
+            assert_eq!(answers[3], Err(why.clone()), "{event:?}");
+            assert_eq!(roster.refused().len(), 1, "{event:?}");
+            assert!(roster.member(&node(4)).is_some(), "the fold goes on behind {event:?}");
+            let without = two().roster();
+            assert!(without.members().all(|member| roster.member(&member.node) == Some(member)), "{event:?} changed a member");
+        }
+    }
+
+    #[test]
+    fn a_roster_begins_with_its_own_authority() {
+        let founder = |node, key, policy| RosterEvent::Enrol { node, name: "hub".into(), signing: signing(key), sealing: sealing(1), policy };
+        for (first, why) in [
+            (enrol(2, "two", Policy::All), RosterError::NotFounded),
+            (founder(node(1), 1, Policy::Own), RosterError::NotFounded),
+            (founder(node(1), 2, Policy::All), RosterError::NotFounded),
+            (founder(node(2), 1, Policy::All), RosterError::NotFounded),
+            (rekey(1, 2, 101, vec![]), RosterError::NotFounded),
+        ] {
+            let (roster, answers) = written(std::slice::from_ref(&first)).fold();
+            assert_eq!(answers, [Err(why)], "{first:?}");
+            assert_eq!(roster.members().count(), 0);
+        }
+        assert!(written(&[found()]).roster().is_hub(&node(1)));
+    }
+
+    #[test]
+    fn malformed_bytes_are_refused_and_other_control_events_pass() {
+        let mut roster = two().roster();
+        let mut refused = 0;
+        for (kind, payload, counts) in [
+            ("zb/enrol", &b""[..], true),
+            ("zb/enrol", b"\xa0", true),
+            ("zb/revoke", b"\xa3\x00\x48\0\0\0\0\0\0\0\0\x02\x01\x08\x80\x00", true), // a byte too many
+            ("zb/policy", b"\xa3\x00\x48\0\0\0\0\0\0\0\0\x04\x00\x08\x00", true),     // an even key of a later version
+            ("zb/policy", b"\xa2\x00\x48\0\0\0\0\0\0\0\0\x08\x03", true),             // a policy of a later version
+            ("zb/heal", b"\xbf\xff", true),
+            ("zb/alive", b"\xa0", false),
+            ("zb/later", b"\xff", false),
+            ("vitals", b"", false),
+        ] {
+            let position = roster.head().then(&bundle_format::chain::digest(payload));
+            let answer = roster.apply(position, &plain(kind, payload));
+            refused += usize::from(counts);
+            assert_eq!(matches!(answer, Err(RosterError::Malformed(_))), counts, "{kind} {payload:02x?}: {answer:?}");
+            assert_eq!((roster.head(), roster.refused().len()), (position, refused));
+        }
+    }
+
+    #[test]
+    fn events_are_folded_in_order_and_once() {
+        let lane = two();
+        let entries = lane.entries();
+        let mut roster = lane.roster();
+        let before = roster.clone();
+        for (index, found) in [(0, 1), (2, 3)] {
+            assert_eq!(roster.apply(entries[index].position, &entries[index].event), Err(RosterError::OutOfOrder { found, head: 3 }));
+        }
+        assert_eq!(roster, before);
+    }
+
+    /// Split a payload as push does and fold the parts, dropping or repeating some.
+    fn fold_parts(payload: &[u8], send: impl Fn(usize) -> Vec<usize>) -> Roster {
+        let pieces: Vec<&[u8]> = payload.chunks(PART_LEN).collect();
+        let mut roster = two().then(&revoke(2, 1, vec![])).roster();
+        for index in send(pieces.len()) {
+            let part = Some(Part { index: index as u64, count: pieces.len() as u64 });
+            let event = Event { ext: Ext { part, ..Ext::default() }, ..plain("zb/accept", pieces[index]) };
+            let position = roster.head().then(&bundle_format::chain::digest(pieces[index]));
+            let _ = roster.apply(position, &event);
+        }
+        roster
+    }
+
+    #[test]
+    fn a_long_event_comes_in_parts_and_counts_when_whole() {
+        let lives =
+            |count: u32| (0..count).map(|i| Keep { incarnation: bundle_format::ids::Incarnation(i.to_be_bytes()), ..keep(2, Lane::Routine, 5, 7) });
+        let payload = |count| RosterEvent::Accept { node: node(2), keep: lives(count).collect() }.payload();
+        let accepted = |roster: &Roster| {
+            let origin =
+                bundle_format::ids::Origin { incarnation: bundle_format::ids::Incarnation(7u32.to_be_bytes()), ..origin(2, Lane::Routine, None) };
+            roster.standing(&origin, 5, 1, |_| None) == EventStanding::Good
+        };
+        let long = payload(300);
+        let whole = fold_parts(&long, |count| (0..count).collect());
+        assert!(accepted(&whole) && whole.refused().is_empty());
+        assert!(!accepted(&fold_parts(&long, |count| (0..count - 1).collect())), "not whole yet");
+        assert!(!accepted(&fold_parts(&long, |count| [0].into_iter().chain(2..count).collect())), "a broken run is void");
+        assert!(accepted(&fold_parts(&long, |count| (0..2).chain(0..count).collect())), "begun anew after a crash");
+        let huge = fold_parts(&payload(2000), |count| (0..count).collect());
+        assert!(!accepted(&huge));
+        assert!(matches!(huge.refused(), [Refused { why: RosterError::TooLong, .. }]));
+    }
+
+    #[test]
+    fn a_thief_of_the_authoritys_old_key_cannot_go_on_writing_the_roster() {
+        let lane = two().then(&rekey(1, 2, 101, vec![])).then(&enrol(66, "evil", Policy::All)).then(&enrol(4, "four", Policy::Own));
+        let mut roster = Roster::new(pin());
+        let under = [1, 1, 1, 1, 1, 2];
+        let answers: Vec<_> = lane.entries().iter().zip(under).map(|(entry, key)| roster.apply_under(entry.position, &entry.event, key)).collect();
+        assert_eq!(answers[4], Err(RosterError::EndedKey));
+        assert!(answers.iter().enumerate().all(|(index, answer)| index == 4 || answer.is_ok()), "{answers:?}");
+        assert!(roster.member(&node(66)).is_none() && roster.member(&node(4)).is_some());
+        let named = Keep::new(&pin().roster_origin(), at(999, 9));
+        let generous = two().then(&rekey(1, 2, 101, vec![named])).roster();
+        assert_eq!(generous.standing(&pin().roster_origin(), 5, 1, |_| None), EventStanding::AfterRevoke, "whatever its keep says of the roster");
+    }
+
+    fn any_event() -> impl Strategy<Value = RosterEvent> {
+        let who = 2u8..6; // a rekey of the authority remembers its own position, which depends on what was refused before
+        let keeps = proptest::collection::vec((1u8..4, 0u64..20, 0u8..3).prop_map(|(n, seq, branch)| keep(n, Lane::Routine, seq, branch)), 0..3);
+        let policy = prop_oneof![
+            Just(Policy::Own),
+            Just(Policy::OwnAndHubs),
+            Just(Policy::All),
+            proptest::collection::vec(1u8..5, 1..3).prop_map(|nodes| Policy::nodes(nodes.into_iter().map(node).collect())),
+        ];
+        prop_oneof![
+            (who.clone(), "[a-c]{1,2}", policy.clone()).prop_map(|(n, name, policy)| enrol(n, &name, policy)),
+            (who.clone(), 1u64..4, 1u8..9, keeps.clone()).prop_map(|(n, number, new, keep)| rekey(n, number, new, keep)),
+            (who.clone(), 0u64..4, keeps.clone()).prop_map(|(n, number, keep)| revoke(n, number, keep)),
+            (who.clone(), policy).prop_map(|(n, policy)| RosterEvent::Policy { node: node(n), policy }),
+            (who, keeps).prop_map(|(n, keep)| RosterEvent::Accept { node: node(n), keep }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn equal_events_give_equal_rosters_and_refused_ones_change_nothing(events in proptest::collection::vec(any_event(), 0..20)) {
+            let all = written(&[found()]);
+            let lane = events.iter().fold(all, Written::then);
+            let (roster, answers) = lane.fold();
+            prop_assert_eq!(&roster, &lane.roster());
+            let good: Vec<_> = std::iter::once(found()).chain(events.into_iter().zip(&answers[1..]).filter(|(_, answer)| answer.is_ok()).map(|(event, _)| event)).collect();
+            let alone = written(&good).roster();
+            prop_assert!(alone.refused().is_empty());
+            // Only positions of enrolments differ when refused events are left out.
+            let shown = |roster: &Roster| roster.members().map(|member| Member { enrolled: 0, ..member.clone() }).collect::<Vec<_>>();
+            prop_assert_eq!(shown(&roster), shown(&alone));
+            for member in roster.members() {
+                prop_assert!(member.keys.iter().zip(1..).all(|(key, number)| key.number == number));
+                prop_assert!(member.keys.iter().rev().skip(1).all(|key| key.end.is_some()), "only the newest key can be current");
+            }
+        }
+
+        #[test]
+        fn no_bytes_can_stop_the_fold(kind in "zb/(enrol|rekey|revoke|policy|accept|heal)", bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let mut roster = two().roster();
+            let position = roster.head().then(&bundle_format::chain::digest(&bytes));
+            prop_assert!(roster.apply(position, &plain(&kind, &bytes)).is_err());
+            prop_assert_eq!(roster.head(), position);
+        }
+    }
+}

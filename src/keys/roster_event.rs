@@ -310,3 +310,37 @@ impl Serialize for RosterEvent {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixture::{at, enrol, keep, node, rekey, revoke};
+
+    #[test]
+    fn every_event_reads_back_and_one_spelling_is_all_there_is() {
+        let keeps = vec![keep(3, Lane::Bulk, 9, 1), keep(2, Lane::Urgent, 300, 2)];
+        let events = [
+            enrol(2, "two", Policy::nodes(vec![node(3), node(1), node(3)])),
+            rekey(2, 2, 102, keeps.clone()),
+            revoke(2, 1, keeps.clone()),
+            RosterEvent::Policy { node: node(2), policy: Policy::OwnAndHubs },
+            RosterEvent::Accept { node: node(2), keep: keeps },
+            RosterEvent::Heal { ours: at(4, 1), theirs: at(5, 2) },
+        ];
+        for event in events {
+            let payload = event.payload();
+            let read = RosterEvent::read(event.kind(), &payload).unwrap().unwrap();
+            assert_eq!(read.payload(), payload);
+            assert_eq!((read.kind(), read.node()), (event.kind(), event.node()));
+            assert!((0..payload.len()).all(|cut| RosterEvent::read(event.kind(), &payload[..cut]).is_err()), "cut short: {event:?}");
+        }
+    }
+
+    #[test]
+    fn lists_must_ascend() {
+        let twice = cbor::to_vec(&[keep(2, Lane::Bulk, 1, 1), keep(2, Lane::Bulk, 2, 1)]);
+        assert_eq!(read_keep(&mut Reader::new(&twice)), Err(CborError::KeyOrder));
+        let descending = cbor::to_vec(&[keep(3, Lane::Bulk, 1, 1), keep(2, Lane::Bulk, 2, 1)]);
+        assert_eq!(read_keep(&mut Reader::new(&descending)), Err(CborError::KeyOrder));
+    }
+}

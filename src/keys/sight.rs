@@ -133,3 +133,120 @@ impl Roster {
             }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixture::{at, enrol, found, keep, node, origin, rekey, revoke, signing, written};
+    use crate::keys::roster_event::RosterEvent;
+
+    const HUB: u8 = 1;
+    const OWN: u8 = 2;
+    const OWN_HUB: u8 = 3;
+    const LIST: u8 = 4; // sees node 2
+    const SECOND_HUB: u8 = 5;
+    const REVOKED_HUB: u8 = 6;
+    const STRANGER: u8 = 7;
+
+    fn domain() -> Roster {
+        let list = Policy::nodes(vec![node(OWN)]);
+        let enrolled = [
+            found(),
+            enrol(OWN, "own", Policy::Own),
+            enrol(OWN_HUB, "own-hub", Policy::OwnAndHubs),
+            enrol(LIST, "list", list),
+            enrol(SECOND_HUB, "second", Policy::All),
+            enrol(REVOKED_HUB, "gone", Policy::All),
+            revoke(REVOKED_HUB, 1, vec![]),
+        ];
+        written(&enrolled).roster()
+    }
+
+    #[test]
+    fn everyone_sees_what_its_policy_says_and_nothing_else() {
+        use Lane::{Control, Routine};
+        // (writer, lane, for whom), who may see it
+        let table: &[((u8, Lane, Option<u8>), &[u8])] = &[
+            ((HUB, Control, None), &[HUB, OWN, OWN_HUB, LIST, SECOND_HUB]),
+            ((SECOND_HUB, Control, None), &[HUB, OWN, OWN_HUB, LIST, SECOND_HUB]),
+            ((SECOND_HUB, Control, Some(OWN)), &[HUB, OWN, SECOND_HUB]),
+            ((HUB, Routine, None), &[HUB, OWN_HUB, SECOND_HUB]),
+            ((HUB, Routine, Some(OWN)), &[HUB, OWN, SECOND_HUB]),
+            ((HUB, Routine, Some(OWN_HUB)), &[HUB, OWN_HUB, SECOND_HUB]),
+            ((OWN, Routine, None), &[HUB, OWN, LIST, SECOND_HUB]),
+            ((OWN, Control, None), &[HUB, OWN, LIST, SECOND_HUB]),
+            ((OWN, Routine, Some(OWN_HUB)), &[HUB, OWN, OWN_HUB, SECOND_HUB]),
+            ((LIST, Routine, None), &[HUB, LIST, SECOND_HUB]),
+            ((REVOKED_HUB, Routine, None), &[HUB, OWN_HUB, SECOND_HUB]),
+            ((STRANGER, Routine, None), &[HUB, SECOND_HUB]),
+        ];
+        let roster = domain();
+        for ((writer, lane, audience), viewers) in table {
+            for viewer in [HUB, OWN, OWN_HUB, LIST, SECOND_HUB, REVOKED_HUB, STRANGER] {
+                let sees = roster.may_see(&node(viewer), &origin(*writer, *lane, *audience));
+                assert_eq!(sees, viewers.contains(&viewer), "node {viewer}, origin of {writer} {lane:?} for {audience:?}");
+            }
+        }
+        assert_eq!(roster.hubs().count(), 2, "a revoked hub is nobody to seal for");
+    }
+
+    #[test]
+    fn a_key_is_current_then_outgoing_or_revoked_and_known_for_ever() {
+        let (rekeyed, revoked) = (rekey(2, 2, 102, vec![]), revoke(2, 1, vec![]));
+        let cases: &[(&[RosterEvent], u8, Option<Standing>)] = &[
+            (&[], 2, Some(Standing::Current)),
+            (&[], 102, None),
+            (std::slice::from_ref(&rekeyed), 2, Some(Standing::Outgoing)),
+            (std::slice::from_ref(&rekeyed), 102, Some(Standing::Current)),
+            (std::slice::from_ref(&revoked), 2, Some(Standing::Revoked)),
+            (&[revoked.clone(), rekeyed.clone()], 2, Some(Standing::Revoked)),
+            (&[revoked.clone(), rekeyed.clone()], 102, Some(Standing::Current)),
+            (&[rekeyed.clone(), revoked.clone()], 2, Some(Standing::Revoked)),
+        ];
+        for (then, key, standing) in cases {
+            let roster = then.iter().fold(written(&[found(), enrol(2, "own", Policy::Own)]), |written, event| written.then(event)).roster();
+            assert_eq!(roster.sender(&node(2), &signing(*key)), *standing, "{then:?}");
+            assert_eq!(roster.sender(&node(1), &signing(*key)), None, "a key is good for its own node only");
+            assert_eq!(roster.signer(&node(2), 1), Some(signing(2)));
+        }
+    }
+
+    #[test]
+    fn before_its_first_event_a_roster_knows_the_pinned_key_and_nobody() {
+        let roster = Roster::new(crate::keys::fixture::pin());
+        assert_eq!(roster.signer(&node(1), 1), Some(signing(1)));
+        assert_eq!((roster.signer(&node(1), 2), roster.signer(&node(2), 1)), (None, None));
+        assert!(!roster.may_see(&node(1), &origin(1, Lane::Control, None)));
+    }
+
+    #[test]
+    fn an_ended_key_vouches_for_what_is_kept_on_the_branch_it_is_kept_on() {
+        let kept = |branch| keep(2, Lane::Routine, 10, branch);
+        let accept = |seq, branch| RosterEvent::Accept { node: node(2), keep: vec![keep(2, Lane::Routine, seq, branch)] };
+        // after which events, which key, which position on which branch, good?
+        let cases: &[(&[RosterEvent], u64, (u64, u8), bool)] = &[
+            (&[], 1, (99, 0), true),
+            (&[], 2, (1, 0), false),
+            (&[revoke(2, 1, vec![])], 1, (1, 0), false),
+            (&[revoke(2, 1, vec![kept(7)])], 1, (1, 7), true),
+            (&[revoke(2, 1, vec![kept(7)])], 1, (10, 7), true),
+            (&[revoke(2, 1, vec![kept(7)])], 1, (10, 8), false),
+            (&[revoke(2, 1, vec![kept(7)])], 1, (1, 8), false),
+            (&[revoke(2, 1, vec![kept(7)])], 1, (11, 7), false),
+            (&[revoke(2, 1, vec![kept(7)]), accept(11, 7)], 1, (11, 7), true),
+            (&[revoke(2, 1, vec![kept(7)]), accept(9, 7)], 1, (10, 7), true),
+            (&[revoke(2, 1, vec![kept(7)]), accept(10, 8)], 1, (10, 8), true),
+            (&[revoke(2, 1, vec![]), accept(3, 7)], 1, (3, 7), true),
+            (&[rekey(2, 2, 102, vec![kept(7)])], 1, (11, 7), false),
+            (&[rekey(2, 2, 102, vec![kept(7)])], 2, (11, 7), true),
+            (&[rekey(2, 2, 102, vec![kept(7)]), revoke(2, 1, vec![keep(2, Lane::Routine, 5, 7)])], 1, (6, 7), false),
+            (&[revoke(2, 1, vec![keep(2, Lane::Routine, 5, 7)]), rekey(2, 2, 102, vec![kept(7)])], 1, (6, 7), false),
+        ];
+        for (then, key, (seq, branch), good) in cases {
+            let roster = then.iter().fold(written(&[found(), enrol(2, "own", Policy::Own)]), |written, event| written.then(event)).roster();
+            assert!(roster.refused().is_empty(), "{:?}", roster.refused());
+            let standing = roster.standing(&origin(2, Lane::Routine, None), *seq, *key, |seq| Some(at(seq, *branch).hash));
+            assert_eq!(standing == EventStanding::Good, *good, "{then:?} key {key} at {seq} on {branch}");
+        }
+    }
+}

@@ -38,21 +38,25 @@ impl Trust for Roster {
             position = position.then(digest);
             let Ok(event) = Event::from_bytes(bytes) else { return };
             let covering = range.checkpoints().iter().filter(|(at, _)| at.seq >= seq).map(|(_, checkpoint)| checkpoint.key_number);
-            let _ = self.apply_under(position, &event, self.best_key(&position, covering)); // what has no effect is remembered by the fold
+            // What has no effect is remembered by the fold.
+            let _ = match self.best_key(&position, covering) {
+                Some(number) => self.apply_under(position, &event, number),
+                None => return, // a verified range ends with a checkpoint
+            };
         }
     }
 }
 
 impl Roster {
-    /// Of the authority's keys that cover the roster event at `position`, one under which it counts; else any.
-    pub(super) fn best_key(&self, position: &Position, covering: impl Iterator<Item = u64>) -> u64 {
+    /// Of the authority's keys that cover the roster event at `position`, one under which it counts here and now; else any; `None` of none.
+    pub(super) fn best_key(&self, position: &Position, covering: impl Iterator<Item = u64>) -> Option<u64> {
         let origin = self.pin().roster_origin();
-        let mut any = 0;
+        let mut any = None;
         for number in covering {
             if self.standing(&origin, position.seq, number, |_| None) == EventStanding::Good {
-                return number;
+                return Some(number);
             }
-            any = number;
+            any = Some(number);
         }
         any
     }

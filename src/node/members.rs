@@ -2,7 +2,7 @@
 
 use super::error::NodeError;
 use super::{Node, settle};
-use crate::cut::pieces::for_each_piece;
+use crate::cut::pieces::{PIECE_RAW_LEN, for_each_piece};
 use crate::cut::sign::{Signer, sign_up_to_head};
 use crate::cut::{CutError, Lack};
 use crate::ingest;
@@ -198,7 +198,7 @@ impl Node {
         let lack = Lack { stream: Stream::main(origin), after: 0, to: self.wal.head(&Stream::main(origin)).map_or(0, |head| head.checkpoint_seq) };
         let mut compressor = Compressor::new().map_err(RangeError::from).map_err(CutError::from)?;
         let mut ranges = Vec::new();
-        for_each_piece(&self.wal, &lack, &mut |piece| {
+        for_each_piece(&self.wal, &lack, PIECE_RAW_LEN, &mut |piece| {
             let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
             let range = Range::build(origin, &piece.run(), &checkpoints, Coding::Stored, &mut compressor)?;
             ranges.extend(range.to_bytes(&nodes));

@@ -271,14 +271,14 @@ impl Node {
         }
         Ok(())
     }
+}
 
+impl View {
     /// Lives of ours that ended by loss and are not settled yet.
     pub fn open_lives(&self) -> &[Incarnation] {
         &self.state.open_lives
     }
-}
 
-impl View {
     /// Open the node in a directory for reading.
     ///
     /// # Errors

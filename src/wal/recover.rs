@@ -168,13 +168,11 @@ impl Place {
         let before = if number > first { self.heads(number - 1, first, findings)? } else { Streams::default() };
         let file_len = segment.file.len().map_err(|error| segment.io("reading", error))?;
         let mut streams = before.clone();
-        let replayed = match replay(&segment, file_len, &mut streams, &self.keys, false)? {
-            Some(replayed) => Some(replayed),
-            None => {
-                streams = before.clone();
-                replay(&segment, file_len, &mut streams, &self.keys, true)?
-            }
-        };
+        let mut replayed = replay(&segment, file_len, &mut streams, &self.keys, false)?;
+        if replayed.is_none() {
+            streams.clone_from(&before);
+            replayed = replay(&segment, file_len, &mut streams, &self.keys, true)?;
+        }
         let mut replayed = replayed.ok_or(segment.damaged(0))?;
         for (stream, tables) in &mut replayed.tables.streams {
             tables.previous = before.get(*stream).map(|state| state.newest);

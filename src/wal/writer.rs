@@ -82,8 +82,12 @@ impl Writer {
             let (events, later) = rest.split_at(count.min(rest.len()));
             let head = Head { kind: Kind::Events, stream: number, first, count: narrow(events.len()), hlc: hlc.0 };
             let (offset, frame_len) = self.put(view, &head, |body| {
-                events.iter().for_each(|event| body.extend_from_slice(&narrow(event.len()).to_le_bytes()));
-                events.iter().for_each(|event| body.extend_from_slice(event));
+                for event in events {
+                    body.extend_from_slice(&narrow(event.len()).to_le_bytes());
+                }
+                for event in events {
+                    body.extend_from_slice(event);
+                }
             })?;
             let stored = Run { first, count: u32::from(head.count), offset, len: frame_len };
             view.active.tables_mut().add_events(number, stored, false);
@@ -207,7 +211,9 @@ impl Writer {
             let body = entries(&view.streams, numbers, MARK_ENTRY_LEN, write_mark);
             self.put(view, &head, |out| out.extend_from_slice(&body))?;
         }
-        touched.iter().for_each(|number| view.streams.get_mut(*number).expect("listed above").touched = false);
+        for number in &touched {
+            view.streams.get_mut(*number).expect("listed above").touched = false;
+        }
         self.since_mark = (0, 0);
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! A small domain with fixed keys: an authority, a few nodes, their logs, and a roster that knows them all.
 #![allow(dead_code, reason = "each test binary uses its own part of the world")]
 
+pub mod raw;
+
 use bundle_format::chain::{Position, Run, digest};
 use bundle_format::checkpoint::Checkpoint;
 use bundle_format::compress::Compressor;
@@ -46,6 +48,21 @@ pub fn origin(number: u8, lane: Lane) -> Origin {
     Origin { node, incarnation: Incarnation([number; 4]), lane, audience: None }
 }
 
+/// The first `count` events of a node's history.
+pub fn log(number: u8, lane: Lane, count: usize) -> Log {
+    let event = |index: usize| {
+        let payload = format!(r#"{{"patient":"P-{}","temp":{}.{}}}"#, index * 7 % 50, 35 + index % 5, index % 10);
+        let ext = Ext { record_key: Some("Patient/1"), ..Ext::default() };
+        Event { hlc: Hlc((1_700_000_000_000 + index as u64) << 16), kind: "vitals", payload: payload.as_bytes(), ext }.to_bytes().unwrap()
+    };
+    Log { origin: origin(number, lane), key: signing_key(number), events: (0..count).map(event).collect() }
+}
+
+/// The roster's first two events. Their content means nothing here.
+pub fn roster() -> Log {
+    log(0, Lane::Control, 2)
+}
+
 pub fn manifest(ranges: &[Range]) -> Manifest {
     Manifest::new(Vec::new(), Some((Incarnation([9; 4]), 7)), Vec::new(), ranges.iter().map(|range| range.origin))
 }
@@ -70,19 +87,6 @@ impl World {
 
     pub fn domain(&self) -> DomainId {
         self.authority.verifying_key().domain_id()
-    }
-
-    pub fn log(&self, number: u8, lane: Lane, count: usize) -> Log {
-        let event = |index: usize| {
-            let payload = format!(r#"{{"patient":"P-{}","temp":{}.{}}}"#, index * 7 % 50, 35 + index % 5, index % 10);
-            let ext = Ext { record_key: Some("Patient/1"), ..Ext::default() };
-            Event { hlc: Hlc((1_700_000_000_000 + index as u64) << 16), kind: "vitals", payload: payload.as_bytes(), ext }.to_bytes().unwrap()
-        };
-        Log { origin: origin(number, lane), key: signing_key(number), events: (0..count).map(event).collect() }
-    }
-
-    pub fn roster(&self) -> Log {
-        self.log(0, Lane::Control, 2)
     }
 
     pub fn checkpoint(&self, log: &Log, seq: u64) -> Checkpoint {

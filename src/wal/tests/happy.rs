@@ -12,14 +12,17 @@ fn what_is_appended_is_read_back_by_the_writer_a_reader_and_the_next_writer() {
         for n in [1, 2, 3, 101] {
             push(&mut wal, &stream(n), u64::from(n % 100) + round % 7 * 10, round % 3 == 0).unwrap();
         }
+        if round % 5 != 0 {
+            continue;
+        }
         let unsynced = check(&wal);
-        if round % 5 == 0 {
+        if round % 2 == 0 {
             wal.sync().unwrap();
             let reader = WalReader::open(ports.disk.clone(), &folder, &keys()).unwrap();
             assert_eq!(check(&reader), unsynced);
             assert!(reader.findings().is_empty());
         }
-        if round % 11 == 0 {
+        if round % 15 == 0 {
             wal.sync().unwrap();
             drop(wal);
             wal = open(&ports, &folder, small()).unwrap();

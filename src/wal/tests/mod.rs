@@ -13,9 +13,6 @@ use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
 use bundle_format::sign::Signature;
 use std::path::Path;
 
-/// Where test logs stand.
-const FOLDER: &str = "/data/log";
-
 /// The `n`-th stream.
 fn stream(n: u8) -> Stream {
     let origin = Origin { node: NodeId([n; 8]), incarnation: Incarnation([n; 4]), lane: Lane::Routine, audience: None };

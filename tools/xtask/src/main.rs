@@ -1,1 +1,98 @@
-fn main() {}
+//! What builders run: `cargo xtask check` is all of CI, `cargo xtask STEP` is one step of it.
+//!
+//! In: the working tree. Out: each step's own output, a line with its time, and a table at the end; exit 1 if any step failed.
+//! Invariants: a step changes nothing in the tree (tools it lacks go under `target/`); every step runs even when an earlier one
+//! failed, so that one run tells everything. Not here: benches (`cargo run -p bench`), fuzzing.
+#![allow(clippy::disallowed_methods, reason = "a builder's tool talks to the machine directly; the ports are for what ships")]
+
+mod cargo;
+mod run;
+mod spec;
+mod tidy;
+mod tree;
+mod vectors;
+
+use run::{Failure, seconds};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tree::Tree;
+
+/// One thing CI checks.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    /// A line about what was found, when there is something worth saying.
+    run: fn(&Tree) -> Result<String, Failure>,
+}
+
+/// All of CI, in order.
+const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "sources stand as rustfmt lays them out", run: cargo::fmt },
+    Step { name: "clippy", about: "no warning in any target of any crate", run: cargo::clippy },
+    Step { name: "tests", about: "every test of the workspace passes, none is skipped", run: cargo::tests },
+    Step { name: "docs", about: "the documentation builds without a warning", run: cargo::docs },
+    Step { name: "deny", about: "dependencies: licences, sources, banned crates", run: cargo::deny },
+    Step { name: "tidy", about: "layers and house rules", run: tidy::run },
+    Step { name: "spec", about: "rules, codes and sections agree between SPEC.md and the code", run: spec::run },
+    Step { name: "vectors", about: "the independent reader and writer agree with ours", run: vectors::run },
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let (Some(command), None) = (args.next(), args.next()) else { return usage() };
+    let chosen: Vec<&Step> = match command.as_str() {
+        "check" => STEPS.iter().collect(),
+        name => STEPS.iter().filter(|step| step.name == name).collect(),
+    };
+    if chosen.is_empty() {
+        return usage();
+    }
+    match Tree::find() {
+        Ok(tree) => run_all(&chosen, &tree),
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("cargo xtask check     everything CI runs, in this order:");
+    for step in STEPS {
+        eprintln!("cargo xtask {:<9} {}", step.name, step.about);
+    }
+    ExitCode::from(2)
+}
+
+fn run_all(steps: &[&Step], tree: &Tree) -> ExitCode {
+    let begun = Instant::now();
+    let mut done: Vec<(&Step, Duration, Result<String, Failure>)> = Vec::new();
+    for step in steps {
+        println!("\n== {}: {}", step.name, step.about);
+        let step_begun = Instant::now();
+        let result = (step.run)(tree);
+        let took = step_begun.elapsed();
+        match &result {
+            Ok(said) => println!("-- {} ok in {}{}", step.name, seconds(took), after_colon(said)),
+            Err(failure) => println!("-- {} FAILED after {}: {failure}", step.name, seconds(took)),
+        }
+        done.push((step, took, result));
+    }
+    let failed = done.iter().filter(|(.., result)| result.is_err()).count();
+    if steps.len() > 1 {
+        println!("\n== all steps");
+        for (step, took, result) in &done {
+            let (state, said) = match result {
+                Ok(said) => ("ok", said.clone()),
+                Err(failure) => ("FAILED", failure.to_string()),
+            };
+            println!("{:<8} {state:<6} {:>8}  {}", step.name, seconds(*took), said.lines().next().unwrap_or_default());
+        }
+        println!("{} of {} steps passed in {}", done.len() - failed, done.len(), seconds(begun.elapsed()));
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn after_colon(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
+}

@@ -1,0 +1,7 @@
+//! One integration binary: the real rooms on the real disk, in temporary folders.
+#![allow(clippy::disallowed_methods, reason = "tests arrange files as people would")]
+
+mod world;
+
+mod restored;
+mod walk;

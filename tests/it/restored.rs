@@ -1,0 +1,115 @@
+//! Cards restored from old images, and cloned: nothing is lost, nothing silently merged.
+
+use crate::world::World;
+use bundle_format::ids::NodeId;
+use zbundle::keys::Policy;
+
+fn domain() -> (World, NodeId, NodeId) {
+    let world = World::new();
+    let hub = world.init("hub", true);
+    let clinic = world.join("clinic", "hub", Policy::Own);
+    world.push("clinic", &["a1", "a2"]);
+    world.cut("clinic", &[hub], "s1");
+    world.ingest("hub", "s1");
+    (world, hub, clinic)
+}
+
+/// Both ways until both are silent.
+fn settle(world: &World, tag: &str, hub: NodeId, clinic: NodeId) {
+    for round in 0..6 {
+        let up = format!("{tag}-up{round}");
+        let sent = !world.cut("clinic", &[hub], &up).files.is_empty();
+        if sent {
+            world.ingest("hub", &up);
+        }
+        let down = format!("{tag}-down{round}");
+        let answered = !world.cut("hub", &[clinic], &down).files.is_empty();
+        if answered {
+            world.ingest("clinic", &down);
+        }
+        if !sent && !answered {
+            return;
+        }
+    }
+    panic!("six rounds and still not silent");
+}
+
+#[test]
+fn a_card_restored_and_silent_fetches_its_own_past_back() {
+    let (world, hub, clinic) = domain();
+    world.image("clinic", "image");
+    world.push("clinic", &["b1", "b2"]);
+    world.cut("clinic", &[hub], "s2");
+    world.ingest("hub", "s2");
+    world.restore("image", "clinic");
+    settle(&world, "r", hub, clinic);
+    assert_eq!(world.payloads("clinic"), ["a1", "a2", "b1", "b2"]);
+    assert_eq!(world.payloads("hub"), ["a1", "a2", "b1", "b2"]);
+    let life = world.view("clinic").keyring().earlier_incarnations().len();
+    assert_eq!(life, 1, "it goes on in a new life");
+    world.push("clinic", &["c1"]);
+    settle(&world, "t", hub, clinic);
+    assert_eq!(world.payloads("hub"), ["a1", "a2", "b1", "b2", "c1"]);
+    assert_eq!(world.view("hub").forks().unwrap(), []);
+}
+
+#[test]
+fn a_card_restored_that_wrote_on_loses_neither_branch() {
+    let (world, hub, clinic) = domain();
+    world.image("clinic", "image");
+    world.push("clinic", &["b1", "b2"]);
+    world.cut("clinic", &[hub], "s2");
+    world.ingest("hub", "s2");
+    world.restore("image", "clinic");
+    world.push("clinic", &["c1"]);
+    settle(&world, "r", hub, clinic);
+    let hub_holds = world.payloads("hub");
+    for payload in ["a1", "a2", "b1", "b2", "c1"] {
+        assert!(hub_holds.iter().any(|held| held == payload), "{payload} is missing from {hub_holds:?}");
+    }
+    let clinic_holds = world.payloads("clinic");
+    for payload in ["a1", "a2", "b1", "b2", "c1"] {
+        assert!(clinic_holds.iter().any(|held| held == payload), "{payload} is missing from {clinic_holds:?}");
+    }
+    assert!(world.view("clinic").open_lives().is_empty());
+}
+
+#[test]
+fn two_clones_that_write_at_once_are_both_kept_and_told() {
+    let (world, hub, clinic) = domain();
+    world.image("clinic", "image");
+    world.push("clinic", &["b1"]);
+    world.cut("clinic", &[hub], "s2");
+    world.ingest("hub", "s2");
+    world.image("clinic", "first-clone");
+    world.restore("image", "clinic");
+    world.push("clinic", &["c1"]);
+    world.cut("clinic", &[hub], "s3");
+    let taken = world.ingest("hub", "s3");
+    assert_eq!(taken.files[0].forks.len(), 1, "the hub says so at once: {taken:?}");
+    assert_eq!(world.payloads("hub"), ["a1", "a2", "b1", "c1"]);
+    settle(&world, "second", hub, clinic);
+    world.restore("first-clone", "clinic");
+    settle(&world, "first", hub, clinic);
+    world.push("clinic", &["d1"]);
+    settle(&world, "after", hub, clinic);
+    let held = world.payloads("hub");
+    assert!(["a1", "a2", "b1", "c1", "d1"].iter().all(|payload| held.iter().any(|held| held == payload)), "{held:?}");
+}
+
+#[test]
+fn a_restored_hub_gets_back_what_it_lost() {
+    let (world, hub, clinic) = domain();
+    settle(&world, "before", hub, clinic);
+    world.image("hub", "image");
+    world.push("clinic", &["b1"]);
+    settle(&world, "lost", hub, clinic);
+    assert_eq!(world.payloads("hub"), ["a1", "a2", "b1"]);
+    world.restore("image", "hub");
+    assert_eq!(world.payloads("hub"), ["a1", "a2"]);
+    world.push("clinic", &["c1"]);
+    settle(&world, "after", hub, clinic);
+    world.push("clinic", &["d1"]);
+    settle(&world, "later", hub, clinic);
+    assert_eq!(world.payloads("hub"), ["a1", "a2", "b1", "c1", "d1"]);
+}

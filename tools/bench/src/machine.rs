@@ -1,0 +1,92 @@
+//! What this machine allows: the yardsticks that budgets are ratios of.
+
+use crate::Failure;
+use crate::measure::Times;
+use chacha20poly1305::aead::{AeadInOut as _, KeyInit as _};
+use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What one event takes in the log, about: the yardstick append writes as much.
+const RECORD_LEN: u64 = 356;
+/// How far a small append extends the file with zeros, so that the next ones change no size.
+const PAD_LEN: u64 = 64 * 1024;
+
+/// Processor, cores, system.
+pub fn describe() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, model)| model.to_owned()));
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let system = Command::new("uname").arg("-sr").output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    format!("{}, {cores} cores, {}", model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()), system.unwrap_or_default())
+}
+
+/// Bytes a second, written in 1 MiB pieces with an fdatasync after each.
+///
+/// # Errors
+/// The disk's.
+pub fn write_rate(scratch: &Path, len: u64) -> Result<f64, Failure> {
+    let path = scratch.join("raw");
+    let mut file = File::create(&path)?;
+    let piece = vec![0xa5; 1 << 20];
+    let begun = Instant::now();
+    for _ in 0..len >> 20 {
+        file.write_all(&piece)?;
+        file.sync_data()?;
+    }
+    let rate = len as f64 / begun.elapsed().as_secs_f64();
+    fs::remove_file(path)?;
+    Ok(rate)
+}
+
+/// Appending one record and fdatasync, as cheaply as a file system lets anybody: zeros are written ahead.
+///
+/// # Errors
+/// The disk's.
+pub fn append_times(scratch: &Path, count: u64) -> io::Result<Times> {
+    let path = scratch.join("raw");
+    let file = File::create(&path)?;
+    let mut piece = vec![0x5a; RECORD_LEN as usize];
+    let (mut at, mut end) = (0, 0);
+    let mut times = Times::default();
+    for _ in 0..count {
+        piece.truncate(RECORD_LEN as usize);
+        if at + RECORD_LEN > end {
+            end = (at + RECORD_LEN).next_multiple_of(PAD_LEN);
+            piece.resize((end - at) as usize, 0);
+        }
+        let begun = Instant::now();
+        file.write_all_at(&piece, at)?;
+        file.sync_data()?;
+        times.push(begun.elapsed());
+        at += RECORD_LEN;
+    }
+    fs::remove_file(path)?;
+    Ok(times)
+}
+
+/// Bytes a second that ChaCha20-Poly1305 seals in 16 KiB frames on one core.
+pub fn seal_rate() -> f64 {
+    let cipher = ChaCha20Poly1305::new(&Key::from([7; 32]));
+    let mut frame = vec![0x33; 16 * 1024];
+    let (begun, mut sealed) = (Instant::now(), 0_u64);
+    while begun.elapsed() < Duration::from_millis(500) {
+        let mut nonce = [0; 12];
+        nonce[..8].copy_from_slice(&sealed.to_le_bytes());
+        if cipher.encrypt_inout_detached(&Nonce::from(nonce), b"", frame.as_mut_slice().into()).is_ok() {
+            sealed += frame.len() as u64;
+        }
+    }
+    sealed as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Seconds that `SQLite` (WAL, `synchronous=FULL`, 5 000 rows a transaction) takes for these lines; none where Python lacks it.
+pub fn sqlite_seconds(scratch: &Path, lines: &Path) -> Option<f64> {
+    let database = scratch.join("yardstick.db");
+    let output = Command::new("python3").arg("-c").arg(include_str!("../sqlite_ingest.py")).arg(lines).arg(database).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+}

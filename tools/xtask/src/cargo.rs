@@ -1,0 +1,123 @@
+//! The steps that cargo does: fmt, clippy, tests, docs, deny.
+
+use crate::run::{Failure, run, run_seeing, works};
+use crate::tree::Tree;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The cargo-deny that is built when none is there.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Cargo in the tree's folder.
+pub fn cargo(tree: &Tree) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.current_dir(&tree.root);
+    command
+}
+
+/// Where cargo puts what it builds.
+pub fn target_dir(tree: &Tree) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| tree.root.join("target"), |dir| tree.root.join(dir))
+}
+
+/// `cargo fmt --all --check`.
+pub fn fmt(tree: &Tree) -> Result<String, Failure> {
+    need_component(tree, "fmt", "rustfmt")?;
+    run(cargo(tree).args(["fmt", "--all", "--check"]))?;
+    Ok(String::new())
+}
+
+/// `cargo clippy`, every warning an error.
+pub fn clippy(tree: &Tree) -> Result<String, Failure> {
+    need_component(tree, "clippy", "clippy")?;
+    run(cargo(tree).args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    Ok(String::new())
+}
+
+/// `cargo test` over everything; the closing lines of all test binaries are added up.
+pub fn tests(tree: &Tree) -> Result<String, Failure> {
+    let mut sum = Sum::default();
+    let ended = run_seeing(cargo(tree).args(["test", "--locked", "--workspace", "--no-fail-fast"]), |line| sum.add(line));
+    println!("{sum}");
+    match ended {
+        Err(Failure(_)) if sum.failed > 0 => Err(Failure(sum.to_string())),
+        Err(failure) => Err(failure),
+        Ok(()) if sum.ignored > 0 => Err(Failure(format!("{sum}; a test that does not run is no test"))),
+        Ok(()) => Ok(sum.to_string()),
+    }
+}
+
+/// `cargo doc` of our own crates, every warning an error.
+pub fn docs(tree: &Tree) -> Result<String, Failure> {
+    run(cargo(tree).args(["doc", "--locked", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(String::new())
+}
+
+/// `cargo deny check`, built under `target/tools` when the machine has none.
+pub fn deny(tree: &Tree) -> Result<String, Failure> {
+    let tools = target_dir(tree).join("tools");
+    let own = tools.join("bin/cargo-deny");
+    let program = if works(Command::new("cargo-deny").arg("--version")) { PathBuf::from("cargo-deny") } else { own.clone() };
+    if program == own && !works(Command::new(&own).arg("--version")) {
+        println!("cargo-deny is not here: building it under {}", tools.display());
+        // Unoptimised: it runs for a second or two, and builds in half the time.
+        run(cargo(tree).args(["install", "cargo-deny", "--version", CARGO_DENY_VERSION, "--locked", "--debug", "--root"]).arg(&tools))?;
+    }
+    run(Command::new(program).current_dir(&tree.root).args(["check", "bans", "licenses", "sources"]))?;
+    Ok(String::new())
+}
+
+fn need_component(tree: &Tree, subcommand: &str, component: &str) -> Result<(), Failure> {
+    if works(cargo(tree).args([subcommand, "--version"])) {
+        return Ok(());
+    }
+    if !works(Command::new("rustup").arg("--version")) {
+        return Err(Failure(format!("`cargo {subcommand}` is not here: install {component} for this toolchain")));
+    }
+    run(Command::new("rustup").current_dir(&tree.root).args(["component", "add", component]))
+}
+
+/// What the closing lines of the test binaries say together.
+#[derive(Default)]
+struct Sum {
+    binaries: u64,
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Sum {
+    fn add(&mut self, line: &str) {
+        let Some(counts) = line.strip_prefix("test result: ") else { return };
+        self.binaries += 1;
+        for part in counts.split(['.', ';']) {
+            match part.trim().split_once(' ') {
+                Some((count, "passed")) => self.passed += count.parse().unwrap_or(0),
+                Some((count, "failed")) => self.failed += count.parse().unwrap_or(0),
+                Some((count, "ignored")) => self.ignored += count.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} tests passed, {} failed, {} ignored, in {} binaries", self.passed, self.failed, self.ignored, self.binaries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_add_up() {
+        let mut sum = Sum::default();
+        sum.add("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.02s");
+        sum.add("test cut::plan::tests::x ... ok");
+        sum.add("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s");
+        assert_eq!(sum.to_string(), "15 tests passed, 2 failed, 1 ignored, in 2 binaries");
+    }
+}

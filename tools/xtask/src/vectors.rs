@@ -1,0 +1,112 @@
+//! Vectors: a reader and a writer in Python, made from SPEC.md alone, against our fixtures and against our program.
+//!
+//! The Python side lives in `tools/vectors/`. Its packages go into `target/venv`; nothing is installed outside the tree.
+
+use crate::cargo::{cargo, target_dir};
+use crate::run::{Failure, need_packages, run as command, works};
+use crate::tree::Tree;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the Python side needs, with versions; changing it renews the environment.
+const REQUIREMENTS: &str = "tools/vectors/requirements.txt";
+
+/// The step.
+pub fn run(tree: &Tree) -> Result<String, Failure> {
+    if !tree.root.join("fixtures/bundles").is_dir() {
+        return Ok("fixtures/bundles does not exist, so there is nothing to compare".to_owned());
+    }
+    for script in ["zb_read.py", "zb_make.py", "check_cddl.py", "requirements.txt"] {
+        if !tree.root.join("tools/vectors").join(script).is_file() {
+            return Err(Failure(format!("fixtures/bundles is there, and tools/vectors/{script} is not")));
+        }
+    }
+    let python = environment(tree)?;
+    let script = |name: &str| {
+        let mut command = Command::new(&python);
+        command.current_dir(&tree.root).arg(format!("tools/vectors/{name}"));
+        command
+    };
+    command(script("zb_read.py").args(["--fixtures", "fixtures"]))?;
+    command(script("zb_make.py").arg("--check"))?;
+    command(&mut script("check_cddl.py"))?;
+    cross_check(tree, &script)?;
+    Ok("fixtures read, remade and checked; bundles of this build read".to_owned())
+}
+
+/// Bundles that this build writes, read by the independent reader with keys that `demo` lays beside them.
+fn cross_check(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result<(), Failure> {
+    command(cargo(tree).args(["build", "--locked", "--workspace", "--bins"]))?;
+    let kept = target_dir(tree).join("vectors-demo");
+    if kept.exists() {
+        std::fs::remove_dir_all(&kept).map_err(|error| Failure(format!("{} cannot be emptied: {error}", kept.display())))?;
+    }
+    let zbundle = target_dir(tree).join("debug").join(format!("zbundle{}", std::env::consts::EXE_SUFFIX));
+    command(Command::new(&zbundle).args(["demo", "--quiet", "--keep"]).arg(&kept))?;
+    let keys = kept.join("keys-for-readers.json");
+    if !keys.is_file() {
+        return Err(Failure(format!("`zbundle demo --keep` wrote no {}", keys.display())));
+    }
+    let mut bundles = Vec::new();
+    find_bundles(&kept, &mut bundles).map_err(|error| Failure(format!("{} cannot be read: {error}", kept.display())))?;
+    bundles.sort();
+    // The demo damages one bundle on its way: what one side refuses, the other must refuse too.
+    let (good, bad): (Vec<_>, Vec<_>) = bundles.into_iter().partition(|bundle| works(Command::new(&zbundle).arg("verify").arg(bundle)));
+    if good.is_empty() {
+        return Err(Failure(format!("`zbundle demo --keep` left no good bundle under {}", kept.display())));
+    }
+    let reader = || {
+        let mut reader = script("zb_read.py");
+        reader.arg("--keys").arg(&keys);
+        reader
+    };
+    command(reader().args(&good))?;
+    for bundle in &bad {
+        if works(reader().arg(bundle)) {
+            return Err(Failure(format!("`zbundle verify` refuses {} and zb_read.py opens it", bundle.display())));
+        }
+    }
+    println!("bundles of this build: {} opened by both sides, {} refused by both", good.len(), bad.len());
+    Ok(())
+}
+
+/// Bundles that lie in the open; what a node keeps for itself is not to be read by others.
+fn find_bundles(folder: &Path, bundles: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if !path.join("keyring").exists() {
+                find_bundles(&path, bundles)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "zb") {
+            bundles.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// A Python with the packages of [`REQUIREMENTS`]; returns its path.
+fn environment(tree: &Tree) -> Result<PathBuf, Failure> {
+    let venv = target_dir(tree).join("venv");
+    let python = venv.join("bin/python");
+    let stamp = venv.join("requirements.installed");
+    let wanted = std::fs::read_to_string(tree.root.join(REQUIREMENTS)).map_err(|error| Failure(format!("{REQUIREMENTS} cannot be read: {error}")))?;
+    if works(Command::new(&python).arg("--version")) && std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    if !works(Command::new("python3").args(["-c", "import ensurepip, venv"])) {
+        need_packages(&["python3", "python3-venv"], "the independent reader needs Python with its venv module")?;
+    }
+    command(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+    command(Command::new(&python).current_dir(&tree.root).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+        REQUIREMENTS,
+    ]))?;
+    std::fs::write(&stamp, wanted).map_err(|error| Failure(format!("{} cannot be written: {error}", stamp.display())))?;
+    Ok(python)
+}
