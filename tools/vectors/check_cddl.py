@@ -2,7 +2,7 @@
 """Check bundle-format/zbundle.cddl: it parses, it takes and refuses the examples below, and it takes every structure of the accepted fixtures.
 
 The tool behind it is the `cddl` crate, through its Python wheel: `pip install pycddl cbor2`. With `cryptography` and the fixtures' keys
-(`fixtures/keys/*.toml` or `*.json` with a hex field `sealing`) the inside of bundles is checked too. Exit: 0 good, 1 something is not, 2 a tool lacks.
+(`fixtures/keys/*.toml`, fields `sealing_secret`) the inside of bundles is checked too. Exit: 0 good, 1 something is not, 2 a tool lacks.
 
     check_cddl.py [ROOT]        ROOT is the project's folder; default: two above this file
 """
@@ -137,7 +137,7 @@ def sealing_keys():
     found = []
     for path in sorted((ROOT / "fixtures").rglob("*.*")) if (ROOT / "fixtures").is_dir() else []:
         if path.suffix in (".toml", ".json"):
-            found += [bytes.fromhex(secret) for secret in re.findall(r'"?sealing(?:_secret|_key)?"?\s*[:=]\s*"([0-9a-f]{64})"', path.read_text())]
+            found += [bytes.fromhex(secret) for secret in re.findall(r'sealing_secret"?\s*[:=]\s*"([0-9a-f]{64})"', path.read_text())]
     return found
 
 
