@@ -38,7 +38,7 @@ def nothing_inside(label):
 
 
 @accept("the roster from its beginning, then events of a clinic that only this roster enrols, sent by that clinic",
-        ["R4.6-g", "R4.6-h", "R4.4-e", "R8.3-b"], sender="laya-bhu")
+        ["R4.6-g", "R4.6-h", "R4.4-e", "R8.3-c"], sender="laya-bhu")
 def newly_enrolled_sender(label):
     return send(label, [enrol(roster(), LAYA, 0).range(domain=DOMAIN), visits(LAYA, 2).range(domain=DOMAIN)], LAYA)
 
@@ -49,7 +49,7 @@ def roster_continued(label):
 
 
 @accept("the authority rekeys itself: the rekey stands at the end of its range under the outgoing key, the next range is under the new one",
-        ["R8.3-f", "R4.4-e"], sender="punakha-hub", keys="gasa-bhu")
+        ["R8.3-g", "R4.4-e"], sender="punakha-hub", keys="gasa-bhu")
 def authority_rekeyed(label):
     log = rekey(roster(REHUB), REHUB, 2, [])
     enrol(log, LAYA, 0)
@@ -100,7 +100,7 @@ def zstd(label):
     return send(label, [visits(count=40).range(domain=DOMAIN, codec=1, data=golden("zstd", b"".join(visits(count=40).events)))])
 
 
-@accept("a compressed range with an explicit window of 2^20, the largest allowed", ["R4.4-b", "R4.4-c"])
+@accept("a compressed range with an explicit window of 2^20, the largest allowed", ["R4.4-b", "R4.4-h"])
 def zstd_largest_window(label):
     log = visits(count=5)
     return send(label, [log.range(domain=DOMAIN, codec=1, data=stored_frame(b"".join(log.events), window_log=20))])
@@ -202,7 +202,7 @@ def any_stamp(label):
     return send(label, [Log(LUNANA, 2).add("visit", b"", hlc=1 << 63).add("visit", b"", hlc=0).add("visit", b"", hlc=(1 << 64) - 1).range(domain=DOMAIN)])
 
 
-@accept("an origin that has been rekeyed: signed and checkpointed with key number 2", ["R3.5-b", "R8.3-e"], sender="gasa-bhu", notes=[])
+@accept("an origin that has been rekeyed: signed and checkpointed with key number 2", ["R3.5-b", "R8.3-f"], sender="gasa-bhu", notes=[])
 def rekeyed_signer(label):
     return send(label, [visits(GASA, 5).range(4, 5, domain=DOMAIN, number=2)], GASA, sender_key=2)
 
@@ -247,7 +247,7 @@ def dated(label):
     return send(label, [visits(count=1).range(domain=DOMAIN)], created=0)
 
 
-@accept("a roster the reader holds already, and a void event at its end: void is skipped, the file is good", ["R8.3-b", "R3.2-h"])
+@accept("a roster the reader holds already, and a void event at its end: void is skipped, the file is good", ["R8.3-c", "R3.2-h"])
 def void_roster_event(label):
     again = enrol(roster(), LUNANA, 2).add("zb/later", enc({0: 1}))
     return send(label, [again.range(domain=DOMAIN), visits(count=1).range(domain=DOMAIN)])

@@ -164,7 +164,8 @@ def bundle(label, sender: Node, to, ranges=(), *, domain, vector=None, receipt=1
         header[3] = min(r["log"].origin[2] for r in ranges)
     header_raw = header_bytes(enc(header_edit(header)))
 
-    told = [(r["log"], r["last"]) for r in ranges if r["log"].writer is sender] if vector is None else vector
+    own = {r["log"].origin: (r["log"], r["last"]) for r in ranges if r["log"].writer is sender}                  # once each, at its end
+    told = list(own.values()) if vector is None else vector
     nodes = {id_ for r in ranges for id_ in (r["wire"][0][0], r["wire"][0][3])} | {id_ for log, _ in told for id_ in (log.origin[0], log.origin[3])}
     nodes |= {id_ for log, *_ in forks or () for id_ in (log.origin[0], log.origin[3])}
     table = sorted(nodes - {None})
