@@ -7,6 +7,7 @@
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -44,6 +45,14 @@ def all_files() -> dict:
     return files | {path: data if isinstance(data, bytes) else toml(data).encode() for path, data in fixtures_side.all_files().items()}
 
 
+def unknown_rules(files: dict) -> list:
+    """Rules that a story cites and SPEC.md does not have."""
+    page = (Path(__file__).parents[2] / "SPEC.md").read_text()
+    known = set(re.findall(r"^- \*\*(R[0-9.]+-[a-z])\*\*", page, re.M))
+    cited = {(rule, name) for name, data in files.items() if name.endswith(".toml") for rule in re.findall(r"R[0-9]+\.[0-9]+-[a-z]", data.decode())}
+    return [f"{name} cites {rule}, which SPEC.md does not have" for rule, name in sorted(cited) if rule not in known]
+
+
 def write(root: Path, files: dict):
     for name, data in files.items():
         path = root / name
@@ -58,6 +67,7 @@ def check(root: Path, files: dict) -> int:
         theirs = {str(p.relative_to(root)) for kind in ("bundles", "events", "requests", "keys") for p in (root / kind).rglob("*") if p.is_file()} | {"context.json"}
         faults = [f"missing: {name}" for name in sorted(ours - theirs)] + [f"not made here: {name}" for name in sorted(theirs - ours)]
         faults += [f"differs: {name}" for name in sorted(ours & theirs) if (Path(fresh) / name).read_bytes() != (root / name).read_bytes()]
+    faults += unknown_rules(files)
     print(*faults, f"{len(ours)} files, {len(faults)} differences", sep="\n")
     return 1 if faults else 0
 
@@ -72,6 +82,7 @@ def main() -> int:
     if a.check:
         return check(a.check, files)
     write(a.out, files)
+    print(*unknown_rules(files), sep="\n", end="")
     size = sum(map(len, files.values()))
     print(f"{len(files)} files, {size} bytes")
     return 0

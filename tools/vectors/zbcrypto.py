@@ -102,7 +102,7 @@ def sealing_public(secret: bytes) -> bytes:
 
 
 def usable_sealing(public: bytes) -> bool:
-    """Not of small order (R2.3-a, R8.3-d): any secret tells."""
+    """Not of small order (R2.3-a, R8.3-e): any secret tells."""
     try:
         X25519PrivateKey.from_private_bytes(bytes(31) + b"\x40").exchange(X25519PublicKey.from_public_bytes(public))
         return True

@@ -6,7 +6,7 @@ EVENT_LEN_MAX, PART_LEN, PART_COUNT_MAX = 16_384, 4_096, 4_096
 TYPE_LEN_MAX, FIELD_LEN_MAX, BASE_COUNT_MAX = 128, 200, 64
 RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX, RANGE_DATA_LEN_MAX = 4_096, 1 << 20, (1 << 20) + 4_096
 RECIPIENT_COUNT_MAX = 64
-SEQ_MAX = (1 << 64) - 1
+SEQ_MAX = (1 << 63) - 1
 RANGE_ITEM_LEN_MAX = (1 << 20) + 8_192 + 80 * 4_096
 
 
@@ -86,7 +86,7 @@ def header(value):
         s.bytes(row[1], "sealed key", 80)
 
 
-# ---- manifest, §4.3 ----
+# ---- manifest, §4.2 ----
 def log(s: Shape, v, table, what):
     """An origin written with indexes into the node table -> the origin of R3.1-c."""
     s.array(v, what)
@@ -134,7 +134,7 @@ def manifest(value):
     return {"nodes": table, "vector": vector, "receipt": value.get(3), "forks": forks}
 
 
-# ---- ranges, §4.4 ----
+# ---- ranges, §4.3 ----
 def range_(value, table):
     """The shape of one range -> a flat dict; nothing is decompressed, hashed or verified here."""
     s = Shape("Z222")
@@ -145,7 +145,7 @@ def range_(value, table):
     count = s.uint(value[4], "count", 1)
     if count > RANGE_EVENT_COUNT_MAX:
         raise Fault("Z218", "more than 4 096 events in a range")
-    s.need(first + count < 1 << 64, "last seq is beyond 2^64")
+    s.need(first + count - 1 <= SEQ_MAX, "last seq is beyond 2^63 - 1")
     codec, raw_len = s.array(value[6], "codec", 2)
     s.uint(codec, "codec")
     s.uint(raw_len, "raw length", 1)
@@ -172,7 +172,6 @@ def range_(value, table):
         s.uint(prefix[1], "prefix count", 1)
         s.need(prefix[0] + prefix[1] <= first, "prefix does not end before first")
     s.need((codec == 2) == (prefix is not None), "prefix goes with codec 2 and with no other")
-    s.need(codec != 0 or len(data) == raw_len, "stored data is not of the claimed length")
     return {"origin": origin, "first": first, "count": count, "codec": codec, "raw_len": raw_len, "data": data,
             "checkpoints": checkpoints, "base": base, "prefix": prefix}
 
@@ -222,7 +221,7 @@ def event(raw: bytes, value):
 
 
 def events(raw: bytes, count: int):
-    """Exactly `count` events that fill `raw` (R4.4-c) -> [(bytes, value)]."""
+    """Exactly `count` events that fill `raw` (R4.3-c) -> [(bytes, value)]."""
     out, pos = [], 0
     for _ in range(count):
         try:

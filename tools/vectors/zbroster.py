@@ -38,7 +38,7 @@ class Roster:
         return roster
 
     def key(self, node: bytes, number: int):
-        """The signing key of (node, key number) among all ever enrolled (R8.3-e), or None."""
+        """The signing key of (node, key number) among all ever enrolled (R8.3-f), or None."""
         keys = self.members.get(node, {}).get("keys", {})
         return keys[number][0] if number in keys else None
 
@@ -136,7 +136,7 @@ class Roster:
         self.sealing[p[6]] = p[0]
 
     def _new_keys(self, node, signing, sealing):
-        """R8.3-d."""
+        """R8.3-e."""
         VOID.bytes(node, "node", 8)
         VOID.need(usable_point(VOID.bytes(signing, "signing key", 32)) and signing not in self.signing, "signing key")
         VOID.need(usable_sealing(VOID.bytes(sealing, "sealing key", 32)) and self.sealing.get(sealing, node) == node, "sealing key")

@@ -91,7 +91,7 @@ class Log:
         return {"log": self, "wire": wire, "edit": edit, "first": first, "last": last, "h": self.hashes[last]}
 
 
-# ---- zstd frames made by hand: the same bytes with every library (RFC 8878 §3.1.1), without their 4 magic bytes (R4.4-g) ----
+# ---- zstd frames made by hand: the same bytes with every library (RFC 8878 §3.1.1), without their 4 magic bytes (R4.4-b) ----
 def block(content: bytes, last: bool, repeat: int = 0) -> bytes:
     """A raw block, or, with `repeat`, a block of one byte repeated."""
     size, kind = (repeat, 1) if repeat else (len(content), 0)
@@ -128,7 +128,7 @@ def padme(n: int) -> int:
 
 
 def pad_for(header_len: int, inner_len: int) -> bytes:
-    """The pad item that brings the file to the smallest Padmé length within reach, or nothing (R4.6-b)."""
+    """The pad item that brings the file to the smallest Padmé length within reach, or nothing (R4.5-b)."""
     goal = padme(file_len(header_len, inner_len))
     while True:
         if file_len(header_len, inner_len) == goal:
@@ -164,7 +164,8 @@ def bundle(label, sender: Node, to, ranges=(), *, domain, vector=None, receipt=1
         header[3] = min(r["log"].origin[2] for r in ranges)
     header_raw = header_bytes(enc(header_edit(header)))
 
-    told = [(r["log"], r["last"]) for r in ranges if r["log"].writer is sender] if vector is None else vector
+    own = {r["log"].origin: (r["log"], r["last"]) for r in ranges if r["log"].writer is sender}                  # once each, at its end
+    told = list(own.values()) if vector is None else vector
     nodes = {id_ for r in ranges for id_ in (r["wire"][0][0], r["wire"][0][3])} | {id_ for log, _ in told for id_ in (log.origin[0], log.origin[3])}
     nodes |= {id_ for log, *_ in forks or () for id_ in (log.origin[0], log.origin[3])}
     table = sorted(nodes - {None})
