@@ -156,7 +156,8 @@ fn read_vector(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<Told>, 
         let (origin, seq, tag) = (nodes.read_fields(reader)?, reader.seq()?, Tag(reader.bytes_exact()?));
         Ok(Told { origin, seq, tag })
     };
-    (0..count).map(told).collect()
+    let vector: Vec<Told> = (0..count).map(told).collect::<Result<_, _>>()?;
+    if vector.is_sorted_by_key(|told| (told.origin, told.seq)) { Ok(vector) } else { Err(CborError::Shape) }
 }
 
 fn read_forks(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<ForkNotice>, CborError> {

@@ -212,7 +212,7 @@ impl Range {
             (Codec::Primed, None) | (_, Some(_)) => false,
             (_, None) => true,
         };
-        let good = positions && prefix && offsets_ascend_to(self.count, &self.checkpoints);
+        let good = positions && prefix && self.raw_len >= 1 && offsets_ascend_to(self.count, &self.checkpoints);
         if good { Ok(()) } else { Err(CborError::Shape.into()) }
     }
 

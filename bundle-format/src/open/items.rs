@@ -4,7 +4,7 @@ use super::{FULL_CHUNK, OpenError, SealedBundle};
 use crate::cbor::{CborError, Reader};
 use crate::compress::Decompressor;
 use crate::envelope;
-use crate::limits::{MANIFEST_LEN_MAX, RANGE_DATA_LEN_MAX, RANGE_EVENT_COUNT_MAX, TAG_LEN};
+use crate::limits::{MANIFEST_LEN_MAX, RANGE_ITEM_LEN_MAX, TAG_LEN};
 use crate::manifest::{Manifest, NodeTable};
 use crate::range::{Range, RangeError, VerifiedRange};
 use crate::seal::raw_len_max;
@@ -32,10 +32,6 @@ impl std::fmt::Debug for Items {
         f.debug_struct("Items").field("index", &self.index).finish_non_exhaustive()
     }
 }
-
-/// A range item: data, checkpoints of every event, and room for keys to come.
-const RANGE_ITEM_LEN_MAX: usize = RANGE_DATA_LEN_MAX + 512 * 1024;
-const _: () = assert!(80 * RANGE_EVENT_COUNT_MAX + 4096 < 512 * 1024, "a checkpoint and its offset are at most 80 bytes");
 
 impl Items {
     pub(super) fn start<R: Read + Seek>(sealed: &mut SealedBundle<R>, key: &[u8; 32]) -> Result<Self, OpenError> {

@@ -6,7 +6,7 @@ use crate::compress::Codec;
 use crate::hlc::Hlc;
 use crate::ids::{Hash, Origin};
 
-/// Events that their origin signed, in order, right after a known place of its chain. Only [`Range::verify`] makes one.
+/// Events that their origin signed, in order, right after a known place of its chain. Only [`Range::verify`](super::Range::verify) makes one.
 #[derive(Clone)]
 pub struct VerifiedRange {
     pub(super) origin: Origin,
