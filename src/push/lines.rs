@@ -194,6 +194,7 @@ impl Line {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test looks at the folder as a person would")]
 mod tests {
     use super::super::tests::{clock, fields, stream};
     use super::*;
