@@ -131,7 +131,8 @@ impl Console {
     /// # Errors
     /// [`Halt`] when stdout is gone or full.
     pub fn warn(&mut self, code: Code, why: &str) -> Result<(), Halt> {
-        say(&format!("{} {}: {}", self.paint("33", &format!("warning {code}:")), code.row().title, plain(why)));
+        let why_told = if why.is_empty() { String::new() } else { format!(": {}", plain(why)) };
+        say(&format!("{} {}{why_told}", self.paint("33", &format!("warning {code}:")), code.row().title));
         self.object(Object::of("warning").with("code", code.as_str()).with("title", code.row().title).with("why", why))
     }
 

@@ -8,6 +8,7 @@ pub mod control;
 pub mod cutting;
 pub mod error;
 pub mod forks;
+pub mod fsck;
 pub mod held;
 pub mod history;
 pub mod inspect;
