@@ -121,11 +121,6 @@ impl Console {
         }
     }
 
-    /// A word that matters even when quiet, on stderr. It must be escaped already.
-    pub fn remark(&mut self, text: &str) {
-        say(text);
-    }
-
     /// Something to look at that stops nothing: told even when quiet, and as an object with `--json`.
     ///
     /// # Errors
@@ -160,7 +155,7 @@ impl Console {
     }
 }
 
-/// A line to stderr. When even that is gone, the exit status still tells.
-fn say(text: &str) {
+/// A line to stderr that matters even when quiet; it must be escaped already. When stderr is gone, the exit status still tells.
+pub fn say(text: &str) {
     writeln!(io::stderr().lock(), "{text}").unwrap_or(());
 }

@@ -139,7 +139,7 @@ fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
         match finding {
             Finding::TornTail { .. } => {}
             Finding::Hole { segment, offset, bytes, .. } => {
-                context.console.warn(Code::Z301, &format!("segment {segment}: {bytes} bytes at {offset}"))?
+                context.console.warn(Code::Z301, &format!("segment {segment}: {bytes} bytes at {offset}"))?;
             }
             Finding::Index { segment } => context.console.warn(Code::Z301, &format!("the index of segment {segment}"))?,
         }
