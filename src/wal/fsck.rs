@@ -102,8 +102,14 @@ impl Fsck<'_> {
         let log = self.log;
         let segment = match log.view.segment(number) {
             Ok(segment) => segment,
-            Err(StoreError::Damaged { offset, stream, .. }) => return Ok(self.fault(Flaw::Damaged, number, offset, stream)),
-            Err(StoreError::Tampered { offset, .. }) => return Ok(self.fault(Flaw::Tampered, number, offset, None)),
+            Err(StoreError::Damaged { offset, stream, .. }) => {
+                self.fault(Flaw::Damaged, number, offset, stream);
+                return Ok(());
+            }
+            Err(StoreError::Tampered { offset, .. }) => {
+                self.fault(Flaw::Tampered, number, offset, None);
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         let is_active = number == log.view.active.number;
@@ -232,10 +238,12 @@ impl Fsck<'_> {
         let mut hash = None;
         while hash.is_none() {
             let Look::Frame(head @ Head { kind: Kind::Heads, .. }, len) = cursor.look(segment, offset)? else {
-                return Ok(self.fault(Flaw::Index, number, offset, None));
+                self.fault(Flaw::Index, number, offset, None);
+                return Ok(());
             };
             let Ok(body) = segment.open_frame(cursor.frame(segment, offset, len)?, offset, &self.log.view.place.keys) else {
-                return Ok(self.fault(Flaw::Tampered, number, offset, None));
+                self.fault(Flaw::Tampered, number, offset, None);
+                return Ok(());
             };
             let (entries, rest) = body.split_at_checked(usize::from(head.count) * HEAD_ENTRY_LEN).unwrap_or((body, &mut []));
             for (stream, state) in entries.chunks_exact(HEAD_ENTRY_LEN).filter_map(read_head) {

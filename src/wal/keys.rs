@@ -65,10 +65,14 @@ pub(super) struct SessionKey {
     salt: [u8; SALT_LEN],
 }
 
+/// Salt, segment, offset.
+#[cfg(test)]
+type Nonces = std::collections::HashSet<([u8; SALT_LEN], u32, u64)>;
+
 #[cfg(test)]
 thread_local! {
-    /// Every (salt, segment, offset) sealed with in this thread, while a test wants to know.
-    pub(super) static NONCES: std::cell::RefCell<Option<std::collections::HashSet<([u8; SALT_LEN], u32, u64)>>> = const { std::cell::RefCell::new(None) };
+    /// Every nonce sealed with in this thread, while a test wants to know.
+    pub(super) static NONCES: std::cell::RefCell<Option<Nonces>> = const { std::cell::RefCell::new(None) };
 }
 
 impl SessionKey {

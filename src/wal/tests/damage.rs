@@ -101,7 +101,7 @@ fn a_hole_is_kept_aside_and_the_streams_go_on_before_it() {
     let wanted = |(_, head, _): &&(usize, frame::Head, usize)| head.kind == Kind::Events && head.stream == 2 && head.first > 10;
     let (at, head, len) = *frames(&disk, &file).iter().find(wanted).unwrap();
     disk.edit(&file, |bytes| bytes[at + 50] ^= 4);
-    let held: Vec<_> = [(stream(1), 10), (stream(2), head.first - 1), (stream(3), 20)].into();
+    let before_the_hole: Vec<_> = [(stream(1), 10), (stream(2), head.first - 1), (stream(3), 20)].into();
     let hole = Finding::Hole { segment: 1, offset: at as u64, bytes: len as u64, cut_back: vec![stream(2)] };
 
     let before = all_bytes(&disk);
@@ -127,7 +127,7 @@ fn a_hole_is_kept_aside_and_the_streams_go_on_before_it() {
         }
         let mut wal = open_small(&disk, 8, 1 << 20).unwrap();
         assert!(wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { offset, .. } if *offset == at as u64)));
-        assert_eq!(check(&wal), held);
+        assert_eq!(check(&wal), before_the_hole);
         let orphans = wal.orphans(&stream(2)).unwrap();
         let first = head.first + u64::from(head.count);
         assert_eq!(orphans.first().map(|(seq, _)| *seq), Some(first));
