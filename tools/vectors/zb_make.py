@@ -2,7 +2,7 @@
 """Writes every fixture from fixed keys and loaded dice: the same bytes on every machine.
 
     zb_make.py --out fixtures       write all of them
-    zb_make.py --check fixtures     write them elsewhere and compare: nothing missing, nothing more, no byte different
+    zb_make.py --check [fixtures]   write them elsewhere and compare: nothing missing, nothing more, no byte different
 """
 
 import argparse
@@ -76,7 +76,7 @@ def main() -> int:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = args.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", type=Path)
-    what.add_argument("--check", type=Path)
+    what.add_argument("--check", type=Path, nargs="?", const=Path(__file__).parents[2] / "fixtures")
     a = args.parse_args()
     files = all_files()
     if a.check:
