@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
     pub fn item(&mut self) -> Result<&'a [u8]> {
         let start = self.at;
         self.walk(CBOR_DEPTH_MAX, true)?;
-        Ok(&self.bytes[start..self.at])
+        self.bytes.get(start..self.at).ok_or(CborError::Short)
     }
 
     fn walk(&mut self, depth: usize, nulls: bool) -> Result<()> {
