@@ -109,7 +109,8 @@ impl Manifest {
         mut forks: Vec<ForkNotice>,
         ranges: impl IntoIterator<Item = Origin>,
     ) -> Self {
-        vector.sort_unstable_by_key(|told| (told.origin, told.seq));
+        vector.sort_unstable();
+        vector.dedup();
         forks.sort_unstable();
         let told = vector.iter().map(|told| told.origin);
         let nodes = NodeTable::of(told.chain(forks.iter().map(|fork| fork.origin)).chain(ranges));
@@ -156,7 +157,8 @@ fn read_vector(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<Told>, 
         let (origin, seq, tag) = (nodes.read_fields(reader)?, reader.seq()?, Tag(reader.bytes_exact()?));
         Ok(Told { origin, seq, tag })
     };
-    (0..count).map(told).collect()
+    let vector: Vec<Told> = (0..count).map(told).collect::<Result<_, _>>()?;
+    if vector.is_sorted_by(|a, b| a < b) { Ok(vector) } else { Err(CborError::Shape) }
 }
 
 fn read_forks(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<ForkNotice>, CborError> {

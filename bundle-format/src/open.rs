@@ -535,9 +535,11 @@ impl std::fmt::Debug for Items {
     }
 }
 
-/// A range item: data, checkpoints of every event, and room for keys to come.
-const RANGE_ITEM_LEN_MAX: usize = RANGE_DATA_LEN_MAX + 512 * 1024;
-const _: () = assert!(80 * RANGE_EVENT_COUNT_MAX + 4096 < 512 * 1024, "a checkpoint and its offset are at most 80 bytes");
+/// A range item: data, a checkpoint of every event, and 4 KiB for the rest and for keys to come (R4.4-l).
+const RANGE_ITEM_LEN_MAX: usize = RANGE_DATA_LEN_MAX + 4096 + CHECKPOINT_ITEM_LEN_MAX * 4096;
+/// `[offset, [key number, signature]]`: heads of 1, 1 and 2 bytes, 3 for the offset, 9 for the number, 64 of signature.
+const CHECKPOINT_ITEM_LEN_MAX: usize = 80;
+const _: () = assert!(RANGE_EVENT_COUNT_MAX == 4096 && RANGE_DATA_LEN_MAX == (1 << 20) + 4096, "R4.4-l tells the sum as a number");
 
 impl Items {
     fn start<R: Read + Seek>(sealed: &mut SealedBundle<R>, key: &[u8; 32]) -> Result<Self, OpenError> {
