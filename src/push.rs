@@ -186,8 +186,10 @@ impl<'a> Pusher<'a> {
         let pushed = self.tails.iter().map(|tail| (tail.stream, tail.end.seq + tail.ends.len() as u64 + 1)).collect();
         let part_count = len.div_ceil(PART_LEN).max(1) as u64;
         let mut piece = [0; PART_LEN];
+        let mut left = len;
         for index in 0..part_count {
-            let piece = &mut piece[..(len - index as usize * PART_LEN).min(PART_LEN)];
+            let piece = &mut piece[..left.min(PART_LEN)];
+            left -= piece.len();
             payload.read_exact(piece).map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => PushError::Changed,
                 _ => PushError::Input(error),
@@ -283,7 +285,7 @@ mod tests {
     fn a_payload_is_one_event_up_to_4_kib_and_full_parts_above() {
         for (len, parts) in [(0, 1), (1, 1), (4096, 1), (4097, 2), (8192, 2), (8193, 3), (PAYLOAD_LEN_MAX, 4096)] {
             let mut store = MemoryStore::default();
-            let payload: Vec<u8> = (0..len).map(|byte| byte as u8).collect();
+            let payload: Vec<u8> = (0..=250).cycle().take(len).collect();
             let mut pusher = Pusher::new(&mut store, clock(), &NodeId([1; 8]), &[stream(None)]);
             assert_eq!(pusher.push(&fields(), len as u64, &mut payload.as_slice()).unwrap(), [(stream(None), 1)]);
             pusher.sync().unwrap();

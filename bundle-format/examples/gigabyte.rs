@@ -3,7 +3,7 @@
 //! `cargo run --profile quick -p bundle-format --example gigabyte [MiB [DIR]]`: the file is written to DIR (default: the system's temporary
 //! folder) and removed at the end. Ranges of 1 MiB alternate between stored and zstd, the costliest there are. Peak memory is `VmHWM` of
 //! /proc/self/status: everything counts, libraries included.
-#![allow(clippy::disallowed_methods, reason = "an example measures with the real clock and disk, and has no ports")]
+#![allow(clippy::disallowed_methods, reason = "reads files itself: it is no part of the product")]
 
 use bundle_format::chain::{Position, Run};
 use bundle_format::checkpoint::Checkpoint;

@@ -64,3 +64,29 @@ impl Serialize for Checkpoint {
         tuple.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Incarnation, Lane, NodeId};
+
+    #[test]
+    fn a_checkpoint_holds_for_one_domain_origin_key_number_and_position_alone() {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let domain = key.verifying_key().domain_id();
+        let origin = Origin { node: key.verifying_key().node_id(), incarnation: Incarnation([2; 4]), lane: Lane::Urgent, audience: None };
+        let position = Position::start(&origin).then(&crate::chain::digest(b"event"));
+        let checkpoint = Checkpoint::sign(&key, &domain, &origin, 1, &position);
+        let verify = |checkpoint: Checkpoint, domain, origin, position| checkpoint.verify(&key.verifying_key(), &domain, &origin, &position);
+        assert_eq!(verify(checkpoint, domain, origin, position), Ok(()));
+        let bad = Err(SignError::BadSignature);
+        assert_eq!(verify(checkpoint, DomainId([0; 32]), origin, position), bad);
+        assert_eq!(verify(checkpoint, domain, Origin { audience: Some(NodeId([0; 8])), ..origin }, position), bad);
+        assert_eq!(verify(checkpoint, domain, Origin { lane: Lane::Bulk, ..origin }, position), bad);
+        assert_eq!(verify(checkpoint, domain, origin, Position { seq: 2, ..position }), bad);
+        assert_eq!(verify(checkpoint, domain, origin, Position::start(&origin)), bad);
+        assert_eq!(verify(Checkpoint { key_number: 2, ..checkpoint }, domain, origin, position), bad);
+        assert_eq!(Checkpoint::read(&mut Reader::new(&cbor::to_vec(&checkpoint))), Ok(checkpoint));
+        assert_eq!(cbor::to_vec(&checkpoint).len(), 68);
+    }
+}

@@ -210,3 +210,53 @@ fn check_window(data: &[u8]) -> Result<(), CompressError> {
     let size = base + base / 8 * u64::from(window & 7);
     if size > 1 << ZSTD_WINDOW_LOG_MAX { Err(CompressError::Window) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::RANGE_RAW_LEN_MAX;
+
+    fn text(len: usize) -> Vec<u8> {
+        (0..)
+            .flat_map(|number: u64| format!("patient {} temp {}.{};", number * 7919 % 1000, 35 + number % 6, number % 10).into_bytes())
+            .take(len)
+            .collect()
+    }
+
+    #[test]
+    fn contexts_stay_within_their_memory() {
+        for (raw_len, most) in [(1000, 200), (Level::SMALL_LEN, 3 << 10), (Level::SMALL_LEN + 1, 3 << 10), (RANGE_RAW_LEN_MAX, 3 << 10)] {
+            let (mut compressor, mut decompressor) = (Compressor::new().unwrap(), Decompressor::new().unwrap());
+            let raw = text(raw_len);
+            let frame = compressor.compress(&raw, Level::for_len(raw_len)).unwrap();
+            assert_eq!(decompressor.decompress(&frame, raw_len).unwrap(), raw);
+            let used = compressor.0.sizeof() >> 10;
+            assert!(used <= most, "{raw_len} bytes take {used} KiB to compress");
+            let used = decompressor.0.sizeof() >> 10;
+            assert!(used <= 200, "{raw_len} bytes take {used} KiB to decompress");
+        }
+    }
+
+    #[test]
+    fn a_context_forgets_what_it_did_before() {
+        let mut compressor = Compressor::new().unwrap();
+        let once = compressor.compress(&text(5000), Level::SMALL).unwrap();
+        compressor.compress(&text(200_000), Level::LARGE).unwrap();
+        assert_eq!(compressor.compress(&text(5000), Level::SMALL).unwrap(), once, "equal inputs give equal frames");
+        let mut decompressor = Decompressor::new().unwrap();
+        assert!(decompressor.decompress(&once[..once.len() / 2], 5000).is_err());
+        assert_eq!(decompressor.decompress(&once, 5000).unwrap(), text(5000));
+    }
+
+    #[test]
+    fn a_prefix_is_bounded() {
+        let raw = text(1000);
+        let history = text(PREFIX_LEN_MAX);
+        let frame = Compressor::compress_primed(&raw, &history, Level::SMALL).unwrap();
+        assert!(frame.len() < 100, "{}", frame.len());
+        assert_eq!(Decompressor::decompress_primed(&frame, 1000, &history).unwrap(), raw);
+        let long = text(PREFIX_LEN_MAX + 1);
+        assert_eq!(Compressor::compress_primed(&raw, &long, Level::SMALL), Err(CompressError::Prefix(PREFIX_LEN_MAX + 1)));
+        assert_eq!(Decompressor::decompress_primed(&frame, 1000, &long), Err(CompressError::Prefix(PREFIX_LEN_MAX + 1)));
+    }
+}

@@ -232,3 +232,45 @@ impl fmt::Debug for Origin {
         self.audience.map_or(Ok(()), |audience| write!(f, ">@{audience}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_and_event_ids_read_back_as_they_were_written() {
+        let origin = Origin { node: NodeId([1; 8]), incarnation: Incarnation([0x7f, 0x3a, 0x91, 0xc2]), lane: Lane::Routine, audience: None };
+        for origin in [origin, Origin { audience: Some(NodeId([2; 8])), ..origin }] {
+            let id = EventId::new(origin, 41, &Hash([9; 32]));
+            let bytes = crate::cbor::to_vec(&id);
+            assert_eq!(EventId::read(&mut Reader::new(&bytes)), Ok(id));
+        }
+        assert_eq!(format!("{origin:?}"), "@0101010101010101~7f3a91c2/routine");
+    }
+
+    #[test]
+    fn undirected_stands_before_directed() {
+        let origin = Origin { node: NodeId([1; 8]), incarnation: Incarnation([0; 4]), lane: Lane::Routine, audience: None };
+        assert!(origin < Origin { audience: Some(NodeId([0; 8])), ..origin });
+        assert!(Origin { audience: Some(NodeId([9; 8])), ..origin } < Origin { lane: Lane::Bulk, ..origin });
+    }
+
+    #[test]
+    fn names_are_what_people_can_type_anywhere() {
+        for good in ["a", "0", "lunana-bhu", "x-", &"n".repeat(32)] {
+            assert_eq!(Name::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "A", "a b", "a/b", "ä", "a.b", "..", &"n".repeat(33)] {
+            assert_eq!(Name::new(bad), Err(NotAName), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hexadecimal_is_lower_case_and_of_one_length() {
+        assert_eq!(hex(&[0, 0xab, 0xff]), "00abff");
+        assert_eq!(from_hex("00abff"), Some([0, 0xab, 0xff]));
+        for bad in ["00ABFF", "00abf", "00abfff", "00ab+f", "é0abf", ""] {
+            assert_eq!(from_hex::<3>(bad), None, "{bad}");
+        }
+    }
+}

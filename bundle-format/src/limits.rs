@@ -26,6 +26,8 @@ pub const RANGE_RAW_LEN_MAX: usize = 1 << 20;
 pub const SEQ_MAX: u64 = i64::MAX as u64;
 /// Compressed bytes of one range: incompressible data grows a little.
 pub const RANGE_DATA_LEN_MAX: usize = RANGE_RAW_LEN_MAX + 4096;
+/// One range as it stands in a bundle: its data, a checkpoint of 80 bytes at every event, and room for its other keys and keys to come.
+pub const RANGE_ITEM_LEN_MAX: usize = RANGE_DATA_LEN_MAX + 80 * 4096 + 4096;
 /// Bytes of history a primed range may refer to (codec 2).
 pub const PREFIX_LEN_MAX: usize = 128 * 1024;
 /// zstd windows up to 2^20 bytes: a decoder on a Pi must hold one.
@@ -57,6 +59,7 @@ pub const CLOCK_AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;
 /// One branch of a fork, past the fork point.
 pub const FORK_BRANCH_LEN_MAX: u64 = 16 << 20;
 
+const _: () = assert!(RANGE_EVENT_COUNT_MAX == 4096, "the length of a range item counts a checkpoint at every event");
 const _: () = assert!(PART_LEN * 2 < EVENT_LEN_MAX, "a part and its ext fit into one event");
 const _: () = assert!(EVENT_LEN_MAX < CHECKPOINT_RAW_LEN, "a checkpoint interval holds at least one event");
 const _: () = assert!(BUNDLE_LEN_MAX / (CHUNK_LEN as u64) < 1 << 32, "the chunk counter must not wrap inside one bundle");

@@ -109,8 +109,7 @@ impl Manifest {
         mut forks: Vec<ForkNotice>,
         ranges: impl IntoIterator<Item = Origin>,
     ) -> Self {
-        vector.sort_unstable();
-        vector.dedup();
+        vector.sort_unstable_by_key(|told| (told.origin, told.seq));
         forks.sort_unstable();
         let told = vector.iter().map(|told| told.origin);
         let nodes = NodeTable::of(told.chain(forks.iter().map(|fork| fork.origin)).chain(ranges));
@@ -158,7 +157,7 @@ fn read_vector(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<Told>, 
         Ok(Told { origin, seq, tag })
     };
     let vector: Vec<Told> = (0..count).map(told).collect::<Result<_, _>>()?;
-    if vector.is_sorted_by(|a, b| a < b) { Ok(vector) } else { Err(CborError::Shape) }
+    if vector.is_sorted_by_key(|told| (told.origin, told.seq)) { Ok(vector) } else { Err(CborError::Shape) }
 }
 
 fn read_forks(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<ForkNotice>, CborError> {
@@ -207,5 +206,42 @@ impl Serialize for Wire<'_> {
             map.serialize_entry(&5, &forks)?;
         }
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::Position;
+    use crate::ids::Hash;
+    use crate::limits::MANIFEST_LEN_MAX;
+    use crate::vector::Salt;
+
+    fn origin(number: u16, audience: Option<u16>) -> Origin {
+        let node = |number: u16| NodeId([0, 0, 0, 0, 0, 0, number.to_be_bytes()[0], number.to_be_bytes()[1]]);
+        Origin { node: node(number), incarnation: Incarnation([7; 4]), lane: Lane::Routine, audience: audience.map(node) }
+    }
+
+    fn told(origin: Origin, seq: u64) -> Told {
+        Told::new(&Salt([1; 32]), origin, &Position { seq, hash: Hash([2; 32]) })
+    }
+
+    #[test]
+    fn a_manifest_reads_back_in_its_order() {
+        let vector = vec![told(origin(5, Some(9)), 7), told(origin(5, None), 3), told(origin(1, None), 9), told(origin(1, None), 2)];
+        let forks = vec![ForkNotice { origin: origin(1, None), seq: 2, digests: [[1; 8], [2; 8]] }];
+        let manifest = Manifest::new(vector, Some((Incarnation([7; 4]), 12)), forks, [origin(3, None)]);
+        assert_eq!(manifest.nodes.nodes().len(), 4, "1, 3, 5 and 9, each once");
+        assert!(manifest.vector.is_sorted_by_key(|told| (told.origin, told.seq)), "both branches of a fork, the shorter first");
+        let bytes = manifest.to_bytes().unwrap();
+        assert_eq!(Manifest::read(&mut Reader::new(&bytes)), Ok(manifest));
+        let lacking = Manifest { nodes: NodeTable::of([]), ..Manifest::new(vec![told(origin(1, None), 1)], None, vec![], []) };
+        assert_eq!(lacking.to_bytes(), None);
+    }
+
+    #[test]
+    fn a_vector_of_30_000_origins_fits() {
+        let vector = (0..30_000).map(|number| told(origin(number, None), 1_000_000)).collect();
+        assert!(Manifest::new(vector, None, vec![], []).to_bytes().unwrap().len() < MANIFEST_LEN_MAX);
     }
 }

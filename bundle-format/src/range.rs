@@ -3,14 +3,19 @@
 //! In: a run of our log, or an item of a bundle. Out: wire bytes, or a [`VerifiedRange`], which only verification makes. Not here: whether we want
 //! the events (`ingest`), or which to send (`cut`).
 
+mod error;
+mod verified;
+
+pub use error::RangeError;
+pub use verified::VerifiedRange;
+
 use crate::cbor::{Bytes, CborError, Keys, Reader};
 use crate::chain::{self, Position, Run};
 use crate::checkpoint::Checkpoint;
 use crate::compress::{Codec, CompressError, Compressor, Decompressor, Level};
-use crate::error::Code;
-use crate::event::{Event, EventError};
+use crate::event::Event;
 use crate::hlc::Hlc;
-use crate::ids::{Hash, NodeId, Origin};
+use crate::ids::{Hash, Origin};
 use crate::limits::{EVENT_LEN_MAX, PREFIX_LEN_MAX, RANGE_DATA_LEN_MAX, RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX, SEQ_MAX};
 use crate::manifest::NodeTable;
 use crate::trust::Trust;
@@ -46,90 +51,6 @@ pub enum Coding {
     Stored,
     /// With zstd at the level for its size, or as it is when that is shorter.
     Zstd,
-}
-
-/// Why a range is not believed, or not even a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RangeError {
-    /// Not the deterministic map the grammar asks for.
-    #[error("the range breaks the format: {0}")]
-    Cbor(#[from] CborError),
-    /// A file's range says nothing of the chain before it.
-    #[error("the range has no base")]
-    NoBase,
-    /// A codec this version does not know.
-    #[error("codec {0} is not known")]
-    Codec(u64),
-    /// More events or bytes than a range may have.
-    #[error("the range claims {what} {claim}")]
-    Limit {
-        /// Of what.
-        what: &'static str,
-        /// How much.
-        claim: u64,
-    },
-    /// The data is not what its codec and length claim.
-    #[error("the range does not unpack: {0}")]
-    Compress(#[from] CompressError),
-    /// The history that a primed range needs is not at hand.
-    #[error("the range builds on events {first} and {count} more that are not held here")]
-    NoPrefix {
-        /// First of them.
-        first: u64,
-        /// How many.
-        count: u64,
-    },
-    /// One of its events breaks the format.
-    #[error("event {seq}: {error}")]
-    Event {
-        /// Its position.
-        seq: u64,
-        /// What is wrong.
-        error: EventError,
-    },
-    /// There are more or fewer events in it than it claims.
-    #[error("the range does not hold the {count} events it claims")]
-    Count {
-        /// How many it claims.
-        count: u64,
-    },
-    /// The first event's base is not the start of its history.
-    #[error("the base of the first event is not the start of its history")]
-    Base,
-    /// The roster does not know the key a checkpoint names.
-    #[error("key {key_number} of node @{node} is not known")]
-    UnknownSigner {
-        /// Whose.
-        node: NodeId,
-        /// Which.
-        key_number: u64,
-    },
-    /// The origin did not sign this chain.
-    #[error("the checkpoint at event {seq} of {origin:?} does not verify")]
-    Checkpoint {
-        /// Whose history.
-        origin: Origin,
-        /// Where.
-        seq: u64,
-    },
-}
-
-impl RangeError {
-    /// Its row in the table.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Cbor(error) | Self::Event { error: EventError::Cbor(error), .. } if error.is_critical_key() => Code::Z223,
-            Self::Codec(_) => Code::Z223,
-            Self::Cbor(_) | Self::NoBase => Code::Z222,
-            Self::Limit { .. } => Code::Z218,
-            Self::Compress(_) => Code::Z224,
-            Self::NoPrefix { .. } => Code::Z227,
-            Self::Event { .. } | Self::Count { .. } => Code::Z226,
-            Self::Base | Self::Checkpoint { .. } => Code::Z225,
-            Self::UnknownSigner { .. } => Code::Z615,
-        }
-    }
 }
 
 impl std::fmt::Debug for Range {
@@ -291,7 +212,7 @@ impl Range {
             (Codec::Primed, None) | (_, Some(_)) => false,
             (_, None) => true,
         };
-        let good = positions && prefix && offsets_ascend_to(self.count, &self.checkpoints);
+        let good = positions && prefix && self.raw_len >= 1 && offsets_ascend_to(self.count, &self.checkpoints);
         if good { Ok(()) } else { Err(CborError::Shape.into()) }
     }
 
@@ -439,107 +360,5 @@ impl Serialize for Wire<'_> {
         base.iter().try_for_each(|base| map.serialize_entry(&12, &Bytes(&base.0)))?;
         prefix.iter().try_for_each(|prefix| map.serialize_entry(&14, prefix))?;
         map.end()
-    }
-}
-
-/// Events that their origin signed, in order, right after a known place of its chain. Only [`Range::verify`] makes one.
-#[derive(Clone)]
-pub struct VerifiedRange {
-    origin: Origin,
-    start: Position,
-    end: Position,
-    raw: Vec<u8>,
-    ends: Vec<usize>,
-    digests: Vec<Hash>,
-    checkpoints: Vec<(Position, Checkpoint)>,
-    hlc: Hlc,
-    codec: Codec,
-}
-
-impl std::fmt::Debug for VerifiedRange {
-    /// Without its events: they are people's records and belong into no message.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "VerifiedRange({:?} {}..={})", self.origin, self.first(), self.end.seq)
-    }
-}
-
-impl VerifiedRange {
-    /// Whose history.
-    pub fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    /// Right before its first event.
-    pub fn start(&self) -> Position {
-        self.start
-    }
-
-    /// At its last event.
-    pub fn end(&self) -> Position {
-        self.end
-    }
-
-    /// Position of its first event.
-    pub fn first(&self) -> u64 {
-        self.start.seq.saturating_add(1)
-    }
-
-    /// How many events.
-    pub fn count(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// The events' bytes, one after the other.
-    pub fn raw(&self) -> &[u8] {
-        &self.raw
-    }
-
-    /// Each event's position and bytes.
-    pub fn events(&self) -> impl ExactSizeIterator<Item = (u64, &[u8])> {
-        (0..self.ends.len()).map(|index| (self.first().saturating_add(index as u64), self.event(index)))
-    }
-
-    /// `d` of each event, in order.
-    pub fn digests(&self) -> &[Hash] {
-        &self.digests
-    }
-
-    /// The origin's signatures and where they stand; the last at [`VerifiedRange::end`].
-    pub fn checkpoints(&self) -> &[(Position, Checkpoint)] {
-        &self.checkpoints
-    }
-
-    /// Stamp of its last event.
-    pub fn last_hlc(&self) -> Hlc {
-        self.hlc
-    }
-
-    /// How it was coded.
-    pub fn codec(&self) -> Codec {
-        self.codec
-    }
-
-    /// The place in the chain at `seq`; `None` outside of `start ..= end`.
-    pub fn position(&self, seq: u64) -> Option<Position> {
-        let index = usize::try_from(seq.checked_sub(self.start.seq)?).ok()?;
-        let before = self.digests.get(..index)?;
-        Some(before.iter().fold(self.start, Position::then))
-    }
-
-    /// All of it, as a run.
-    pub fn run(&self) -> Run<'_> {
-        Run::proved(self.start, self.end, (0..self.ends.len()).map(|index| self.event(index)).collect())
-    }
-
-    /// What follows the event at `seq`; `None` outside of `start ..= end`.
-    pub fn run_after(&self, seq: u64) -> Option<Run<'_>> {
-        let start = self.position(seq)?;
-        let skip = usize::try_from(seq - self.start.seq).ok()?;
-        Some(Run::proved(start, self.end, (skip..self.ends.len()).map(|index| self.event(index)).collect()))
-    }
-
-    fn event(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        self.ends.get(index).and_then(|end| self.raw.get(start..*end)).unwrap_or_default()
     }
 }

@@ -35,3 +35,16 @@ impl Told {
         Self { origin, seq: position.seq, tag: Tag::of(salt, &position.hash) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_differ_with_history_and_with_salt() {
+        let of = |salt: u8, hash: u8| Tag::of(&Salt([salt; 32]), &Hash([hash; 32]));
+        assert_eq!(of(1, 2), of(1, 2));
+        assert_ne!(of(1, 2), of(1, 3));
+        assert_ne!(of(1, 2), of(2, 2));
+    }
+}

@@ -1,6 +1,6 @@
 //! Vectors nobody here wrote. A few of each are embedded with their source; with `ZBUNDLE_VECTORS` naming the folder that holds the whole files,
 //! all of them are checked.
-#![allow(clippy::disallowed_methods, reason = "tests read files as people would")]
+#![allow(clippy::disallowed_methods, reason = "reads files itself: it is no part of the product")]
 
 use bundle_format::cbor::{CborError, Reader};
 use bundle_format::ids::{from_hex, hex};

@@ -121,17 +121,13 @@ impl Console {
         }
     }
 
-    /// A word that matters even when quiet, on stderr. It must be escaped already.
-    pub fn remark(&mut self, text: &str) {
-        say(text);
-    }
-
     /// Something to look at that stops nothing: told even when quiet, and as an object with `--json`.
     ///
     /// # Errors
     /// [`Halt`] when stdout is gone or full.
     pub fn warn(&mut self, code: Code, why: &str) -> Result<(), Halt> {
-        say(&format!("{} {}: {}", self.paint("33", &format!("warning {code}:")), code.row().title, plain(why)));
+        let why_told = if why.is_empty() { String::new() } else { format!(": {}", plain(why)) };
+        say(&format!("{} {}{why_told}", self.paint("33", &format!("warning {code}:")), code.row().title));
         self.object(Object::of("warning").with("code", code.as_str()).with("title", code.row().title).with("why", why))
     }
 
@@ -159,7 +155,7 @@ impl Console {
     }
 }
 
-/// A line to stderr. When even that is gone, the exit status still tells.
-fn say(text: &str) {
+/// A line to stderr that matters even when quiet; it must be escaped already. When stderr is gone, the exit status still tells.
+pub fn say(text: &str) {
     writeln!(io::stderr().lock(), "{text}").unwrap_or(());
 }

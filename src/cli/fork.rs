@@ -1,7 +1,8 @@
 //! `zbundle fork`: settle a history that has forked.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, summary};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +30,11 @@ enum Action {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let Action::Close { id } = self.action;
+        let fork = context.node()?.close_fork(&id)?;
+        context
+            .console
+            .result(&format!("closed {}; both branches stay", fork.id), || Object::of("fork").with("id", &fork.id).with("closed", true))?;
+        Ok(Finished::done(summary("fork").with("id", fork.id)))
     }
 }

@@ -1,7 +1,11 @@
 //! `zbundle fsck`: is the log whole.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::progress::Progress;
+use super::{Context, Finished, summary, units};
+use crate::ports::store::Finding;
+use bundle_format::error::{Code, Exit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,8 +19,42 @@ pub struct Args {}
 
 impl Args {
     /// Run it.
+    #[expect(clippy::unused_self, reason = "every command is run alike")]
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let view = context.view()?;
+        let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "reading", None);
+        let checked = view.fsck(&mut |bytes, events| progress.reach(&mut context.console, bytes, events))?;
+        progress.end();
+        let console = &mut context.console;
+        for finding in &checked.findings {
+            let (code, text) = match finding {
+                Finding::TornTail { bytes } => (Code::Z304, format!("unfinished write at the end: {bytes} bytes, never acknowledged")),
+                Finding::Hole { segment, offset, bytes, .. } => (Code::Z301, format!("segment {segment}: {bytes} damaged bytes at {offset}")),
+                Finding::Index { segment } => (Code::Z301, format!("segment {segment}: its index is damaged; its events are readable")),
+            };
+            console.result(&text, || Object::of("finding").with("code", code.as_str()).with("what", &text))?;
+        }
+        let naming = view.naming();
+        for fault in &checked.faults {
+            let id = format!("{}:{}", naming.origin(&fault.stream.origin), fault.seq);
+            console.result(&format!("{id}: {}", fault.what), || {
+                Object::of("fault").with("code", Code::Z301.as_str()).with("id", &id).with("what", &fault.what)
+            })?;
+        }
+        let whole = checked.is_whole();
+        let read = format!(
+            "{}, {}, {} in {}",
+            units::count(checked.events, "event"),
+            units::size(checked.bytes),
+            units::count(checked.checkpoints, "checkpoint"),
+            units::count_of(checked.streams, "history", "histories")
+        );
+        console.line(&format!("{read}: {}", if whole { "all good" } else { "DAMAGED" }))?;
+        let summary = summary("fsck").with("whole", whole).with("histories", checked.streams).with("events", checked.events);
+        let summary = summary.with("bytes", checked.bytes).with("checkpoints", checked.checkpoints).with("faults", checked.faults.len());
+        if !whole {
+            console.refuse(Code::Z301, "")?;
+        }
+        Ok(Finished { exit: if whole { Exit::Done } else { Exit::LogDamaged }, summary })
     }
 }

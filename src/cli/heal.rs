@@ -11,16 +11,13 @@ Examples:
 /// At the authority: settle a roster that has forked (after a restored backup)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
-    /// Sign although the roster may have lost its newest events
-    #[arg(long)]
-    i_am_sure: bool,
-}
+pub struct Args {}
 
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        context.node()?.heal(self.i_am_sure)?;
+        let Self {} = self;
+        context.node()?.heal()?;
         context.console.result("the roster is one again; what both branches say now counts", || Object::of("healed"))?;
         Ok(Finished::done(summary("heal")))
     }

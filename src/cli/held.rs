@@ -1,13 +1,13 @@
 //! `zbundle held`: bundles that came too early.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, escape, summary, units};
 
 const EXAMPLES: &str = "\
 Examples:
-  zbundle held list                              what waits, and for what
-  zbundle held drop NAME                         let one go; it is taken again when it comes again
-  zbundle held drop --all";
+  zbundle held list
+  zbundle held drop                              let them go; each is taken again when it comes again";
 
 /// Bundles that came too early and wait for what is missing
 #[derive(Debug, clap::Args)]
@@ -19,23 +19,29 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// What waits, and for what (the default)
+    /// What waits (the default)
     List,
-    /// Let bundles go
-    Drop {
-        /// Which, as `zbundle held list` names them
-        #[arg(required_unless_present = "all", value_name = "NAME")]
-        names: Vec<String>,
-        /// All of them
-        #[arg(long, conflicts_with = "names")]
-        all: bool,
-    },
+    /// Let them go; each is taken again when it comes again
+    Drop,
 }
 
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        if let Some(Action::Drop) = self.action {
+            let count = context.node()?.drop_held()?;
+            context.console.line(&format!("{} dropped", units::count(count, "bundle")))?;
+            return Ok(Finished::done(summary("held").with("dropped", count)));
+        }
+        let held = context.view()?.held()?;
+        for (path, bytes) in &held {
+            let path = escape::plain_path(path);
+            context.console.result(&format!("{path}  {}", units::size(*bytes)), || Object::of("held").with("file", &path).with("bytes", bytes))?;
+        }
+        if held.is_empty() {
+            context.console.note("nothing is held");
+        }
+        let bytes: u64 = held.iter().map(|(_, bytes)| bytes).sum();
+        Ok(Finished::done(summary("held").with("bundles", held.len()).with("bytes", bytes)))
     }
 }

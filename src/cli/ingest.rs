@@ -3,11 +3,10 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
-use super::{Context, Finished, escape, files, summary, units};
+use super::{Context, Finished, bundle, escape, files, summary, units};
 use crate::node::naming::Naming;
 use crate::node::taking::{FileReport, Ingested, Missing, Outcome};
 use crate::node::{Node, NodeError};
-use crate::ports::disk::Kind;
 use bundle_format::error::{Code, Exit};
 use std::path::{Path, PathBuf};
 
@@ -57,7 +56,7 @@ impl Args {
             tell(context, &node.naming(), file, piped.as_deref())?;
         }
         remarks(context, &node, &ingested)?;
-        let single = self.paths.len() == 1 && (piped.is_some() || is_file(context, &self.paths[0])?);
+        let single = bundle::is_single(context, &self.paths);
         let exit = if single { ingested.files.first().map_or(Exit::Done, exit_of_one) } else { exit_of_many(&ingested) };
         let counts = &ingested.counts;
         let refused = ingested.count_of(|outcome| matches!(outcome, Outcome::Refused(_)));
@@ -71,11 +70,6 @@ impl Args {
         context.console.line(&text)?;
         Ok(Finished { exit, summary })
     }
-}
-
-fn is_file(context: &Context, path: &Path) -> Result<bool, Halt> {
-    let entry = context.ports.disk.look(path).map_err(|error| Halt::from(NodeError::reading(path, error)))?;
-    Ok(entry.is_none_or(|entry| entry.kind != Kind::Folder))
 }
 
 /// The row an outcome is told by; none for what was taken.

@@ -21,6 +21,7 @@ pub struct Args {}
 
 impl Args {
     /// Run it.
+    #[expect(clippy::unused_self, reason = "every command is run alike")]
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let view = context.view()?;
         if view.keyring().pin().is_none() {

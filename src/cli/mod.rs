@@ -2,10 +2,9 @@
 //!
 //! Only this room names `adapters`, in one line. Commands decide nothing: they read options, call `node`, and tell what came of it.
 
-#![allow(dead_code)] // until every command is wired
-
 mod accept;
 mod ask;
+mod bundle;
 mod console;
 mod cut;
 mod demo;

@@ -37,6 +37,15 @@ impl Object {
         self
     }
 
+    /// One more key whose value is a list of objects.
+    #[must_use]
+    pub fn with_objects(mut self, key: &str, objects: impl Iterator<Item = Self>) -> Self {
+        let brace = if self.text.is_empty() { "{" } else { "," };
+        let list = objects.map(Self::into_line).collect::<Vec<_>>().join(",");
+        self.text.extend([brace, &json(key), ":[", &list, "]"]);
+        self
+    }
+
     /// One more key when there is something to say.
     #[must_use]
     pub fn with_some(self, key: &str, value: Option<impl Serialize>) -> Self {

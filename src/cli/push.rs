@@ -1,6 +1,6 @@
 //! `zbundle push`: put events into the log.
 
-use super::console::Console;
+use super::console::{self, Console};
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
@@ -117,7 +117,7 @@ impl Args {
     fn base(&self, node: &Node) -> Result<Option<Vec<EventId>>, Halt> {
         match self.base.as_slice() {
             [] => Ok(None),
-            [none] if none == "none" => Ok(Some(Vec::new())),
+            [word] if word == "none" => Ok(Some(Vec::new())),
             ids => Ok(Some(ids.iter().map(|id| node.event_id(id)).collect::<Result<_, _>>()?)),
         }
     }
@@ -158,12 +158,12 @@ fn whole(
     mut spool: Spool,
 ) -> Result<Finished, Halt> {
     spool.fill(input)?;
-    let pushed = pusher.push(fields, spool.len(), &mut spool.read())?;
+    let events = pusher.push(fields, spool.len(), &mut spool.read())?;
     pusher.sync()?;
-    for event in &pushed {
+    for event in &events {
         naming.ack(&mut context.console, event, None)?;
     }
-    Ok(Finished::done(summary("push").with("stored", pushed.len()).with("bytes", spool.len())))
+    Ok(Finished::done(summary("push").with("stored", events.len()).with("bytes", spool.len())))
 }
 
 fn lines(
@@ -177,7 +177,7 @@ fn lines(
     let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "pushing", input.file_len());
     let console = &mut context.console;
     let (mut last, mut closed) = (0, false);
-    let pushed = push_lines(input, pusher, fields, spool, |told, tally| {
+    let ended = push_lines(input, pusher, fields, spool, |told, tally| {
         let Some(told) = told else {
             progress.reach(console, tally.bytes, tally.stored);
             return console.flush().inspect_err(|_| closed = true);
@@ -191,7 +191,7 @@ fn lines(
         }
     });
     progress.end();
-    let tally = match pushed {
+    let tally = match ended {
         Ok(tally) => tally,
         Err(Halt::PipeClosed) => {
             context.console.note(&format!("nobody reads the acks any more; what comes after line {last} was not stored"));
@@ -217,7 +217,7 @@ fn refused(console: &mut Console, line: u64, code: Code, len: u64) -> Result<(),
     if console.json() {
         return console.object(Object::of("refused").with("line", line).with("code", code.as_str()).with("title", title).with("bytes", len));
     }
-    console.remark(&format!("line {line} refused: {code} {title} ({})", units::size(len)));
+    console::say(&format!("line {line} refused: {code} {title} ({})", units::size(len)));
     Ok(())
 }
 

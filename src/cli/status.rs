@@ -1,7 +1,11 @@
 //! `zbundle status`: how the node and its peers stand.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, summary, units};
+use crate::node::status::{OriginStatus, PeerStatus, Status, Stock};
+use crate::ports::store::Finding;
+use bundle_format::error::{Code, Exit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,12 +19,130 @@ pub struct Args {
     /// Exit 17 or 18 when something needs a person
     #[arg(long)]
     check: bool,
+    /// How long a peer may be unheard before it counts as silent
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = units::parse_duration_ms)]
+    silent_after: u64,
 }
 
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let status = context.view()?.status()?;
+        let silent: Vec<_> = status.peers.iter().filter(|peer| self.is_silent(peer, status.now_ms)).collect();
+        tell_node(context, &status)?;
+        for origin in &status.origins {
+            tell_origin(context, origin, status.now_ms)?;
+        }
+        for peer in &status.peers {
+            tell_peer(context, peer, status.now_ms, silent.iter().any(|silent| silent.node == peer.node))?;
+        }
+        tell_trouble(context, &status)?;
+        let open_forks = status.open_forks().count();
+        let forked = open_forks > 0 || status.domain.as_ref().is_some_and(|domain| domain.forked);
+        let exit = match () {
+            () if !self.check => Exit::Done,
+            () if status.is_damaged() => Exit::LogDamaged,
+            () if forked => Exit::Conflict,
+            () if !silent.is_empty() => Exit::Silent,
+            () => Exit::Done,
+        };
+        let held: u64 = status.origins.iter().map(|origin| origin.held).sum();
+        let summary = summary("status").with("name", &status.name).with("node", status.node.to_string()).with("events", held);
+        let summary = summary.with("open_forks", open_forks).with("held", status.held.count + status.unknown.count);
+        Ok(Finished {
+            exit,
+            summary: summary.with("quarantined", status.quarantine.count).with("silent", silent.len()).with("damaged", status.is_damaged()),
+        })
     }
+
+    /// A peer that was never heard is new, not silent.
+    fn is_silent(&self, peer: &PeerStatus, now_ms: u64) -> bool {
+        peer.heard_ms > 0 && now_ms.saturating_sub(peer.heard_ms) > self.silent_after
+    }
+}
+
+fn tell_node(context: &mut Context, status: &Status) -> Result<(), Halt> {
+    let console = &mut context.console;
+    if console.json() {
+        let object = Object::of("node").with("name", &status.name).with("node", status.node.to_string());
+        let object = object.with("incarnation", status.incarnation.to_string()).with("joined", status.domain.is_some());
+        let object = object.with_some("authority", status.domain.as_ref().map(|domain| &domain.authority));
+        let object = object.with_some("members", status.domain.as_ref().map(|domain| domain.member_count));
+        let object = object.with_some("roster_seq", status.domain.as_ref().map(|domain| domain.roster_seq));
+        let roster_time = status.domain.as_ref().and_then(|domain| units::date(domain.roster_hlc.ms()));
+        return console.object(object.with_some("roster_time", roster_time));
+    }
+    console.line(&format!("{}  @{}~{}", console.strong(&status.name), status.node, status.incarnation))?;
+    match &status.domain {
+        None => console.line("  has not joined a domain yet: `zbundle request`"),
+        Some(domain) => {
+            let age = units::span(status.now_ms.saturating_sub(domain.roster_hlc.ms()));
+            let members = units::count(domain.member_count as u64, "member");
+            console.line(&format!("  domain of {}, {members}, roster {} from {age} ago", domain.authority, domain.roster_seq))
+        }
+    }
+}
+
+fn tell_origin(context: &mut Context, origin: &OriginStatus, now_ms: u64) -> Result<(), Halt> {
+    let last = units::span(now_ms.saturating_sub(origin.hlc.ms()));
+    let flag = if origin.after_revoke > 0 { format!("  {} AFTER-REVOKE", origin.after_revoke) } else { String::new() };
+    context.console.result(&format!("  {:<44} {:>8}   last {last} ago{flag}", origin.name, origin.held), || {
+        let object = Object::of("origin").with("origin", &origin.name).with("held", origin.held).with("hlc", origin.hlc.0);
+        object.with("time", units::date(origin.hlc.ms())).with("after_revoke", origin.after_revoke)
+    })
+}
+
+fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool) -> Result<(), Halt> {
+    let heard =
+        if peer.heard_ms == 0 { "never heard".to_owned() } else { format!("heard {} ago", units::span(now_ms.saturating_sub(peer.heard_ms))) };
+    let state = match () {
+        () if silent => "SILENT",
+        () if peer.unacknowledged > 0 => "behind",
+        () => "level",
+    };
+    let answer = if peer.answer_due { ", is owed an answer" } else { "" };
+    let line = format!("  peer {:<24} {heard}; has {} of our events, lacks {}{answer}   {state}", peer.name, peer.acknowledged, peer.unacknowledged);
+    context.console.result(&line, || {
+        let object = Object::of("peer").with("name", &peer.name).with("node", peer.node.to_string()).with("state", state.to_ascii_lowercase());
+        let object = object.with("heard", (peer.heard_ms > 0).then(|| units::date(peer.heard_ms)).flatten());
+        object.with("acknowledged", peer.acknowledged).with("unacknowledged", peer.unacknowledged).with("answer_due", peer.answer_due)
+    })
+}
+
+/// What needs a person, or soon will.
+fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
+    let stock = |stock: &Stock| format!("{}, {}", units::count(stock.count, "bundle"), units::size(stock.bytes));
+    for (what, kept) in
+        [("held, waiting for what is missing", &status.held), ("held, of unknown senders", &status.unknown), ("in quarantine", &status.quarantine)]
+    {
+        if kept.count > 0 {
+            context.console.line(&format!("  {what}: {}", stock(kept)))?;
+        }
+    }
+    for fork in status.open_forks() {
+        context.console.result(&format!("  FORK {}  Z228 {}", fork.id, Code::Z228.row().title), || {
+            Object::of("fork").with("id", &fork.id).with("seq", fork.seq).with("ends", fork.ends).with("closed", false)
+        })?;
+    }
+    for life in &status.open_lives {
+        context.console.line(&format!("  an earlier life of this node, ~{life}, is not settled yet: what others hold of it comes back"))?;
+    }
+    if let Some(domain) = &status.domain {
+        if domain.forked {
+            context.console.warn(Code::Z617, "")?;
+        }
+        if domain.in_doubt {
+            context.console.warn(Code::Z610, "")?;
+        }
+    }
+    for finding in &status.findings {
+        match finding {
+            Finding::TornTail { .. } => {}
+            Finding::Hole { segment, offset, bytes, .. } => {
+                context.console.warn(Code::Z301, &format!("segment {segment}: {bytes} bytes at {offset}"))?;
+            }
+            Finding::Index { segment } => context.console.warn(Code::Z301, &format!("the index of segment {segment}"))?,
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,10 @@
 //! `zbundle verify`: is a bundle whole and signed.
 
 use super::halt::Halt;
-use super::{Context, Finished};
+use super::object::Object;
+use super::{Context, Finished, bundle, escape, summary, units};
+use crate::node::inspect;
+use bundle_format::error::Exit;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -23,7 +26,34 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let _ = (self, context);
-        Err(Halt::new(bundle_format::error::Code::Z100, "not wired"))
+        let (mut tally, single) = (bundle::Tally::default(), bundle::is_single(context, &self.paths));
+        for path in bundle::find(context, &self.paths)? {
+            let path = match path {
+                Ok(path) => path,
+                Err((path, code)) => {
+                    tally.refuse(context, &path, code, "")?;
+                    continue;
+                }
+            };
+            match inspect::outside(&context.ports, &path, None) {
+                Ok(outside) => {
+                    tally.good += 1;
+                    let name = escape::plain_path(&path);
+                    let key = bundle_format::ids::hex(outside.signing_key.as_bytes());
+                    context.console.result(&format!("{name}  good  {}  signed by @{}", units::size(outside.len), outside.sender), || {
+                        Object::of("bundle")
+                            .with("file", &name)
+                            .with("good", true)
+                            .with("bytes", outside.len)
+                            .with("sender", outside.sender.to_string())
+                            .with("signing_key", key)
+                    })?;
+                }
+                Err(error) => tally.refuse(context, &path, error.code(), &error.to_string())?,
+            }
+        }
+        let exit = tally.exit(single);
+        context.console.line(&tally.line())?;
+        Ok(Finished { exit: if tally.seen() == 0 { Exit::Done } else { exit }, summary: tally.tell(summary("verify")) })
     }
 }

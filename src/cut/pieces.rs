@@ -1,4 +1,5 @@
-//! Read a lack from the log in pieces that each make one range: dense, ending at a checkpoint, within the bounds. SPEC §4.6.
+//! Read a lack from the log in pieces that each make one range: dense, ending at a checkpoint, within the bounds, under one key of the origin (so
+//! that no roster range vouches for the key it introduces, R8.3-g). SPEC §4.6.
 
 use super::CutError;
 use super::plan::Lack;
@@ -62,7 +63,7 @@ pub fn for_each_piece<E: From<CutError>>(
             let until = lack.to.min(at + RANGE_EVENT_COUNT_MAX);
             let from = at + 1;
             let mut found = log.checkpoints(&lack.stream, from, until).map_err(CutError::from)?;
-            found.dedup_by_key(|checkpointed| checkpointed.position.seq);
+            found.dedup_by(|later, kept| later.position == kept.position && newer(later, kept));
             window.extend(found);
         }
         let Some(next) = window.front().copied() else {
@@ -75,7 +76,8 @@ pub fn for_each_piece<E: From<CutError>>(
             piece.ends.push(piece.raw.len());
         }
         window.pop_front();
-        let too_long = piece.raw.len() > RANGE_RAW_LEN_MAX || piece.ends.len() as u64 > RANGE_EVENT_COUNT_MAX;
+        let new_key = piece.checkpoints.last().is_some_and(|last| last.checkpoint.key_number != next.checkpoint.key_number);
+        let too_long = new_key || piece.raw.len() > RANGE_RAW_LEN_MAX || piece.ends.len() as u64 > RANGE_EVENT_COUNT_MAX;
         if too_long && provable > 0 {
             let rest = split_off(&mut piece, provable);
             if !take(std::mem::replace(&mut piece, rest))? {
@@ -93,6 +95,14 @@ pub fn for_each_piece<E: From<CutError>>(
         }
     }
     Ok(())
+}
+
+/// Where several checkpoints stand at one position the newest key's travels (R4.3-d).
+fn newer(later: &Checkpointed, kept: &mut Checkpointed) -> bool {
+    if later.checkpoint.key_number > kept.checkpoint.key_number {
+        *kept = *later;
+    }
+    true
 }
 
 /// Take everything behind the first `count` events off `piece`; it ends at its newest checkpoint then.

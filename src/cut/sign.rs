@@ -34,6 +34,20 @@ pub fn sign_up_to_head(store: &mut dyn Store, stream: &Stream, signer: &Signer<'
     Ok(count)
 }
 
+/// With a new key also the head that an older key has signed (R8.3-i); never of the roster, where the outgoing key must vouch for the new one.
+///
+/// # Errors
+/// What the log says.
+pub fn sign_again(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) -> Result<u64, StoreError> {
+    let Some(head) = store.head(stream).filter(|head| head.checkpoint_seq > 0 && head.checkpoint_seq == head.end.seq) else { return Ok(0) };
+    let at_head = store.checkpoints(stream, head.end.seq, head.end.seq)?;
+    if at_head.iter().any(|at| at.checkpoint.key_number >= signer.key_number) {
+        return Ok(0);
+    }
+    store.append_checkpoints(stream, &[checkpoint(signer, stream, head.end)])?;
+    Ok(1)
+}
+
 fn next_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>) -> Result<Option<Vec<Checkpointed>>, StoreError> {
     let Some(head) = store.head(stream).filter(|head| head.checkpoint_seq.max(head.base.seq) < head.end.seq) else { return Ok(None) };
     let Some(mut position) = store.position(stream, head.checkpoint_seq.max(head.base.seq))? else { return Ok(None) };

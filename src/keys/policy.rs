@@ -1,4 +1,4 @@
-//! Policy: whose histories a member is told of. SPEC §7.
+//! Policy: whose histories a member is told of. SPEC §8.7.
 
 use bundle_format::cbor::{Bytes, CborError, Reader};
 use bundle_format::ids::NodeId;

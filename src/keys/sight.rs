@@ -1,4 +1,4 @@
-//! What a roster answers: who is who, whose signature counts, who may see what. Pure. SPEC §7, §8.
+//! What a roster answers: who is who, whose signature counts, who may see what. Pure. SPEC §8.7, §8.
 
 use super::member::{Member, MemberKey, Pin};
 use super::policy::Policy;
@@ -118,7 +118,7 @@ impl Roster {
         self.bound(origin, key_number).judge(seq, hash_at)
     }
 
-    /// Whether `viewer` may be told of `origin`: the whole of SPEC §7. Deny by default; who is no member or has no present key sees nothing.
+    /// Whether `viewer` may be told of `origin`: the whole of SPEC §8.7. Deny by default; who is no member or has no present key sees nothing.
     pub fn may_see(&self, viewer: &NodeId, origin: &Origin) -> bool {
         let Some(member) = self.member(viewer).filter(|member| !member.is_revoked()) else { return false };
         let undirected = origin.audience.is_none();

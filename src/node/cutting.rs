@@ -130,6 +130,9 @@ impl Node {
         let own: Vec<_> = self.wal.streams().into_iter().filter(|(stream, _)| stream.origin.node == me && stream.branch.is_none()).collect();
         let mut signed = 0;
         for (stream, _) in own {
+            if !self.roster.is_roster(&stream.origin) {
+                signed += sign::sign_again(&mut self.wal, &stream, &signer)?;
+            }
             signed += sign::sign_up_to_head(&mut self.wal, &stream, &signer)?;
         }
         if signed > 0 {

@@ -23,17 +23,17 @@ pub struct Fork {
     pub digests: [[u8; 8]; 2],
     /// How far each branch is held.
     pub ends: [u64; 2],
-    /// Settled by its origin or by a person.
+    /// Settled by its origin or by a person, and not grown since (R6.2-h).
     pub closed: bool,
 }
 
 /// What settles forks, remembered beside the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closed {
-    /// Histories whose origin closed them.
-    pub origins: Vec<Origin>,
-    /// Forks a person closed: origin and position.
-    pub forks: Vec<(Origin, u64)>,
+    /// Histories whose origin closed them, and where it saw one of their branches end.
+    pub origins: Vec<(Origin, u64)>,
+    /// Forks a person closed: origin, position, and how many events of both branches we held then.
+    pub forks: Vec<(Origin, u64, u64)>,
 }
 
 /// Every fork in `log`.
@@ -48,14 +48,16 @@ pub fn forks(log: &dyn Log, closed: &Closed, naming: &Naming<'_>) -> Result<Vec<
         let main = Stream::main(stream.origin);
         let mut events = log.events(&main, seq)?;
         let ours = events.next()?.and_then(|(_, bytes)| digest(bytes).0.first_chunk().copied()).unwrap_or_default();
-        let is_closed = closed.origins.contains(&stream.origin) || closed.forks.contains(&(stream.origin, seq));
+        let ends = [log.head(&main).map_or(0, |head| head.end.seq), head.end.seq];
+        let by_origin = closed.origins.iter().any(|(origin, end)| *origin == stream.origin && ends.contains(end));
+        let by_person = closed.forks.iter().any(|(origin, at, held)| (origin, *at) == (&stream.origin, seq) && ends[0] + ends[1] <= *held);
         found.push(Fork {
             id: control::fork_id(&naming.origin(&stream.origin), seq, &theirs),
             origin: stream.origin,
             seq,
             digests: [ours, theirs],
-            ends: [log.head(&main).map_or(0, |head| head.end.seq), head.end.seq],
-            closed: is_closed,
+            ends,
+            closed: by_origin || by_person,
         });
     }
     Ok(found)
@@ -63,10 +65,11 @@ pub fn forks(log: &dyn Log, closed: &Closed, naming: &Naming<'_>) -> Result<Vec<
 
 impl Closed {
     /// Learn from a control event of `node`'s own lane. Returns whether it said something new.
-    pub fn learn(&mut self, node: NodeId, event: &Event<'_>) -> bool {
+    pub fn learn(&mut self, log: &dyn Log, node: NodeId, event: &Event<'_>) -> bool {
+        let held = |origin: &Origin| log.streams().iter().filter(|(stream, _)| stream.origin == *origin).map(|(_, head)| head.end.seq).sum();
         let learnt = match event.kind {
-            control::CLOSE => read_close(node, event.payload).map(|origin| push_new(&mut self.origins, origin)),
-            control::FORK_CLOSED => read_fork_closed(event.payload).map(|fork| push_new(&mut self.forks, fork)),
+            control::CLOSE => read_close(node, event.payload).map(|closed| push_new(&mut self.origins, closed)),
+            control::FORK_CLOSED => read_fork_closed(event.payload).map(|(origin, seq)| push_new(&mut self.forks, (origin, seq, held(&origin)))),
             _ => Ok(false),
         };
         learnt.unwrap_or(false) // a control event that cannot be read settles nothing
@@ -81,7 +84,7 @@ fn push_new<T: PartialEq>(all: &mut Vec<T>, new: T) -> bool {
     is_new
 }
 
-fn read_close(node: NodeId, payload: &[u8]) -> Result<Origin, CborError> {
+fn read_close(node: NodeId, payload: &[u8]) -> Result<(Origin, u64), CborError> {
     let reader = &mut Reader::new(payload);
     let mut keys = reader.map()?;
     if keys.next(reader)? != Some(0) {
@@ -91,7 +94,7 @@ fn read_close(node: NodeId, payload: &[u8]) -> Result<Origin, CborError> {
     let incarnation = Incarnation(reader.bytes_exact()?);
     let lane = Lane::from_number(reader.uint()?).ok_or(CborError::Shape)?;
     let audience = if reader.null()? { None } else { Some(NodeId(reader.bytes_exact()?)) };
-    Ok(Origin { node, incarnation, lane, audience })
+    Ok((Origin { node, incarnation, lane, audience }, reader.uint()?))
 }
 
 fn read_fork_closed(payload: &[u8]) -> Result<(Origin, u64), CborError> {
@@ -117,7 +120,7 @@ impl Node {
         let fork = all.into_iter().find(|fork| fork.id == id).ok_or_else(|| NodeError::refused(Code::Z407, format!("no fork {id} is held here")))?;
         if !fork.closed {
             self.note_control(&control::fork_closed(&fork.origin, fork.seq, fork.digests))?;
-            self.state.closed.forks.push((fork.origin, fork.seq));
+            self.state.closed.forks.push((fork.origin, fork.seq, fork.ends[0] + fork.ends[1]));
             self.save_state()?;
         }
         Ok(Fork { closed: true, ..fork })

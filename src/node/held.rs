@@ -15,33 +15,44 @@ const UNKNOWN_LEN_MAX: u64 = 16 << 20;
 /// Refused bundles.
 const QUARANTINE_LEN_MAX: u64 = 64 << 20;
 
-/// A bounded folder of bundles.
+/// A bounded folder of bundles, named by what decides who goes first when it is full.
 pub struct Held {
     folder: PathBuf,
     len_max: u64,
+    order: Order,
+}
+
+/// Who goes first when there is no room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// What waits for the furthest position.
+    Furthest,
+    /// What came first.
+    Oldest,
 }
 
 impl Held {
     /// The folder of bundles that begin after a gap.
     pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), len_max: EARLY_LEN_MAX }
+        Self { folder: folder.to_owned(), len_max: EARLY_LEN_MAX, order: Order::Furthest }
     }
 
     /// The folder of bundles whose sender or signer is unknown.
     pub fn unknown_at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), len_max: UNKNOWN_LEN_MAX }
+        Self { folder: folder.to_owned(), len_max: UNKNOWN_LEN_MAX, order: Order::Oldest }
     }
 
     /// The folder of refused bundles.
     pub fn quarantine_at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), len_max: QUARANTINE_LEN_MAX }
+        Self { folder: folder.to_owned(), len_max: QUARANTINE_LEN_MAX, order: Order::Oldest }
     }
 
-    /// Keep a copy of `source` until `until` is held; a plain sentence when there was no room. A copy that is there already is not made again.
+    /// Keep a copy of `source`; a plain sentence when there was no room. A copy that is there already is not made again. `rank` is the position it
+    /// waits for, or for strangers and refused ones nothing: they are numbered as they come.
     ///
     /// # Errors
     /// When our own disk fails.
-    pub fn keep(&self, disk: &dyn Disk, source: &Path, until: u64) -> Result<Option<String>, NodeError> {
+    pub fn keep(&self, disk: &dyn Disk, source: &Path, rank: u64) -> Result<Option<String>, NodeError> {
         if source.starts_with(&self.folder) {
             return Ok(None);
         }
@@ -49,10 +60,12 @@ impl Held {
         if len > self.len_max {
             return Ok(Some(format!("it is larger than all that may be held ({} bytes); bring it again after what is missing", self.len_max)));
         }
-        let name = format!("{until:016x}-{digest}.zb");
-        if self.list(disk)?.iter().any(|path| path.to_string_lossy().ends_with(&format!("-{digest}.zb"))) {
+        let kept = self.list(disk)?;
+        if kept.iter().any(|path| path.to_string_lossy().ends_with(&format!("-{digest}.zb"))) {
             return Ok(None);
         }
+        let rank = if self.order == Order::Oldest { kept.last().map_or(0, |path| rank_of(path) + 1) } else { rank };
+        let name = format!("{rank:016x}-{digest}.zb");
         self.make_room(disk, len)?;
         self.copy(disk, source, &name)?;
         Ok(None)
@@ -65,12 +78,10 @@ impl Held {
     pub fn keep_with_reason(&self, disk: &dyn Disk, source: &Path, code: Code, reason: &str) -> Result<(), NodeError> {
         let (_, digest) = read_through(disk, source, &mut |_, _| Ok(())).map_err(|error| NodeError::reading(source, error))?;
         self.keep(disk, source, 0)?;
-        let path = self.folder.join(format!("{:016x}-{digest}.reason.json", 0));
+        let kept = self.list(disk)?.into_iter().find(|path| path.to_string_lossy().ends_with(&format!("-{digest}.zb")));
+        let Some(path) = kept.map(|path| path.with_extension("reason.json")) else { return Ok(()) };
         let text = serde_json::json!({ "code": code.as_str(), "reason": reason, "file": source.to_string_lossy() }).to_string();
-        if disk.look(&self.folder).map_err(|error| NodeError::writing(&self.folder, error))?.is_some() {
-            disk::replace(disk, &path, text.as_bytes()).map_err(|error| NodeError::writing(&path, error))?;
-        }
-        Ok(())
+        disk::replace(disk, &path, text.as_bytes()).map_err(|error| NodeError::writing(&path, error))
     }
 
     /// Every bundle kept, nearest first.
@@ -107,12 +118,15 @@ impl Held {
         Ok(paths.len() as u64)
     }
 
-    /// The furthest go first: they would wait longest.
     fn make_room(&self, disk: &dyn Disk, len: u64) -> Result<(), NodeError> {
         let mut entries = self.entries(disk)?;
         let mut used: u64 = entries.iter().map(|(_, len)| len).sum();
         while used + len > self.len_max {
-            let Some((path, freed)) = entries.pop() else { break };
+            let first = if self.order == Order::Oldest { 0 } else { entries.len().saturating_sub(1) };
+            if entries.is_empty() {
+                break;
+            }
+            let (path, freed) = entries.remove(first);
             self.remove(disk, &path)?;
             used -= freed;
         }
@@ -144,6 +158,12 @@ impl Held {
         })();
         copied.map_err(|error| NodeError::writing(&target, error))
     }
+}
+
+/// The number its name begins with.
+fn rank_of(path: &Path) -> u64 {
+    let digits = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.get(..16));
+    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0)
 }
 
 /// Read a file in pieces; its length and the first 16 bytes of its SHA-256 in hexadecimal.

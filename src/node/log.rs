@@ -2,7 +2,7 @@
 
 use super::payload::{self, Facts};
 use crate::keys::naming::EventRef;
-use crate::ports::store::{Events, Head, Log, Scan, StoreError, Stream};
+use crate::ports::store::{Events, Head, Log, Scan, StoreError, Stored, Stream};
 use bundle_format::chain::digest;
 use bundle_format::event::Event;
 use bundle_format::ids::{EventId, Lane, Origin};
@@ -149,7 +149,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn next(&mut self) -> Result<Option<(Stream, u64, &[u8])>, StoreError> {
+    fn next(&mut self) -> Result<Option<Stored<'_>>, StoreError> {
         match self {
             Self::All(scan) => scan.next(),
             Self::One(stream, events) => Ok(events.next()?.map(|(seq, bytes)| (*stream, seq, bytes))),

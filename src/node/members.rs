@@ -67,6 +67,7 @@ impl Node {
     pub fn sign(&mut self, request: &[u8], policy: Policy, rekey: Option<NodeId>, sure: bool) -> Result<Signed, NodeError> {
         self.require_authority(sure)?;
         let request = Request::read(request)?;
+        let rekey = rekey.or_else(|| self.asks_for_new_keys(&request));
         let (event, node) = match rekey {
             None => (self.enrolment(&request, policy), request.node),
             Some(node) => (self.rekeying(&request, node)?, node),
@@ -78,6 +79,13 @@ impl Node {
         let name = self.roster.member(&node).map_or(request.name.clone(), |member| member.name.clone());
         let join = Join::new(&request, node, *self.roster.pin(), self.roster_ranges()?);
         Ok(Signed { words: join.words(&request), join: join.to_bytes(), node, name, again })
+    }
+
+    /// A member that signed for its new keys with the present ones needs nobody to say which member it is (R8.5-b).
+    fn asks_for_new_keys(&self, request: &Request) -> Option<NodeId> {
+        let member = self.roster.member(&request.node)?;
+        let signed = request.is_signed_by(&member.current()?.signing);
+        (signed && request.key_number == member.next_key_number()).then_some(member.node)
     }
 
     fn enrolment(&self, request: &Request, policy: Policy) -> RosterEvent {
@@ -143,9 +151,9 @@ impl Node {
     /// Make the branches of a forked roster one again: what each says up to the heads held now counts.
     ///
     /// # Errors
-    /// Z608 elsewhere, Z610 in doubt; Z616 when it has not forked.
-    pub fn heal(&mut self, sure: bool) -> Result<(), NodeError> {
-        self.require_authority(sure)?;
+    /// Z608 elsewhere; Z616 when it has not forked.
+    pub fn heal(&mut self) -> Result<(), NodeError> {
+        self.require_authority(true)?; // the doubt is what is being settled
         let origin = self.roster.pin().roster_origin();
         let branch = ingest::apply::streams_of(&self.wal, &origin).into_iter().find(|(stream, _)| stream.branch.is_some());
         let main = self.wal.head(&Stream::main(origin));
@@ -153,9 +161,7 @@ impl Node {
             return Err(NodeError::refused(Code::Z616, "the roster has not forked; there is nothing to heal"));
         };
         let event = RosterEvent::Heal { ours: main.end, theirs: branch.end };
-        self.append_roster_event(&event)?;
-        self.state.roster_doubt = false;
-        self.save_state()
+        self.append_roster_event(&event)
     }
 
     fn require_authority(&self, sure: bool) -> Result<(), NodeError> {
@@ -163,10 +169,12 @@ impl Node {
         if !self.keyring.is_authority() {
             return Err(NodeError::refused(Code::Z608, format!("that is {}", self.naming().node(&self.roster.authority()))));
         }
-        if self.state.roster_doubt && !sure {
-            return Err(NodeError::refused(Code::Z610, "a member's receipt is ahead of this roster or differs from it"));
+        let doubt = !sure && super::roster_in_doubt(&self.wal, &self.roster, &self.peers.all(&*self.ports.disk)?)?;
+        if doubt {
+            Err(NodeError::refused(Code::Z610, "a member's receipt is ahead of this roster or differs from it, or it has forked"))
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     pub(super) fn enrol_itself(&mut self) -> Result<(), NodeError> {

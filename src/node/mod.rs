@@ -8,6 +8,7 @@ pub mod control;
 pub mod cutting;
 pub mod error;
 pub mod forks;
+pub mod fsck;
 pub mod held;
 pub mod history;
 pub mod inspect;
@@ -31,8 +32,10 @@ use crate::keys::{self, Keyring, Pin, Roster, Secret};
 use crate::ports::store::{Finding, Log, Store as _, Stream};
 use crate::ports::{Lock, Ports};
 use crate::wal::{DataKeys, Wal, WalReader};
+use bundle_format::chain::digest;
 use bundle_format::error::Code;
-use bundle_format::ids::{Incarnation, Lane, Name, Origin};
+use bundle_format::ids::{EventId, Incarnation, Lane, Name, NodeId, Origin};
+use bundle_format::manifest::ForkNotice;
 use control::Note;
 use layout::Layout;
 use peers::{Peer, Peers};
@@ -183,7 +186,7 @@ impl Node {
         }
         let target = Stream::main(Origin { incarnation: self.keyring.incarnation(), ..stream.origin });
         for (seq, bytes) in self.wal.orphans(stream)? {
-            let id = bundle_format::ids::EventId::new(stream.origin, seq, &bundle_format::chain::digest(&bytes));
+            let id = EventId::new(stream.origin, seq, &digest(&bytes));
             appending::again(&mut self.wal, &*self.ports.clock, &target, &bytes, id)?;
         }
         Ok(())
@@ -229,7 +232,7 @@ impl Node {
         Ok(())
     }
 
-    pub(crate) fn own_origin(&self, lane: Lane, audience: Option<bundle_format::ids::NodeId>) -> Origin {
+    pub(crate) fn own_origin(&self, lane: Lane, audience: Option<NodeId>) -> Origin {
         Origin { node: self.keyring.node(), incarnation: self.keyring.incarnation(), lane, audience }
     }
 
@@ -258,18 +261,17 @@ impl Node {
         origin.node == self.keyring.node() && origin.incarnation == self.keyring.incarnation() && !self.roster.is_roster(origin)
     }
 
-    /// The authority only: whether a receipt is ahead of our roster lane or differs from it, or settles that doubt.
-    pub(crate) fn doubt_roster(&mut self, peer: &Peer) -> Result<(), NodeError> {
-        let roster = self.roster.pin().roster_origin();
-        if self.keyring.node() != roster.node || peer.told(&roster).next().is_none() {
-            return Ok(());
+    /// Whether a fork notice names our present life with a digest that is not ours (sign S4 of SPEC §6.6).
+    pub(crate) fn notice_proves_loss(&self, notices: &[ForkNotice]) -> Result<bool, NodeError> {
+        for notice in notices.iter().filter(|notice| self.is_present_life(&notice.origin)) {
+            let mut events = self.wal.events(&Stream::main(notice.origin), notice.seq)?;
+            let ours = events.next()?.map(|(_, bytes)| digest(bytes).0);
+            let foreign = |theirs: &[u8; 8]| ours.is_none_or(|ours| ours[..8] != *theirs);
+            if notice.digests.iter().any(foreign) {
+                return Ok(true);
+            }
         }
-        let doubt = known::proves_loss(&self.wal, peer, &roster)?;
-        if doubt != self.state.roster_doubt {
-            self.state.roster_doubt = doubt;
-            self.save_state()?;
-        }
-        Ok(())
+        Ok(false)
     }
 }
 
@@ -313,6 +315,16 @@ impl View {
     pub fn findings(&self) -> &[Finding] {
         self.log.findings()
     }
+}
+
+/// Whether the authority may have lost its newest roster events: some receipt is ahead of its roster or differs from it, or it has forked (R8.4-a).
+pub(crate) fn roster_in_doubt(log: &dyn Log, roster: &Roster, peers: &[(NodeId, Peer)]) -> Result<bool, NodeError> {
+    for (_, peer) in peers {
+        if known::proves_loss(log, peer, &roster.pin().roster_origin())? {
+            return Ok(true);
+        }
+    }
+    Ok(roster.is_forked())
 }
 
 /// The pin of the domain; before a node has joined, of a domain that nobody else is in.

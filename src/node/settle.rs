@@ -92,7 +92,7 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
 
 fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError> {
     node.note_control(&control::close(origin, &at))?;
-    node.state.closed.origins.push(*origin);
+    node.state.closed.origins.push((*origin, at.seq));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What a node must remember beside its log: the number of its last receipt, the lives it has not settled yet, doubts about the roster.
+//! What a node must remember beside its log: the number of its last receipt, the lives it has not settled yet, what settled forks.
 
 use super::forks::Closed;
 use super::record::{self, RecordError};
@@ -14,8 +14,6 @@ pub struct State {
     pub receipt_number: u64,
     /// Lives that ended by loss and whose histories are not yet closed.
     pub open_lives: Vec<Incarnation>,
-    /// A receipt was ahead of our roster lane or differed from it; the authority signs nothing until that is settled.
-    pub roster_doubt: bool,
     /// Foreign events came in since our last control event (`zb/alive` is due once a day).
     pub alive_due: bool,
     /// When we last wrote `zb/alive`, milliseconds since 1970 by our clock.
@@ -27,18 +25,18 @@ pub struct State {
 impl State {
     fn to_bytes(&self) -> Vec<u8> {
         let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
-        cbor::to_vec(&(self.receipt_number, lives, self.roster_doubt, self.alive_due, self.alive_ms, &self.closed.origins, &self.closed.forks))
+        cbor::to_vec(&(self.receipt_number, lives, self.alive_due, self.alive_ms, &self.closed.origins, &self.closed.forks))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
         let reader = &mut Reader::new(bytes);
-        reader.array_exact(7)?;
+        reader.array_exact(6)?;
         let receipt_number = reader.uint()?;
         let open_lives = (0..reader.array()?).map(|_| reader.bytes_exact().map(Incarnation)).collect::<Result<_, _>>()?;
-        let (roster_doubt, alive_due, alive_ms) = (reader.boolean()?, reader.boolean()?, reader.uint()?);
-        let origins = (0..reader.array()?).map(|_| Origin::read(reader)).collect::<Result<_, _>>()?;
+        let (alive_due, alive_ms) = (reader.boolean()?, reader.uint()?);
+        let origins = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
         let forks = (0..reader.array()?).map(|_| read_fork(reader)).collect::<Result<_, _>>()?;
-        let state = Self { receipt_number, open_lives, roster_doubt, alive_due, alive_ms, closed: Closed { origins, forks } };
+        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed: Closed { origins, forks } };
         reader.finish()?;
         Ok(state)
     }
@@ -60,7 +58,12 @@ impl State {
     }
 }
 
-fn read_fork(reader: &mut Reader<'_>) -> Result<(Origin, u64), CborError> {
+fn read_origin(reader: &mut Reader<'_>) -> Result<(Origin, u64), CborError> {
     reader.array_exact(2)?;
     Ok((Origin::read(reader)?, reader.uint()?))
+}
+
+fn read_fork(reader: &mut Reader<'_>) -> Result<(Origin, u64, u64), CborError> {
+    reader.array_exact(3)?;
+    Ok((Origin::read(reader)?, reader.uint()?, reader.uint()?))
 }

@@ -133,7 +133,7 @@ impl View {
             node: self.keyring.node(),
             name: self.keyring.name().to_string(),
             incarnation: self.keyring.incarnation(),
-            domain: self.domain_status(),
+            domain: self.domain_status()?,
             origins: main.map(origin).collect::<Result<_, NodeError>>()?,
             peers: self.peer_statuses(&streams)?,
             forks: self.forks()?,
@@ -146,16 +146,18 @@ impl View {
         })
     }
 
-    fn domain_status(&self) -> Option<DomainStatus> {
-        let pin = self.keyring.pin()?;
-        Some(DomainStatus {
+    fn domain_status(&self) -> Result<Option<DomainStatus>, NodeError> {
+        let Some(pin) = self.keyring.pin() else { return Ok(None) };
+        let authority = self.keyring.is_authority();
+        let in_doubt = authority && super::roster_in_doubt(&self.log, &self.roster, &self.peers.all(&*self.ports.disk)?)?;
+        Ok(Some(DomainStatus {
             authority: self.naming().node(&pin.node()),
             member_count: self.roster.members().count(),
             roster_seq: self.roster.head().seq,
             roster_hlc: self.roster.updated(),
             forked: self.roster.is_forked(),
-            in_doubt: self.state.roster_doubt,
-        })
+            in_doubt,
+        }))
     }
 
     /// Hubs, and everybody who has sent us something.

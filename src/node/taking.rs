@@ -125,21 +125,56 @@ impl Node {
     pub fn ingest(&mut self, paths: &[PathBuf], tell: &mut dyn FnMut(&FileReport)) -> Result<Ingested, NodeError> {
         self.require_joined()?;
         let mut ingested = Ingested::default();
+        let mut early = Vec::new();
         for path in paths {
             for candidate in self.candidates(path)? {
                 let report = match candidate {
                     Candidate::File(path) => self.take_file(&path, &mut ingested)?,
                     Candidate::NotAFile(path) => FileReport::of(path, Outcome::Foreign(Code::Z229), None),
                 };
-                tell(&report);
-                ingested.note(report);
+                if report.outcome == Outcome::Held {
+                    early.push(report);
+                } else {
+                    tell(&report);
+                    ingested.note(report);
+                }
             }
         }
+        self.take_early(early, &mut ingested, tell)?;
         self.retry_held(&mut ingested, tell)?;
         settle::settle(self, &mut ingested)?;
-        ingested.missing.sort_unstable();
-        ingested.missing.dedup();
+        ingested.missing = nearest(ingested.missing);
         Ok(ingested)
+    }
+
+    /// Files that began after a gap when they were met: another one beside them may have filled it. What still does is kept in `held/`.
+    fn take_early(&mut self, mut early: Vec<FileReport>, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
+        loop {
+            early.sort_by_key(|report| report.missing.first().map(|gap| (gap.origin, gap.to)));
+            let (mut waiting, mut moved) = (Vec::new(), false);
+            for before in early {
+                let report = self.take_file(&before.path, ingested)?.after(&before.counts);
+                moved |= report.counts != before.counts || report.outcome != Outcome::Held;
+                if report.outcome == Outcome::Held {
+                    waiting.push(report);
+                } else {
+                    tell(&report);
+                    ingested.note(report);
+                }
+            }
+            early = waiting;
+            if !moved {
+                break;
+            }
+        }
+        let disk = self.ports.disk.clone();
+        for mut report in early {
+            let until = report.missing.first().map_or(0, |gap| gap.to);
+            report.detail = Held::at(&self.layout.held()).keep(&*disk, &report.path, until)?.or(report.detail.take());
+            tell(&report);
+            ingested.note(report);
+        }
+        Ok(())
     }
 
     fn candidates(&self, path: &Path) -> Result<Vec<Candidate>, NodeError> {
@@ -168,8 +203,6 @@ impl Node {
         }
         if !report.missing.is_empty() {
             report.outcome = Outcome::Held;
-            let early = Held::at(&self.layout.held()).keep(&*disk, path, report.missing[0].to)?;
-            report.detail = early.or(report.detail.take());
         }
         Ok(report)
     }
@@ -226,6 +259,10 @@ impl Node {
         let receipt = manifest.receipt.filter(|_| current);
         let receipt = receipt.map(|(incarnation, number)| Receipt { incarnation, number, salt, vector: manifest.vector.clone() });
         self.remember_peer(sender, receipt, sent, ingested)?;
+        if current && self.notice_proves_loss(&manifest.forks)? {
+            ingested.new_life = true;
+            self.begin_new_life()?;
+        }
         self.note_forks(&manifest, report);
         Ok(())
     }
@@ -251,22 +288,21 @@ impl Node {
         }
         if applied.new > 0 && origin.lane == Lane::Control {
             for event in range.run().events().iter().filter_map(|bytes| Event::from_bytes(bytes).ok()) {
-                self.state.closed.learn(origin.node, &event);
+                self.state.closed.learn(&self.wal, origin.node, &event);
             }
         }
         Ok(())
     }
 
     /// Something of our own comes back to us. If it is news, we have lost state: a new life before the next append (R6.6-a). The roster lane
-    /// is continued in place, and in doubt until a member agrees.
+    /// is continued in place (R6.6-b).
     fn meet_own_history(&mut self, range: &VerifiedRange, ingested: &mut Ingested) -> Result<(), NodeError> {
         let verdict = ingest::apply::judge(&self.wal, &range.origin(), &range.run())?;
         if verdict == Verdict::Duplicate {
             return Ok(());
         }
-        if range.origin() == self.roster.pin().roster_origin() {
-            self.state.roster_doubt = true;
-            self.save_state()
+        if self.roster.is_roster(&range.origin()) {
+            Ok(())
         } else if range.origin().incarnation == self.keyring.incarnation() {
             ingested.new_life = true;
             self.begin_new_life()
@@ -289,7 +325,7 @@ impl Node {
             ingested.new_life = true;
             self.begin_new_life()?;
         }
-        self.doubt_roster(&peer)
+        Ok(())
     }
 
     /// Forks the sender holds and told us of, that we have not met ourselves.
@@ -351,7 +387,22 @@ fn count(range: &VerifiedRange, applied: &Applied, counts: &mut Counts) {
     }
 }
 
+/// Of each origin only the nearest gap: what lies behind it may be waiting here already.
+fn nearest(mut missing: Vec<Missing>) -> Vec<Missing> {
+    missing.sort_unstable_by_key(|gap| (gap.origin, gap.to));
+    missing.dedup_by_key(|gap| gap.origin);
+    missing
+}
+
 impl FileReport {
+    /// The same file after an earlier try that appended a part of it.
+    fn after(mut self, before: &Counts) -> Self {
+        let Counts { new, control, left_out, .. } = self.counts;
+        self.counts =
+            Counts { new: before.new + new, control: before.control + control, left_out: before.left_out + left_out, duplicate: before.duplicate };
+        self
+    }
+
     fn of(path: PathBuf, outcome: Outcome, detail: Option<String>) -> Self {
         Self { path, outcome, detail, sender: None, bytes: 0, counts: Counts::default(), missing: Vec::new(), forks: Vec::new() }
     }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod disk;
 pub mod entropy;
 pub mod input;
+pub mod memory_disk;
 pub mod memory_store;
 pub mod store;
 pub mod stream;
@@ -16,6 +17,7 @@ pub use clock::Clock;
 pub use disk::{Disk, DiskFile, Lock};
 pub use entropy::Entropy;
 pub use input::Input;
+pub use memory_disk::MemoryDisk;
 pub use store::{Log, Store};
 
 /// The whole world, handed to the rooms by whoever starts them.

@@ -133,13 +133,16 @@ pub trait Events {
     fn next(&mut self) -> Result<Option<(u64, &[u8])>, StoreError>;
 }
 
+/// An event of a [`Scan`]: in which stream, where, its bytes.
+pub type Stored<'a> = (Stream, u64, &'a [u8]);
+
 /// Events of all streams in the order they were stored, lent one at a time.
 pub trait Scan {
     /// The next event; `None` after the last.
     ///
     /// # Errors
     /// See [`Events::next`]; the next call goes on behind the damage.
-    fn next(&mut self) -> Result<Option<(Stream, u64, &[u8])>, StoreError>;
+    fn next(&mut self) -> Result<Option<Stored<'_>>, StoreError>;
 }
 
 /// A log being read. Readers beside a live writer take no lock and see only what is durable.

@@ -248,7 +248,7 @@ mod tests {
         checker.is_whole()
     }
 
-    /// The oracle: serde_json, which does not look at UTF-8 in what it skips.
+    /// The oracle, `serde_json`; it does not look at UTF-8 in what it skips.
     fn serde_says(text: &[u8]) -> bool {
         std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
     }

@@ -194,6 +194,7 @@ impl Line {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test looks at the folder as a person would")]
 mod tests {
     use super::super::tests::{clock, fields, stream};
     use super::*;
@@ -227,21 +228,21 @@ mod tests {
 
     fn push(input: &mut dyn Input) -> (String, Tally, MemoryStore) {
         let mut store = MemoryStore::default();
-        let mut story = Vec::new();
+        let mut told_so_far = Vec::new();
         let folder = tempfile::tempdir().unwrap();
         let ports = crate::adapters::os_ports();
         let mut pusher = Pusher::new(&mut store, clock(), &NodeId([1; 8]), &[stream(None)]);
         let spool = Spool::new(&ports, folder.path());
         let tally = push_lines(input, &mut pusher, &fields(), spool, |told, _| {
             match told {
-                Some(Told::Stored { line, events }) => story.push(format!("{line}={}", events[0].1)),
-                Some(Told::Refused { line, code, .. }) => story.push(format!("{line}:{code}")),
+                Some(Told::Stored { line, events }) => told_so_far.push(format!("{line}={}", events[0].1)),
+                Some(Told::Refused { line, code, .. }) => told_so_far.push(format!("{line}:{code}")),
                 None => {}
             }
             Ok::<_, PushError>(())
         });
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no spool file is left");
-        (story.join(" "), tally.unwrap(), store)
+        assert!(ports.disk.list(folder.path()).unwrap().is_empty(), "no spool file is left");
+        (told_so_far.join(" "), tally.unwrap(), store)
     }
 
     #[test]

@@ -61,6 +61,18 @@ pub(super) struct Session {
 pub(super) struct SessionKey {
     cipher: ChaCha20Poly1305,
     segment: u32,
+    #[cfg(test)]
+    salt: [u8; SALT_LEN],
+}
+
+/// Salt, segment, offset.
+#[cfg(test)]
+type Nonces = std::collections::HashSet<([u8; SALT_LEN], u32, u64)>;
+
+#[cfg(test)]
+thread_local! {
+    /// Every nonce sealed with in this thread, while a test wants to know.
+    pub(super) static NONCES: std::cell::RefCell<Option<Nonces>> = const { std::cell::RefCell::new(None) };
 }
 
 impl SessionKey {
@@ -71,11 +83,20 @@ impl SessionKey {
         let info = [b"zbundle/1 wal session\0".as_slice(), &segment.to_be_bytes()].concat();
         let hkdf = hkdf::Hkdf::<sha2::Sha256>::new(Some(&session.salt), data_key.as_slice());
         hkdf.expand(&info, key.as_mut_slice()).expect("HKDF gives up to 8160 bytes");
-        Some(Self { cipher: ChaCha20Poly1305::new((&*key).into()), segment })
+        Some(Self {
+            cipher: ChaCha20Poly1305::new((&*key).into()),
+            segment,
+            #[cfg(test)]
+            salt: session.salt,
+        })
     }
 
     /// Seal `body` in place; `head` is the frame's head from its kind on.
     pub fn seal(&self, offset: u64, head: &[u8], body: &mut [u8]) -> [u8; TAG_LEN] {
+        #[cfg(test)]
+        NONCES.with_borrow_mut(|nonces| {
+            assert!(nonces.as_mut().is_none_or(|nonces| nonces.insert((self.salt, self.segment, offset))), "a nonce is used twice");
+        });
         let tag = self.cipher.encrypt_inout_detached(&self.nonce(offset).into(), &self.aad(offset, head), body.into());
         tag.expect("a frame is far below ChaCha20's 256 GiB").into()
     }

@@ -9,6 +9,7 @@
 //! `heads`: streams and their heads; `replay` and `recover`: opening; `writer`: appending; `view` and `read`: reading; `fsck`: verifying everything.
 
 mod frame;
+mod fsck;
 mod heads;
 mod keys;
 mod read;
@@ -19,6 +20,7 @@ mod tables;
 mod view;
 mod writer;
 
+pub use fsck::{Fault, Flaw, Verified};
 pub use keys::DataKeys;
 
 use crate::ports::disk::{Disk, DiskFile, Open};

@@ -1,17 +1,44 @@
 //! The store's claims. Events here are any bytes: the log does not look inside.
 
+mod crash;
+mod damage;
 mod happy;
 
 use super::{DataKeys, Options, Wal, WalReader};
 use crate::adapters::os_ports;
-use crate::ports::Ports;
+use crate::ports::clock::FakeClock;
+use crate::ports::entropy::SeededEntropy;
 use crate::ports::store::{Checkpointed, Log, Store, StoreError, Stream};
+use crate::ports::{MemoryDisk, Ports};
 use bundle_format::chain::{Position, Run};
 use bundle_format::checkpoint::Checkpoint;
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
 use bundle_format::sign::Signature;
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
+
+/// Where test logs stand.
+const FOLDER: &str = "/data/log";
+
+/// A fake world around a disk.
+fn ports(disk: &MemoryDisk, seed: u64) -> Ports {
+    Ports { disk: Rc::new(disk.clone()), clock: Rc::new(FakeClock::default()), entropy: Rc::new(SeededEntropy(Cell::new(seed))) }
+}
+
+/// The log on `disk`, in segments of `segment_len`.
+fn open_small(disk: &MemoryDisk, seed: u64, segment_len: u64) -> Result<Wal, StoreError> {
+    open(&ports(disk, seed), Path::new(FOLDER), Options { segment_len, sync_at_open: true })
+}
+
+fn read(disk: &MemoryDisk) -> Result<WalReader, StoreError> {
+    WalReader::open(Rc::new(disk.clone()), Path::new(FOLDER), &keys())
+}
+
+fn segment(number: u32) -> std::path::PathBuf {
+    super::segment::path(Path::new(FOLDER), number)
+}
 
 /// The `n`-th stream.
 fn stream(n: u8) -> Stream {
@@ -22,7 +49,7 @@ fn stream(n: u8) -> Stream {
 /// Event `seq` of a stream: different everywhere, of mixed lengths.
 fn event(stream: &Stream, seq: u64) -> Vec<u8> {
     let len = 20 + usize::try_from(seq * 37 % 300).unwrap();
-    let mut event = format!("{stream:?} {seq} ").into_bytes();
+    let mut event = [&stream.origin.node.0[..], &seq.to_be_bytes()].concat();
     event.resize(event.len() + len, u8::try_from(seq % 251).unwrap());
     event
 }

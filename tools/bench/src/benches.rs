@@ -26,6 +26,9 @@ const FILE_LEN_PER_EVENT_MAX: f64 = 66.0;
 const OPEN_MS_MAX: f64 = 50.0;
 /// Acknowledged pushes that are timed one by one; before each, a bare append and a bare pipe: the disk has moods.
 const PUSH_COUNT: u32 = 500;
+/// Rounds in which the bytes that reach the device are counted, and pushes of each.
+const PUSH_ROUND_COUNT: usize = 8;
+const PUSH_ROUND_LEN: usize = 50;
 /// An acknowledgement that takes longer is not coming.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -99,7 +102,6 @@ pub fn push(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     let mut talk = Talk::begin(&mut node.command(["push", "--ndjson", "-"]))?;
     let mut bare = machine::Appender::begin(&place.scratch)?;
     talk.times(50)?;
-    let written_before = talk.written();
     let (mut raw, mut piped, mut times) = (Times::default(), Times::default(), Times::default());
     for _ in 0..PUSH_COUNT {
         raw.push(bare.append()?);
@@ -107,21 +109,30 @@ pub fn push(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
         piped.extend(pipe.times(1)?);
     }
     bare.end()?;
-    let written = talk.written().zip(written_before).map(|(after, before)| (after - before) as f64 / f64::from(PUSH_COUNT));
+    let written = (0..PUSH_ROUND_COUNT).map(|_| written_per_push(&mut talk, &place.scratch)).collect::<Result<Option<Vec<f64>>, Failure>>()?;
     talk.end()?;
     let (raw, pipe) = (raw.percentile(50), piped.percentile(50));
     let push = times.percentile(50).saturating_sub(pipe);
-    report
-        .note("push/1 at a time", format!("p50 {}, p99 {} (of it {} the pipe)", time(times.percentile(50)), time(times.percentile(99)), time(pipe)));
+    let [p50, p99, bare] = [times.percentile(50), times.percentile(99), raw].map(time);
+    report.note("push/1 at a time", format!("p50 {p50}, p99 {p99}, of it the pipe {}; bare append p50 {bare}", time(pipe)));
     report.at_most("push/p50 against bare append", push.as_secs_f64() / raw.as_secs_f64(), 1.2, Unit::Times);
-    if let Some(written) = written {
-        report.at_most("push/bytes written, whole pages", written, 1.3 * 4096.0, Unit::Bytes);
+    match written.and_then(|rounds| rounds.into_iter().reduce(f64::min)) {
+        Some(least) => report.at_most("push/bytes to the device, quietest round", least, 1.3 * 4096.0, Unit::Bytes),
+        None => report.note("push/bytes to the device", "not measured: the kernel does not count for this disk"),
     }
     match syncs_per_push(&node) {
         Ok(syncs) => report.at_most("push/fdatasync and fsync", syncs, 1.02, Unit::PerPush),
         Err(error) => report.note("push/fdatasync and fsync", format!("not measured: {error}")),
     }
     Ok(())
+}
+
+/// What the disk is given for each of some pushes. Others write too: the least of several rounds is nearest to the truth.
+fn written_per_push(talk: &mut Talk, scratch: &Path) -> Result<Option<f64>, Failure> {
+    let before = machine::device_written(scratch);
+    talk.times(PUSH_ROUND_LEN)?;
+    let after = machine::device_written(scratch);
+    Ok(after.zip(before).map(|(after, before)| (after - before) as f64 / PUSH_ROUND_LEN as f64))
 }
 
 /// Flushes of 300 pushes less those of 100, so that starting and ending are not counted.
@@ -258,12 +269,6 @@ impl Talk {
             times.push(begun.elapsed());
         }
         Ok(times)
-    }
-
-    /// Bytes of the pages it has dirtied so far, as the kernel counts them.
-    fn written(&self) -> Option<u64> {
-        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
-        io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
     }
 
     fn end(&mut self) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use chacha20poly1305::aead::{AeadInOut as _, KeyInit as _};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -84,6 +84,16 @@ impl Appender {
     pub fn end(self) -> io::Result<()> {
         fs::remove_file(self.path)
     }
+}
+
+/// Bytes that the disk under `folder` has been given so far, by anybody; none where the kernel does not count them.
+pub fn device_written(folder: &Path) -> Option<u64> {
+    let device = fs::metadata(folder).ok()?.dev();
+    let (major, minor) = ((device >> 32 & 0xffff_f000) | (device >> 8 & 0xfff), (device >> 12 & 0xffff_ff00) | (device & 0xff));
+    let disks = fs::read_to_string("/proc/diskstats").ok()?;
+    let numbers = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let disk = disks.lines().map(numbers).find(|disk| disk.first() == Some(&major.to_string()) && disk.get(1) == Some(&minor.to_string()))?;
+    disk.get(9)?.parse::<u64>().ok().map(|sectors| sectors * 512)
 }
 
 /// Bytes a second that ChaCha20-Poly1305 seals in 16 KiB frames on one core.

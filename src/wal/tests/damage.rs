@@ -1,0 +1,252 @@
+//! Rot, wrong keys, and hands that should not be there.
+
+use super::*;
+use crate::ports::Disk as _;
+use crate::ports::store::Finding;
+use crate::wal::frame::{self, Kind, Look};
+use crate::wal::fsck::{Fault, Flaw};
+use std::path::PathBuf;
+
+/// A log of several segments: streams 1, 2 and 3, the last segment not sealed.
+fn log(segment_len: u64, rounds: u64) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    let mut wal = open_small(&disk, 1, segment_len).unwrap();
+    for round in 0..rounds {
+        push(&mut wal, &stream(1), 1, false).unwrap();
+        push(&mut wal, &stream(2), 1 + round % 9, true).unwrap();
+        push(&mut wal, &stream(3), 2, false).unwrap();
+        wal.sync().unwrap();
+    }
+    drop(wal);
+    disk
+}
+
+/// The frames of a segment: offset, head, length.
+fn frames(disk: &MemoryDisk, path: &Path) -> Vec<(usize, frame::Head, usize)> {
+    let bytes = disk.bytes(path).unwrap();
+    let (mut at, mut found) = (64, Vec::new());
+    while let Look::Frame(head, len) = frame::look(&bytes[at..]) {
+        found.push((at, head, len));
+        at += len;
+    }
+    found
+}
+
+fn all_bytes(disk: &MemoryDisk) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    disk.list(Path::new(FOLDER)).unwrap().into_iter().map(|entry| (entry.path.clone(), disk.bytes(&entry.path))).collect()
+}
+
+fn faults(log: &WalReader) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let verified = log.verify(&mut |fault| faults.push(fault)).unwrap();
+    assert_eq!(verified.fault_count, faults.len() as u64);
+    faults
+}
+
+#[test]
+fn a_good_log_verifies() {
+    let disk = log(4000, 60);
+    let reader = read(&disk).unwrap();
+    let held = check(&reader);
+    let mut none = |fault: Fault| panic!("{fault:?}");
+    let verified = reader.verify(&mut none).unwrap();
+    assert_eq!(verified.event_count, held.iter().map(|(_, count)| count).sum::<u64>());
+    assert_eq!(verified.checkpoint_count, 60);
+    assert!(verified.segment_count > 5);
+}
+
+#[test]
+fn another_key_or_a_forged_frame_stops_everything_and_touches_nothing() {
+    for segment_len in [4000, 1 << 20] {
+        let disk = log(segment_len, 40);
+        let newest = disk.list(Path::new(FOLDER)).unwrap().pop().unwrap().path;
+        let torn = disk.image();
+        torn.edit(&newest, |bytes| {
+            let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+            bytes[end] ^= 1; // a torn tail that the right key would cut off
+        });
+        for disk in [&disk, &torn] {
+            let before = all_bytes(disk);
+            for wrong in [DataKeys::new(1, [8; 32]), DataKeys::new(2, [7; 32])] {
+                let ports = ports(disk, 5);
+                let options = Options { segment_len, sync_at_open: true };
+                let writer = Wal::open_with(ports.disk.clone(), Path::new(FOLDER), &wrong, ports.entropy, ports.clock, options);
+                assert!(matches!(writer.err(), Some(StoreError::Tampered { .. })));
+                assert!(matches!(WalReader::open(ports.disk, Path::new(FOLDER), &wrong).err(), Some(StoreError::Tampered { .. })));
+            }
+            assert_eq!(all_bytes(disk), before);
+        }
+    }
+    // one frame changed by somebody who knows how checksums are made
+    let disk = log(1 << 20, 20);
+    let file = segment(1);
+    let (at, _, len) = *frames(&disk, &file).iter().rfind(|(_, head, _)| head.kind == Kind::Events).unwrap();
+    disk.edit(&file, |bytes| {
+        bytes[at + 40] ^= 1;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&bytes[at..at + 4]);
+        crc.update(&bytes[at + 8..at + len]);
+        let crc = crc.finalize();
+        bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+    });
+    let before = all_bytes(&disk);
+    assert!(matches!(open_small(&disk, 5, 1 << 20).err(), Some(StoreError::Tampered { segment: 1, offset }) if offset == at as u64));
+    assert_eq!(all_bytes(&disk), before);
+}
+
+#[test]
+fn a_hole_is_kept_aside_and_the_streams_go_on_before_it() {
+    let disk = log(1 << 20, 10);
+    let file = segment(1);
+    let wanted = |(_, head, _): &&(usize, frame::Head, usize)| head.kind == Kind::Events && head.stream == 2 && head.first > 10;
+    let (at, head, len) = *frames(&disk, &file).iter().find(wanted).unwrap();
+    disk.edit(&file, |bytes| bytes[at + 50] ^= 4);
+    let before_the_hole: Vec<_> = [(stream(1), 10), (stream(2), head.first - 1), (stream(3), 20)].into();
+    let hole = Finding::Hole { segment: 1, offset: at as u64, bytes: len as u64, cut_back: vec![stream(2)] };
+
+    let before = all_bytes(&disk);
+    let reader = read(&disk).unwrap();
+    assert_eq!(reader.findings(), [hole.clone()]);
+    assert!(reader.orphans(&stream(2)).unwrap().iter().all(|(seq, bytes)| *bytes == event(&stream(2), *seq)));
+    assert!(faults(&reader).iter().any(|fault| fault.flaw == Flaw::Damaged && fault.offset == at as u64));
+    assert_eq!(all_bytes(&disk), before, "a reader mends nothing");
+
+    for crash in [None, Some(3), Some(4)] {
+        let disk = disk.image();
+        if let Some(nth) = crash {
+            // the writer dies while it mends
+            let fault = crate::ports::memory_disk::Fault {
+                operation: crate::ports::memory_disk::Operation::Write,
+                nth,
+                error: std::io::ErrorKind::Other,
+                sticky: true,
+            };
+            disk.fail(fault);
+            assert!(open_small(&disk, 7, 1 << 20).is_err());
+            disk.crash(nth);
+        }
+        let mut wal = open_small(&disk, 8, 1 << 20).unwrap();
+        assert!(wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { offset, .. } if *offset == at as u64)));
+        assert_eq!(check(&wal), before_the_hole);
+        let orphans = wal.orphans(&stream(2)).unwrap();
+        let first = head.first + u64::from(head.count);
+        assert_eq!(orphans.first().map(|(seq, _)| *seq), Some(first));
+        assert!(orphans.iter().zip(first..).all(|((seq, bytes), wanted)| *seq == wanted && *bytes == event(&stream(2), *seq)));
+        assert!(wal.orphans(&stream(1)).unwrap().is_empty());
+        let kept = disk.bytes(&Path::new(FOLDER).join(format!("00000001.hole-{at}"))).unwrap();
+        assert_eq!(kept, disk.bytes(&file).unwrap()[at..at + len]);
+        push(&mut wal, &stream(2), 30, true).unwrap();
+        wal.sync().unwrap();
+        drop(wal);
+        let wal = open_small(&disk, 9, 1 << 20).unwrap();
+        assert!(wal.findings().is_empty(), "told once: {:?}", wal.findings());
+        assert_eq!(check(&wal)[1], (stream(2), head.first - 1 + 30));
+        assert_eq!(wal.orphans(&stream(2)).unwrap(), orphans);
+        let faults = faults(&read(&disk).unwrap());
+        assert!(faults.iter().all(|fault| fault.flaw == Flaw::KnownHole), "{faults:?}");
+    }
+}
+
+#[test]
+fn a_damaged_index_is_made_again_from_the_frames() {
+    let disk = log(4000, 60);
+    let whole = check(&read(&disk).unwrap());
+    let segments = u32::try_from(disk.list(Path::new(FOLDER)).unwrap().len()).unwrap();
+    for back in [1, 2] {
+        for from_end in [1, 60, 100, 2000] {
+            let disk = disk.image();
+            let number = segments - back;
+            disk.edit(&segment(number), |bytes| {
+                let at = bytes.len().saturating_sub(from_end).max(64);
+                bytes[at] ^= 0x10;
+            });
+            let mut wal = open_small(&disk, 5, 4000).unwrap();
+            let told = wal.findings().contains(&Finding::Index { segment: number });
+            assert!(faults(&read(&disk).unwrap()).iter().all(|fault| fault.segment == number));
+            assert!(!faults(&read(&disk).unwrap()).is_empty());
+            if from_end < 2000 {
+                assert_eq!(check(&wal), whole, "index of {number} damaged at {from_end} from its end");
+                assert!(told || back > 1);
+            }
+            push(&mut wal, &stream(1), 2, true).unwrap();
+            wal.sync().unwrap();
+        }
+    }
+}
+
+#[test]
+fn rot_in_a_sealed_segment_costs_one_run_and_is_told() {
+    let disk = log(4000, 60);
+    let file = segment(2);
+    let (at, head, _) = *frames(&disk, &file).iter().find(|(_, head, _)| head.kind == Kind::Events && head.stream == 2).unwrap();
+    disk.edit(&file, |bytes| bytes[at + 50] ^= 4);
+    let reader = read(&disk).unwrap();
+    let mut events = reader.events(&stream(2), head.first).unwrap();
+    let told = Some((stream(2), head.first));
+    assert!(matches!(events.next(), Err(StoreError::Damaged { segment: 2, offset, stream }) if offset == at as u64 && stream == told));
+    assert!(events.next().unwrap().is_none());
+    assert!(reader.events(&stream(2), head.first + u64::from(head.count)).unwrap().next().unwrap().is_some());
+    let (mut count, mut errors) = (0, 0);
+    let mut scan = reader.scan().unwrap();
+    loop {
+        match scan.next() {
+            Ok(Some(_)) => count += 1,
+            Ok(None) => break,
+            Err(_) => errors += 1,
+        }
+    }
+    let all: u64 = reader.streams().iter().map(|(_, head)| head.end.seq).sum();
+    assert_eq!((count, errors), (all - u64::from(head.count), 1));
+}
+
+/// Flip bits; each must be told or change nothing, and nothing may be invented.
+fn flips(disk: &MemoryDisk, segment_len: u64, every: usize) {
+    let whole = check(&read(disk).unwrap());
+    for entry in disk.list(Path::new(FOLDER)).unwrap() {
+        let len = disk.bytes(&entry.path).unwrap().len() * 8;
+        for bit in (0..len).step_by(every) {
+            let why = format!("{} bit {bit}", entry.path.display());
+            let disk = disk.image();
+            disk.edit(&entry.path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+            let told_by_verify = read(&disk).map_or(true, |reader| !faults(&reader).is_empty());
+            let Ok(wal) = open_small(&disk, 9, segment_len) else { continue };
+            let mut told = !wal.findings().is_empty();
+            let mut held = Vec::new();
+            for (of, head) in wal.streams() {
+                let mut count = 0;
+                let opened = wal.events(&of, 0);
+                told |= opened.is_err();
+                let Ok(mut events) = opened else { continue };
+                loop {
+                    match events.next() {
+                        Ok(Some((seq, bytes))) => {
+                            assert_eq!(bytes, &*event(&of, seq), "{why}: invented");
+                            count += 1;
+                        }
+                        Ok(None) => break,
+                        Err(_) => {
+                            told = true;
+                            break;
+                        }
+                    }
+                }
+                assert!(count <= head.end.seq);
+                held.push((of, count));
+            }
+            assert!(told || held == whole, "{why}: silent loss");
+            assert!(told || told_by_verify || held == whole, "{why}");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_told_or_harmless() {
+    flips(&log(3000, 12), 3000, 17);
+}
+
+/// `cargo test --profile quick -- --ignored` for a release.
+#[test]
+#[ignore = "minutes"]
+fn every_flipped_bit_of_a_larger_log_is_told_or_harmless() {
+    flips(&log(12_000, 110), 12_000, 1);
+}
