@@ -18,8 +18,8 @@ impl Tag {
     }
 }
 
-/// One entry of a vector as it is told: everything of `origin` up to `seq` is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One entry of a vector as it is told: everything of `origin` up to `seq` is held. Vectors ascend in the order of the fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
     /// Whose history. The same origin stands twice when the teller holds both branches of a fork.
     pub origin: Origin,

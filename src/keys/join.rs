@@ -1,16 +1,21 @@
 //! The join file: the authority's answer to a request, with the roster that proves it. SPEC §8.5.
 //!
-//! `["zbundle/1 join", {0: node, 2: authority's first signing key, 4: authority's first incarnation, 6: SHA-256(request)}, [* range]]`. It
-//! needs no signature of its own: the ranges carry the authority's, and the six words bind request and authority. The ranges stay unread
-//! bytes here; `node` verifies them against the pin.
+//! `["zbundle/1 join", {0: node, 2: authority's first signing key, 4: authority's first incarnation, 6: SHA-256(request)}, [1* range]]`. It
+//! needs no signature of its own: the ranges carry the authority's and prove themselves from the pin, and the six words bind request and
+//! authority.
 
 use super::member::Pin;
 use super::request::Request;
+use super::roster::Roster;
 use super::words::Words;
 use bundle_format::cbor::{self, Bytes, CborError, Keys, Reader};
+use bundle_format::compress::Codec;
 use bundle_format::error::Code;
 use bundle_format::ids::{Hash, Incarnation, NodeId};
+use bundle_format::manifest::NodeTable;
+use bundle_format::range::{Range, RangeError, VerifiedRange};
 use bundle_format::sign::VerifyingKey;
+use bundle_format::trust::Trust as _;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 /// A roster of some 20 000 events, read whole into memory.
@@ -30,7 +35,13 @@ pub enum JoinError {
     /// The authority's key is one anyone could sign for.
     #[error("the join file holds a weak key")]
     WeakKey,
-    /// Made for another node or from another request.
+    /// What it holds of the roster is not what the authority signed.
+    #[error("its roster is not proved: {0}")]
+    Unproved(#[from] RangeError),
+    /// A range of another history, compressed, or not right behind the one before it.
+    #[error("its ranges are not the roster from its first event on")]
+    NotTheRoster,
+    /// Made for another node or from another request, or its roster does not have the keys that were asked for.
     #[error("the join file answers another request")]
     ForSomebodyElse,
 }
@@ -39,7 +50,7 @@ impl JoinError {
     /// Its row in the table.
     pub fn code(&self) -> Code {
         match self {
-            Self::TooLong | Self::Cbor(_) | Self::WeakKey => Code::Z609,
+            Self::TooLong | Self::Cbor(_) | Self::WeakKey | Self::Unproved(_) | Self::NotTheRoster => Code::Z609,
             Self::ForSomebodyElse => Code::Z606,
         }
     }
@@ -136,6 +147,41 @@ impl Join {
     pub fn answers(&self, request: &Request) -> Result<(), JoinError> {
         let asked_for_itself = request.key_number == 1 || self.node == request.node;
         if self.request_digest == request.digest() && asked_for_itself { Ok(()) } else { Err(JoinError::ForSomebodyElse) }
+    }
+
+    /// The roster that the file's ranges prove under its own pin, and they, verified: all of it from its first event, without a gap (R8.5-e).
+    ///
+    /// # Errors
+    /// [`JoinError::Unproved`], [`JoinError::NotTheRoster`].
+    pub fn prove(&self) -> Result<(Roster, Vec<VerifiedRange>), JoinError> {
+        let origin = self.pin.roster_origin();
+        let nodes = NodeTable::of([origin]);
+        let mut roster = Roster::new(self.pin);
+        let mut ranges = Vec::new();
+        for bytes in &self.ranges {
+            let reader = &mut Reader::new(bytes);
+            let range = Range::read(reader, &nodes)?;
+            reader.finish()?;
+            let head = roster.head();
+            let follows = range.first == head.seq + 1 && range.base == Some(head.hash);
+            if range.origin != origin || range.codec != Codec::Stored || !follows {
+                return Err(JoinError::NotTheRoster);
+            }
+            let verified = range.verify(head.hash, &roster, None)?;
+            roster.learn(&verified);
+            ranges.push(verified);
+        }
+        Ok((roster, ranges))
+    }
+
+    /// Whether `roster` has the keys of `request`, these and no others, as the present keys of the member that the file says.
+    ///
+    /// # Errors
+    /// [`JoinError::ForSomebodyElse`].
+    pub fn enrols(&self, request: &Request, roster: &Roster) -> Result<(), JoinError> {
+        let current = roster.member(&self.node).and_then(|member| member.current());
+        let ours = current.is_some_and(|key| key.signing == request.signing && key.sealing == request.sealing);
+        if ours { Ok(()) } else { Err(JoinError::ForSomebodyElse) }
     }
 
     /// The words to compare with the authority's screen.

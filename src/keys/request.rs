@@ -13,7 +13,7 @@ use bundle_format::sign::{Signature, SigningKey, VerifyingKey};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 /// A request with a long name and both signatures is 330 bytes; the rest is room for odd keys to come (R8.5-d).
-pub const REQUEST_LEN_MAX: usize = 4096;
+pub const REQUEST_LEN_MAX: usize = 1024;
 const TITLE: &str = "zbundle/1 request";
 const CONTEXT: &[u8] = b"zbundle/1 request\0";
 
@@ -42,8 +42,7 @@ impl RequestError {
     /// Its row in the table.
     pub fn code(&self) -> Code {
         match self {
-            Self::TooLong | Self::Cbor(_) | Self::WeakKey | Self::BadSignature => Code::Z609,
-            Self::BadName => Code::Z107,
+            Self::TooLong | Self::Cbor(_) | Self::WeakKey | Self::BadSignature | Self::BadName => Code::Z609,
         }
     }
 }
@@ -171,6 +170,11 @@ impl Request {
     /// Whether the holder of `key`, the outgoing one, signed it too: then the node has asked for new keys itself and has not lost the old.
     pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         self.old_signature.is_some_and(|signature| key.verify(CONTEXT, self.signed(), &signature).is_ok())
+    }
+
+    /// Whether its old signature, when it bears one, is by `outgoing`, the key before the one it asks for.
+    pub fn old_signature_fits(&self, outgoing: Option<&VerifyingKey>) -> bool {
+        self.old_signature.is_none() || outgoing.is_some_and(|key| self.is_signed_by(key))
     }
 
     /// The file's bytes.

@@ -8,13 +8,11 @@ use crate::cut::{CutError, Lack};
 use crate::ingest;
 use crate::keys::{Join, Joined, Keep, Policy, Request, Roster, RosterEvent, Words};
 use crate::ports::store::{Log as _, Store as _, Stream};
-use bundle_format::cbor::Reader;
 use bundle_format::compress::Compressor;
 use bundle_format::error::Code;
-use bundle_format::ids::{Name, NodeId, Origin};
+use bundle_format::ids::{Name, NodeId};
 use bundle_format::manifest::NodeTable;
-use bundle_format::range::{Coding, Range, RangeError, VerifiedRange};
-use bundle_format::trust::Trust as _;
+use bundle_format::range::{Coding, Range, RangeError};
 
 /// What signing a request gave.
 #[derive(Debug)]
@@ -96,6 +94,13 @@ impl Node {
 
     fn rekeying(&self, request: &Request, node: NodeId) -> Result<RosterEvent, NodeError> {
         let member = self.roster.member(&node).ok_or_else(|| NodeError::refused(Code::Z406, self.naming().node(&node)))?;
+        if request.key_number > 1 && request.node != node {
+            let why = format!("{} asks for new keys of its own, not of {}", self.naming().node(&request.node), member.name);
+            return Err(NodeError::refused(Code::Z616, why));
+        }
+        if !request.old_signature_fits(self.roster.signer(&node, request.key_number - 1).as_ref()) {
+            return Err(NodeError::refused(Code::Z609, "its old signature is not by the key it replaces"));
+        }
         let key_number = member.next_key_number();
         Ok(RosterEvent::Rekey { node, key_number, signing: request.signing, sealing: request.sealing, keep: self.keep(&node) })
     }
@@ -227,7 +232,8 @@ impl Node {
         let request = [true, false].into_iter().filter_map(|new_keys| self.request_bytes(new_keys)).filter_map(|bytes| Request::read(&bytes).ok());
         let request = request.into_iter().find(|request| join.answers(request).is_ok());
         let Some(request) = request else { return Err(NodeError::refused(Code::Z606, self.keyring.name().to_string())) };
-        let roster = self.proved_roster(&join)?.0;
+        let roster = join.prove()?.0;
+        join.enrols(&request, &roster)?;
         self.membership(&join, &roster)?;
         Ok(Offer { words: join.words(&request), authority: join.pin.node(), join })
     }
@@ -237,7 +243,7 @@ impl Node {
     /// # Errors
     /// What the disk says; nothing is changed when the file does not prove itself.
     pub fn join(&mut self, offer: &Offer) -> Result<(), NodeError> {
-        let (roster, ranges) = self.proved_roster(&offer.join)?;
+        let (roster, ranges) = offer.join.prove()?;
         let joined = self.membership(&offer.join, &roster)?;
         for range in &ranges {
             ingest::apply(&mut self.wal, range)?;
@@ -256,25 +262,5 @@ impl Node {
     fn membership(&self, join: &Join, roster: &Roster) -> Result<Joined, NodeError> {
         let joined = self.keyring.joined_by(roster).filter(|joined| joined.node == join.node);
         joined.ok_or_else(|| NodeError::refused(Code::Z606, "its roster does not know this node's keys"))
-    }
-
-    /// The roster that the file's ranges prove under its own pin.
-    fn proved_roster(&self, join: &Join) -> Result<(Roster, Vec<VerifiedRange>), NodeError> {
-        let broken = |error: RangeError| NodeError::refused(Code::Z609, error.to_string());
-        let origin: Origin = join.pin.roster_origin();
-        let nodes = NodeTable::of([origin]);
-        let mut trust = Roster::new(join.pin);
-        let mut ranges = Vec::new();
-        for bytes in &join.ranges {
-            let reader = &mut Reader::new(bytes);
-            let range = Range::read(reader, &nodes).map_err(broken)?;
-            reader.finish().map_err(|error| NodeError::refused(Code::Z609, error.to_string()))?;
-            let base = range.base.filter(|_| range.origin == origin && range.codec == bundle_format::compress::Codec::Stored);
-            let base = base.ok_or_else(|| NodeError::refused(Code::Z609, "a range that is not of the roster"))?;
-            let verified = range.verify(base, &trust, None).map_err(broken)?;
-            trust.learn(&verified);
-            ranges.push(verified);
-        }
-        Ok((trust, ranges))
     }
 }

@@ -3,5 +3,6 @@
 
 mod world;
 
+mod fixtures;
 mod restored;
 mod walk;

@@ -255,6 +255,8 @@ reject("manifest_seq_0", "a vector entry tells seq 0", ["R4.2-a", "R3.6-a"], "Z2
 reject("manifest_short_tag", "a tag of 3 bytes", ["R3.6-b"], "Z222", edit_told(lambda row: put(row, 5, b"abc")))
 reject("manifest_vector_unsorted", "the vector's entries stand in the wrong order", ["R3.1-d"], "Z222",
        lambda label: plain(label, vector=[(visits(), 3), (visits(lane=1), 3)], manifest_edit=lambda m: m | {1: m[1][::-1]}))
+reject("manifest_vector_entry_twice", "the vector tells one position twice", ["R4.2-a"], "Z222",
+       lambda label: plain(label, vector=[(visits(), 3), (visits(), 3)]))
 reject("manifest_receipt_text", "the receipt number is a text", ["R6.5-a"], "Z222", edit_manifest(lambda m: m | {3: [m[3][0], "1"]}))
 reject("manifest_fork_digests_unsorted", "the digests of a fork notice do not ascend", ["R4.2-a"], "Z222",
        edit_manifest(lambda m: m | {5: [[[0, LUNANA.incarnation, 2, None], 2, b"\x02" * 8, b"\x01" * 8]]}))

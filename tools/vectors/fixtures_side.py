@@ -71,6 +71,7 @@ def bad_requests() -> dict:
             {0: LAYA.name, 2: LAYA.node, 4: LAYA.signing_public[0], 6: LAYA.sealing_public[0]})[1:])),
         "key_number_1": ("key number 1 in a request for new keys", ["R8.5-d"], "Z609", request(LAYA, 1)),
         "old_signature_without_number": ("an old signature in a first request", ["R8.5-c"], "Z609", request(LAYA, old=LAYA.signing[0])),
+        "old_signature_by_another": ("an old signature by the first key, not by the second that is replaced", ["R8.5-b"], "Z609", request(GASA3, 3, GASA.signing[0])),
         "fifth_element": ("a fifth element", ["R8.5-d"], "Z609", request(GASA3, 3, GASA.signing[1], more=[0])),
     }
 
@@ -78,7 +79,7 @@ def bad_requests() -> dict:
 # ---- join files, for the request `first` ----
 def join(edit=lambda m: m, ranges=None, behind=b"") -> bytes:
     ranges = ranges if ranges is not None else [enrol(roster(), LAYA, 0).range(domain=DOMAIN)]
-    head = {0: HUB.node, 2: HUB.signing_public[0], 4: HUB.incarnation, 6: sha256(request(LAYA))}
+    head = {0: LAYA.node, 2: HUB.signing_public[0], 4: HUB.incarnation, 6: sha256(request(LAYA))}
 
     def wire(r):
         w = r["wire"] | {0: [0, *r["wire"][0][1:]]}
@@ -88,14 +89,18 @@ def join(edit=lambda m: m, ranges=None, behind=b"") -> bytes:
 
 def good_joins() -> dict:
     log = enrol(roster(), LAYA, 0)
+    again = roster().add("zb/rekey", enc({0: GASA.node, 2: 3, 4: LAYA.signing_public[0], 6: LAYA.sealing_public[0], 8: []}))
     return {
         "join": ("the answer to the request `first`: the roster in one range", ["R8.5-e", "R8.5-f"], join()),
         "join_two_ranges": ("the same roster in two ranges", ["R8.5-e"], join(ranges=[log.range(1, 3, domain=DOMAIN), log.range(4, 5, domain=DOMAIN)])),
+        "join_as_another": ("the asker becomes gasa-bhu, whose device it replaces: its keys are gasa-bhu's third", ["R8.5-e", "R8.5-i"],
+                            join(edit=lambda m: m | {0: GASA.node}, ranges=[again.range(domain=DOMAIN)])),
     }
 
 
 def bad_joins() -> dict:
     log = enrol(roster(), LAYA, 0)
+    other = roster().add("zb/enrol", enc({0: LAYA.node, 2: LAYA.name, 4: LAYA.signing_public[0], 6: NOBODY.sealing_public[0], 8: 0}))
     changed = b"".join(log.events).replace(b"gasa-bhu", b"gaza-bhu")
     return {
         "join_other_request": ("the answer to another request", ["R8.5-e", "R8.5-f"], "Z606", join(edit=lambda m: m | {6: bytes(32)})),
@@ -103,7 +108,9 @@ def bad_joins() -> dict:
         "join_gap": ("the roster's third event is missing", ["R8.5-e", "R8.5-f"], "Z609", join(ranges=[log.range(1, 2, domain=DOMAIN), log.range(4, 5, domain=DOMAIN)])),
         "join_not_from_the_beginning": ("the roster begins at event 4", ["R8.5-e"], "Z609", join(ranges=[log.range(4, domain=DOMAIN)])),
         "join_other_node_index": ("a range names node 1", ["R8.5-e"], "Z609", join(ranges=[log.range(domain=DOMAIN, edit=lambda r: r | {0: [1, *r[0][1:]]})])),
-        "join_id_not_of_key": ("the authority's id is not that of its key", ["R8.5-f"], "Z609", join(edit=lambda m: m | {0: GASA.node})),
+        "join_other_member": ("the roster has our keys as another member's than the file says", ["R8.5-e", "R8.5-f"], "Z606", join(edit=lambda m: m | {0: GASA.node})),
+        "join_not_enrolled": ("the roster does not have our keys", ["R8.5-f"], "Z606", join(ranges=[roster().range(domain=DOMAIN)])),
+        "join_other_sealing_key": ("the roster has our signing key with another sealing key", ["R8.5-f"], "Z606", join(ranges=[other.range(domain=DOMAIN)])),
         "join_without_ranges": ("no roster", ["R8.5-e"], "Z609", join(ranges=[])),
         "join_byte_behind": ("one byte behind the join file", ["R8.5-d"], "Z609", join(behind=b"\0")),
     }

@@ -117,8 +117,8 @@ def manifest(value):
         s.array(row, "vector entry", 6)
         origin = log(s, row, table, "vector entry")
         vector.append((origin, s.uint(row[4], "vector seq", 1, SEQ_MAX), s.bytes(row[5], "tag", 4)))
-    places = [(order(o), seq) for o, seq, _ in vector]
-    s.need(all(a <= b for a, b in zip(places, places[1:])), "vector is not in order")
+    places = [(order(o), seq, tag) for o, seq, tag in vector]
+    s.need(all(a < b for a, b in zip(places, places[1:])), "vector does not ascend")
     if 3 in value:
         s.array(value[3], "receipt", 2)
         s.bytes(value[3][0], "receipt incarnation", 4)

@@ -61,23 +61,27 @@ def join(data: bytes, asked: bytes) -> Roster:
     BAD.need(len(value) == 3, "not 3 elements")
     m = BAD.map(value[1], "join", (0, 2, 4, 6))
     BAD.bytes(m[0], "node", 8)
-    BAD.need(usable_point(BAD.bytes(m[2], "authority's key", 32)) and node_id(m[2]) == m[0], "authority")
+    BAD.need(usable_point(BAD.bytes(m[2], "authority's key", 32)), "weak authority's key")
     BAD.bytes(m[4], "incarnation", 4)
     if BAD.bytes(m[6], "request digest", 32) != sha256(asked):
         raise Fault("Z606", "the answer to another request")
-    roster = Roster(m[0], m[4])
+    told, authority = request(asked)["map"], node_id(m[2])
+    if 8 in told and m[0] != told[2]:
+        raise Fault("Z606", "numbered keys for another member")                                # R8.5-i
+    roster = Roster(authority, m[4])
     BAD.need(type(value[2]) is list and value[2], "no ranges")
     try:
         for row in value[2]:
-            r = zbgrammar.range_(row, [m[0]])
+            r = zbgrammar.range_(row, [authority])
             BAD.need(r["origin"] == roster.origin and r["codec"] == 0 and r["first"] == len(roster.hashes), "not the roster in order")
             pinned = roster if roster.members else First(roster, m[2])
             events = zb_read.verify_range(r, pinned, domain_id(m[2]))
             BAD.need(roster.learn(r["first"], r["base"], [raw for raw, _ in events]) == "learned", "another base")
     except Fault as fault:
         raise Fault("Z609", fault.why) from None
-    told = request(asked)["map"]
-    BAD.need((told[4], told[6]) in roster.members.get(told[2], {"keys": {}})["keys"].values(), "we are not enrolled with our keys")
+    member = roster.members.get(m[0])
+    if member is None or member["keys"].get(member["current"]) != (told[4], told[6]):
+        raise Fault("Z606", "the roster does not have our keys as those of the member we become")
     return roster
 
 
@@ -107,7 +111,9 @@ def _asked_or_answered(data, story, told, path):
     found = request(data)
     if "words" in story and sha256(b"zbundle/1 join\0", data, bytes.fromhex(told["authority"]["signing"]))[:9].hex() != story["words"]:
         return "words"
-    return None if old_signature_fits(found, Roster.from_context(told)) else "old signature"
+    if not old_signature_fits(found, Roster.from_context(told)):
+        raise Fault("Z609", "old signature")
+    return None
 
 
 def _refused(check):
