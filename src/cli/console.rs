@@ -117,8 +117,14 @@ impl Console {
     /// A word about what is going on, on stderr; not when quiet. It must be escaped already.
     pub fn note(&mut self, text: &str) {
         if !self.quiet {
-            say(text);
+            self.remark(text);
         }
+    }
+
+    /// A word that matters even when quiet, on stderr, behind the results told so far. It must be escaped already.
+    pub fn remark(&mut self, text: &str) {
+        self.flush().unwrap_or(()); // told again when the next result is written
+        say(text);
     }
 
     /// Something to look at that stops nothing: told even when quiet, and as an object with `--json`.
@@ -127,7 +133,7 @@ impl Console {
     /// [`Halt`] when stdout is gone or full.
     pub fn warn(&mut self, code: Code, why: &str) -> Result<(), Halt> {
         let why_told = if why.is_empty() { String::new() } else { format!(": {}", plain(why)) };
-        say(&format!("{} {}{why_told}", self.paint("33", &format!("warning {code}:")), code.row().title));
+        self.remark(&format!("{} {}{why_told}", self.paint("33", &format!("warning {code}:")), code.row().title));
         self.object(Object::of("warning").with("code", code.as_str()).with("title", code.row().title).with("why", why))
     }
 
@@ -137,7 +143,7 @@ impl Console {
     /// [`Halt`] when stdout is gone or full.
     pub fn refuse(&mut self, code: Code, why: &str) -> Result<(), Halt> {
         let text = halt::to_text(code, why, |head| self.paint("1;31", head));
-        say(&text);
+        self.remark(&text);
         self.object(halt::to_object(code, why))
     }
 
@@ -155,7 +161,7 @@ impl Console {
     }
 }
 
-/// A line to stderr that matters even when quiet; it must be escaped already. When stderr is gone, the exit status still tells.
-pub fn say(text: &str) {
-    writeln!(io::stderr().lock(), "{text}").unwrap_or(());
+/// A line to stderr. When even that is gone, the exit status still tells.
+fn say(text: &str) {
+    io::stderr().lock().write_all(format!("{text}\n").as_bytes()).unwrap_or(()); // one write, so that lines of two programs stay lines
 }

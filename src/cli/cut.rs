@@ -1,6 +1,5 @@
 //! `zbundle cut`: fix what a peer lacks in a sealed bundle.
 
-use super::console;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
@@ -63,7 +62,7 @@ impl Args {
         }
         let left: u64 = report.left.iter().sum();
         if left > 0 {
-            console::say(&format!("{} did not fit ({}); they go with the next one", units::count(left, "event"), lanes(&report.left)));
+            context.console.remark(&format!("{} did not fit ({}); they go with the next one", units::count(left, "event"), lanes(&report.left)));
         }
         let (events, bytes) =
             report.files.iter().fold((0, 0), |(events, bytes), file| (events + file.events.iter().sum::<u64>(), bytes + file.bytes));

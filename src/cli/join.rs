@@ -1,6 +1,5 @@
 //! `zbundle join`: enter the domain that signed our request.
 
-use super::console;
 use super::halt::Halt;
 use super::object::Object;
 use super::{Context, Finished, ask, files, summary};
@@ -38,7 +37,7 @@ impl Args {
             Some(typed) => offer.words.are(typed),
             None if self.yes => true,
             None => {
-                console::say(&format!("six words: {words}"));
+                context.console.remark(&format!("six words: {words}"));
                 ask::yes("Does the authority's screen show the same?", "--words or --yes")?
             }
         };

@@ -1,6 +1,6 @@
 //! `zbundle push`: put events into the log.
 
-use super::console::{self, Console};
+use super::console::Console;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
@@ -176,11 +176,11 @@ fn lines(
 ) -> Result<Finished, Halt> {
     let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "pushing", input.file_len());
     let console = &mut context.console;
-    let (mut last, mut closed) = (0, false);
+    let mut last = 0;
     let ended = push_lines(input, pusher, fields, spool, |told, tally| {
         let Some(told) = told else {
             progress.reach(console, tally.bytes, tally.stored);
-            return console.flush().inspect_err(|_| closed = true);
+            return console.flush();
         };
         match told {
             Told::Stored { line, events } => {
@@ -217,7 +217,7 @@ fn refused(console: &mut Console, line: u64, code: Code, len: u64) -> Result<(),
     if console.json() {
         return console.object(Object::of("refused").with("line", line).with("code", code.as_str()).with("title", title).with("bytes", len));
     }
-    console::say(&format!("line {line} refused: {code} {title} ({})", units::size(len)));
+    console.remark(&format!("line {line} refused: {code} {title} ({})", units::size(len)));
     Ok(())
 }
 
