@@ -172,21 +172,21 @@ fn run(globals: Globals, command: Command) -> Exit {
     let ports = crate::adapters::os_ports();
     let mut context = Context { globals, ports, console };
     let name = command.name();
-    let told = match command.run(&mut context) {
-        Ok(Finished { exit, summary }) => context.console.summary(summary, exit).map(|()| exit),
-        Err(Halt::Refused { code, why }) => {
-            let exit = code.row().exit;
-            let told = context.console.refuse(code, &why);
-            told.and_then(|()| context.console.summary(summary(name).with("code", code.as_str()), exit)).map(|()| exit)
+    let ended = command.run(&mut context).and_then(|Finished { exit, summary }| match context.console.summary(summary, exit) {
+        Ok(()) | Err(Halt::PipeClosed) => Ok(exit), // what was done is done, whoever listens
+        Err(halt) => Err(halt),
+    });
+    match ended {
+        Ok(exit) => exit,
+        Err(halt) => {
+            if let Halt::Refused { code, why } = &halt {
+                let told = context.console.refuse(*code, why);
+                let summary = summary(name).with("code", code.as_str());
+                told.and_then(|()| context.console.summary(summary, halt.exit())).unwrap_or(()); // stdout failed; stderr has been told
+            }
+            halt.exit()
         }
-        Err(Halt::PipeClosed) => Err(Halt::PipeClosed),
-    };
-    told.unwrap_or_else(|halt| {
-        if let Halt::Refused { code, why } = &halt {
-            context.console.refuse(*code, why).unwrap_or(()); // stdout failed; stderr has been told
-        }
-        halt.exit()
-    })
+    }
 }
 
 /// `--help` and `--version` are results; all else that clap says is a usage error.
