@@ -131,6 +131,8 @@ impl Node {
         let mut node = Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, wrap, _lock: lock };
         if forgotten {
             node.begin_new_life()?; // which receipts we told is not known any more
+        } else if node.state.open_lives.contains(&node.keyring.incarnation()) {
+            node.leave_life()?; // the power went between the two writes of a new life
         }
         Ok(node)
     }
@@ -198,6 +200,10 @@ impl Node {
         self.state.open_lives.push(old);
         self.state.receipt_number = 0;
         self.save_state()?;
+        self.leave_life()
+    }
+
+    fn leave_life(&mut self) -> Result<(), NodeError> {
         self.keyring.begin_incarnation(&*self.ports.entropy);
         self.save_keyring()
     }
