@@ -45,7 +45,12 @@ impl Args {
         let max_size = self.max_size.unwrap_or(BUNDLE_LEN_MAX);
         let order = CutOrder { to: &to, out: &self.out, max_size, dry_run: self.dry_run };
         let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "cutting", None);
-        let report = node.cut(&order, &mut |events, raw_len, _| progress.reach(&mut context.console, raw_len, events))?;
+        let (mut done, mut bytes) = (0, 0);
+        let report = node.cut(&order, &mut |events, raw_len, total| {
+            (done, bytes) = (done + events, bytes + raw_len);
+            progress.expect(bytes / done.max(1) * total.max(done)); // what is left is taken to be like what went
+            progress.reach(&mut context.console, bytes, done);
+        })?;
         progress.end();
         self.tell(context, &node, &report)
     }

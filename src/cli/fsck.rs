@@ -22,7 +22,7 @@ impl Args {
     #[expect(clippy::unused_self, reason = "every command is run alike")]
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let view = context.view()?;
-        let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "reading", None);
+        let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "reading", Some(view.log_len()?));
         let checked = view.fsck(&mut |bytes, events| progress.reach(&mut context.console, bytes, events))?;
         progress.end();
         let console = &mut context.console;
@@ -36,10 +36,9 @@ impl Args {
         }
         let naming = view.naming();
         for fault in &checked.faults {
-            let id = format!("{}:{}", naming.origin(&fault.stream.origin), fault.seq);
-            console.result(&format!("{id}: {}", fault.what), || {
-                Object::of("fault").with("code", Code::Z301.as_str()).with("id", &id).with("what", &fault.what)
-            })?;
+            let id = fault.event.map(|(stream, seq)| format!("{}:{seq}", naming.origin(&stream.origin)));
+            let text = id.as_ref().map_or_else(|| fault.what.clone(), |id| format!("{id}: {}", fault.what));
+            console.result(&text, || Object::of("fault").with("code", Code::Z301.as_str()).with_some("id", id.as_ref()).with("what", &fault.what))?;
         }
         let whole = checked.is_whole();
         let read = format!(
@@ -51,7 +50,7 @@ impl Args {
         );
         console.line(&format!("{read}: {}", if whole { "all good" } else { "DAMAGED" }))?;
         let summary = summary("fsck").with("whole", whole).with("histories", checked.streams).with("events", checked.events);
-        let summary = summary.with("bytes", checked.bytes).with("checkpoints", checked.checkpoints).with("faults", checked.faults.len());
+        let summary = summary.with("bytes", checked.bytes).with("checkpoints", checked.checkpoints).with("faults", checked.fault_count);
         if !whole {
             console.refuse(Code::Z301, "")?;
         }

@@ -4,6 +4,8 @@ use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
 use super::{Context, Finished, bundle, escape, files, summary, units};
+use crate::carry::drop_folder::Candidate;
+use crate::node::inspect;
 use crate::node::naming::Naming;
 use crate::node::taking::{FileReport, Ingested, Missing, Outcome};
 use crate::node::{Node, NodeError};
@@ -41,7 +43,7 @@ impl Args {
                 paths.push(path.clone());
             }
         }
-        let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "taking in", None);
+        let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "taking in", total_len(context, &paths));
         let (mut bytes, mut events) = (0, 0);
         let ingested = node.ingest(&paths, &mut |file| {
             (bytes, events) = (bytes + file.bytes, events + file.counts.new);
@@ -70,6 +72,16 @@ impl Args {
         context.console.line(&text)?;
         Ok(Finished { exit, summary })
     }
+}
+
+/// Bytes of all bundles that will be looked at, as far as they can be told now.
+fn total_len(context: &Context, paths: &[PathBuf]) -> Option<u64> {
+    let bundles = paths.iter().filter_map(|path| inspect::bundles(&context.ports, path).ok()).flatten();
+    let len = |candidate: Candidate| match candidate {
+        Candidate::File(path) => context.ports.disk.look(&path).ok().flatten().map_or(0, |entry| entry.len),
+        Candidate::NotAFile(_) => 0,
+    };
+    Some(bundles.map(len).sum()).filter(|total| *total > 0)
 }
 
 /// The row an outcome is told by; none for what was taken.

@@ -30,6 +30,15 @@ impl Progress {
         Self { clock, doing, total, start_ms: now, told_ms: now, drawn: console.draws_progress(), told: console.tells_progress(), bar: None }
     }
 
+    /// The total as it is known by now.
+    pub fn expect(&mut self, total: u64) {
+        if self.total.is_none() {
+            self.bar = None; // it was a spinner
+        }
+        self.total = Some(total);
+        self.bar.iter().for_each(|bar| bar.set_length(total));
+    }
+
     /// `done` bytes are behind us, in `count` events.
     pub fn reach(&mut self, console: &mut Console, done: u64, count: u64) {
         let now = self.clock.monotonic_ms();

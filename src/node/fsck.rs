@@ -1,28 +1,30 @@
-//! Read the whole log: every event of every history, its chain and its checkpoints. Repairs nothing. SPEC §10.4.
+//! Read the whole log: every checksum, every seal, every chain, every checkpoint with its signature. Repairs nothing. SPEC §10.4.
 
 use super::View;
 use super::error::NodeError;
-use crate::ports::store::{Finding, Head, Log, StoreError, Stream};
-use bundle_format::chain::{Position, digest};
-use bundle_format::event::Event;
-use std::collections::BTreeMap;
+use crate::ports::store::{Checkpointed, Finding, Log as _, StoreError, Stream};
+use crate::wal::fsck::{self, Flaw};
 
 /// Positions whose checkpoints are in memory at a time.
 const WINDOW_LEN: u64 = 64 * 1024;
+/// Faults that are listed; the rest is only counted. A card that rots this much is replaced, not read line by line.
+const FAULT_COUNT_MAX: usize = 1000;
 
 /// What was read, and what is wrong with it.
 #[derive(Debug, Default)]
 pub struct Checked {
     /// Histories, branches of forks counted apart.
     pub streams: u64,
-    /// Events whose bytes, form and place in the chain are right.
+    /// Events whose bytes and place in the chain are right.
     pub events: u64,
-    /// Bytes of those events.
+    /// Bytes read.
     pub bytes: u64,
     /// Checkpoints whose signature is right.
     pub checkpoints: u64,
-    /// What is wrong: where, and how.
+    /// What is wrong: where, and how. The first thousand.
     pub faults: Vec<Fault>,
+    /// How much is wrong.
+    pub fault_count: u64,
     /// What opening the log found.
     pub findings: Vec<Finding>,
 }
@@ -30,10 +32,8 @@ pub struct Checked {
 /// Something wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// In which history.
-    pub stream: Stream,
-    /// At which event.
-    pub seq: u64,
+    /// At which event of which history, where that is known.
+    pub event: Option<(Stream, u64)>,
     /// In plain words.
     pub what: String,
 }
@@ -41,73 +41,76 @@ pub struct Fault {
 impl Checked {
     /// Nothing is wrong. A torn tail is no fault: a power cut leaves it.
     pub fn is_whole(&self) -> bool {
-        self.faults.is_empty() && self.findings.iter().all(|finding| matches!(finding, Finding::TornTail { .. }))
+        self.fault_count == 0 && self.findings.iter().all(|finding| matches!(finding, Finding::TornTail { .. }))
+    }
+
+    fn fault(&mut self, event: Option<(Stream, u64)>, what: String) {
+        self.fault_count += 1;
+        if self.faults.len() < FAULT_COUNT_MAX {
+            self.faults.push(Fault { event, what });
+        }
     }
 }
 
 impl View {
+    /// Bytes the log's files have.
+    ///
+    /// # Errors
+    /// When its folder cannot be read.
+    pub fn log_len(&self) -> Result<u64, NodeError> {
+        let folder = self.layout.log();
+        let entries = self.ports.disk.list(&folder).map_err(|error| NodeError::reading(&folder, error))?;
+        Ok(entries.iter().map(|entry| entry.len).sum())
+    }
+
     /// Check the whole log. `progress` is told bytes and events read.
     ///
     /// # Errors
-    /// What stops the reading altogether: another key, a disk that does not answer.
+    /// What stops the reading altogether: a disk that does not answer.
     pub fn fsck(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, NodeError> {
         let mut checked = Checked { findings: self.log.findings().to_vec(), ..Checked::default() };
+        let verified = self.log.verify(&mut |fault| checked.fault(fault.stream, in_words(&fault)), progress)?;
+        checked.events = verified.event_count;
+        checked.bytes = verified.byte_count;
         for (stream, head) in self.log.streams() {
             checked.streams += 1;
-            match self.check_stream(&stream, &head, &mut checked, progress) {
-                Ok(()) => {}
-                Err(error @ StoreError::Damaged { .. }) => {
-                    let seq = if let StoreError::Damaged { stream: Some((_, seq)), .. } = &error { *seq } else { 0 };
-                    checked.faults.push(Fault { stream, seq, what: error.to_string() });
+            let mut from = head.base.seq + 1;
+            while from <= head.end.seq {
+                let to = head.end.seq.min(from.saturating_add(WINDOW_LEN - 1));
+                match self.log.checkpoints(&stream, from, to) {
+                    Ok(window) => window.iter().for_each(|at| self.check_signature(&stream, at, &mut checked)),
+                    Err(StoreError::Damaged { .. } | StoreError::Tampered { .. }) => {} // told by the walk over the frames
+                    Err(error) => return Err(error.into()),
                 }
-                Err(error) => return Err(error.into()),
+                from = to + 1;
             }
         }
         Ok(checked)
     }
 
-    fn check_stream(&self, stream: &Stream, head: &Head, checked: &mut Checked, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
-        let mut position = head.base;
-        let mut window = BTreeMap::new();
-        let mut events = self.log.events(stream, position.seq + 1)?;
-        while let Some((seq, bytes)) = events.next()? {
-            if seq != position.seq + 1 {
-                checked.faults.push(Fault { stream: *stream, seq, what: format!("event {} is missing before it", position.seq + 1) });
-                return Ok(());
-            }
-            position = position.then(&digest(bytes));
-            if Event::from_bytes(bytes).is_err() {
-                checked.faults.push(Fault { stream: *stream, seq, what: "its bytes are not an event".into() });
-            }
-            if (seq - 1).is_multiple_of(WINDOW_LEN) || window.is_empty() && seq == head.base.seq + 1 {
-                let all = self.log.checkpoints(stream, seq, seq.saturating_add(WINDOW_LEN - 1).min(head.end.seq))?;
-                window = all.into_iter().map(|at| (at.position.seq, at)).collect();
-            }
-            if let Some(at) = window.remove(&seq) {
-                match self.check_checkpoint(stream, &position, &at) {
-                    Ok(()) => checked.checkpoints += 1,
-                    Err(what) => checked.faults.push(Fault { stream: *stream, seq, what }),
-                }
-            }
-            checked.events += 1;
-            checked.bytes += bytes.len() as u64;
-            progress(checked.bytes, checked.events);
-        }
-        if position != head.end {
-            let what =
-                format!("the chain of its events leads to {} at {}, the log says {} at {}", position.hash, position.seq, head.end.hash, head.end.seq);
-            checked.faults.push(Fault { stream: *stream, seq: position.seq, what });
-        }
-        Ok(())
-    }
-
-    fn check_checkpoint(&self, stream: &Stream, position: &Position, at: &crate::ports::store::Checkpointed) -> Result<(), String> {
-        if at.position != *position {
-            return Err("its checkpoint stands on another chain hash".into());
-        }
+    fn check_signature(&self, stream: &Stream, at: &Checkpointed, checked: &mut Checked) {
         let number = at.checkpoint.key_number;
-        let key = self.roster.signer(&stream.origin.node, number).ok_or_else(|| format!("the roster has no key {number} for its checkpoint"))?;
-        let verified = at.checkpoint.verify(&key, &self.roster.domain(), &stream.origin, position);
-        verified.map_err(|_| "its checkpoint's signature is wrong".to_owned())
+        let verified = self.roster.signer(&stream.origin.node, number).map(|key| {
+            let (domain, origin) = (self.roster.domain(), &stream.origin);
+            at.checkpoint.verify(&key, &domain, origin, &at.position)
+        });
+        match verified {
+            Some(Ok(())) => checked.checkpoints += 1,
+            Some(Err(_)) => checked.fault(Some((*stream, at.position.seq)), "its checkpoint's signature is wrong".to_owned()),
+            None => checked.fault(Some((*stream, at.position.seq)), format!("the roster has no key {number} for its checkpoint")),
+        }
     }
+}
+
+fn in_words(fault: &fsck::Fault) -> String {
+    let what = match fault.flaw {
+        Flaw::Damaged => "the bytes are damaged",
+        Flaw::Tampered => "sealed with another key, or tampered with",
+        Flaw::KnownHole => "damage that was found before and kept aside",
+        Flaw::Missing => "events are missing here",
+        Flaw::Chain => "the chain of events does not lead where the log says",
+        Flaw::Checkpoint => "a checkpoint stands on another chain",
+        Flaw::Index => "the header or index is damaged; the events are readable",
+    };
+    format!("segment {} at byte {}: {what}", fault.segment, fault.offset)
 }

@@ -50,6 +50,8 @@ pub struct Fault {
 pub struct Verified {
     /// Segments.
     pub segment_count: u64,
+    /// Bytes of frames.
+    pub byte_count: u64,
     /// Events whose bytes and place in the chain are good.
     pub event_count: u64,
     /// Checkpoints that stand on our chain. Their signatures are not looked at: that needs the roster.
@@ -59,16 +61,16 @@ pub struct Verified {
 }
 
 impl WalReader {
-    /// Verify the whole log, telling each fault as it is found.
+    /// Verify the whole log, telling each fault as it is found, and to `progress` bytes and events read.
     ///
     /// # Errors
     /// What the disk says when it cannot be read at all; damage is told, not returned.
-    pub fn verify(&self, tell: &mut dyn FnMut(Fault)) -> Result<Verified, StoreError> {
+    pub fn verify(&self, tell: &mut dyn FnMut(Fault), progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, StoreError> {
         let mut tracks = BTreeMap::new();
         for (number, state) in self.view.streams.numbered() {
             tracks.insert(number, Track { stream: state.stream, seq: state.base.seq, end: Some(state.base) });
         }
-        let mut fsck = Fsck { log: self, tell, tracks, verified: Verified::default() };
+        let mut fsck = Fsck { log: self, tell, progress, tracks, verified: Verified::default() };
         for number in self.view.first..=self.view.active.number {
             fsck.segment(number)?;
         }
@@ -88,6 +90,7 @@ struct Track {
 struct Fsck<'a> {
     log: &'a WalReader,
     tell: &'a mut dyn FnMut(Fault),
+    progress: &'a mut dyn FnMut(u64, u64),
     tracks: BTreeMap<u32, Track>,
     verified: Verified,
 }
@@ -139,11 +142,13 @@ impl Fsck<'_> {
                     Err(_) => self.fault(Flaw::Tampered, number, offset, None),
                 }
                 offset += len as u64;
+                (self.progress)(self.verified.byte_count + offset, self.verified.event_count);
             } else {
                 self.fault(Flaw::Damaged, number, offset, None);
                 offset = cursor.resync(&segment, offset)?.unwrap_or(segment.end);
             }
         }
+        self.verified.byte_count += segment.end;
         match &segment.index {
             Index::Sealed(trailer) => self.sealed(&segment, trailer),
             Index::Memory(_) => Ok(()),

@@ -9,7 +9,7 @@
 //! `heads`: streams and their heads; `replay` and `recover`: opening; `writer`: appending; `view` and `read`: reading; `fsck`: verifying everything.
 
 mod frame;
-mod fsck;
+pub mod fsck;
 mod heads;
 mod keys;
 mod read;

@@ -38,7 +38,7 @@ fn all_bytes(disk: &MemoryDisk) -> Vec<(PathBuf, Option<Vec<u8>>)> {
 
 fn faults(log: &WalReader) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let verified = log.verify(&mut |fault| faults.push(fault)).unwrap();
+    let verified = log.verify(&mut |fault| faults.push(fault), &mut |_, _| {}).unwrap();
     assert_eq!(verified.fault_count, faults.len() as u64);
     faults
 }
@@ -49,7 +49,7 @@ fn a_good_log_verifies() {
     let reader = read(&disk).unwrap();
     let held = check(&reader);
     let mut none = |fault: Fault| panic!("{fault:?}");
-    let verified = reader.verify(&mut none).unwrap();
+    let verified = reader.verify(&mut none, &mut |_, _| {}).unwrap();
     assert_eq!(verified.event_count, held.iter().map(|(_, count)| count).sum::<u64>());
     assert_eq!(verified.checkpoint_count, 60);
     assert!(verified.segment_count > 5);
