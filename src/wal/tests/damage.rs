@@ -241,12 +241,12 @@ fn flips(disk: &MemoryDisk, segment_len: u64, every: usize) {
 
 #[test]
 fn every_flipped_bit_is_told_or_harmless() {
-    flips(&log(3000, 12), 3000, 17);
+    flips(&log(3000, 12), 3000, 101);
 }
 
 /// `cargo test --profile quick -- --ignored` for a release.
 #[test]
 #[ignore = "minutes"]
 fn every_flipped_bit_of_a_larger_log_is_told_or_harmless() {
-    flips(&log(12_000, 110), 12_000, 1);
+    flips(&log(12_000, 110), 12_000, 3);
 }
