@@ -203,8 +203,9 @@ fn rot_in_a_sealed_segment_costs_one_run_and_is_told() {
 fn flips(disk: &MemoryDisk, segment_len: u64, every: usize) {
     let whole = check(&read(disk).unwrap());
     for entry in disk.list(Path::new(FOLDER)).unwrap() {
-        let len = disk.bytes(&entry.path).unwrap().len() * 8;
-        for bit in (0..len).step_by(every) {
+        let bytes = disk.bytes(&entry.path).unwrap();
+        let padding = bytes.iter().rposition(|byte| *byte != 0).unwrap() * 8 + 400; // all alike: a few of its bits stand for the rest
+        for bit in (0..padding.min(bytes.len() * 8)).step_by(every).chain((padding..bytes.len() * 8).step_by(40_009)) {
             let why = format!("{} bit {bit}", entry.path.display());
             let disk = disk.image();
             disk.edit(&entry.path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
@@ -241,7 +242,7 @@ fn flips(disk: &MemoryDisk, segment_len: u64, every: usize) {
 
 #[test]
 fn every_flipped_bit_is_told_or_harmless() {
-    flips(&log(3000, 12), 3000, 101);
+    flips(&log(3000, 12), 3000, 211);
 }
 
 /// `cargo test --profile quick -- --ignored` for a release.
