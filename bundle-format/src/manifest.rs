@@ -109,7 +109,8 @@ impl Manifest {
         mut forks: Vec<ForkNotice>,
         ranges: impl IntoIterator<Item = Origin>,
     ) -> Self {
-        vector.sort_unstable_by_key(|told| (told.origin, told.seq));
+        vector.sort_unstable();
+        vector.dedup();
         forks.sort_unstable();
         let told = vector.iter().map(|told| told.origin);
         let nodes = NodeTable::of(told.chain(forks.iter().map(|fork| fork.origin)).chain(ranges));
@@ -157,7 +158,7 @@ fn read_vector(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<Told>, 
         Ok(Told { origin, seq, tag })
     };
     let vector: Vec<Told> = (0..count).map(told).collect::<Result<_, _>>()?;
-    if vector.is_sorted_by_key(|told| (told.origin, told.seq)) { Ok(vector) } else { Err(CborError::Shape) }
+    if vector.is_sorted_by(|a, b| a < b) { Ok(vector) } else { Err(CborError::Shape) }
 }
 
 fn read_forks(nodes: &NodeTable, reader: &mut Reader<'_>) -> Result<Vec<ForkNotice>, CborError> {

@@ -295,8 +295,7 @@ fn read_codec(reader: &mut Reader<'_>) -> Result<(Codec, usize), RangeError> {
     let number = reader.uint()?;
     let codec = Codec::from_number(number).ok_or(RangeError::Codec(number))?;
     let raw_len = limit("raw bytes", reader.uint()?, RANGE_RAW_LEN_MAX as u64)?;
-    let raw_len = usize::try_from(raw_len).ok().filter(|len| *len > 0).ok_or(CborError::Shape)?;
-    Ok((codec, raw_len))
+    Ok((codec, usize::try_from(raw_len).map_err(|_| CborError::Shape)?))
 }
 
 fn read_checkpoints(reader: &mut Reader<'_>) -> Result<Vec<(u64, Checkpoint)>, CborError> {

@@ -72,12 +72,15 @@ fn cross_check(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result<(), Fail
         reader
     };
     command(reader().args(&good))?;
-    for bundle in &bad {
-        if works(reader().arg(bundle)) {
-            return Err(Failure(format!("`zbundle verify` refuses {} and zb_read.py opens it", bundle.display())));
-        }
+    let [cut] = &bad[..] else {
+        return Err(Failure(format!("`zbundle verify` refuses {} bundles of the demo, which cuts exactly one short", bad.len())));
+    };
+    let said = reader().arg(cut).output().map_err(|error| Failure(format!("zb_read.py does not start: {error}")))?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    if !said.contains(": Z212 ") {
+        return Err(Failure(format!("zb_read.py does not say Z212 of {}: {said}", cut.display())));
     }
-    println!("bundles of this build: {} opened by both sides, {} refused by both", good.len(), bad.len());
+    println!("bundles of this build: {} opened by both sides, the one cut short is Z212", good.len());
     Ok(())
 }
 
