@@ -8,7 +8,6 @@ use crate::node::Node;
 use crate::node::cutting::{CutFile, CutOrder, CutReport};
 use bundle_format::error::Exit;
 use bundle_format::ids::Lane;
-use bundle_format::limits::BUNDLE_LEN_MAX;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -29,9 +28,9 @@ pub struct Args {
     /// Where to write it
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The most bytes it may take; urgent lanes go first
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
-    max_size: Option<u64>,
+    /// The largest file; a larger delta becomes several, urgent lanes first
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::parse_size)]
+    max_size: u64,
     /// Say what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -42,8 +41,7 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let mut node = context.node()?;
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
-        let max_size = self.max_size.unwrap_or(BUNDLE_LEN_MAX);
-        let order = CutOrder { to: &to, out: &self.out, max_size, dry_run: self.dry_run };
+        let order = CutOrder { to: &to, out: &self.out, max_size: self.max_size, dry_run: self.dry_run };
         let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "cutting", None);
         let (mut done, mut bytes) = (0, 0);
         let report = node.cut(&order, &mut |events, raw_len, total| {
