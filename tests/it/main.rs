@@ -3,6 +3,9 @@
 
 mod world;
 
+mod damage;
 mod fixtures;
+mod hostile;
+mod members;
 mod restored;
 mod walk;

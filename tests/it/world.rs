@@ -86,12 +86,13 @@ impl World {
     }
 
     pub fn push(&self, name: &str, payloads: &[&str]) {
-        self.push_lane(name, Lane::Routine, payloads);
+        self.push_to(name, Lane::Routine, &[], payloads);
     }
 
-    pub fn push_lane(&self, name: &str, lane: Lane, payloads: &[&str]) {
+    /// Push to somebody; to nobody in particular when `audiences` is empty.
+    pub fn push_to(&self, name: &str, lane: Lane, audiences: &[NodeId], payloads: &[&str]) {
         let mut node = self.open(name);
-        let streams = node.push_streams(lane, &[]).unwrap();
+        let streams = node.push_streams(lane, audiences).unwrap();
         let fields = Fields { kind: "record".into(), ..Fields::default() };
         node.with_pusher(&streams, |pusher| {
             for payload in payloads {
@@ -99,6 +100,38 @@ impl World {
             }
             pusher.sync().unwrap();
         });
+    }
+
+    /// New keys for a member that still has its old ones: asked for, signed, joined.
+    pub fn rekey(&self, name: &str, authority: &str) {
+        let mut node = self.open(name);
+        let request = node.request(true).unwrap();
+        let own = name == authority;
+        let signed = if own { node.sign(&request, Policy::All, None, false).unwrap() } else { self.sign_new_keys(authority, &request) };
+        let offer = node.consider(&signed.join).unwrap();
+        node.join(&offer).unwrap();
+    }
+
+    fn sign_new_keys(&self, authority: &str, request: &[u8]) -> zbundle::node::members::Signed {
+        self.open(authority).sign(request, Policy::Own, None, false).unwrap()
+    }
+
+    /// Cut for one, carry, take in.
+    pub fn carry(&self, from: &str, to: &str, folder: &str) -> Ingested {
+        let node = self.view(to).keyring().node();
+        let cut = self.cut(from, &[node], folder);
+        if cut.files.is_empty() { Ingested::default() } else { self.ingest(to, folder) }
+    }
+
+    /// Payload events of `writer` that `at` holds and counts as written under an ended key.
+    pub fn after_revoke(&self, at: &str, writer: NodeId) -> u64 {
+        let status = self.view(at).status().unwrap();
+        status
+            .origins
+            .iter()
+            .filter(|status| status.origin.node == writer && status.origin.lane != Lane::Control)
+            .map(|status| status.after_revoke)
+            .sum()
     }
 
     pub fn cut(&self, from: &str, to: &[NodeId], folder: &str) -> CutReport {

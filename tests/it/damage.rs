@@ -1,0 +1,1 @@
+//! Disks that rot, directories of others, wrong keys.
