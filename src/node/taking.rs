@@ -4,11 +4,11 @@ use super::error::NodeError;
 use super::held::Held;
 use super::history::LogHistory;
 use super::peers::{Receipt, Renewal};
-use super::{Node, settle};
-use crate::carry::drop_folder::{self, Candidate};
+use super::{Node, inspect, settle};
+use crate::carry::drop_folder::Candidate;
 use crate::ingest::{self, Applied, Verdict};
 use crate::keys::roster::Standing;
-use crate::ports::disk::{Kind, Open};
+use crate::ports::disk::Open;
 use crate::ports::store::{Store as _, Stream};
 use crate::ports::stream::FileReader;
 use bundle_format::error::Code;
@@ -127,7 +127,7 @@ impl Node {
         let mut ingested = Ingested::default();
         let mut early = Vec::new();
         for path in paths {
-            for candidate in self.candidates(path)? {
+            for candidate in inspect::bundles(&self.ports, path)? {
                 let report = match candidate {
                     Candidate::File(path) => self.take_file(&path, &mut ingested)?,
                     Candidate::NotAFile(path) => FileReport::of(path, Outcome::Foreign(Code::Z229), None),
@@ -175,16 +175,6 @@ impl Node {
             ingested.note(report);
         }
         Ok(())
-    }
-
-    fn candidates(&self, path: &Path) -> Result<Vec<Candidate>, NodeError> {
-        let disk = &*self.ports.disk;
-        match disk.look(path).map_err(|error| NodeError::reading(path, error))?.map(|entry| entry.kind) {
-            None => Err(NodeError::reading(path, std::io::ErrorKind::NotFound.into())),
-            Some(Kind::Folder) => drop_folder::candidates(disk, path).map_err(|error| NodeError::reading(path, error)),
-            Some(Kind::File) => Ok(vec![Candidate::File(path.to_owned())]),
-            Some(Kind::Other) => Ok(vec![Candidate::NotAFile(path.to_owned())]),
-        }
     }
 
     /// One file, whatever it is. Only our own log and disk can fail; a faulty bundle is an outcome.
