@@ -3,6 +3,7 @@
 
 mod world;
 
+mod chance;
 mod damage;
 mod fixtures;
 mod hostile;
