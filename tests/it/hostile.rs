@@ -353,7 +353,7 @@ fn a_relay_that_claims_a_clinics_unwritten_future_makes_it_start_a_new_life_and_
 
 #[test]
 fn a_flipped_byte_or_a_missing_end_is_never_taken_and_the_good_file_still_is() {
-    let world = World::new();
+    let world = World::quick();
     let hub = world.init("hub", true);
     world.join("clinic", "hub", Policy::Own);
     world.push("clinic", &["p1", "p2"]);

@@ -35,9 +35,18 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where the system has a folder for that: for tests of so many files that the disk would be what is tested.
+    pub fn quick() -> Self {
+        Self::within(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn within(folder: tempfile::TempDir) -> Self {
         let clock = Rc::new(Cell::new(1_800_000_000_000));
         let ports = Ports { clock: Rc::new(TestClock(clock.clone())), ..zbundle::adapters::os_ports() };
-        Self { folder: tempfile::tempdir().unwrap(), clock, ports }
+        Self { folder, clock, ports }
     }
 
     pub fn ports(&self) -> &Ports {
