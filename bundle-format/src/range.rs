@@ -75,14 +75,33 @@ impl Range {
         coding: Coding,
         compressor: &mut Compressor,
     ) -> Result<Self, RangeError> {
-        let mut range = Self::stored(origin, run, checkpoints);
+        Self::build_from(origin, run, &run.events().concat(), checkpoints, coding, compressor)
+    }
+
+    /// [`Range::build`] where the events' bytes stand one after the other in `raw` already: a range is large, and one copy less counts.
+    ///
+    /// # Errors
+    /// As [`Range::build`].
+    ///
+    /// # Panics
+    /// As [`Range::build`]; and when `raw` is not as long as the events.
+    pub fn build_from(
+        origin: Origin,
+        run: &Run<'_>,
+        raw: &[u8],
+        checkpoints: &[(u64, Checkpoint)],
+        coding: Coding,
+        compressor: &mut Compressor,
+    ) -> Result<Self, RangeError> {
+        assert_eq!(raw.len(), run.events().iter().map(|event| event.len()).sum::<usize>(), "the bytes are the run's");
+        let range = Self::stored(origin, run, raw.len(), checkpoints);
         if coding == Coding::Zstd {
-            let data = compressor.compress(&range.data, Level::for_len(range.raw_len))?;
-            if data.len() < range.data.len() {
-                (range.codec, range.data) = (Codec::Zstd, data);
+            let data = compressor.compress(raw, Level::for_len(raw.len()))?;
+            if data.len() < raw.len() {
+                return Ok(Self { codec: Codec::Zstd, data, ..range });
             }
         }
-        Ok(range)
+        Ok(Self { data: raw.to_vec(), ..range })
     }
 
     /// The range of `run`, compressed against `prefix`: the bytes of the `prefix_count` events right before it or further back, from `prefix_first`.
@@ -99,23 +118,24 @@ impl Range {
         (prefix_first, prefix_count): (u64, u64),
         prefix: &[u8],
     ) -> Result<Self, RangeError> {
-        let range = Self::stored(origin, run, checkpoints);
-        let data = Compressor::compress_primed(&range.data, prefix, Level::for_len(range.raw_len))?;
+        let raw = run.events().concat();
+        let range = Self::stored(origin, run, raw.len(), checkpoints);
+        let data = Compressor::compress_primed(&raw, prefix, Level::for_len(raw.len()))?;
         Ok(Self { codec: Codec::Primed, data, prefix: Some((prefix_first, prefix_count)), ..range })
     }
 
-    fn stored(origin: Origin, run: &Run<'_>, checkpoints: &[(u64, Checkpoint)]) -> Self {
-        let data = run.events().concat();
+    /// Everything but its data.
+    fn stored(origin: Origin, run: &Run<'_>, raw_len: usize, checkpoints: &[(u64, Checkpoint)]) -> Self {
         let count = run.events().len() as u64;
-        assert!((1..=RANGE_EVENT_COUNT_MAX).contains(&count) && data.len() <= RANGE_RAW_LEN_MAX, "who cuts bounds every range");
+        assert!((1..=RANGE_EVENT_COUNT_MAX).contains(&count) && raw_len <= RANGE_RAW_LEN_MAX, "who cuts bounds every range");
         assert!(offsets_ascend_to(count, checkpoints), "a range is proved to its end");
         Self {
             origin,
             first: run.start().seq + 1,
             count,
             codec: Codec::Stored,
-            raw_len: data.len(),
-            data,
+            raw_len,
+            data: Vec::new(),
             checkpoints: checkpoints.to_vec(),
             base: Some(run.start().hash),
             prefix: None,

@@ -413,7 +413,7 @@ fn a_relay_cannot_alter_reorder_or_leave_out() {
 #[test]
 fn raw_bytes_are_counted_before_they_are_unpacked() {
     let world = World::new();
-    let zeros = |index: u8| raw::cbor(&Value::Array(vec![uint(index.into()), Value::Text("t".into()), bytes([index; 4000])]));
+    let zeros = |index: u8| raw::cbor(&Value::Array(vec![uint(index.into()), Value::Text("t".into()), bytes([0; 4000])]));
     let mut log = log(1, Lane::Routine, 0);
     log.events = (0..250).map(zeros).collect();
     let range = world.range(&log, 0..250, Coding::Zstd);

@@ -5,10 +5,11 @@ use super::CutError;
 use super::plan::Lack;
 use crate::ports::store::{Checkpointed, Log};
 use bundle_format::chain::{Position, Run};
-use bundle_format::limits::{RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX};
+use bundle_format::limits::{CHECKPOINT_RAW_LEN, RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX};
 
-/// Raw bytes a piece aims at. Half of what a range may hold: larger gains nothing in compression and costs a Pi memory.
-pub const PIECE_RAW_LEN: usize = RANGE_RAW_LEN_MAX / 2;
+/// Raw bytes a piece aims at: as much as a range may hold, less what may stand up to the next checkpoint. Half of it makes a file of 5 000 clinic
+/// events 2 % longer, one of FHIR resources 15 %.
+pub const PIECE_RAW_LEN: usize = RANGE_RAW_LEN_MAX - CHECKPOINT_RAW_LEN;
 /// Pieces that end at every checkpoint: for the last bytes of a file that is nearly full.
 pub const SMALLEST: usize = 0;
 

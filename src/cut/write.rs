@@ -92,9 +92,10 @@ impl<W: Write> Writing<'_, '_, W> {
         let origin = lack.stream.origin;
         let coding = if origin == *self.order.roster { Coding::Stored } else { Coding::Zstd };
         let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
-        let mut range = Range::build(origin, &piece.run(), &checkpoints, coding, self.compressor)?;
+        let run = piece.run();
+        let mut range = Range::build_from(origin, &run, &piece.raw, &checkpoints, coding, self.compressor)?;
         if self.sealer.expands_too_far(&range)? {
-            range = Range::build(origin, &piece.run(), &checkpoints, Coding::Stored, self.compressor)?; // as if it were a bomb
+            range = Range::build_from(origin, &run, &piece.raw, &checkpoints, Coding::Stored, self.compressor)?; // as if it were a bomb
         }
         if self.sealer.len_with(&range)? > self.order.len_max {
             return Ok(false);
