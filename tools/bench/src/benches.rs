@@ -5,6 +5,7 @@ use crate::clinic;
 use crate::machine;
 use crate::measure::{Cost, Input, Times};
 use crate::report::{Report, Unit, per_second, thousands, time};
+use crate::store;
 use crate::walk::{Node, Zbundle, len_below};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -69,7 +70,7 @@ pub fn machine(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
 pub fn sizes(zbundle: &Zbundle, report: &mut Report, corpora: &[Corpus]) -> Result<(), Failure> {
     for corpus in corpora {
         if corpus.file.as_ref().is_some_and(|file| !file.is_file()) {
-            report.note(format!("size/{}", corpus.name), format!("not measured: {} is not beside the project", corpus.name));
+            report.note(format!("size/{}", corpus.name), format!("not measured: {} is not there (`--data`)", corpus.name));
             continue;
         }
         let place = zbundle.place("sizes")?;
@@ -151,6 +152,16 @@ fn syncs_per_push(node: &Node) -> Result<f64, Failure> {
     Ok((count(300)? - count(100)?) / 200.0)
 }
 
+/// `store/…`: the log alone.
+///
+/// # Errors
+/// The disk's.
+pub fn store(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
+    store::push(&zbundle.place("store-push")?.scratch, report)?;
+    store::ingest(&zbundle.place("store-ingest")?.scratch, report)?;
+    zbundle.clear()
+}
+
 /// `walk/…/<events>`: a clinic with a log of this size, all of it carried to a hub; every command's time and peak memory.
 ///
 /// # Errors
@@ -162,8 +173,10 @@ pub fn walk(zbundle: &Zbundle, report: &mut Report, sizes: &[usize]) -> Result<(
         let hub = place.authority("punakha-hub")?;
         let clinic = place.member("lunana-bhu", &hub)?;
         let mut costs: Vec<(&'static str, Cost)> = Vec::new();
+        costs.push(("init", place.node("another").run(["init", "another"], Input::Nothing)?));
         costs.push(("push", clinic.push(clinic::events(1, size))?));
         report.note(format!("walk/stored/{size}"), format!("{:.1} B/event", len_below(&clinic.dir.join("log"), "")? as f64 / size as f64));
+        costs.push(("push one", clinic.run(["push", "{\"bp\":\"120/80\"}"], Input::Nothing)?));
         let (cut, folder) = clinic.cut(&hub, "out")?;
         costs.push(("cut", cut));
         report.note(format!("walk/carried/{size}"), format!("{:.1} B/event", len_below(&folder, ".zb")? as f64 / size as f64));
@@ -187,9 +200,6 @@ pub fn walk(zbundle: &Zbundle, report: &mut Report, sizes: &[usize]) -> Result<(
             let took = if cost.wall > Duration::from_millis(200) { format!(" ({})", per_second(size as u64, cost.wall)) } else { String::new() };
             report.at_most_beside(format!("rss/{name}/{size}"), cost.rss as f64, RSS_MAX, Unit::Megabytes, &format!("{}{took}", time(cost.wall)));
         }
-        if let Some((_, ingest)) = costs.iter().find(|(name, _)| *name == "ingest") {
-            yardsticks(&place.scratch, report, size, ingest)?;
-        }
         peaks.push((size, costs.into_iter().map(|(name, cost)| (name, cost.rss)).collect()));
     }
     if let (Some((small, first)), Some((large, last))) = (peaks.first(), peaks.last())
@@ -199,29 +209,6 @@ pub fn walk(zbundle: &Zbundle, report: &mut Report, sizes: &[usize]) -> Result<(
             report.at_most(format!("growth/{name}/{small} to {large}"), *after as f64 / *before as f64, RSS_GROWTH_MAX, Unit::Times);
         }
     }
-    Ok(())
-}
-
-/// What ingest is held against: `SQLite`, the bare disk, the bare cipher, on the same events.
-fn yardsticks(scratch: &Path, report: &mut Report, size: usize, ingest: &Cost) -> Result<(), Failure> {
-    if size > 1_000_000 {
-        return Ok(()); // the yardstick holds all rows in memory; the ratio does not depend on size
-    }
-    let lines = scratch.join("lines.ndjson");
-    let mut file = std::io::BufWriter::new(fs::File::create(&lines)?);
-    let mut raw_len = 0;
-    for line in clinic::events(1, size) {
-        writeln!(file, "{line}")?;
-        raw_len += line.len();
-    }
-    file.flush()?;
-    let ours = ingest.wall.as_secs_f64();
-    match machine::sqlite_seconds(scratch, &lines) {
-        Some(sqlite) => report.at_least(format!("ingest against SQLite FULL/{size}"), sqlite / ours, 1.6, Unit::Times),
-        None => report.note(format!("ingest against SQLite FULL/{size}"), "not measured: no python3 with sqlite3"),
-    }
-    let limit = machine::write_rate(scratch, 64 << 20)?.min(machine::seal_rate());
-    report.at_least(format!("ingest against min(disk, cipher)/{size}"), raw_len as f64 / ours / limit, 0.7, Unit::Times);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub mod clinic;
 pub mod machine;
 pub mod measure;
 pub mod report;
+pub mod store;
 pub mod walk;
 
 /// Why a bench did not finish.

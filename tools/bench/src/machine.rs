@@ -96,24 +96,40 @@ pub fn device_written(folder: &Path) -> Option<u64> {
     disk.get(9)?.parse::<u64>().ok().map(|sectors| sectors * 512)
 }
 
+/// The bare cipher: ChaCha20-Poly1305, a new nonce for each frame.
+pub struct Cipher {
+    cipher: ChaCha20Poly1305,
+    sealed: u64,
+}
+
+impl Default for Cipher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Cipher {
+    /// With some key.
+    pub fn new() -> Self {
+        Self { cipher: ChaCha20Poly1305::new(&Key::from([7; 32])), sealed: 0 }
+    }
+
+    /// Seal one frame in place; the tag is made and dropped.
+    pub fn seal(&mut self, frame: &mut [u8]) {
+        let mut nonce = [0; 12];
+        nonce[..8].copy_from_slice(&self.sealed.to_le_bytes());
+        self.sealed += u64::from(self.cipher.encrypt_inout_detached(&Nonce::from(nonce), b"", frame.into()).is_ok());
+    }
+}
+
 /// Bytes a second that ChaCha20-Poly1305 seals in 16 KiB frames on one core.
 pub fn seal_rate() -> f64 {
-    let cipher = ChaCha20Poly1305::new(&Key::from([7; 32]));
+    let mut cipher = Cipher::new();
     let mut frame = vec![0x33; 16 * 1024];
     let (begun, mut sealed) = (Instant::now(), 0_u64);
     while begun.elapsed() < Duration::from_millis(500) {
-        let mut nonce = [0; 12];
-        nonce[..8].copy_from_slice(&sealed.to_le_bytes());
-        if cipher.encrypt_inout_detached(&Nonce::from(nonce), b"", frame.as_mut_slice().into()).is_ok() {
-            sealed += frame.len() as u64;
-        }
+        cipher.seal(&mut frame);
+        sealed += frame.len() as u64;
     }
     sealed as f64 / begun.elapsed().as_secs_f64()
-}
-
-/// Seconds that `SQLite` (WAL, `synchronous=FULL`, 5 000 rows a transaction) takes for these lines; none where Python lacks it.
-pub fn sqlite_seconds(scratch: &Path, lines: &Path) -> Option<f64> {
-    let database = scratch.join("yardstick.db");
-    let output = Command::new("python3").arg("-c").arg(include_str!("../sqlite_ingest.py")).arg(lines).arg(database).output().ok()?;
-    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }

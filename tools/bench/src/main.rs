@@ -26,6 +26,8 @@ enum Bench {
     Sizes(Options),
     /// One durable event at a time
     Push(Options),
+    /// The log alone, in one process: push beside a bare append, ingest beside SQLite, disk and cipher
+    Store(Options),
     /// Whole logs of growing size: time and peak memory of every command
     Walk(Options),
     /// Print invented clinic events, one JSON object a line
@@ -58,6 +60,9 @@ struct Options {
     /// An empty folder on the disk to measure [default: target/bench-scratch]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
+    /// Where clinic_small.ndjson and fhir.ndjson lie, which are not ours to copy [default: ../shared/data]
+    #[arg(long, value_name = "DIR", env = "ZBUNDLE_BENCH_DATA")]
+    data: Option<PathBuf>,
     /// Put the table into docs/performance.md
     #[arg(long)]
     write: bool,
@@ -65,9 +70,10 @@ struct Options {
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().bench {
-        Bench::All(options) => run(&options, &["machine", "sizes", "push", "walk"]),
+        Bench::All(options) => run(&options, &["machine", "sizes", "push", "store", "walk"]),
         Bench::Sizes(options) => run(&options, &["sizes"]),
         Bench::Push(options) => run(&options, &["machine", "push"]),
+        Bench::Store(options) => run(&options, &["machine", "store"]),
         Bench::Walk(options) => run(&options, &["machine", "walk"]),
         Bench::Clinic { seed, events } => print_clinic(seed, events).map(|()| ExitCode::SUCCESS),
         Bench::Measure { out, program, args } => measure::parent(&out, &program, &args).map(|()| ExitCode::SUCCESS),
@@ -106,8 +112,9 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
     for bench in wanted {
         let ended = match *bench {
             "machine" => benches::machine(&zbundle, &mut report),
-            "sizes" => benches::sizes(&zbundle, &mut report, &corpora(root)),
+            "sizes" => benches::sizes(&zbundle, &mut report, &corpora(&options.data.clone().unwrap_or_else(|| root.join("../shared/data")))),
             "push" => benches::push(&zbundle, &mut report),
+            "store" => benches::store(&zbundle, &mut report),
             _ => benches::walk(&zbundle, &mut report, &options.events),
         };
         if let Err(failure) = ended {
@@ -124,9 +131,9 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
     Ok(if whole && kept == judged { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Our own events, and third-party ones where they lie beside the project; those are read there and never copied.
-fn corpora(root: &Path) -> Vec<Corpus> {
-    let beside = |name: &str| root.join("../shared/data").join(name);
+/// Our own events, and third-party ones where they lie in `data`; those are read there and never copied.
+fn corpora(data: &Path) -> Vec<Corpus> {
+    let beside = |name: &str| data.join(name);
     vec![
         Corpus { name: "clinic".to_owned(), file: None, judged: true },
         Corpus { name: "clinic_small".to_owned(), file: Some(beside("clinic_small.ndjson")), judged: true },

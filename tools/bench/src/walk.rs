@@ -49,6 +49,17 @@ impl Zbundle {
         Ok(Self { program: self.program.clone(), scratch })
     }
 
+    /// Take everything away that the benches made.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn clear(&self) -> Result<(), Failure> {
+        if self.scratch.is_dir() {
+            fs::remove_dir_all(&self.scratch)?;
+        }
+        Ok(())
+    }
+
     /// A domain: the authority.
     ///
     /// # Errors
@@ -73,7 +84,8 @@ impl Zbundle {
         Ok(node)
     }
 
-    fn node(&self, name: &str) -> Node {
+    /// A node that does not exist yet.
+    pub fn node(&self, name: &str) -> Node {
         Node { zbundle: self.clone(), name: name.to_owned(), dir: self.scratch.join(name) }
     }
 }
