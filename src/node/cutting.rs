@@ -164,7 +164,7 @@ impl Node {
         let streams = self.wal.streams();
         let mut after = std::collections::BTreeMap::new();
         for (stream, _) in streams.iter().filter(|(stream, _)| self.may_see(node, &stream.origin)) {
-            let settled = stream.origin.node == self.keyring.node() && self.is_past_life(&stream.origin);
+            let settled = self.is_settled_life(&stream.origin);
             let word = known::word(&self.wal, peer, stream)?;
             if settled && stream.branch.is_none() && matches!(word, known::Word::Differs(_)) {
                 continue; // what others lack of it was written again in a new life

@@ -242,8 +242,10 @@ impl Node {
         Origin { node: self.keyring.node(), incarnation: self.keyring.incarnation(), lane, audience }
     }
 
-    pub(crate) fn is_past_life(&self, origin: &Origin) -> bool {
-        origin.incarnation != self.keyring.incarnation() && !self.roster.is_roster(origin)
+    /// Whether `origin` is ours, of a life that ended by loss and whose remains have been written again (R6.6-d).
+    pub(crate) fn is_settled_life(&self, origin: &Origin) -> bool {
+        let ours_no_more = origin.node == self.keyring.node() && origin.incarnation != self.keyring.incarnation();
+        ours_no_more && !self.state.open_lives.contains(&origin.incarnation) && !self.roster.is_roster(origin)
     }
 
     pub(crate) fn require_joined(&self) -> Result<(), NodeError> {

@@ -64,6 +64,7 @@ impl Weeks {
     fn push(&mut self, number: usize) {
         let node = NODES[self.luck.below(NODES.len())];
         let payloads: Vec<_> = (0..=self.luck.below(5)).map(|n| format!("{node}-{number}-{n}")).collect();
+        println!("  push {payloads:?}");
         self.world.push(node, &payloads.iter().map(String::as_str).collect::<Vec<_>>());
         self.pushed.extend(payloads.iter().cloned());
         self.promised.extend(payloads);
@@ -85,7 +86,15 @@ impl Weeks {
     fn cut_for(&self, from: usize, to: usize, stick: &str) -> bool {
         let order = CutOrder { to: &[self.ids[to]], out: &self.world.path(stick), max_size: MAX_SIZE, dry_run: false };
         match self.world.open(NODES[from]).cut(&order, &mut |_, _, _| {}) {
-            Ok(report) => !report.files.is_empty(),
+            Ok(report) => {
+                println!(
+                    "  {} cuts for {} on {stick}: {:?}",
+                    NODES[from],
+                    NODES[to],
+                    report.files.iter().map(|file| file.events).collect::<Vec<_>>()
+                );
+                !report.files.is_empty()
+            }
             Err(error) => {
                 assert_eq!(error.code(), Code::Z406, "{error}");
                 false
@@ -96,7 +105,8 @@ impl Weeks {
     fn ingest(&mut self) {
         let (at, stick) = (NODES[self.luck.below(NODES.len())], self.stick());
         if self.world.path(&stick).exists() {
-            self.world.ingest(at, &stick);
+            let taken = self.world.ingest(at, &stick);
+            println!("  {at} ingests {stick}: {:?} new life {} missing {:?}", taken.counts, taken.new_life, taken.missing);
         }
     }
 
@@ -126,6 +136,7 @@ impl Weeks {
         if self.world.path(&image).exists() {
             std::fs::remove_dir_all(self.world.path(&image)).unwrap();
         }
+        println!("  image {}", RESTORED[which]);
         self.world.image(RESTORED[which], &image);
         self.imaged[which] = Some(self.world.payloads(RESTORED[which]).into_iter().collect());
     }
@@ -137,6 +148,7 @@ impl Weeks {
         let elsewhere: BTreeSet<String> = NODES.iter().filter(|node| **node != RESTORED[which]).flat_map(|node| self.world.payloads(node)).collect();
         let prefix = format!("{}-", RESTORED[which]);
         self.promised.retain(|payload| !payload.starts_with(&prefix) || kept.contains(payload) || elsewhere.contains(payload));
+        println!("  restore {}", RESTORED[which]);
         self.world.restore(&format!("image-{which}"), RESTORED[which]);
         self.restores += 1;
     }
@@ -150,7 +162,11 @@ impl Weeks {
                     let stick = format!("meet-{round}-{from}-{to}");
                     if self.cut_for(from, to, &stick) {
                         talked = true;
-                        self.world.ingest(NODES[to], &stick);
+                        let taken = self.world.ingest(NODES[to], &stick);
+                        println!(
+                            "  {stick}: {:?} new life {} missing {:?} reappended {}",
+                            taken.counts, taken.new_life, taken.missing, taken.reappended
+                        );
                     }
                 }
             }
@@ -181,8 +197,12 @@ fn live_through(seed: u64) {
     assert_eq!(foreign, None, "seed {seed}: lunana sees only its own");
 }
 
+/// `ZBUNDLE_SEEDS=500` for a campaign, `ZBUNDLE_SEED=104` for one life again.
 #[test]
 fn whatever_happens_on_the_way_what_was_promised_is_at_the_hub() {
-    let seeds = std::env::var("ZBUNDLE_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(4);
-    (1..=seeds).for_each(live_through);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("ZBUNDLE_SEED") {
+        Some(seed) => live_through(seed),
+        None => (1..=number("ZBUNDLE_SEEDS").unwrap_or(4)).for_each(live_through),
+    }
 }

@@ -113,3 +113,21 @@ fn a_restored_hub_gets_back_what_it_lost() {
     settle(&world, "later", hub, clinic);
     assert_eq!(world.payloads("hub"), ["a1", "a2", "b1", "c1", "d1"]);
 }
+
+/// Found by chance, seed 104: the hub held less of the lost branch than the card had written anew, so it could not see from the card's vector that
+/// the two differ; the card, in a new life, waited for the hub's branch, and neither said a word more. The card's new records reached nobody.
+#[test]
+fn a_restored_card_that_has_outgrown_what_the_hub_holds_is_heard() {
+    let (world, hub, clinic) = domain();
+    world.image("clinic", "image");
+    world.push("clinic", &["b1"]);
+    world.cut("clinic", &[hub], "s2");
+    world.ingest("hub", "s2");
+    world.restore("image", "clinic");
+    world.push("clinic", &["c1", "c2", "c3"]);
+    world.cut("hub", &[clinic], "down");
+    world.ingest("clinic", "down");
+    settle(&world, "r", hub, clinic);
+    let held = world.payloads("hub");
+    assert!(["a1", "a2", "b1", "c1", "c2", "c3"].iter().all(|payload| held.iter().any(|held| held == payload)), "{held:?}");
+}
