@@ -7,6 +7,7 @@
 pub mod json;
 pub mod lines;
 pub mod spool;
+pub mod utf8;
 
 use crate::ports::Clock;
 use crate::ports::store::{Log, Store, StoreError, Stream};
@@ -176,7 +177,7 @@ impl<'a> Pusher<'a> {
         self.clock_jumped
     }
 
-    /// Append one payload of exactly `len` bytes. Durable only after [`Pusher::sync`].
+    /// Append one payload of exactly `len` bytes. Durable only after [`Pusher::sync`] (R3.2-g).
     ///
     /// # Errors
     /// [`PushError`]. When it comes in the middle of a large payload, the parts appended so far are void (R3.2-f).

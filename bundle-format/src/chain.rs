@@ -32,7 +32,7 @@ pub fn hash(prefix: &[u8], parts: &[&[u8]]) -> Hash {
     Hash(sha.finalize().into())
 }
 
-/// A place in an origin's chain: how many events, and the chain hash over them. `seq` 0 stands before the first event.
+/// A place in an origin's chain: how many events, and the chain hash over them. `seq` 0 stands before the first event (R3.2-a).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// How many events; the position of the last of them.

@@ -39,7 +39,7 @@ pub struct Recipient {
 }
 
 impl Recipient {
-    /// The hint of a sealed key for the holder of `public`.
+    /// The hint of a sealed key for the holder of `public` (R5.2-b).
     pub fn hint_of(sealed_key: &[u8; SEALED_LEN], public: &[u8; 32]) -> [u8; 4] {
         let enc = sealed_key.first_chunk::<32>().unwrap_or(&[0; 32]);
         first4(&Sha256::new().chain_update(enc).chain_update(public).finalize())
@@ -177,7 +177,7 @@ pub fn salt_of(header: &[u8]) -> Salt {
     Salt(Sha256::digest(header).into())
 }
 
-/// `HKDF-Expand(content key, "zbundle/1 chunks" 00 ‖ SHA-256(header), 32)`: any change of the header changes the key.
+/// `HKDF-Expand(content key, "zbundle/1 chunks" 00 ‖ SHA-256(header), 32)`: any change of the header changes the key (R5.1-b).
 pub(crate) fn chunk_key(content_key: &[u8; 32], salt: &Salt) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     #[expect(clippy::expect_used, reason = "32 bytes are a possible PRK and a possible output of HKDF-SHA256 (RFC 5869 §2.3)")]
@@ -257,7 +257,7 @@ pub(crate) const fn chunk_len(plain: u64) -> u64 {
     bstr_head_len(plain + TAG) + plain + TAG
 }
 
-/// Length of a file with `inner` plaintext bytes (at least 1), padding not added.
+/// Length of a file with `inner` plaintext bytes (at least 1), padding not added (R4.5-c).
 pub(crate) fn bare_len(inner: u64, header: u64) -> u64 {
     let full = inner.saturating_sub(1) / CHUNK;
     MAGIC.len() as u64 + header + full * chunk_len(CHUNK) + chunk_len(inner - full * CHUNK) + TRAILER_LEN as u64

@@ -1,4 +1,4 @@
-//! One event: encoded once at its origin, stored, hashed and carried as those bytes. SPEC §3.2.
+//! One event: encoded once at its origin, stored, hashed and carried as those bytes. SPEC §3.2 (R3.2-b).
 //!
 //! `event = [hlc: uint, type: tstr, payload: bstr, ? ext: {+ uint => any}]`, at most [`EVENT_LEN_MAX`] bytes.
 
@@ -8,7 +8,7 @@ use crate::ids::EventId;
 use crate::limits::{BASE_COUNT_MAX, EVENT_LEN_MAX, FIELD_LEN_MAX, PART_COUNT_MAX, PART_LEN, RECORD_KEY_LEN_MAX, TYPE_LEN_MAX};
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 
-/// What a write does to its record.
+/// What a write does to its record (R11.1-c).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Op {
@@ -49,17 +49,17 @@ pub struct Part {
 /// What an event may say beyond time, type and payload. All absent by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ext<'a> {
-    /// 1: the record this is about.
+    /// 1: the record this is about (R11.1-a).
     pub record_key: Option<&'a str>,
     /// 2: a piece of a larger payload. Critical: who does not know parts must not show one as a whole.
     pub part: Option<Part>,
-    /// 3: what the writer had seen of the record; absent means its own previous event of that record in this origin; empty means nothing.
+    /// 3: what the writer had seen of the record; absent means its own previous event of that record in this origin; empty means nothing (R11.1-b).
     pub base: Option<Vec<EventId>>,
     /// 5: what happens to the record; absent means put.
     pub op: Op,
     /// 7: absent means `application/json`.
     pub content_type: Option<&'a str>,
-    /// 9: the same key and content push the same event only once.
+    /// 9: the same key and content push the same event only once (R11.1-f).
     pub idempotency_key: Option<&'a str>,
     /// 11: the person who wrote it.
     pub author: Option<&'a str>,

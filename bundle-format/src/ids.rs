@@ -27,7 +27,7 @@ fn first<const N: usize>(bytes: &[u8; 32]) -> [u8; N] {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub [u8; 8]);
 
-/// 4 random bytes drawn at `init` and whenever a node has lost part of its past. Never a counter: clones would collide.
+/// 4 random bytes drawn at `init` and whenever a node has lost part of its past. Never a counter: clones would collide (R3.1-b).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub [u8; 4]);
 

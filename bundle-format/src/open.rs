@@ -50,7 +50,7 @@ pub struct SealedBundle<R> {
 struct ChunkDigests(Vec<Hash>);
 
 impl<R: Read + Seek> SealedBundle<R> {
-    /// Read the whole file from its start: magic, header, framing, CRC, signature. Nothing is decrypted.
+    /// Read the whole file from its start: magic, header, framing, CRC, signature. Nothing is decrypted (R5.4-b).
     ///
     /// # Errors
     /// [`OpenError`] up to [`OpenError::Forged`].

@@ -171,7 +171,7 @@ impl<W> std::fmt::Debug for Sealer<'_, W> {
 }
 
 impl<'k, W: Write> Sealer<'k, W> {
-    /// Draw a content key, seal it for every recipient, write magic and header. `random` fills what it is given from the kernel's generator.
+    /// Draw a content key, seal it for every recipient, write magic and header. `random` fills what it is given from the kernel's generator (R5.1-a).
     ///
     /// # Errors
     /// [`SealError::RecipientCount`], [`SealError::WeakRecipient`], [`SealError::Write`].
@@ -322,6 +322,7 @@ impl<W: Write> Body<W> {
         Ok(())
     }
 
+    /// Seal what has gathered under the next number, which never wraps (R5.3-b).
     fn seal_chunk(&mut self, last: bool) -> std::io::Result<()> {
         let nonce = envelope::chunk_nonce(self.index, last);
         let full = || std::io::Error::other("more chunks than a file may have");

@@ -51,7 +51,7 @@ impl VerifyingKey {
         key.verify_strict(&[context, message].concat(), &signature).map_err(|_| SignError::BadSignature)
     }
 
-    /// The node id of a node whose first signing key this is.
+    /// The node id of a node whose first signing key this is (R3.1-a).
     pub fn node_id(&self) -> NodeId {
         NodeId(chain::hash(b"zbundle/1 node\0", &[&self.0]).first())
     }
@@ -81,7 +81,7 @@ impl SigningKey {
         VerifyingKey(self.0.verifying_key().to_bytes())
     }
 
-    /// `Ed25519(context ‖ message)`.
+    /// `Ed25519(context ‖ message)` (R2.2-c).
     pub fn sign(&self, context: &[u8], message: &[u8]) -> Signature {
         Signature(self.0.sign(&[context, message].concat()).to_bytes())
     }

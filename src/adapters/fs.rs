@@ -215,6 +215,7 @@ mod tests {
         assert_eq!(kinds, [Kind::Other, Kind::Other, Kind::File]);
     }
 
+    /// R10.2-b.
     #[test]
     fn what_we_make_is_ours_alone() {
         let dir = tempfile::tempdir().unwrap();

@@ -71,7 +71,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Give the written and synced file its final name, after `proof` has re-read it from the medium: drop the cache, verify, rename, sync the
-    /// folder, sync the volume. Only then may anyone say "safe".
+    /// folder, sync the volume. Only then may anyone say "safe" (R10.5-b).
     ///
     /// # Errors
     /// [`PublishError`]; the temporary is removed then.
@@ -109,7 +109,7 @@ pub enum Candidate {
 }
 
 /// Everything below `folder` that bears a bundle's name, sorted; links are never followed, hidden files and operating systems' litter are passed
-/// over in silence.
+/// over in silence (R10.5-d).
 ///
 /// # Errors
 /// When `folder` itself cannot be read; a folder below it that cannot is passed over.

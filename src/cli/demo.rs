@@ -8,6 +8,7 @@ use super::halt::Halt;
 use super::{Context, Finished, escape, summary};
 use bundle_format::error::{Code, Exit};
 use std::path::PathBuf;
+use std::time::Duration;
 use story::Story;
 
 const EXAMPLES: &str = "\
@@ -38,7 +39,7 @@ impl Args {
         let verdict = proof::prove(&story)?;
         let (bundles, bytes) = story.totals();
         proof::tell(context, &verdict)?;
-        let seconds = (context.ports.clock.monotonic_ms() - started) as f64 / 1000.0;
+        let seconds = Duration::from_millis(context.ports.clock.monotonic_ms() - started).as_secs_f64();
         if self.keep.is_some() {
             readers::export(context, &root)?;
             try_next(context, &root)?;

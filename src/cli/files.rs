@@ -1,7 +1,7 @@
 //! Small files that people carry by hand (requests, join files), and bundles that come through a pipe.
 
+use super::OsInput;
 use super::halt::Halt;
-use crate::adapters::OsInput;
 use crate::node::NodeError;
 use crate::ports::disk::{self, Open};
 use crate::ports::stream::FileWriter;

@@ -35,6 +35,7 @@ mod status;
 mod units;
 mod verify;
 
+use crate::adapters::{OsInput, os_ports, read_hidden_line};
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;
@@ -169,7 +170,7 @@ pub fn main() -> ExitCode {
 
 fn run(globals: Globals, command: Command) -> Exit {
     let console = Console::new(globals.json, globals.quiet, globals.color);
-    let ports = crate::adapters::os_ports();
+    let ports = os_ports();
     let mut context = Context { globals, ports, console };
     let name = command.name();
     let ended = command.run(&mut context).and_then(|Finished { exit, summary }| match context.console.summary(summary, exit) {

@@ -1,8 +1,7 @@
 //! From options to an open node: which directory, which key, who waits for whom.
 
 use super::halt::{Halt, halts_on};
-use super::{Context, ask, escape, units};
-use crate::adapters;
+use super::{Context, ask, escape, read_hidden_line, units};
 use crate::keys::{Keyring, KeysError, Secret};
 use crate::node::layout::Layout;
 use crate::node::{Node, NodeError, Opening, View};
@@ -62,7 +61,7 @@ impl Context {
         }
         match &self.globals.passphrase_file {
             Some(path) => self.passphrase_from(path),
-            None if Keyring::wants_passphrase(disk, &keyring) == Some(true) => match adapters_line("Passphrase: ") {
+            None if Keyring::wants_passphrase(disk, &keyring) == Some(true) => match typed("Passphrase: ") {
                 Some(secret) => secret,
                 None => Err(Halt::new(Code::Z601, "this node is kept by a passphrase; give --passphrase-file")),
             },
@@ -78,7 +77,7 @@ impl Context {
         if !passphrase {
             return Ok(Secret::make_key_file(&*self.ports.disk, &self.key_file(), &*self.ports.entropy)?);
         }
-        let ask = |prompt| adapters_line(prompt).unwrap_or_else(|| Err(Halt::new(Code::Z108, "give --passphrase-file")));
+        let ask = |prompt| typed(prompt).unwrap_or_else(|| Err(Halt::new(Code::Z108, "give --passphrase-file")));
         let (Secret::Passphrase(first), Secret::Passphrase(second)) = (ask("New passphrase: ")?, ask("Once more: ")?) else {
             return Err(Halt::new(Code::Z100, "a passphrase was asked for"));
         };
@@ -99,7 +98,7 @@ impl Context {
 }
 
 /// A passphrase typed unseen; `None` when nobody is there to type it.
-fn adapters_line(prompt: &str) -> Option<Result<Secret, Halt>> {
-    let line = ask::hidden(prompt, adapters::read_hidden_line)?;
+fn typed(prompt: &str) -> Option<Result<Secret, Halt>> {
+    let line = ask::hidden(prompt, read_hidden_line)?;
     Some(line.and_then(|line| Ok(Secret::passphrase(line.as_bytes().to_vec())?)))
 }

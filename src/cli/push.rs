@@ -4,8 +4,7 @@ use super::console::Console;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
-use super::{Context, Finished, members, summary, units};
-use crate::adapters::OsInput;
+use super::{Context, Finished, OsInput, members, summary, units};
 use crate::node::Node;
 use crate::ports::store::Stream;
 use crate::push::lines::{Tally, Told, push_lines};
@@ -69,6 +68,7 @@ pub struct Args {
     to: Vec<String>,
 }
 
+/// A lane that is open to people (R3.2-i).
 fn lane(text: &str) -> Result<Lane, String> {
     let lane = Lane::from_name(text).filter(|lane| *lane != Lane::Control);
     lane.ok_or_else(|| "urgent, routine or bulk; the control lane is the nodes' own".to_owned())

@@ -1,4 +1,4 @@
-//! The name of a bundle's file: opaque to a finder, the same for the same content, so that a second run finds its work done. SPEC §10.6.
+//! The name of a bundle's file: opaque to a finder, the same for the same content, so that a second run finds its work done. SPEC §10.6 (R10.6-c).
 
 use crate::ports::store::Stream;
 use bundle_format::cbor::{self, Bytes};
@@ -19,7 +19,7 @@ pub struct Named<'a> {
     pub roster_seq: u64,
 }
 
-/// `[a-z2-7]{26}.zb`: base32 of 16 bytes of HMAC(HKDF(data key, "zbundle/1 name"), …).
+/// `[a-z2-7]{26}.zb`: base32 of 16 bytes of HMAC(HKDF(data key, "zbundle/1 name"), …) (R10.6-a).
 ///
 /// # Panics
 /// Never: HMAC takes keys of any length and 32 bytes of HKDF output are within its bound.

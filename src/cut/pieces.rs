@@ -1,5 +1,5 @@
 //! Read a lack from the log in pieces that each make one range: dense, ending at a checkpoint, within the bounds, under one key of the origin (so
-//! that no roster range vouches for the key it introduces, R8.3-g). SPEC §4.6.
+//! that no roster range vouches for the key it introduces, R8.3-g). SPEC §4.6 (R4.6-f).
 
 use super::CutError;
 use super::plan::Lack;

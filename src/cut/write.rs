@@ -87,7 +87,7 @@ impl<W: Write> Writing<'_, '_, W> {
         Ok(fits)
     }
 
-    /// Whether the piece fitted.
+    /// Whether the piece fitted (R4.6-m).
     fn take(&mut self, lack: &Lack, piece: &Piece) -> Result<bool, CutError> {
         let origin = lack.stream.origin;
         let coding = if origin == *self.order.roster { Coding::Stored } else { Coding::Zstd };

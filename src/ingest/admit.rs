@@ -77,7 +77,8 @@ pub fn admit(main: Stream, first: u64, last: u64, meetings: &[Meeting]) -> Verdi
     }
 }
 
-/// What lies between the furthest stream and the range; when a stream reaches past its start and is another history, everything before it.
+/// What lies between the furthest stream and the range; when a stream reaches past its start and is another history, everything before it
+/// (R6.4-e). An origin of which nothing came is never asked about (R6.3-e).
 fn missing(first: u64, meetings: &[Meeting]) -> Verdict {
     let foreign = meetings.iter().any(|meeting| meeting.contact == Contact::Foreign);
     let end = meetings.iter().filter(|meeting| meeting.contact == Contact::Beyond).map(|meeting| meeting.end).max();

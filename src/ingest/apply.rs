@@ -40,7 +40,7 @@ pub fn apply(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, St
         Verdict::Append { stream, end } => (stream, end.saturating_sub(run.start().seq)),
         Verdict::Fork { stream, at } => {
             let known = at - run.start().seq - 1;
-            match branch(&*store, &stream, &run, known)? {
+            match branch(&*store, &stream, &run, known) {
                 Some(branch) => (branch, known),
                 None => return Ok(Applied { verdict, new: 0, duplicate: known, left_out: count - known }),
             }
@@ -97,16 +97,16 @@ fn position_in(run: &Run<'_>, seq: u64) -> Position {
     run.events().iter().take(count).fold(run.start(), |position, event| position.then(&digest(event)))
 }
 
-/// The stream a fork's new branch goes to; `None` when the origin has too many branches already.
-fn branch(log: &dyn Log, from: &Stream, run: &Run<'_>, known: u64) -> Result<Option<Stream>, StoreError> {
+/// The stream a fork's new branch goes to; `None` when the origin has too many branches already (R6.4-d).
+fn branch(log: &dyn Log, from: &Stream, run: &Run<'_>, known: u64) -> Option<Stream> {
     let first = run.events().get(usize::try_from(known).unwrap_or(usize::MAX));
     let name = first.and_then(|event| digest(event).0.first_chunk::<8>().copied());
     let branch = name.map(|name| Stream { origin: from.origin, branch: Some(name) });
     let full = streams_of(log, &from.origin).len() > BRANCH_COUNT_MAX;
-    Ok(branch.filter(|branch| !full && log.head(branch).is_none()))
+    branch.filter(|branch| !full && log.head(branch).is_none())
 }
 
-/// Append the events behind the first `known` of `run` to `stream`, with the checkpoints that stand there. Returns how many.
+/// Append the events behind the first `known` of `run` to `stream`, with the checkpoints that stand there. Returns how many (R6.2-b).
 fn append_behind(store: &mut dyn Store, stream: &Stream, range: &VerifiedRange, run: &Run<'_>, known: u64) -> Result<u64, StoreError> {
     let start = position_in(run, run.start().seq + known);
     let events: Vec<_> = run.events().iter().skip(usize::try_from(known).unwrap_or(usize::MAX)).copied().collect();

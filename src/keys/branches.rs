@@ -128,6 +128,7 @@ struct Healed {
     until: usize,
 }
 
+/// The heal right behind the head it names, on one of the branches (R8.4-d).
 fn find_heal(head: Position, branches: &[&[Entry<'_>]]) -> Option<Healed> {
     branches.iter().enumerate().find_map(|(ours, branch)| {
         branch.iter().enumerate().find_map(|(heal_at, entry)| {

@@ -109,7 +109,7 @@ impl Keyring {
         self.keys.iter().find(|keys| keys.number == number)
     }
 
-    /// All sealing keys something may still be sealed to: present, outgoing, then asked for.
+    /// All sealing keys something may still be sealed to: present, outgoing, then asked for (R8.6-b).
     pub fn sealing_keys(&self) -> Vec<SealingKey> {
         self.keys.iter().rev().chain(&self.pending).map(|keys| keys.sealing.clone()).collect()
     }
@@ -179,7 +179,7 @@ impl Keyring {
     }
 
     /// Become the member a join file and its roster say. When that is another node id than before, the caller moves the events. Keys that were
-    /// asked for become the present ones. The caller saves.
+    /// asked for become the present ones. The caller saves (R8.5-h).
     ///
     /// # Errors
     /// [`KeysError::Joined`] for another domain than the one joined; [`KeysError::ForeignKeys`] when the number fits no keys of ours.
@@ -251,7 +251,7 @@ impl Keyring {
         Self::from_bytes(&bytes, secret, path)
     }
 
-    /// Put the keyring at `path`: after a power cut the old one stands there or the new one.
+    /// Put the keyring at `path`: after a power cut the old one stands there or the new one (R8.6-c).
     ///
     /// # Errors
     /// [`KeysError::Io`].
@@ -486,6 +486,7 @@ mod tests {
         }
     }
 
+    /// R8.6-a.
     #[test]
     fn no_two_writes_share_a_salt_and_nothing_secret_is_printed() {
         let keyring = lived();

@@ -141,7 +141,7 @@ impl Secret {
         PathBuf::from(name)
     }
 
-    /// Read a key file.
+    /// Read a key file (R8.6-d).
     ///
     /// # Errors
     /// [`KeysError::NoKeyFile`], [`KeysError::BadKeyFile`], [`KeysError::Io`].

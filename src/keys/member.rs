@@ -6,7 +6,7 @@ use bundle_format::ids::{DomainId, Incarnation, Lane, Name, NodeId, Origin};
 use bundle_format::seal::SealingPublic;
 use bundle_format::sign::VerifyingKey;
 
-/// What a member is sure of from the day it joined: the authority's first signing key and in which life it writes the roster.
+/// What a member is sure of from the day it joined: the authority's first signing key and in which life it writes the roster (R8.1-b).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin {
     /// The authority's first signing key.
@@ -26,7 +26,7 @@ impl Pin {
         self.authority_key.node_id()
     }
 
-    /// The history that is the roster, for ever.
+    /// The history that is the roster, for ever (R8.1-d).
     pub fn roster_origin(&self) -> Origin {
         Origin { node: self.node(), incarnation: self.incarnation, lane: Lane::Control, audience: None }
     }

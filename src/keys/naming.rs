@@ -1,4 +1,4 @@
-//! How origins and events are written and read by people. SPEC §3.1.
+//! How origins and events are written and read by people. SPEC §3.1 (R11.1-h).
 //!
 //! Full: `lunana-bhu~7f3a91c2/routine:41`, directed `punakha-hub~90b1c4d2/routine>lunana-bhu:7`, forked `…:41.d0123456789abcdef`. Short, without the
 //! incarnation, where only one fits: `lunana-bhu/routine:41`. A node without a name in the roster is `@` and its id.
@@ -72,7 +72,7 @@ pub fn origin(origin: &Origin, names: &dyn Names) -> String {
     format!("{}~{}/{}", node(&origin.node, names), origin.incarnation, lane_and_audience(origin, names))
 }
 
-/// The form for tables: short when it reads back, else full.
+/// The form for tables: short when it reads back, else full (R3.1-g).
 pub fn short_origin(origin: &Origin, names: &dyn Names) -> String {
     match names.incarnations(&origin.node, origin.lane, origin.audience.as_ref())[..] {
         [only] if only == origin.incarnation => format!("{}/{}", node(&origin.node, names), lane_and_audience(origin, names)),

@@ -204,7 +204,7 @@ impl Roster {
         Ok(read)
     }
 
-    /// Whether `event` would take effect as the next of the roster; whoever is about to sign it asks first.
+    /// Whether `event` would take effect as the next of the roster; whoever is about to sign it asks first (R8.3-d).
     ///
     /// # Errors
     /// Why not.

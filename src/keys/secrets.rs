@@ -21,7 +21,7 @@ pub struct NodeKeys {
 }
 
 impl NodeKeys {
-    /// A new pair.
+    /// A new pair (R8.1-a).
     pub fn generate(number: u64, entropy: &dyn Entropy) -> Self {
         let signing = Zeroizing::new(random::<32>(entropy));
         let sealing = Zeroizing::new(random::<32>(entropy));

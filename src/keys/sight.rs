@@ -70,7 +70,7 @@ impl Roster {
         self.members.values()
     }
 
-    /// Whether the policy makes `node` a hub, revoked or not.
+    /// Whether the policy makes `node` a hub, revoked or not (R8.7-a).
     pub fn is_hub(&self, node: &NodeId) -> bool {
         self.member(node).is_some_and(|member| member.policy == Policy::All)
     }
@@ -119,6 +119,7 @@ impl Roster {
     }
 
     /// Whether `viewer` may be told of `origin`: the whole of SPEC §8.7. Deny by default; who is no member or has no present key sees nothing.
+    /// (R8.7-b, R8.7-c)
     pub fn may_see(&self, viewer: &NodeId, origin: &Origin) -> bool {
         let Some(member) = self.member(viewer).filter(|member| !member.is_revoked()) else { return false };
         let undirected = origin.audience.is_none();

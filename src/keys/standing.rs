@@ -76,6 +76,7 @@ impl KeyEnd {
     }
 
     /// Both ends hold: revoked if either says so, kept where both keep, the lower position. Two branches at the same position: neither is kept.
+    /// (R8.3-k)
     #[must_use]
     pub fn narrowed(&self, other: &Self) -> Self {
         let both = self.keep.iter().filter_map(|(history, ours)| {
@@ -90,7 +91,7 @@ impl KeyEnd {
         Self { revoked: self.revoked || other.revoked, keep: both.collect() }
     }
 
-    /// Keep at least this much: what the authority accepts later stands in place of a lower bound.
+    /// Keep at least this much: what the authority accepts later stands in place of a lower bound (R8.3-k).
     pub fn raise(&mut self, keep: &[Keep]) {
         for keep in keep.iter().filter(|keep| keep.position.seq > 0) {
             let bound = self.keep.entry((keep.incarnation, keep.lane, keep.audience)).or_insert(keep.position);

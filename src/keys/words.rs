@@ -1,4 +1,4 @@
-//! Six words both screens show while a node joins: who compares them knows that nobody stands in between. SPEC §8.5.
+//! Six words both screens show while a node joins: who compares them knows that nobody stands in between. SPEC §8.5 (R8.5-g).
 
 use bip39::Language;
 use bundle_format::chain;

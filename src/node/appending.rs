@@ -31,7 +31,7 @@ pub fn control(store: &mut dyn Store, clock: &dyn Clock, stream: &Stream, kind: 
     append(store, stream, &encoded, hlc)
 }
 
-/// Append an event of a life that is over again, as an event of `stream`: its payload and fields, a new stamp, and the id it had (ext 13).
+/// Append an event of a life that is over again, as an event of `stream`: its payload and fields, a new stamp, and the id it had (ext 13) (R11.1-g).
 ///
 /// # Errors
 /// What the log says.

@@ -20,7 +20,7 @@ use bundle_format::seal::{HeaderPlan, Sealer};
 use bundle_format::vector::{Salt, Told};
 use std::path::{Path, PathBuf};
 
-/// Left free on the medium: directory entries and what others write meanwhile.
+/// Left free on the medium: directory entries and what others write meanwhile (R10.5-f).
 const RESERVE: u64 = 64 * 1024;
 /// A day: how often a node shows that it lives.
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -141,7 +141,7 @@ impl Node {
         Ok(())
     }
 
-    /// Recipients with one and the same delta share a file; who may see something else gets its own.
+    /// Recipients with one and the same delta share a file; who may see something else gets its own (R4.2-b, R4.6-b).
     fn groups(&self, to: &[NodeId]) -> Result<Vec<Group>, NodeError> {
         let mut groups: Vec<Group> = Vec::new();
         for node in to {
@@ -160,6 +160,7 @@ impl Node {
         Ok(groups)
     }
 
+    /// What `node` lacks, stream by stream. Of a life of ours that is over, what only we hold is not sent: it was written again (R4.6-l).
     fn lacks(&self, node: &NodeId, peer: &Peer) -> Result<Vec<Lack>, NodeError> {
         let streams = self.wal.streams();
         let mut after = std::collections::BTreeMap::new();
@@ -176,12 +177,12 @@ impl Node {
         Ok(cut::plan(&ours, &self.roster.pin().roster_origin(), &visible, &mut |stream| after.get(stream).copied().flatten()))
     }
 
-    /// What a member may receive: what the roster lets it see, and its own histories, should it have lost them.
+    /// What a member may receive: what the roster lets it see, and its own histories, should it have lost them (R8.7-d).
     fn may_see(&self, node: &NodeId, origin: &Origin) -> bool {
         origin.node == *node || self.roster.may_see(node, origin)
     }
 
-    /// The vector told to `node`: what it may see, and what it sent us, as far as a checkpoint proves it.
+    /// The vector told to `node`: what it may see, and what it sent us, as far as a checkpoint proves it (R3.6-c, R3.6-e).
     fn told_to(&self, node: &NodeId, peer: &Peer) -> Vec<(Stream, Head)> {
         let told = |(stream, head): &(Stream, Head)| {
             head.checkpoint_seq > head.base.seq && (self.may_see(node, &stream.origin) || peer.sent.contains(&stream.origin))
@@ -219,7 +220,7 @@ impl Node {
         self.answered(group, order)
     }
 
-    /// The answer that was due has been written (or would have been).
+    /// The answer that was due has been written (or would have been) (R6.5-g).
     fn answered(&self, group: &Group, order: &CutOrder<'_>) -> Result<(), NodeError> {
         for node in group.nodes.iter().filter(|_| !order.dry_run) {
             let mut peer = self.peers.load(&*self.ports.disk, node)?;
@@ -244,7 +245,7 @@ impl Node {
         Ok(asked.min(free.saturating_sub(RESERVE)))
     }
 
-    /// A bundle with this very content that lies in the folder already, whole.
+    /// A bundle with this very content that lies in the folder already, whole (R10.5-c).
     fn find_existing(&self, group: &Group, ranges: &[(Stream, u64, u64)], order: &CutOrder<'_>) -> Result<Option<CutFile>, NodeError> {
         let path = order.out.join(self.file_name(group, ranges));
         let disk = &*self.ports.disk;
@@ -263,7 +264,7 @@ impl Node {
         name::file_name(self.keyring.data_keys().current().1, &named)
     }
 
-    /// Write one file with as much of `lacks` as fits; `None` when not even one range does.
+    /// Write one file with as much of `lacks` as fits; `None` when not even one range does (R4.6-j).
     fn cut_file(
         &mut self,
         group: &Group,
@@ -275,7 +276,7 @@ impl Node {
         if order.dry_run {
             let (_, fixed) = self.fix(group, lacks, len_max, std::io::sink(), progress)?;
             let path = order.out.join(self.file_name(group, &fixed.ranges));
-            return Ok(Some((cut_file(path, group, &fixed), fixed)).filter(|(_, fixed)| !(fixed.ranges.is_empty() && !lacks.is_empty())));
+            return Ok(Some((cut_file(path, group, &fixed), fixed)).filter(|(_, fixed)| !fixed.ranges.is_empty() || lacks.is_empty()));
         }
         self.state.receipt_number += 1;
         self.save_state()?;
@@ -336,7 +337,7 @@ impl Node {
         Ok(Manifest::new(vector, receipt, forks, lacks.iter().map(|lack| lack.stream.origin)))
     }
 
-    /// Forks among the streams a peer is told of: at the first position where the branches differ, both digests.
+    /// Forks among the streams a peer is told of: at the first position where the branches differ, both digests (R3.6-d, R6.4-f).
     fn fork_notices(&self, told: &[(Stream, Head)]) -> Result<Vec<ForkNotice>, CutError> {
         let mut notices = Vec::new();
         for (branch, head) in told.iter().filter(|(stream, _)| stream.branch.is_some()) {
@@ -357,7 +358,7 @@ fn cut_file(path: PathBuf, group: &Group, fixed: &Fixed) -> CutFile {
     CutFile { path, recipients: group.nodes.clone(), bytes: fixed.sealed.len, events: fixed.events, raw_len: fixed.raw_len, already_there: false }
 }
 
-/// The length of a bundle that is whole and signed; `None` for anything else.
+/// The length of a bundle that is whole and signed; `None` for anything else (R10.5-e).
 fn whole_bundle_len(file: Box<dyn DiskFile>) -> Option<u64> {
     SealedBundle::read(FileReader::new(file).ok()?).ok().map(|bundle| bundle.len())
 }

@@ -1,4 +1,5 @@
 //! Forks a node holds: an origin that used its numbers twice. Both branches are kept until the origin or a person closes the fork. SPEC §6.4.
+//! (R6.4-a)
 
 use super::error::NodeError;
 use super::naming::Naming;
@@ -111,7 +112,7 @@ fn read_fork_closed(payload: &[u8]) -> Result<(Origin, u64), CborError> {
 }
 
 impl Node {
-    /// Settle a fork by hand: a control event says so, to everyone who may see our control lane.
+    /// Settle a fork by hand: a control event says so, to everyone who may see our control lane (R6.4-g).
     ///
     /// # Errors
     /// Z407 when there is no such fork; what the log says.

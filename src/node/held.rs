@@ -1,4 +1,5 @@
 //! Bundles kept for later: early ones, ones of strangers, refused ones. Bounded; what is put out is forgotten, so that it is taken again.
+//! (R6.3-f, R10.7-c)
 
 use super::error::NodeError;
 use crate::ports::disk::{self, Disk, Kind, Open};
@@ -37,7 +38,7 @@ impl Held {
         Self { folder: folder.to_owned(), len_max: EARLY_LEN_MAX, order: Order::Furthest }
     }
 
-    /// The folder of bundles whose sender or signer is unknown.
+    /// The folder of bundles whose sender or signer is unknown (R6.3-d).
     pub fn unknown_at(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), len_max: UNKNOWN_LEN_MAX, order: Order::Oldest }
     }
@@ -48,7 +49,7 @@ impl Held {
     }
 
     /// Keep a copy of `source`; a plain sentence when there was no room. A copy that is there already is not made again. `rank` is the position it
-    /// waits for, or for strangers and refused ones nothing: they are numbered as they come.
+    /// waits for, or for strangers and refused ones nothing: they are numbered as they come (R6.3-a).
     ///
     /// # Errors
     /// When our own disk fails.
@@ -71,7 +72,7 @@ impl Held {
         Ok(None)
     }
 
-    /// Keep a copy of a refused bundle, and why, beside it.
+    /// Keep a copy of a refused bundle, and why, beside it (R6.3-h).
     ///
     /// # Errors
     /// When our own disk fails.
@@ -113,11 +114,12 @@ impl Held {
     pub fn drop_all(&self, disk: &dyn Disk) -> Result<u64, NodeError> {
         let paths = self.list(disk)?;
         for path in &paths {
-            self.remove(disk, path)?;
+            remove(disk, path)?;
         }
         Ok(paths.len() as u64)
     }
 
+    /// Put out what goes first until `len` fits; its digest goes with it, so it is taken again when it comes again (R6.3-g).
     fn make_room(&self, disk: &dyn Disk, len: u64) -> Result<(), NodeError> {
         let mut entries = self.entries(disk)?;
         let mut used: u64 = entries.iter().map(|(_, len)| len).sum();
@@ -127,19 +129,10 @@ impl Held {
                 break;
             }
             let (path, freed) = entries.remove(first);
-            self.remove(disk, &path)?;
+            remove(disk, &path)?;
             used -= freed;
         }
         Ok(())
-    }
-
-    fn remove(&self, disk: &dyn Disk, path: &Path) -> Result<(), NodeError> {
-        disk.remove(path).map_err(|error| NodeError::writing(path, error))?;
-        let reason = path.with_extension("reason.json");
-        match disk.look(&reason) {
-            Ok(Some(_)) => disk.remove(&reason).map_err(|error| NodeError::writing(&reason, error)),
-            _ => Ok(()),
-        }
     }
 
     fn copy(&self, disk: &dyn Disk, source: &Path, name: &str) -> Result<(), NodeError> {
@@ -157,6 +150,16 @@ impl Held {
             disk.sync_folder(&self.folder)
         })();
         copied.map_err(|error| NodeError::writing(&target, error))
+    }
+}
+
+/// A bundle, and the reason beside it.
+fn remove(disk: &dyn Disk, path: &Path) -> Result<(), NodeError> {
+    disk.remove(path).map_err(|error| NodeError::writing(path, error))?;
+    let reason = path.with_extension("reason.json");
+    match disk.look(&reason) {
+        Ok(Some(_)) => disk.remove(&reason).map_err(|error| NodeError::writing(&reason, error)),
+        _ => Ok(()),
     }
 }
 

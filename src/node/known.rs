@@ -48,7 +48,7 @@ pub fn word(log: &dyn Log, peer: &Peer, stream: &Stream) -> Result<Word, StoreEr
     Ok(best)
 }
 
-/// From where `stream` must be sent to `node`; `None` when nothing of it may help.
+/// From where `stream` must be sent to `node`; `None` when nothing of it may help (R4.6-d, R4.6-e).
 ///
 /// # Errors
 /// What the log says.

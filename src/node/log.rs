@@ -1,4 +1,4 @@
-//! Reading the log for people: which events, in the order they were stored, each with its whole payload.
+//! Reading the log for people: which events, in the order they were stored, each with its whole payload (R6.4-b).
 
 use super::payload::{self, Facts};
 use crate::keys::naming::EventRef;

@@ -69,7 +69,7 @@ impl Node {
         let request = Request::read(request)?;
         let rekey = rekey.or_else(|| self.asks_for_new_keys(&request));
         let (event, node) = match rekey {
-            None => (self.enrolment(&request, policy), request.node),
+            None => (enrolment(&request, policy), request.node),
             Some(node) => (self.rekeying(&request, node)?, node),
         };
         let again = self.roster.member(&node).and_then(|member| member.current()).is_some_and(|key| key.signing == request.signing);
@@ -88,10 +88,6 @@ impl Node {
         (signed && request.key_number == member.next_key_number()).then_some(member.node)
     }
 
-    fn enrolment(&self, request: &Request, policy: Policy) -> RosterEvent {
-        RosterEvent::Enrol { node: request.node, name: request.name.to_string(), signing: request.signing, sealing: request.sealing, policy }
-    }
-
     fn rekeying(&self, request: &Request, node: NodeId) -> Result<RosterEvent, NodeError> {
         let member = self.roster.member(&node).ok_or_else(|| NodeError::refused(Code::Z406, self.naming().node(&node)))?;
         if request.key_number > 1 && request.node != node {
@@ -105,7 +101,7 @@ impl Node {
         Ok(RosterEvent::Rekey { node, key_number, signing: request.signing, sealing: request.sealing, keep: self.keep(&node) })
     }
 
-    /// What stays valid of a member under a key that ends: what the authority holds of it, as far as checkpoints prove it.
+    /// What stays valid of a member under a key that ends: what the authority holds of it, as far as checkpoints prove it (R8.3-j).
     fn keep(&self, node: &NodeId) -> Vec<Keep> {
         let held =
             self.wal.streams().into_iter().filter(|(stream, head)| stream.origin.node == *node && stream.branch.is_none() && head.checkpoint_seq > 0);
@@ -263,4 +259,8 @@ impl Node {
         let joined = self.keyring.joined_by(roster).filter(|joined| joined.node == join.node);
         joined.ok_or_else(|| NodeError::refused(Code::Z606, "its roster does not know this node's keys"))
     }
+}
+
+fn enrolment(request: &Request, policy: Policy) -> RosterEvent {
+    RosterEvent::Enrol { node: request.node, name: request.name.to_string(), signing: request.signing, sealing: request.sealing, policy }
 }

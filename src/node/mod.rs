@@ -194,7 +194,7 @@ impl Node {
         Ok(())
     }
 
-    /// Freeze the present incarnation durably and draw a new one: nothing is ever written twice under one number (R6.6-a).
+    /// Freeze the present incarnation durably and draw a new one: nothing is ever written twice under one number (R6.6-a, R3.5-d, R6.6-g).
     pub(crate) fn begin_new_life(&mut self) -> Result<(), NodeError> {
         let old = self.keyring.incarnation();
         self.state.open_lives.push(old);
@@ -325,7 +325,7 @@ impl View {
     }
 }
 
-/// Whether the authority may have lost its newest roster events: some receipt is ahead of its roster or differs from it, or it has forked (R8.4-a).
+/// Whether the authority may have lost its newest roster events: some receipt is ahead of its roster or differs from it, or it has forked (R8.4-a, R8.4-b).
 pub(crate) fn roster_in_doubt(log: &dyn Log, roster: &Roster, peers: &[(NodeId, Peer)]) -> Result<bool, NodeError> {
     for (_, peer) in peers {
         if known::proves_loss(log, peer, &roster.pin().roster_origin())? {
@@ -357,6 +357,7 @@ fn require_node(ports: &Ports, layout: &Layout) -> Result<(), NodeError> {
     if exists(ports, &layout.keyring())? { Ok(()) } else { Err(NodeError::refused(Code::Z102, layout.root().display().to_string())) }
 }
 
+/// R10.2-a: one process writes.
 fn take_lock(ports: &Ports, layout: &Layout, wait_ms: u64) -> Result<Box<dyn Lock>, NodeError> {
     let lock = ports.disk.lock(&layout.lock(), wait_ms).map_err(|error| NodeError::writing(&layout.lock(), error))?;
     lock.ok_or_else(|| NodeError::refused(Code::Z104, layout.root().display().to_string()))

@@ -1,6 +1,7 @@
 //! Whole payloads, as people pushed them: parts put together again, piece by piece, in memory that does not grow with them. SPEC §3.2.
 
 use crate::ports::store::{Log, StoreError, Stream};
+use crate::push::utf8::Utf8;
 use bundle_format::event::{Event, Part};
 use bundle_format::ids::Hash;
 use sha2::{Digest as _, Sha256};
@@ -58,40 +59,6 @@ pub fn each_piece<E: From<StoreError>>(
         take(part.payload)?;
     }
     Ok(true)
-}
-
-/// Whether bytes that come in pieces are UTF-8.
-#[derive(Default)]
-struct Utf8 {
-    /// The beginning of a character whose rest is in the next piece.
-    carry: Vec<u8>,
-    broken: bool,
-}
-
-impl Utf8 {
-    fn feed(&mut self, piece: &[u8]) {
-        if self.broken {
-            return;
-        }
-        let joined;
-        let bytes = if self.carry.is_empty() {
-            piece
-        } else {
-            joined = [&self.carry, piece].concat();
-            &joined
-        };
-        self.carry = match std::str::from_utf8(bytes) {
-            Ok(_) => Vec::new(),
-            Err(error) => {
-                self.broken = error.error_len().is_some();
-                bytes[error.valid_up_to()..].iter().take(3).copied().collect()
-            }
-        };
-    }
-
-    fn is_whole(&self) -> bool {
-        !self.broken && self.carry.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub enum Renewal {
     Ignored,
 }
 
-/// One peer.
+/// One peer (R6.5-c).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
     /// Its last receipt.
@@ -50,7 +50,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Let `receipt` count if it may.
+    /// Let `receipt` count if it may (R6.5-d, R6.5-e).
     pub fn renew(&mut self, receipt: Receipt) -> Renewal {
         let renewal = match &self.receipt {
             _ if self.retired.contains(&receipt.incarnation) => Renewal::Ignored,
@@ -130,7 +130,7 @@ impl Peers {
     /// # Errors
     /// [`RecordError`] when the file is there and cannot be read.
     pub fn load(&self, disk: &dyn Disk, node: &NodeId) -> Result<Peer, RecordError> {
-        Ok(record::load(disk, &self.path(node), |bytes| Peer::from_bytes(bytes))?.unwrap_or_default())
+        Ok(record::load(disk, &self.path(node), Peer::from_bytes)?.unwrap_or_default())
     }
 
     /// Remember `peer`.

@@ -1,4 +1,4 @@
-//! Small files of the node beside its log: CBOR and a CRC-32, replaced whole. SPEC §10.2.
+//! Small files of the node beside its log: CBOR and a CRC-32, replaced whole. SPEC §10.2 (R10.2-c).
 
 use crate::ports::disk::{self, Disk};
 use bundle_format::cbor::CborError;
@@ -49,7 +49,7 @@ pub fn io<T>(path: &Path, result: io::Result<T>) -> Result<T, RecordError> {
     result.map_err(|error| RecordError::Io { path: path.to_owned(), error })
 }
 
-/// Read the record at `path`; `None` when there is none.
+/// Read the record at `path`; `None` when there is none (R10.2-e).
 ///
 /// # Errors
 /// [`RecordError`].

@@ -54,7 +54,7 @@ fn own_origins(node: &Node, peers: &[(NodeId, Peer)], life: Incarnation) -> Vec<
     origins
 }
 
-/// Whether we hold every history under that name that some peer's receipt tells of.
+/// Whether we hold every history under that name that some peer's receipt tells of (R6.6-c).
 fn all_fetched(node: &Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result<bool, NodeError> {
     let streams: Vec<_> = node.wal.streams().into_iter().filter(|(stream, _)| stream.origin == *origin).collect();
     for (salt, told) in peers.iter().flat_map(|(_, peer)| peer.told(origin)) {
@@ -69,7 +69,8 @@ fn all_fetched(node: &Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result
     Ok(true)
 }
 
-/// Write again what of our own branch no peer holds, then close the history where the others' ends. Returns how many events were written again.
+/// Write again what of our own branch no peer holds (R6.6-d), then close the history where the others' ends. Returns how many events were
+/// written again.
 fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result<u64, NodeError> {
     let main = Stream::main(*origin);
     let branches: Vec<_> = node.wal.streams().into_iter().filter(|(stream, _)| stream.origin == *origin && stream.branch.is_some()).collect();
@@ -90,6 +91,7 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
     Ok(count)
 }
 
+/// Say in our new life where a history of the old one ends (R6.6-h).
 fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError> {
     node.note_control(&control::close(origin, &at))?;
     node.state.closed.origins.push((*origin, at.seq));
@@ -118,7 +120,7 @@ fn event_at(node: &Node, stream: &Stream, seq: u64) -> Result<Option<Vec<u8>>, N
     Ok(events.next()?.map(|(_, bytes)| bytes.to_vec()))
 }
 
-/// A join made us another node: our events go on under its id. Done in order, so that a crash half-way goes on where it stopped.
+/// A join made us another node: our events go on under its id. Done in order, so that a crash half-way goes on where it stopped (R8.5-i).
 ///
 /// # Errors
 /// What the log says.

@@ -10,7 +10,7 @@ use std::path::Path;
 /// The file `state`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// Number of the last receipt told in the current life; written before the receipt leaves.
+    /// Number of the last receipt told in the current life; written before the receipt leaves (R6.5-b).
     pub receipt_number: u64,
     /// Lives that ended by loss and whose histories are not yet closed.
     pub open_lives: Vec<Incarnation>,

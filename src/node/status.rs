@@ -73,7 +73,7 @@ pub struct OriginStatus {
     pub after_revoke: u64,
 }
 
-/// One peer.
+/// One peer (R10.7-d).
 #[derive(Debug)]
 pub struct PeerStatus {
     /// Which.
@@ -188,7 +188,7 @@ impl View {
         Ok(PeerStatus { node, name, heard_ms: peer.heard_ms, unacknowledged, acknowledged, answer_due: peer.answer_due })
     }
 
-    /// Events of a stream that stand under an ended key beyond what is kept of it (R8.3-b).
+    /// Events of a stream that stand under an ended key beyond what is kept of it (R8.3-b, R8.3-h).
     pub(super) fn after_revoke(&self, stream: &Stream, head: &Head) -> Result<u64, NodeError> {
         let Some(member) = self.roster.member(&stream.origin.node).filter(|member| member.keys.iter().any(|key| key.end.is_some())) else {
             return Ok(0);

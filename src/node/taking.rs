@@ -1,4 +1,4 @@
-//! Take bundles in: find, open, verify, admit, append, hold what is early, believe receipts. SPEC §6.
+//! Take bundles in: find, open, verify, admit, append, hold what is early, believe receipts. SPEC §6 (R6.1-h).
 
 use super::error::NodeError;
 use super::held::Held;
@@ -207,7 +207,7 @@ impl Node {
         unsealed.verify(&mut trust, &mut history)
     }
 
-    /// A bundle that is not taken: say why, keep a copy where that may help.
+    /// A bundle that is not taken: say why, keep a copy where that may help (R6.1-g).
     fn refuse(&mut self, path: &Path, error: &OpenError, report: &mut FileReport) -> Result<(), NodeError> {
         let code = error.code();
         report.detail = Some(error.to_string());
@@ -231,6 +231,7 @@ impl Node {
         Ok(())
     }
 
+    /// Let a verified bundle count: its events durable first, then its receipt (R6.2-d).
     fn take_bundle(&mut self, mut bundle: VerifiedBundle<FileReader>, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
         let (sender, sender_key, salt) = (bundle.sender(), bundle.sealed().header().sender_key, bundle.sealed().salt());
         report.sender = Some(sender);
@@ -253,7 +254,7 @@ impl Node {
             ingested.new_life = true;
             self.begin_new_life()?;
         }
-        self.note_forks(&manifest, report);
+        report.note_forks(&manifest);
         Ok(())
     }
 
@@ -285,7 +286,7 @@ impl Node {
     }
 
     /// Something of our own comes back to us. If it is news, we have lost state: a new life before the next append (R6.6-a). The roster lane
-    /// is continued in place (R6.6-b).
+    /// is continued in place (R6.6-b, R6.2-f).
     fn meet_own_history(&mut self, range: &VerifiedRange, ingested: &mut Ingested) -> Result<(), NodeError> {
         let verdict = ingest::apply::judge(&self.wal, &range.origin(), &range.run())?;
         if verdict == Verdict::Duplicate {
@@ -301,6 +302,7 @@ impl Node {
         }
     }
 
+    /// What a file tells of its sender, and of nobody else (R6.7-d); a receipt that is ignored does not spoil the file (R6.5-f).
     fn remember_peer(&mut self, node: NodeId, receipt: Option<Receipt>, sent: Vec<Origin>, ingested: &mut Ingested) -> Result<(), NodeError> {
         let disk = self.ports.disk.clone();
         let mut peer = self.peers.load(&*disk, &node)?;
@@ -318,17 +320,7 @@ impl Node {
         Ok(())
     }
 
-    /// Forks the sender holds and told us of, that we have not met ourselves.
-    fn note_forks(&self, manifest: &Manifest, report: &mut FileReport) {
-        for notice in &manifest.forks {
-            let forked = Forked { origin: notice.origin, seq: notice.seq };
-            if !report.forks.contains(&forked) {
-                report.forks.push(forked);
-            }
-        }
-    }
-
-    /// What waited may fit now; again and again until nothing moves.
+    /// What waited may fit now; again and again until nothing moves (R6.3-c).
     fn retry_held(&mut self, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
         let disk = self.ports.disk.clone();
         let folders = [Held::unknown_at(&self.layout.held_unknown()), Held::at(&self.layout.held())];
@@ -385,6 +377,16 @@ fn nearest(mut missing: Vec<Missing>) -> Vec<Missing> {
 }
 
 impl FileReport {
+    /// Forks the sender holds and told us of, that we have not met ourselves.
+    fn note_forks(&mut self, manifest: &Manifest) {
+        for notice in &manifest.forks {
+            let forked = Forked { origin: notice.origin, seq: notice.seq };
+            if !self.forks.contains(&forked) {
+                self.forks.push(forked);
+            }
+        }
+    }
+
     /// The same file after an earlier try that appended a part of it.
     fn after(mut self, before: &Counts) -> Self {
         let Counts { new, control, left_out, .. } = self.counts;

@@ -1,4 +1,4 @@
-//! The disk: files, folders and the two syncs that order anything. A power cut keeps what was synced, and any part of the rest.
+//! The disk: files, folders and the two syncs that order anything. A power cut keeps what was synced, and any part of the rest (R10.1-a).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ pub fn read_small(disk: &dyn Disk, path: &Path, len_max: usize) -> io::Result<Op
     Ok(Some(bytes))
 }
 
-/// Put `bytes` at `path` so that a power cut leaves the old file or the new one: temporary file, fsync, rename, fsync of the folder.
+/// Put `bytes` at `path` so that a power cut leaves the old file or the new one: temporary file, fsync, rename, fsync of the folder (R10.2-d).
 ///
 /// # Errors
 /// What the disk says; the temporary file is removed then.

@@ -15,7 +15,7 @@ pub fn random<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
     bytes
 }
 
-/// A seeded generator (SplitMix64) for tests: same seed, same bytes.
+/// A seeded generator (`SplitMix64`) for tests: same seed, same bytes.
 #[derive(Debug)]
 pub struct SeededEntropy(pub Cell<u64>);
 

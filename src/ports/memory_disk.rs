@@ -1,4 +1,4 @@
-//! A disk in memory that can lose power and fail: the twin of the real one for tests and the simulator. Deterministic.
+//! A disk in memory that can lose power and fail: the twin of the real one for tests and the simulator. Deterministic (R10.1-b).
 //!
 //! What is not synced is volatile: bytes by sectors of 512, lengths, and names in folders. [`MemoryDisk::crash`] keeps any part of it. A failed
 //! sync loses what it should have stored, for good, as Linux does: a second sync that succeeds says nothing of it.

@@ -1,9 +1,9 @@
 //! Many events from one stream of lines (NDJSON): acknowledged in the order they came, one sync for as many as had come.
 //!
 //! A batch is synced when it is large, or when the next read would wait: so a slow writer gets its ack at once and a fast one shares the flush.
-//! Memory does not grow with a line: above 256 KiB it waits in a spool file, above a payload's limit it is read past.
+//! Memory does not grow with the length of a line: above 256 KiB it waits in a spool file, above a payload's limit it is read past.
 
-use super::json::Checker;
+use super::json::{is_json, reads_as_json};
 use super::spool::Spool;
 use super::{Fields, PushError, Pushed, Pusher};
 use crate::ports::Input;
@@ -112,7 +112,7 @@ impl Lines<'_, '_> {
     fn end(&mut self) -> Result<(), PushError> {
         self.number += 1;
         let (line, len) = (self.number, self.line.len);
-        match self.line.verdict() {
+        match self.line.verdict()? {
             Verdict::Blank => self.tally.blank += 1,
             Verdict::Refused(code) => self.waiting.push_back(Told::Refused { line, code, len }),
             Verdict::Good => {
@@ -145,7 +145,6 @@ impl Lines<'_, '_> {
 /// The line being read.
 struct Line {
     spool: Spool,
-    json: Checker,
     len: u64,
     blank: bool,
 }
@@ -158,14 +157,13 @@ enum Verdict {
 
 impl Line {
     fn new(spool: Spool) -> Self {
-        Self { spool, json: Checker::default(), len: 0, blank: true }
+        Self { spool, len: 0, blank: true }
     }
 
     fn feed(&mut self, bytes: &[u8]) -> Result<(), PushError> {
         self.len += bytes.len() as u64;
         self.blank &= bytes.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
-        self.json.feed(bytes);
-        if self.is_overlong() || self.json.is_broken() {
+        if self.is_overlong() {
             self.spool.clear(); // nothing of it will be stored; only its end is looked for
             return Ok(());
         }
@@ -176,18 +174,22 @@ impl Line {
         self.len > PAYLOAD_LEN_MAX as u64
     }
 
-    fn verdict(&self) -> Verdict {
-        match () {
-            () if self.blank => Verdict::Blank,
-            () if self.is_overlong() => Verdict::Refused(Code::Z403),
-            () if self.json.is_whole() => Verdict::Good,
-            () => Verdict::Refused(Code::Z402),
+    fn verdict(&self) -> Result<Verdict, PushError> {
+        if self.blank {
+            return Ok(Verdict::Blank);
         }
+        if self.is_overlong() {
+            return Ok(Verdict::Refused(Code::Z403));
+        }
+        let json = match self.spool.in_memory() {
+            Some(bytes) => is_json(bytes),
+            None => reads_as_json(self.spool.read()).map_err(PushError::Spool)?,
+        };
+        Ok(if json { Verdict::Good } else { Verdict::Refused(Code::Z402) })
     }
 
     fn clear(&mut self) {
         self.spool.clear();
-        self.json = Checker::default();
         self.len = 0;
         self.blank = true;
     }
@@ -284,8 +286,8 @@ mod tests {
 
     #[test]
     fn a_line_as_long_as_a_payload_is_stored_and_a_longer_one_is_read_past() {
-        for (len, story) in [(2 << 20, "1=1 2=513"), (PAYLOAD_LEN_MAX + 1, "1:Z403 2=1")] {
-            let line = [b"\"", vec![b'x'; len - 2].as_slice(), b"\"\n2\n"].concat();
+        for (len, end, story) in [(2 << 20, b'"', "1=1 2=513"), (2 << 20, b'x', "1:Z402 2=1"), (PAYLOAD_LEN_MAX + 1, b'"', "1:Z403 2=1")] {
+            let line = [b"\"", vec![b'x'; len - 2].as_slice(), &[end], b"\n2\n"].concat();
             let (told, _, store) = push(&mut &line[..]);
             assert_eq!(told, story, "{len}");
             if story.starts_with("1=1") {

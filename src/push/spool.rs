@@ -1,4 +1,4 @@
-//! A payload whose length is not known until its end: in memory while it is small, then in a nameless file under a key that dies with us.
+//! A payload whose length is not known until its end: in memory while it is small, then in a nameless file under a key that dies with us (R10.2-f).
 
 use super::PushError;
 use crate::ports::disk::{DiskFile, Open};

@@ -11,9 +11,9 @@ pub const HEAD_LEN: usize = 31;
 pub const TAG_LEN: usize = 16;
 /// Head and tag: what a frame costs beyond its body.
 pub const FRAME_OVERHEAD: usize = HEAD_LEN + TAG_LEN;
-/// Largest frame: resync never checksums more than this at one offset. The largest body is one event of 65 535 bytes.
+/// Largest frame: resync never checksums more than this at one offset. The largest body is one event of 65 535 bytes (R10.3-c).
 pub const FRAME_LEN_MAX: usize = 128 * 1024;
-/// Event bytes in one frame, unless one event alone is larger: what reading a single event decrypts.
+/// Event bytes in one frame, unless one event alone is larger: what reading a single event decrypts (R10.3-c).
 pub const FRAME_EVENTS_LEN: usize = 16 * 1024;
 
 /// What a frame holds, and what its head's `stream`, `first`, `count` and `hlc` mean for it.

@@ -1,5 +1,5 @@
 //! Verify everything: every checksum, every seal, every stream's chain against the heads and checkpoints, every index. Writes nothing, repairs
-//! nothing, in bounded memory: one frame, and one position for each stream.
+//! nothing, in bounded memory: one frame, and one position for each stream (R10.8-d).
 
 use super::WalReader;
 use super::frame::{self, Head, Kind, Look};

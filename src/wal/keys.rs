@@ -76,7 +76,7 @@ thread_local! {
 }
 
 impl SessionKey {
-    /// `None` when that data key is not ours.
+    /// `None` when that data key is not ours (R10.3-a).
     pub fn new(keys: &DataKeys, segment: u32, session: &Session) -> Option<Self> {
         let data_key = keys.keys.get(&session.key_id)?;
         let mut key = Zeroizing::new([0; 32]);
@@ -91,7 +91,7 @@ impl SessionKey {
         })
     }
 
-    /// Seal `body` in place; `head` is the frame's head from its kind on.
+    /// Seal `body` in place; `head` is the frame's head from its kind on (R10.3-b).
     pub fn seal(&self, offset: u64, head: &[u8], body: &mut [u8]) -> [u8; TAG_LEN] {
         #[cfg(test)]
         NONCES.with_borrow_mut(|nonces| {

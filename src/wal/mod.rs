@@ -99,7 +99,7 @@ impl Wal {
         let mut file_len = active.file.len().map_err(io)?;
         if replayed.torn_len > 0 || replayed.sealing {
             active.file.set_len(active.end).map_err(io)?;
-            active.file.sync().map_err(io)?; // before any append: what was behind must not come alive
+            active.file.sync().map_err(io)?; // before any append: what was behind must not come alive (R10.8-c)
             file_len = active.end;
         }
         let empty = active.end == tables::HEADER_LEN as u64;

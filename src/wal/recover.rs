@@ -48,7 +48,7 @@ pub(super) struct Opened {
 }
 
 impl Place {
-    /// Open the newest segment and find the heads.
+    /// Open the newest segment and find the heads (R10.3-e).
     pub fn open(&self, how: Open) -> Result<Opened, StoreError> {
         let numbers = self.segments()?;
         let (first, newest) = (numbers.first().copied().unwrap_or(1), numbers.last().copied().unwrap_or(0));
@@ -183,7 +183,7 @@ impl Place {
     }
 }
 
-/// Put a copy of damaged bytes aside: `NNNNNNNN.hole-<offset>`.
+/// Put a copy of damaged bytes aside: `NNNNNNNN.hole-<offset>` (R10.8-a).
 pub(super) fn keep_aside(disk: &dyn Disk, folder: &Path, segment: &Segment, offset: u64, len: u64) -> Result<(), StoreError> {
     let path = folder.join(format!("{:08}.hole-{offset}", segment.number));
     let io = |error| StoreError::Io { doing: format!("writing {}", path.display()), error };

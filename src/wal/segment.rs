@@ -59,7 +59,7 @@ impl Segment {
         Self { number, file, end, index, tail: Vec::new(), tail_offset: u64::MAX, sessions: Vec::new(), key: RefCell::new(None) }
     }
 
-    /// A sealed segment, its index checked; gives the file back when there is no good index.
+    /// A sealed segment, its index checked; gives the file back when there is no good index (R10.4-g).
     pub fn sealed(number: u32, file: Box<dyn DiskFile>) -> Result<Result<Self, Box<dyn DiskFile>>, StoreError> {
         let Some(trailer) = read_trailer(number, &*file)? else { return Ok(Err(file)) };
         let mut segment = Self::in_memory(number, file, Tables::default(), u64::from(trailer.heads_offset));

@@ -163,7 +163,7 @@ impl Tables {
         self.streams.entry(NO_STREAM).or_default().orphans.push(Run { first: 0, count: 0, offset, len });
     }
 
-    /// The tables as bytes, in the order the trailer counts them.
+    /// The tables as bytes, in the order the trailer counts them (R10.3-d, R10.3-f).
     pub fn to_bytes(&self, trailer: &mut Trailer) -> Vec<u8> {
         let mut out = Vec::new();
         for session in &self.sessions {

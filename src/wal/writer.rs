@@ -1,4 +1,4 @@
-//! The writer's hand: frames into a buffer, the buffer onto the disk, a full segment sealed and the next one made.
+//! The writer's hand: frames into a buffer, the buffer onto the disk, a full segment sealed and the next one made (R10.4-d).
 //!
 //! A group of appends costs as many writes as it fills buffers, and one sync. A failed write or sync leaves the file's content unknown: the
 //! writer is poisoned, takes nothing more, and only opening the log anew tells what is there.
@@ -27,11 +27,11 @@ use std::rc::Rc;
 /// The buffer is written when it holds this much.
 const WRITE_LEN: usize = 128 * 1024;
 /// A write below this length that grows the file takes zeros with it to the next multiple of [`PAD_LEN`], so that the next 99 writes grow
-/// nothing and their sync needs no journal. Above it the zeros would cost more than they save.
+/// nothing and their sync needs no journal. Above it the zeros would cost more than they save (R10.4-c).
 const PAD_BELOW: usize = 16 * 1024;
 /// See [`PAD_BELOW`].
 const PAD_LEN: u64 = 64 * 1024;
-/// Frames between two marks: what an opening after a crash must decrypt and hash.
+/// Frames between two marks: what an opening after a crash must decrypt and hash (R10.4-f).
 const MARK_FRAMES: u32 = 1024;
 /// Bytes between two marks, the same reason.
 const MARK_LEN: u64 = 1 << 20;
@@ -246,7 +246,7 @@ impl Writer {
         if view.active.end >= self.options.segment_len { self.rotate(view) } else { Ok(()) }
     }
 
-    /// Seal the active segment: its data durable first, then its index, then the next segment.
+    /// Seal the active segment: its data durable first, then its index, then the next segment (R10.4-e).
     fn rotate(&mut self, view: &mut View) -> Result<(), StoreError> {
         self.begin_session(view)?;
         self.flush(view)?;

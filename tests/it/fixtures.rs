@@ -99,7 +99,7 @@ fn take<S>(fixture: &Fixture<S>, context: &Context, first: &Request) -> Result<(
 
 /// 66 bits of a hash in words, by the list that comes with no code of ours.
 fn words(hash: [u8; 9]) -> String {
-    let bits: String = hash.iter().map(|byte| format!("{byte:08b}")).collect();
+    let bits = hash.map(|byte| format!("{byte:08b}")).concat();
     let number = |word: usize| usize::from_str_radix(&bits[word * 11..word * 11 + 11], 2).unwrap();
     let list = bip39::Language::English.word_list();
     (0..6).map(|word| list[number(word)]).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! Cards restored from old images, and cloned: nothing is lost, nothing silently merged.
+//! Cards restored from old images, and cloned: nothing is lost, nothing silently merged (R6.6-j).
 
 use crate::world::World;
 use bundle_format::ids::NodeId;

@@ -93,7 +93,7 @@ fn blob(seed: usize, len: usize) -> String {
     let mut state = seed as u64 + 1;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'!' + (state >> 33) as u8 % 90)
+        char::from(b'!' + state.to_be_bytes()[3] % 90)
     };
     (0..len).map(|_| next()).collect()
 }

@@ -1,4 +1,6 @@
 //! The store's claims. Events here are any bytes: the log does not look inside.
+//!
+//! What searches for a case that fails searches 1 × in everyday tests and `ZBUNDLE_SEEDS` × where that is set: `cargo xtask campaign`.
 
 mod crash;
 mod damage;
@@ -21,6 +23,11 @@ use std::rc::Rc;
 
 /// Where test logs stand.
 const FOLDER: &str = "/data/log";
+
+/// How many times as far to search as everyday tests do.
+fn effort() -> u64 {
+    std::env::var("ZBUNDLE_SEEDS").ok().and_then(|times| times.parse().ok()).unwrap_or(1).max(1)
+}
 
 /// A fake world around a disk.
 fn ports(disk: &MemoryDisk, seed: u64) -> Ports {

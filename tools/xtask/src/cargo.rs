@@ -48,6 +48,13 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     }
 }
 
+/// The searching tests of the log, far: `ZBUNDLE_SEEDS` times as far as every day, 200 where it is not set.
+pub fn campaign(tree: &Tree) -> Result<String, Failure> {
+    let times = std::env::var("ZBUNDLE_SEEDS").unwrap_or_else(|_| "200".to_owned());
+    run(cargo(tree).args(["test", "--locked", "--profile", "quick", "--lib", "wal::"]).env("ZBUNDLE_SEEDS", times))?;
+    Ok(String::new())
+}
+
 /// `cargo doc` of our own crates, every warning an error.
 pub fn docs(tree: &Tree) -> Result<String, Failure> {
     run(cargo(tree).args(["doc", "--locked", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"))?;

@@ -37,11 +37,15 @@ const STEPS: &[Step] = &[
     Step { name: "vectors", about: "the independent reader and writer agree with ours", run: vectors::run },
 ];
 
+/// What takes too long for every change: `cargo xtask campaign`, before a release or overnight.
+const CAMPAIGN: Step = Step { name: "campaign", about: "the tests that search for a failing case, searching 200 times as far", run: cargo::campaign };
+
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let (Some(command), None) = (args.next(), args.next()) else { return usage() };
     let chosen: Vec<&Step> = match command.as_str() {
         "check" => STEPS.iter().collect(),
+        "campaign" => vec![&CAMPAIGN],
         name => STEPS.iter().filter(|step| step.name == name).collect(),
     };
     if chosen.is_empty() {
@@ -58,7 +62,7 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!("cargo xtask check     everything CI runs, in this order:");
-    for step in STEPS {
+    for step in STEPS.iter().chain([&CAMPAIGN]) {
         eprintln!("cargo xtask {:<9} {}", step.name, step.about);
     }
     ExitCode::from(2)
