@@ -9,7 +9,7 @@ use crate::store;
 use crate::walk::{Node, Zbundle, len_below};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -110,16 +110,23 @@ pub fn push(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
         piped.extend(pipe.times(1)?);
     }
     bare.end()?;
-    let written = (0..PUSH_ROUND_COUNT).map(|_| written_per_push(&mut talk, &place.scratch)).collect::<Result<Option<Vec<f64>>, Failure>>()?;
+    let pid = talk.child.id();
+    let own = given_per_push(&mut talk, PUSH_ROUND_LEN * PUSH_ROUND_COUNT, || machine::process_written(pid))?;
+    let rounds = (0..PUSH_ROUND_COUNT).map(|_| given_per_push(&mut talk, PUSH_ROUND_LEN, || machine::device_written(&place.scratch)));
+    let device = rounds.collect::<Result<Option<Vec<f64>>, Failure>>()?;
     talk.end()?;
     let (raw, pipe) = (raw.percentile(50), piped.percentile(50));
     let push = times.percentile(50).saturating_sub(pipe);
     let [p50, p99, bare] = [times.percentile(50), times.percentile(99), raw].map(time);
     report.note("push/1 at a time", format!("p50 {p50}, p99 {p99}, of it the pipe {}; bare append p50 {bare}", time(pipe)));
     report.at_most("push/p50 against bare append", push.as_secs_f64() / raw.as_secs_f64(), 1.2, Unit::Times);
-    match written.and_then(|rounds| rounds.into_iter().reduce(f64::min)) {
-        Some(least) => report.at_most("push/bytes to the device, quietest round", least, 1.3 * 4096.0, Unit::Bytes),
-        None => report.note("push/bytes to the device", "not measured: the kernel does not count for this disk"),
+    match own {
+        Some(own) => report.at_most("push/bytes to the device, of this process", own, 1.3 * 4096.0, Unit::Bytes),
+        None => report.note("push/bytes to the device, of this process", "not measured: the kernel does not count"),
+    }
+    match device.and_then(|rounds| rounds.into_iter().reduce(f64::min)) {
+        Some(least) => report.note("push/bytes to the device, of everybody, quietest round", format!("{} B", thousands(least as u64))),
+        None => report.note("push/bytes to the device, of everybody", "not measured: the kernel does not count for this disk"),
     }
     match syncs_per_push(&node) {
         Ok(syncs) => report.at_most("push/fdatasync and fsync", syncs, 1.02, Unit::PerPush),
@@ -128,12 +135,11 @@ pub fn push(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the disk is given for each of some pushes. Others write too: the least of several rounds is nearest to the truth.
-fn written_per_push(talk: &mut Talk, scratch: &Path) -> Result<Option<f64>, Failure> {
-    let before = machine::device_written(scratch);
-    talk.times(PUSH_ROUND_LEN)?;
-    let after = machine::device_written(scratch);
-    Ok(after.zip(before).map(|(after, before)| (after - before) as f64 / PUSH_ROUND_LEN as f64))
+/// What a counter of bytes written grows by for each of some pushes.
+fn given_per_push(talk: &mut Talk, count: usize, counter: impl Fn() -> Option<u64>) -> Result<Option<f64>, Failure> {
+    let before = counter();
+    talk.times(count)?;
+    Ok(counter().zip(before).map(|(after, before)| (after - before) as f64 / count as f64))
 }
 
 /// Flushes of 300 pushes less those of 100, so that starting and ending are not counted.
