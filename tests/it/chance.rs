@@ -14,7 +14,7 @@ const RESTORED: [&str; 2] = ["lunana", "laya"];
 const STICKS: usize = 4;
 const STEPS: usize = 40;
 
-/// SplitMix64: the same seed, the same weeks.
+/// `SplitMix64`: the same seed, the same weeks.
 struct Luck(u64);
 
 impl Luck {
@@ -23,7 +23,7 @@ impl Luck {
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % count as u64) as usize
+        usize::try_from((z ^ (z >> 31)) % count as u64).expect("below count")
     }
 }
 

@@ -124,10 +124,10 @@ fn a_record_beside_the_log_that_cannot_be_read_is_told_and_not_made_anew() {
                 node.cut(&order, &mut |_, _, _| {}).unwrap_err().code()
             }
         };
-        if file != "keyring" {
-            assert_eq!(told, code, "{file}");
-        } else {
+        if file == "keyring" {
             assert!([Code::Z105, Code::Z307, Code::Z601].contains(&told), "{file}: {told}");
+        } else {
+            assert_eq!(told, code, "{file}");
         }
         assert_eq!(digests(&world.path("clinic")).get(&path), before.get(&path), "{file} is as it was found");
         std::fs::write(&path, good).unwrap();
