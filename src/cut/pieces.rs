@@ -37,9 +37,18 @@ impl Piece {
         self.start.seq + self.ends.len() as u64
     }
 
-    /// With room for all its bytes at once: a buffer that doubles again and again leaves holes as large as itself behind.
-    fn new(start: Position, raw_len: usize) -> Self {
-        Self { start, raw: Vec::with_capacity(raw_len + CHECKPOINT_RAW_LEN + EVENT_LEN_MAX), ends: Vec::new(), checkpoints: Vec::new() }
+    fn new(start: Position) -> Self {
+        Self { start, raw: Vec::new(), ends: Vec::new(), checkpoints: Vec::new() }
+    }
+
+    /// Room for all its bytes at its first event: a buffer that doubles leaves holes as large as itself in the heap, and one that is made before the
+    /// last piece is gone is a second one.
+    fn push(&mut self, event: &[u8], raw_len: usize) {
+        if self.raw.capacity() == 0 {
+            self.raw.reserve_exact(raw_len + CHECKPOINT_RAW_LEN + EVENT_LEN_MAX);
+        }
+        self.raw.extend_from_slice(event);
+        self.ends.push(self.raw.len());
     }
 }
 
@@ -55,7 +64,7 @@ pub fn for_each_piece<E: From<CutError>>(
     take: &mut dyn FnMut(Piece) -> Result<bool, E>,
 ) -> Result<(), E> {
     let Some(start) = log.position(&lack.stream, lack.after).map_err(CutError::from)? else { return Ok(()) };
-    let mut piece = Piece::new(start, raw_len);
+    let mut piece = Piece::new(start);
     let mut events = log.events(&lack.stream, lack.after + 1).map_err(CutError::from)?;
     let mut window: std::collections::VecDeque<Checkpointed> = std::collections::VecDeque::new();
     let mut at = lack.after;
@@ -74,8 +83,7 @@ pub fn for_each_piece<E: From<CutError>>(
         while at < next.position.seq {
             let Some((seq, event)) = events.next().map_err(CutError::from)? else { return Ok(()) };
             at = seq;
-            piece.raw.extend_from_slice(event);
-            piece.ends.push(piece.raw.len());
+            piece.push(event, raw_len);
         }
         window.pop_front();
         let new_key = piece.checkpoints.last().is_some_and(|last| last.checkpoint.key_number != next.checkpoint.key_number);
@@ -91,7 +99,7 @@ pub fn for_each_piece<E: From<CutError>>(
         let full = piece.raw.len() >= raw_len || piece.ends.len() as u64 >= RANGE_EVENT_COUNT_MAX;
         if full || at == lack.to {
             provable = 0;
-            if !take(std::mem::replace(&mut piece, Piece::new(next.position, raw_len)))? {
+            if !take(std::mem::replace(&mut piece, Piece::new(next.position)))? {
                 return Ok(());
             }
         }

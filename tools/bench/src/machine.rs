@@ -86,12 +86,6 @@ impl Appender {
     }
 }
 
-/// Bytes that a process has caused to be written to storage so far: whole pages, without the file system's own journal.
-pub fn process_written(pid: u32) -> Option<u64> {
-    let counts = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-    counts.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse().ok()
-}
-
 /// Bytes that the disk under `folder` has been given so far, by anybody; none where the kernel does not count them.
 pub fn device_written(folder: &Path) -> Option<u64> {
     let device = fs::metadata(folder).ok()?.dev();
