@@ -28,20 +28,20 @@ impl Args {
             return Err(Halt::new(Code::Z604, view.keyring().name().as_str()));
         }
         let (roster, naming) = (view.roster(), view.naming());
-        let mut count = 0;
-        for member in roster.members() {
+        let mut members: Vec<_> = roster.members().collect();
+        members.sort_by_key(|member| (member.node != roster.authority(), !roster.is_hub(&member.node), &member.name));
+        for member in &members {
             let role = match () {
                 () if member.node == roster.authority() => "authority",
                 () if roster.is_hub(&member.node) => "hub",
                 () => "member",
             };
             tell(context, member, role, &naming)?;
-            count += 1;
         }
         if roster.is_forked() {
             context.console.warn(Code::Z617, "")?;
         }
-        Ok(Finished::done(summary("members").with("members", count).with("forked", roster.is_forked())))
+        Ok(Finished::done(summary("members").with("members", members.len()).with("forked", roster.is_forked())))
     }
 }
 
