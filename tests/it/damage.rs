@@ -253,10 +253,10 @@ fn a_clock_at_1970_or_2100_spoils_neither_order_nor_delivery() {
 }
 
 #[test]
-fn a_clock_that_jumps_is_told_and_nothing_is_refused() {
+fn a_clock_that_jumps_ahead_is_told_and_nothing_is_refused() {
     let (world, _) = hub_and_clinic();
     let good = world.clock.get();
-    for (now, jumped) in [(good, false), (0, true), (good + 3_600_000, false), (4_102_444_800_000, true), (good, true)] {
+    for (now, jumped) in [(good, false), (0, false), (good + 3_600_000, false), (4_102_444_800_000, true), (good, false)] {
         world.clock.set(now);
         let mut node = world.open("clinic");
         let streams = node.push_streams(Lane::Routine, &[]).unwrap();
