@@ -65,7 +65,7 @@ impl Source {
     }
 }
 
-fn link<'a>(start: Position, events: &'a [Vec<u8>]) -> Run<'a> {
+fn link(start: Position, events: &[Vec<u8>]) -> Run<'_> {
     Run::link(start, events.iter().map(Vec::as_slice).collect())
 }
 
