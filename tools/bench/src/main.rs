@@ -60,7 +60,7 @@ struct Options {
     /// An empty folder on the disk to measure [default: target/bench-scratch]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
-    /// Where clinic_small.ndjson and fhir.ndjson lie, which are not ours to copy [default: ../shared/data]
+    /// Where `clinic_small.ndjson` and `fhir.ndjson` lie, which are not ours to copy [default: ../shared/data]
     #[arg(long, value_name = "DIR", env = "ZBUNDLE_BENCH_DATA")]
     data: Option<PathBuf>,
     /// Put the table into docs/performance.md
