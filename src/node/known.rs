@@ -77,6 +77,24 @@ fn shared_with_sibling(log: &dyn Log, peer: &Peer, stream: &Stream, siblings: &[
     Ok(shared)
 }
 
+/// Whether everything `peer` tells of `origin` is held here, on whichever branch.
+///
+/// # Errors
+/// What the log says.
+pub fn holds_all_told(log: &dyn Log, peer: &Peer, origin: &Origin) -> Result<bool, StoreError> {
+    let streams: Vec<_> = log.streams().into_iter().filter(|(stream, _)| stream.origin == *origin).collect();
+    for (salt, told) in peer.told(origin) {
+        let mut held = false;
+        for (stream, _) in &streams {
+            held |= compare(log, stream, salt, told)? == Word::Holds(told.seq);
+        }
+        if !held {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Whether some peer's receipt proves that `origin`, one of our own, reached further than our log does, or differs from it: we lost state.
 ///
 /// # Errors

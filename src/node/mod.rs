@@ -254,6 +254,11 @@ impl Node {
 
     /// Whether a peer's receipt tells of our present life what our log cannot confirm.
     pub(crate) fn receipt_proves_loss(&self, peer: &Peer) -> Result<bool, NodeError> {
+        // A restored authority would repeat the numbers of its receipts, and nobody would believe them, or send the roster back (R8.4-b).
+        let restored = self.keyring.is_authority() && self.state.open_lives.is_empty();
+        if restored && !known::holds_all_told(&self.wal, peer, &self.roster.pin().roster_origin())? {
+            return Ok(true);
+        }
         let told = peer.receipt.iter().flat_map(|receipt| receipt.vector.iter().map(|told| told.origin));
         let mut own: Vec<Origin> = told.filter(|origin| self.is_present_life(origin)).collect();
         own.dedup();
@@ -328,7 +333,7 @@ impl View {
 /// Whether the authority may have lost its newest roster events: some receipt is ahead of its roster or differs from it, or it has forked (R8.4-a, R8.4-b).
 pub(crate) fn roster_in_doubt(log: &dyn Log, roster: &Roster, peers: &[(NodeId, Peer)]) -> Result<bool, NodeError> {
     for (_, peer) in peers {
-        if known::proves_loss(log, peer, &roster.pin().roster_origin())? {
+        if !known::holds_all_told(log, peer, &roster.pin().roster_origin())? {
             return Ok(true);
         }
     }

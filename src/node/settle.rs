@@ -23,13 +23,16 @@ pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError>
         return Ok(());
     }
     let peers = node.peers.all(&*node.ports.disk)?;
+    if node.keyring.is_authority() && !all_fetched(node, &peers, &node.roster.pin().roster_origin())? {
+        return Ok(()); // the life goes on being open, so that the roster's loss is answered once
+    }
     for life in node.state.open_lives.clone() {
         let origins = own_origins(node, &peers, life);
         let mut open = false;
         for origin in &origins {
             open |= !all_fetched(node, &peers, origin)?;
         }
-        if open || origins.is_empty() {
+        if open || (origins.is_empty() && !node.keyring.is_authority()) {
             continue; // what is missing comes with a later bundle
         }
         for origin in &origins {
@@ -56,13 +59,8 @@ fn own_origins(node: &Node, peers: &[(NodeId, Peer)], life: Incarnation) -> Vec<
 
 /// Whether we hold every history under that name that some peer's receipt tells of (R6.6-c).
 fn all_fetched(node: &Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result<bool, NodeError> {
-    let streams: Vec<_> = node.wal.streams().into_iter().filter(|(stream, _)| stream.origin == *origin).collect();
-    for (salt, told) in peers.iter().flat_map(|(_, peer)| peer.told(origin)) {
-        let mut held = false;
-        for (stream, _) in &streams {
-            held |= known::compare(&node.wal, stream, salt, told)? == Word::Holds(told.seq);
-        }
-        if !held {
+    for (_, peer) in peers {
+        if !known::holds_all_told(&node.wal, peer, origin)? {
             return Ok(false);
         }
     }

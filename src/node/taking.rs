@@ -187,9 +187,18 @@ impl Node {
         let len = reader.file_len();
         let mut report = FileReport::of(path.to_owned(), Outcome::Taken, None);
         report.bytes = len;
-        match self.open_bundle(reader) {
-            Ok(bundle) => self.take_bundle(bundle, &mut report, ingested)?,
-            Err(error) => self.refuse(path, &error, &mut report)?,
+        let taken = match self.open_bundle(reader) {
+            Ok(bundle) => self.take_bundle(bundle, &mut report, ingested),
+            Err(error) => Err(error.into()),
+        };
+        match taken {
+            // Also a file that changed, or a stick that was pulled, between the two passes: what was verified before stays.
+            Err(NodeError::Open(error)) => {
+                self.wal.sync()?;
+                self.save_state()?;
+                self.refuse(path, &error, &mut report)?;
+            }
+            taken => taken?,
         }
         if !report.missing.is_empty() {
             report.outcome = Outcome::Held;

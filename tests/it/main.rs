@@ -3,6 +3,7 @@
 
 mod world;
 
+mod authority;
 mod chance;
 mod damage;
 mod fixtures;
