@@ -60,7 +60,7 @@ struct Options {
     /// An empty folder on the disk to measure [default: target/bench-scratch]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
-    /// Where `clinic_small.ndjson` and `fhir.ndjson` lie, which are not ours to copy [default: ../shared/data]
+    /// Where `clinic_small.ndjson` and `fhir.ndjson` lie, which are not ours to copy [default: target/bench-data]
     #[arg(long, value_name = "DIR", env = "ZBUNDLE_BENCH_DATA")]
     data: Option<PathBuf>,
     /// Put the table into docs/performance.md
@@ -112,7 +112,7 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
     for bench in wanted {
         let ended = match *bench {
             "machine" => benches::machine(&zbundle, &mut report),
-            "sizes" => benches::sizes(&zbundle, &mut report, &corpora(&options.data.clone().unwrap_or_else(|| root.join("../shared/data")))),
+            "sizes" => benches::sizes(&zbundle, &mut report, &corpora(&options.data.clone().unwrap_or_else(|| root.join("target/bench-data")))),
             "push" => benches::push(&zbundle, &mut report),
             "store" => benches::store(&zbundle, &mut report),
             _ => benches::walk(&zbundle, &mut report, &options.events),
