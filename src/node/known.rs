@@ -59,7 +59,9 @@ pub fn send_after(log: &dyn Log, node: &NodeId, peer: &Peer, stream: &Stream, si
         Word::Silent if stream.origin.node == *node && peer.receipt.is_none() => return Ok(None),
         Word::Silent => head.base.seq,
         Word::Holds(seq) => seq,
-        Word::Ahead(_) => return shared_with_sibling(log, peer, stream, siblings), // another branch that we hold too, or nothing to add
+        // Ahead by number alone: all it told is on branches that we hold too, so it lacks this one. Truly ahead: there is nothing to add.
+        Word::Ahead(_) if holds_all_told(log, peer, &stream.origin)? => return shared_with_sibling(log, peer, stream, siblings),
+        Word::Ahead(_) => return Ok(None),
         Word::Differs(_) => shared_with_sibling(log, peer, stream, siblings)?.unwrap_or(head.base.seq),
     };
     Ok(Some(after.max(head.base.seq)))
