@@ -59,6 +59,9 @@ impl Level {
     /// for 60.8 and 66.3 in nine times the time.
     pub const LARGE: Self = Self { level: 13, window_log: 19, tables: Some(Tables { hash_log: 17, chain_log: 18, search_log: 5, min_match: 6 }) };
 
+    /// Where time matters more than bytes.
+    pub const FAST: Self = Self { level: 1, window_log: 17, tables: None };
+
     /// The level for a range of `raw_len` bytes.
     pub fn for_len(raw_len: usize) -> Self {
         if raw_len <= Self::SMALL_LEN { Self::SMALL } else { Self::LARGE }

@@ -58,6 +58,14 @@ pub const EXPANSION_FACTOR: u64 = 200;
 pub const CLOCK_AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;
 /// One branch of a fork, past the fork point.
 pub const FORK_BRANCH_LEN_MAX: u64 = 16 << 20;
+/// One message on a link. The smallest range is what lies between two checkpoints, at most 48 KiB raw, and a hub holds one message of each peer.
+pub const MESSAGE_LEN_MAX: usize = 96 * 1024;
+/// Vector entries in one hello; a long vector goes in several, so that what is urgent need not wait for all of it.
+pub const PAGE_LEN_MAX: usize = 1024;
+/// Roster bytes for a peer that does not know our key, or whose key we do not know: some thirty events.
+pub const INTRODUCTION_LEN_MAX: usize = 8 * 1024;
+/// Bytes sent by a peer before we knew it, that are read past while its introduction is on the way.
+pub const UNKNOWN_LEN_MAX: usize = 64 * 1024;
 
 const _: () = assert!(RANGE_EVENT_COUNT_MAX == 4096, "the length of a range item counts a checkpoint at every event");
 const _: () = assert!(PART_LEN * 2 < EVENT_LEN_MAX, "a part and its ext fit into one event");

@@ -32,7 +32,7 @@ impl NodeTable {
     }
 
     /// `origin` as it stands on the wire; `None` when the table lacks one of its nodes.
-    pub(crate) fn wire(&self, origin: &Origin) -> Option<WireOrigin> {
+    pub(crate) fn places(&self, origin: &Origin) -> Option<WireOrigin> {
         let audience = match origin.audience {
             None => None,
             Some(node) => Some(self.index(node)?),
@@ -119,8 +119,8 @@ impl Manifest {
 
     /// Its bytes; `None` when the node table lacks a node that is named.
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
-        let vector = self.vector.iter().map(|told| self.nodes.wire(&told.origin).map(|origin| WireTold { origin, seq: told.seq, tag: told.tag }));
-        let forks = self.forks.iter().map(|fork| Some((self.nodes.wire(&fork.origin)?, fork.seq, fork.digests)));
+        let vector = self.vector.iter().map(|told| self.nodes.places(&told.origin).map(|origin| WireTold { origin, seq: told.seq, tag: told.tag }));
+        let forks = self.forks.iter().map(|fork| Some((self.nodes.places(&fork.origin)?, fork.seq, fork.digests)));
         let wire = Wire { nodes: &self.nodes, vector: vector.collect::<Option<_>>()?, receipt: self.receipt, forks: forks.collect::<Option<_>>()? };
         Some(cbor::to_vec(&wire))
     }

@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::hlc::Hlc;
 use crate::ids::{Hash, Origin};
 use crate::limits::{EVENT_LEN_MAX, PREFIX_LEN_MAX, RANGE_DATA_LEN_MAX, RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX, SEQ_MAX};
-use crate::manifest::NodeTable;
+use crate::logs::{Logs, WireLog};
 use crate::trust::Trust;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
@@ -51,6 +51,8 @@ pub enum Coding {
     Stored,
     /// With zstd at the level for its size, or as it is when that is shorter.
     Zstd,
+    /// The same in a fraction of the time, for a link that takes bytes faster than they can be compressed well.
+    Fast,
 }
 
 impl std::fmt::Debug for Range {
@@ -95,8 +97,9 @@ impl Range {
     ) -> Result<Self, RangeError> {
         assert_eq!(raw.len(), run.events().iter().map(|event| event.len()).sum::<usize>(), "the bytes are the run's");
         let range = Self::stored(origin, run, raw.len(), checkpoints);
-        if coding == Coding::Zstd {
-            let data = compressor.compress(raw, Level::for_len(raw.len()))?;
+        if coding != Coding::Stored {
+            let level = if coding == Coding::Fast { Level::FAST } else { Level::for_len(raw.len()) };
+            let data = compressor.compress(raw, level)?;
             if data.len() < raw.len() {
                 return Ok(Self { codec: Codec::Zstd, data, ..range });
             }
@@ -147,15 +150,15 @@ impl Range {
         self.first.saturating_add(self.count).saturating_sub(1)
     }
 
-    /// Its bytes, with the nodes by their place in `nodes`; `None` when the table lacks one.
-    pub fn to_bytes(&self, nodes: &NodeTable) -> Option<Vec<u8>> {
+    /// Its bytes, its history named as `logs` does; `None` where that cannot name it.
+    pub fn to_bytes(&self, logs: &dyn Logs) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(self.data.len() + 200 + 80 * self.checkpoints.len());
-        self.write(nodes, &mut out).and_then(Result::ok)?;
+        self.write(logs, &mut out).and_then(Result::ok)?;
         Some(out)
     }
 
     /// Length of [`Range::to_bytes`], without making them.
-    pub fn wire_len(&self, nodes: &NodeTable) -> Option<u64> {
+    pub fn wire_len(&self, logs: &dyn Logs) -> Option<u64> {
         struct Counter(u64);
         impl std::io::Write for Counter {
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -167,13 +170,13 @@ impl Range {
             }
         }
         let mut counter = Counter(0);
-        self.write(nodes, &mut counter).and_then(Result::ok)?;
+        self.write(logs, &mut counter).and_then(Result::ok)?;
         Some(counter.0)
     }
 
-    /// Write the range's bytes; `None` when `nodes` lacks one of its nodes.
-    pub(crate) fn write(&self, nodes: &NodeTable, out: impl std::io::Write) -> Option<std::io::Result<()>> {
-        let wire = Wire { log: nodes.wire(&self.origin)?, range: self };
+    /// Write the range's bytes; `None` when `logs` cannot name its history.
+    pub(crate) fn write(&self, logs: &dyn Logs, out: impl std::io::Write) -> Option<std::io::Result<()>> {
+        let wire = Wire { log: logs.wire(&self.origin)?, range: self };
         let written = ciborium::into_writer(&wire, out).map_err(|error| match error {
             ciborium::ser::Error::Io(error) => error,
             ciborium::ser::Error::Value(reason) => std::io::Error::other(reason),
@@ -185,13 +188,13 @@ impl Range {
     ///
     /// # Errors
     /// [`RangeError::Cbor`], [`RangeError::Limit`].
-    pub fn read(reader: &mut Reader<'_>, nodes: &NodeTable) -> Result<Self, RangeError> {
+    pub fn read(reader: &mut Reader<'_>, logs: &dyn Logs) -> Result<Self, RangeError> {
         let mut keys = reader.map()?;
         let (mut origin, mut first, mut count, mut coding, mut data) = (None, None, None, None, None);
         let (mut checkpoints, mut base, mut prefix) = (None, None, None);
         while let Some(key) = keys.next(reader)? {
             match key {
-                0 => origin = Some(nodes.read_log(reader)?),
+                0 => origin = Some(logs.read(reader)?),
                 2 => first = Some(reader.seq()?),
                 4 => count = Some(limit("events", reader.uint()?, RANGE_EVENT_COUNT_MAX)?),
                 6 => coding = Some(read_codec(reader)?),
@@ -361,7 +364,7 @@ impl Split {
 const _: () = assert!(EVENT_LEN_MAX <= RANGE_RAW_LEN_MAX, "every event fits into a range");
 
 struct Wire<'a> {
-    log: crate::manifest::WireOrigin,
+    log: WireLog,
     range: &'a Range,
 }
 

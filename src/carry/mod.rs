@@ -5,3 +5,5 @@
 //! Not here: opening (`ingest`), choosing (`cut`).
 
 pub mod drop_folder;
+pub mod exchange;
+pub mod pace;

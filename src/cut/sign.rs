@@ -27,11 +27,23 @@ pub struct Signer<'a> {
 /// What the log says.
 pub fn sign_up_to_head(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) -> Result<u64, StoreError> {
     let mut count = 0;
-    while let Some(batch) = next_batch(store, stream, signer)? {
-        store.append_checkpoints(stream, &batch)?;
-        count += batch.len() as u64;
+    loop {
+        match sign_some(store, stream, signer, CHECKPOINT_RAW_LEN)? {
+            0 => return Ok(count),
+            signed => count += signed,
+        }
     }
-    Ok(count)
+}
+
+/// Sign the next places of `stream`, a batch of them, no further apart than `raw_len` bytes: on a slow link ranges are small. Returns how many; 0 at
+/// the end. The caller syncs.
+///
+/// # Errors
+/// What the log says.
+pub fn sign_some(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>, raw_len: usize) -> Result<u64, StoreError> {
+    let Some(batch) = next_batch(store, stream, signer, raw_len.min(CHECKPOINT_RAW_LEN))? else { return Ok(0) };
+    store.append_checkpoints(stream, &batch)?;
+    Ok(batch.len() as u64)
 }
 
 /// With a new key also the head that an older key has signed (R8.3-i); never of the roster, where the outgoing key must vouch for the new one.
@@ -48,7 +60,7 @@ pub fn sign_again(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) -
     Ok(1)
 }
 
-fn next_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>) -> Result<Option<Vec<Checkpointed>>, StoreError> {
+fn next_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>, raw_len: usize) -> Result<Option<Vec<Checkpointed>>, StoreError> {
     let Some(head) = store.head(stream).filter(|head| head.checkpoint_seq.max(head.base.seq) < head.end.seq) else { return Ok(None) };
     let Some(mut position) = store.position(stream, head.checkpoint_seq.max(head.base.seq))? else { return Ok(None) };
     let mut pace = Pace::default();
@@ -56,7 +68,7 @@ fn next_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>) -> Result
     let mut events = store.events(stream, position.seq + 1)?;
     while let Some((_, event)) = events.next()? {
         position = position.then(&digest(event));
-        if pace.crosses(event) || position.seq == head.end.seq {
+        if pace.crosses(event, raw_len) || position.seq == head.end.seq {
             batch.push(checkpoint(signer, stream, position));
             pace = Pace::default();
             if batch.len() == BATCH {
@@ -82,10 +94,10 @@ struct Pace {
 
 impl Pace {
     /// Count one more event; whether a checkpoint is due behind it.
-    fn crosses(&mut self, event: &[u8]) -> bool {
+    fn crosses(&mut self, event: &[u8], raw_len: usize) -> bool {
         self.events += 1;
         self.raw_len += event.len();
         self.parts += u64::from(Event::from_bytes(event).is_ok_and(|event| event.ext.part.is_some()));
-        self.events >= CHECKPOINT_EVENT_COUNT || self.raw_len >= CHECKPOINT_RAW_LEN || self.parts >= CHECKPOINT_PART_COUNT
+        self.events >= CHECKPOINT_EVENT_COUNT || self.raw_len >= raw_len || self.parts >= CHECKPOINT_PART_COUNT
     }
 }

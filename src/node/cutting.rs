@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// Once a day after foreign events, one control event: so that our own restore shows to others (R6.6-e).
-    fn show_life(&mut self) -> Result<(), NodeError> {
+    pub(crate) fn show_life(&mut self) -> Result<(), NodeError> {
         let now = self.ports.clock.now_ms();
         if self.state.alive_due && now.abs_diff(self.state.alive_ms) >= DAY_MS {
             self.note_control(&control::alive())?;
@@ -165,25 +165,30 @@ impl Node {
         let streams = self.wal.streams();
         let mut after = std::collections::BTreeMap::new();
         for (stream, _) in streams.iter().filter(|(stream, _)| self.may_see(node, &stream.origin)) {
-            let settled = self.is_settled_life(&stream.origin);
-            let word = known::word(&self.wal, peer, stream)?;
-            if settled && stream.branch.is_none() && matches!(word, known::Word::Differs(_)) {
-                continue; // what others lack of it was written again in a new life
-            }
-            after.insert(*stream, known::send_after(&self.wal, node, peer, stream, &streams)?);
+            after.insert(*stream, self.send_after(node, peer, stream, &streams)?);
         }
         let ours: Vec<_> = streams.iter().map(|(stream, head)| (*stream, head.base.seq, head.checkpoint_seq)).collect();
         let visible = |origin: &Origin| self.may_see(node, origin);
         Ok(cut::plan(&ours, &self.roster.pin().roster_origin(), &visible, &mut |stream| after.get(stream).copied().flatten()))
     }
 
+    /// From where `stream` goes to `node`, as `peer` tells; `None` when nothing of it does.
+    pub(crate) fn send_after(&self, node: &NodeId, peer: &Peer, stream: &Stream, streams: &[(Stream, Head)]) -> Result<Option<u64>, NodeError> {
+        let settled = self.is_settled_life(&stream.origin);
+        let word = known::word(&self.wal, peer, stream)?;
+        if settled && stream.branch.is_none() && matches!(word, known::Word::Differs(_)) {
+            return Ok(None); // what others lack of it was written again in a new life
+        }
+        Ok(known::send_after(&self.wal, node, peer, stream, streams)?)
+    }
+
     /// What a member may receive: what the roster lets it see, and its own histories, should it have lost them (R8.7-d).
-    fn may_see(&self, node: &NodeId, origin: &Origin) -> bool {
+    pub(crate) fn may_see(&self, node: &NodeId, origin: &Origin) -> bool {
         origin.node == *node || self.roster.may_see(node, origin)
     }
 
     /// The vector told to `node`: what it may see, and what it sent us, as far as a checkpoint proves it (R3.6-c, R3.6-e).
-    fn told_to(&self, node: &NodeId, peer: &Peer) -> Vec<(Stream, Head)> {
+    pub(crate) fn told_to(&self, node: &NodeId, peer: &Peer) -> Vec<(Stream, Head)> {
         let told = |(stream, head): &(Stream, Head)| {
             head.checkpoint_seq > head.base.seq && (self.may_see(node, &stream.origin) || peer.sent.contains(&stream.origin))
         };
@@ -278,8 +283,7 @@ impl Node {
             let path = order.out.join(self.file_name(group, &fixed.ranges));
             return Ok(Some((cut_file(path, group, &fixed), fixed)).filter(|(_, fixed)| !fixed.ranges.is_empty() || lacks.is_empty()));
         }
-        self.state.receipt_number += 1;
-        self.save_state()?;
+        self.next_receipt_number(0)?;
         let disk = self.ports.disk.clone();
         let stem = self.file_name(group, &[]);
         let (draft, file) = Draft::begin(&*disk, order.out, stem.trim_end_matches(".zb"))?;
@@ -332,13 +336,13 @@ impl Node {
                 vector.push(Told::new(salt, stream.origin, &position));
             }
         }
-        let receipt = Some((self.keyring.incarnation(), self.state.receipt_number));
+        let receipt = Some((self.keyring.incarnation(), self.receipt_told));
         let forks = self.fork_notices(&group.vector)?;
         Ok(Manifest::new(vector, receipt, forks, lacks.iter().map(|lack| lack.stream.origin)))
     }
 
     /// Forks among the streams a peer is told of: at the first position where the branches differ, both digests (R3.6-d, R6.4-f).
-    fn fork_notices(&self, told: &[(Stream, Head)]) -> Result<Vec<ForkNotice>, CutError> {
+    pub(crate) fn fork_notices(&self, told: &[(Stream, Head)]) -> Result<Vec<ForkNotice>, CutError> {
         let mut notices = Vec::new();
         for (branch, head) in told.iter().filter(|(stream, _)| stream.branch.is_some()) {
             let seq = head.base.seq + 1;

@@ -21,6 +21,7 @@ pub mod payload;
 pub mod peers;
 pub mod pushing;
 pub mod record;
+pub mod session;
 pub mod settle;
 pub mod state;
 pub mod status;
@@ -62,6 +63,8 @@ pub struct Node {
     pub(crate) peers: Peers,
     pub(crate) state: State,
     saved: State,
+    /// The number of the last receipt told; `state` on the disk may be ahead of it (R6.5-b).
+    pub(crate) receipt_told: u64,
     wrap: keys::Lock,
     _lock: Box<dyn Lock>,
 }
@@ -127,8 +130,8 @@ impl Node {
         let peers = Peers::at(&layout.peers());
         let forgotten = state.is_none();
         let state = state.unwrap_or_default();
-        let saved = state.clone();
-        let mut node = Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, wrap, _lock: lock };
+        let (saved, receipt_told) = (state.clone(), state.receipt_number);
+        let mut node = Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, receipt_told, wrap, _lock: lock };
         if forgotten {
             node.begin_new_life()?; // which receipts we told is not known any more
         } else if node.state.open_lives.contains(&node.keyring.incarnation()) {
@@ -198,9 +201,20 @@ impl Node {
     pub(crate) fn begin_new_life(&mut self) -> Result<(), NodeError> {
         let old = self.keyring.incarnation();
         self.state.open_lives.push(old);
-        self.state.receipt_number = 0;
+        (self.state.receipt_number, self.receipt_told) = (0, 0);
         self.save_state()?;
         self.leave_life()
+    }
+
+    /// A number for a receipt that is about to be told, durable before it is (R6.5-b). A process that tells many takes `ahead` more at once; those it
+    /// does not use are never told.
+    pub(crate) fn next_receipt_number(&mut self, ahead: u64) -> Result<u64, NodeError> {
+        self.receipt_told += 1;
+        if self.receipt_told > self.state.receipt_number {
+            self.state.receipt_number = self.receipt_told + ahead;
+            self.save_state()?;
+        }
+        Ok(self.receipt_told)
     }
 
     fn leave_life(&mut self) -> Result<(), NodeError> {

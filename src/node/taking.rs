@@ -100,6 +100,19 @@ impl Counts {
     }
 }
 
+/// What came of ranges, whatever carried them here.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// What was counted.
+    pub counts: Counts,
+    /// What they begin after.
+    pub missing: Vec<Missing>,
+    /// Forks they showed.
+    pub forks: Vec<Forked>,
+    /// One of them was news of our own: we had lost a part of our past and go on in a new life.
+    pub new_life: bool,
+}
+
 /// What one `ingest` did.
 #[derive(Clone, Debug, Default)]
 pub struct Ingested {
@@ -244,11 +257,20 @@ impl Node {
     fn take_bundle(&mut self, mut bundle: VerifiedBundle<FileReader>, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
         let (sender, sender_key, salt) = (bundle.sender(), bundle.sealed().header().sender_key, bundle.sealed().salt());
         report.sender = Some(sender);
-        let mut sent = Vec::new();
-        while let Some(range) = bundle.next_range()? {
-            sent.push(range.origin());
-            self.take_range(&range, report, ingested)?;
-        }
+        let (mut sent, mut tally) = (Vec::new(), Tally::default());
+        let taken = (|| {
+            while let Some(range) = bundle.next_range()? {
+                sent.push(range.origin());
+                self.take_range(&range, &mut tally)?;
+            }
+            Ok::<_, NodeError>(())
+        })();
+        let Tally { counts, missing, forks, new_life } = tally; // also when it ended early: what was taken is taken
+        report.counts.add(&counts);
+        report.missing.extend(missing);
+        report.forks.extend(forks);
+        ingested.new_life |= new_life;
+        taken?;
         self.wal.sync()?;
         self.save_state()?;
         let manifest = bundle.finish()?;
@@ -267,16 +289,17 @@ impl Node {
         Ok(())
     }
 
-    fn take_range(&mut self, range: &VerifiedRange, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
+    /// Let one verified range count, and what follows from it. Durable only after the caller's sync.
+    pub(crate) fn take_range(&mut self, range: &VerifiedRange, tally: &mut Tally) -> Result<Verdict, NodeError> {
         let origin = range.origin();
         if origin.node == self.keyring.node() {
-            self.meet_own_history(range, ingested)?;
+            self.meet_own_history(range, tally)?;
         }
         let applied = ingest::apply(&mut self.wal, range)?;
-        count(range, &applied, &mut report.counts);
+        count(range, &applied, &mut tally.counts);
         match applied.verdict {
-            Verdict::Gap { from, to } => report.missing.push(Missing { origin, from, to }),
-            Verdict::Fork { at, .. } => report.forks.push(Forked { origin, seq: at }),
+            Verdict::Gap { from, to } => tally.missing.push(Missing { origin, from, to }),
+            Verdict::Fork { at, .. } => tally.forks.push(Forked { origin, seq: at }),
             _ => {}
         }
         if applied.new > 0 && origin == self.roster.pin().roster_origin() {
@@ -291,12 +314,12 @@ impl Node {
                 self.state.closed.learn(&self.wal, origin.node, &event);
             }
         }
-        Ok(())
+        Ok(applied.verdict)
     }
 
     /// Something of our own comes back to us. If it is news, we have lost state: a new life before the next append (R6.6-a). The roster lane
     /// is continued in place (R6.6-b, R6.2-f).
-    fn meet_own_history(&mut self, range: &VerifiedRange, ingested: &mut Ingested) -> Result<(), NodeError> {
+    fn meet_own_history(&mut self, range: &VerifiedRange, tally: &mut Tally) -> Result<(), NodeError> {
         let verdict = ingest::apply::judge(&self.wal, &range.origin(), &range.run())?;
         if verdict == Verdict::Duplicate {
             return Ok(());
@@ -304,7 +327,7 @@ impl Node {
         if self.roster.is_roster(&range.origin()) {
             Ok(())
         } else if range.origin().incarnation == self.keyring.incarnation() {
-            ingested.new_life = true;
+            tally.new_life = true;
             self.begin_new_life()
         } else {
             Ok(())

@@ -1,0 +1,130 @@
+//! How much to send at a time, learned from acknowledgements. Pure. SPEC §7.6.
+//!
+//! A range should take about a second of the link, so that something urgent never waits long behind it; what is on its way should last about two, so
+//! that the link never stands idle while an acknowledgement travels, and little is sent again when it breaks.
+
+/// The first range: small, for nothing is known of the link yet.
+const FIRST_LEN: u64 = 2 * 1024;
+/// The largest range aimed at.
+const RANGE_LEN_MAX: u64 = 64 * 1024;
+/// On its way at once, at most, whatever the link can take: what is lost when it breaks.
+const FLIGHT_LEN_MAX: u64 = 256 * 1024;
+/// A range takes this long on the link …
+const RANGE_MS: u64 = 1000;
+/// … and everything on its way this long.
+const FLIGHT_MS: u64 = 2000;
+/// Two of the smallest ranges may always be on their way.
+const FLIGHT_LEN_MIN: u64 = 2 * FIRST_LEN;
+
+/// What is known of one direction of a link.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Bytes aimed at for the next range.
+    range_len: u64,
+    /// Bytes a second, once something was acknowledged.
+    rate: Option<u64>,
+    /// Smallest time seen between a message and its answer.
+    round_trip_ms: u64,
+    last_ack_ms: u64,
+    /// What was acknowledged since `sample_ms`, while something was on its way without a pause.
+    sampled: u64,
+    sample_ms: u64,
+}
+
+impl Pace {
+    /// A new link of which `rate` bytes a second are remembered, and whose round trip was measured while it was made.
+    pub fn new(rate: Option<u64>, round_trip_ms: u64) -> Self {
+        let remembered = rate.map_or(FIRST_LEN, |rate| rate.saturating_mul(RANGE_MS) / 1000);
+        let range_len = remembered.clamp(FIRST_LEN, 8 * FIRST_LEN); // a memory may be of another network: not too bold
+        Self { range_len, rate, round_trip_ms, last_ack_ms: 0, sampled: 0, sample_ms: 0 }
+    }
+
+    /// Bytes a second, as far as known.
+    pub fn rate(&self) -> Option<u64> {
+        self.rate
+    }
+
+    /// The time from a message to its answer on a link that carries nothing else.
+    pub fn round_trip_ms(&self) -> u64 {
+        self.round_trip_ms
+    }
+
+    /// How long `len` bytes take, as far as known.
+    pub fn time_ms(&self, len: u64) -> u64 {
+        self.rate.map_or(0, |rate| len.saturating_mul(1000) / rate.max(1))
+    }
+
+    /// Bytes to aim at for the next range.
+    pub fn range_len(&self) -> u64 {
+        self.range_len
+    }
+
+    /// Bytes that may be on their way at once.
+    pub fn flight_len(&self) -> u64 {
+        let by_rate = self.rate.map_or(FLIGHT_LEN_MIN, |rate| rate.saturating_mul(FLIGHT_MS + self.round_trip_ms) / 1000);
+        by_rate.max(2 * self.range_len).clamp(FLIGHT_LEN_MIN, FLIGHT_LEN_MAX)
+    }
+
+    /// A range of `len` bytes, sent at `sent_ms`, was acknowledged; `behind` bytes are still on their way.
+    pub fn acked(&mut self, len: u64, sent_ms: u64, now_ms: u64, behind: u64) {
+        // What was sent while the one before was still on its way took the link from that one's acknowledgement on.
+        let alone = self.last_ack_ms <= sent_ms;
+        let began_ms = if alone { sent_ms + self.round_trip_ms } else { self.last_ack_ms };
+        if alone {
+            (self.sampled, self.sample_ms) = (0, began_ms);
+        }
+        self.sampled += len;
+        let took_ms = now_ms.saturating_sub(self.sample_ms).max(1);
+        let seen = self.sampled.saturating_mul(1000) / took_ms;
+        self.rate = Some(self.rate.map_or(seen, |rate| rate.midpoint(seen)).max(1));
+        self.last_ack_ms = now_ms;
+        if self.sampled > 4 * self.flight_len() || behind == 0 {
+            (self.sampled, self.sample_ms) = (0, now_ms); // a long memory would not see the link change
+        }
+        let goal = self.rate.map_or(self.range_len, |rate| rate.saturating_mul(RANGE_MS) / 1000).clamp(FIRST_LEN, RANGE_LEN_MAX);
+        self.range_len = goal.min(2 * self.range_len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Send ranges over a line of `rate` bytes a second with `round_trip_ms`, as many at once as may be; the pace at the end.
+    fn on_a_line(rate: u64, round_trip_ms: u64, ranges: usize) -> Pace {
+        let mut pace = Pace::new(None, round_trip_ms);
+        let (mut now_ms, mut line_free_ms) = (0, 0_u64);
+        let mut flying = std::collections::VecDeque::<(u64, u64, u64)>::new();
+        for _ in 0..ranges {
+            while flying.iter().map(|(len, ..)| *len).sum::<u64>() + pace.range_len() <= pace.flight_len() || flying.is_empty() {
+                let len = pace.range_len();
+                line_free_ms = line_free_ms.max(now_ms) + len * 1000 / rate;
+                flying.push_back((len, now_ms, line_free_ms + round_trip_ms));
+            }
+            let (len, sent_ms, acked_ms) = flying.pop_front().unwrap();
+            now_ms = acked_ms;
+            pace.acked(len, sent_ms, now_ms, flying.iter().map(|(len, ..)| *len).sum());
+        }
+        pace
+    }
+
+    #[test]
+    fn a_range_takes_about_a_second_of_the_link() {
+        for (rate, round_trip_ms) in [(2875, 600), (2875, 50), (8000, 1200), (30_000, 600), (60_000, 3000)] {
+            let pace = on_a_line(rate, round_trip_ms, 150);
+            let seen = pace.rate().unwrap();
+            assert!((rate * 7 / 10..=rate * 13 / 10).contains(&seen), "{rate} B/s, {round_trip_ms} ms: {seen}");
+            let second = rate.clamp(FIRST_LEN, RANGE_LEN_MAX);
+            assert!((second * 7 / 10..=second * 13 / 10).contains(&pace.range_len()), "{rate}: {}", pace.range_len());
+            assert!(pace.flight_len() >= rate * round_trip_ms / 1000, "the link is never idle");
+        }
+    }
+
+    #[test]
+    fn a_fast_link_is_used_and_a_first_range_is_small() {
+        let pace = on_a_line(10_000_000, 1, 60);
+        assert_eq!(pace.range_len(), RANGE_LEN_MAX);
+        assert_eq!(Pace::new(None, 600).range_len(), FIRST_LEN);
+        assert!(Pace::new(Some(u64::MAX), 600).range_len() <= 8 * FIRST_LEN);
+    }
+}

@@ -1,0 +1,93 @@
+//! One range for a link: as much of a lack as the link wants at a time, primed with what the peer holds of the same history. SPEC §7.3.
+
+use super::CutError;
+use super::pieces::{Piece, SMALLEST, for_each_piece};
+use super::plan::Lack;
+use crate::ports::store::{Log, Stream};
+use bundle_format::compress::Compressor;
+use bundle_format::limits::PREFIX_LEN_MAX;
+use bundle_format::range::{Coding, Range};
+use std::collections::VecDeque;
+
+/// Above this a range finds most of what it repeats in itself, and a prefix costs more time than it saves bytes.
+const PRIMED_RAW_LEN_MAX: usize = 128 * 1024;
+
+/// How one range shall be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Raw bytes aimed at; a range ends at the first checkpoint at or behind them.
+    pub raw_len: usize,
+    /// The roster: as it is, so that it can be read by who does not trust us yet (R4.4-e).
+    pub stored: bool,
+    /// With its base, and by itself: the peer's history is not known to be ours.
+    pub whole: bool,
+    /// The link is faster than we can compress well.
+    pub fast: bool,
+}
+
+/// The first range of `lack`; `None` when nothing of it is there. It may be longer than was aimed at, never longer than one stretch between
+/// checkpoints where that is more than `raw_len`.
+///
+/// # Errors
+/// What the log says.
+pub fn first_range(log: &dyn Log, lack: &Lack, shape: Shape, compressor: &mut Compressor) -> Result<Option<Range>, CutError> {
+    let mut found = None;
+    for_each_piece(log, lack, shape.raw_len.max(SMALLEST), &mut |piece| {
+        found = Some(piece);
+        Ok::<_, CutError>(false)
+    })?;
+    found.map(|piece| range_of(log, lack, &piece, shape, compressor)).transpose()
+}
+
+fn range_of(log: &dyn Log, lack: &Lack, piece: &Piece, shape: Shape, compressor: &mut Compressor) -> Result<Range, CutError> {
+    let origin = lack.stream.origin;
+    let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
+    let run = piece.run();
+    let coding = if shape.stored { Coding::Stored } else if shape.fast { Coding::Fast } else { Coding::Zstd };
+    let prime = !shape.stored && !shape.whole && !shape.fast && piece.raw.len() <= PRIMED_RAW_LEN_MAX;
+    let mut range = match prime.then(|| Prefix::before(log, &lack.stream, piece)).transpose()?.flatten() {
+        Some(prefix) => Range::build_primed(origin, &run, &checkpoints, (prefix.first, prefix.count), &prefix.bytes)?,
+        None => Range::build_from(origin, &run, &piece.raw, &checkpoints, coding, compressor)?,
+    };
+    if !shape.whole {
+        range.base = None; // the peer's own chain hash
+    }
+    Ok(range)
+}
+
+/// The events right before a piece, as many as a prefix may hold.
+struct Prefix {
+    first: u64,
+    count: u64,
+    bytes: Vec<u8>,
+}
+
+impl Prefix {
+    fn before(log: &dyn Log, stream: &Stream, piece: &Piece) -> Result<Option<Self>, CutError> {
+        let last = piece.start.seq;
+        let base = log.head(stream).map_or(last, |head| head.base.seq);
+        // A guess that is seldom short: half as many again as fit if they are as long as those of the piece.
+        let mean_len = (piece.raw.len() / piece.ends.len().max(1)).max(1);
+        let guess = (PREFIX_LEN_MAX / mean_len * 3 / 2) as u64;
+        let from = last.saturating_sub(guess).max(base) + 1;
+        if from > last {
+            return Ok(None);
+        }
+        let (mut lens, mut bytes, mut start) = (VecDeque::new(), Vec::new(), 0);
+        let mut events = log.events(stream, from)?;
+        for _ in from..=last {
+            let Some((_, event)) = events.next()? else { return Ok(None) };
+            bytes.extend_from_slice(event);
+            lens.push_back(event.len());
+            while bytes.len() - start > PREFIX_LEN_MAX {
+                start += lens.pop_front().unwrap_or(0);
+            }
+            if start > PREFIX_LEN_MAX {
+                bytes.drain(..std::mem::take(&mut start));
+            }
+        }
+        bytes.drain(..start);
+        let count = lens.len() as u64;
+        Ok((count > 0).then_some(Self { first: last + 1 - count, count, bytes }))
+    }
+}

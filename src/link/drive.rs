@@ -1,0 +1,460 @@
+//! The driver: one exchange over one stream, the same at both ends. It owns the waiting; `carry::exchange` owns the rules. SPEC §7.4, §7.6.
+//!
+//! In: a secured stream, an exchange, and the node behind it ([`Home`]). Out: how it ended. Dropping it at any point loses nothing: what counts is in the
+//! log of one side or the other. Not here: who may be talked to, dialling again (`node`).
+
+use crate::carry::exchange::{Action, Ending, Exchange, Violation};
+use crate::ports::Clock;
+use bundle_format::error::Code;
+use bundle_format::manifest::Manifest;
+use bundle_format::range::Range;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Nothing happened for this long, and the time of what is on its way: the link is dead.
+const STALL_MS: u64 = 6000;
+/// A node that cannot go on yet says so this often.
+const BUSY: Duration = Duration::from_secs(3);
+/// After everything is said, the last bytes may take this long to leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// A message that has begun must be whole by then, whatever its pieces.
+const MESSAGE_MS_MAX: u64 = 120_000;
+/// Read at a time: not much of a range, but hundreds of peers read at once.
+const READ_LEN: usize = 4096;
+
+/// The node behind an exchange. Each method may wait for it; none may wait for the peer.
+#[expect(async_fn_in_trait, reason = "one thread: nothing here is sent to another")]
+pub trait Home {
+    /// Do what the exchange asks.
+    async fn act(&mut self, action: Action) -> Result<Answer, Refusal>;
+    /// Make everything that was taken durable; what may be acknowledged then goes to `exchange`.
+    async fn durable(&mut self) -> Result<Vec<Due>, Refusal>;
+    /// The next range, of about `len` bytes on a link of `rate` bytes a second.
+    async fn cut(&mut self, len: u64, rate: Option<u64>) -> Result<Option<Range>, Refusal>;
+    /// Returns when there may be something new to send.
+    async fn changed(&mut self);
+    /// Something moved: for people who watch.
+    fn moved(&mut self, exchange: &Exchange);
+}
+
+/// What the node answers to an [`Action`].
+#[derive(Debug)]
+pub enum Answer {
+    /// Nothing the peer must hear.
+    Nothing,
+    /// Our introduction, and our hello again.
+    Introduction(Vec<Range>, Greeting),
+    /// The stranger is known now: our hello; or it is not.
+    Identified(Option<Greeting>),
+    /// The peer has lost state: it told this receipt number before.
+    Lost(u64),
+    /// A range that does not count: how far we hold its history.
+    Again(Due, bundle_format::vector::Tag, bundle_format::message::Reason),
+}
+
+/// Our hello.
+#[derive(Debug)]
+pub struct Greeting {
+    /// What we hold, in pages.
+    pub pages: Vec<Manifest>,
+    /// Bytes that may be on their way to us at once.
+    pub window: u64,
+    /// Bytes we take in all.
+    pub take: Option<u64>,
+}
+
+/// A history, held up to here.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// Whose.
+    pub origin: bundle_format::ids::Origin,
+    /// Up to where.
+    pub seq: u64,
+}
+
+/// Why the node does not go on: a row of the table for the peer, and words for our own side.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refusal {
+    /// The row.
+    pub code: Code,
+    /// What happened, for our own people.
+    pub why: String,
+}
+
+/// When to end.
+#[derive(Clone)]
+pub struct Terms {
+    /// End once both sides are settled; otherwise stay.
+    pub once: bool,
+    /// End by then, by the monotonic clock.
+    pub deadline_ms: Option<u64>,
+    /// Bytes the socket may carry, both ways together.
+    pub budget: Option<u64>,
+    /// Bytes a second we may send.
+    pub rate: Option<u64>,
+    /// How many bytes the socket has carried, both ways.
+    pub carried: Rc<dyn Fn() -> u64>,
+    /// A stalled link is told as an error. A listener waits longer: who dials decides to dial again.
+    pub stall_ms: u64,
+    /// Whether somebody asked us to stop.
+    pub stop: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Terms {
+    /// How long a dialler waits for a sign of life.
+    pub const DIALLER_STALL_MS: u64 = STALL_MS;
+    /// How long a listener does.
+    pub const LISTENER_STALL_MS: u64 = 20 * STALL_MS;
+}
+
+/// How an exchange ended that did not break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything was said and acknowledged, both ways.
+    Settled,
+    /// A bound of ours was reached: budget, deadline, or somebody asked us to stop.
+    Bound,
+    /// The peer ended it: nothing is wrong, the rest comes another time; or it hung up.
+    ByPeer,
+}
+
+/// Why an exchange broke.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// The stream.
+    #[error("the link broke: {0}")]
+    Stream(#[from] io::Error),
+    /// The peer hung up in the middle.
+    #[error("the other side hung up")]
+    HungUp,
+    /// No sign of life.
+    #[error("no sign of life for {0} s")]
+    Stalled(u64),
+    /// The peer broke the rules.
+    #[error("the other side broke the rules: {0}")]
+    Violation(#[from] Violation),
+    /// The peer refused.
+    #[error("the other side says: {} {}", .0, .0.row().title)]
+    Refused(Code),
+    /// Our own node cannot go on.
+    #[error(transparent)]
+    Home(#[from] Refusal),
+}
+
+impl Broken {
+    /// Its row in the table.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Stream(_) | Self::HungUp => Code::Z502,
+            Self::Stalled(_) => Code::Z503,
+            Self::Violation(violation) => violation.code(),
+            Self::Refused(code) => *code,
+            Self::Home(refusal) => refusal.code,
+        }
+    }
+}
+
+/// One exchange under way.
+pub struct Drive<'a, S, H> {
+    stream: &'a mut S,
+    exchange: &'a mut Exchange,
+    home: &'a mut H,
+    clock: &'a dyn Clock,
+    terms: Terms,
+    out: Vec<u8>,
+    last_sign_ms: u64,
+    message_began_ms: Option<u64>,
+    /// Bytes that the rate allows, up to when it was counted.
+    allowance: (u64, u64),
+    bounded: bool,
+}
+
+enum Happened {
+    Read(usize),
+    HungUp,
+    Wrote,
+    Changed,
+    Stop,
+    Time,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
+    /// Begin.
+    pub fn new(stream: &'a mut S, exchange: &'a mut Exchange, home: &'a mut H, clock: &'a dyn Clock, terms: Terms) -> Self {
+        let now_ms = clock.monotonic_ms();
+        let allowance = (terms.rate.unwrap_or(0), now_ms);
+        Self { stream, exchange, home, clock, terms, out: Vec::new(), last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
+    }
+
+    /// Go on until it ends.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub async fn run(mut self) -> Result<Ended, Broken> {
+        let ended = self.talk().await;
+        if let Err(Broken::Home(refusal)) = &ended {
+            self.exchange.close(Some(refusal.code));
+        }
+        if let Err(Broken::Violation(violation)) = &ended {
+            self.exchange.close(Some(violation.code()));
+        }
+        self.farewell(&ended).await;
+        ended
+    }
+
+    async fn talk(&mut self) -> Result<Ended, Broken> {
+        let mut buffer = [0; READ_LEN];
+        loop {
+            self.answer().await?;
+            self.fill().await?;
+            self.out.extend(self.exchange.poll_output());
+            self.home.moved(self.exchange);
+            if self.out.is_empty()
+                && let Some(ended) = self.ended()?
+            {
+                return Ok(ended);
+            }
+            match self.wait(&mut buffer).await? {
+                Happened::Read(count) => {
+                    self.last_sign_ms = self.clock.monotonic_ms();
+                    self.exchange.receive(buffer.get(..count).unwrap_or_default(), self.last_sign_ms)?;
+                    self.message_began_ms = if self.exchange.is_mid_message() { self.message_began_ms.or(Some(self.last_sign_ms)) } else { None };
+                }
+                Happened::HungUp => return self.hung_up(),
+                Happened::Wrote => self.last_sign_ms = self.clock.monotonic_ms(),
+                Happened::Stop => self.bounded = true,
+                Happened::Changed | Happened::Time => {}
+            }
+        }
+    }
+
+    /// What the exchange asks of the node, then one sync for all that was taken.
+    async fn answer(&mut self) -> Result<(), Broken> {
+        let mut took = false;
+        while let Some(action) = self.exchange.poll_action() {
+            took |= matches!(action, Action::Take(_));
+            let answer = waiting(self.home.act(action), self.stream, self.exchange, &mut self.out).await?;
+            match answer {
+                Answer::Nothing => {}
+                Answer::Introduction(ranges, greeting) => {
+                    self.exchange.introduce(ranges);
+                    self.greet(greeting);
+                }
+                Answer::Identified(greeting) => {
+                    self.exchange.identified(greeting.is_some());
+                    if let Some(greeting) = greeting {
+                        self.greet(greeting);
+                    }
+                }
+                Answer::Lost(number) => self.exchange.tell_lost(number),
+                Answer::Again(due, tag, reason) => self.exchange.again(&due.origin, due.seq, tag, reason),
+            }
+        }
+        if took {
+            for due in waiting(self.home.durable(), self.stream, self.exchange, &mut self.out).await? {
+                self.exchange.taken(&due.origin, due.seq);
+            }
+        }
+        Ok(())
+    }
+
+    fn greet(&mut self, greeting: Greeting) {
+        self.exchange.greet(greeting.pages, greeting.window, greeting.take);
+    }
+
+    /// As many ranges as may be on their way.
+    async fn fill(&mut self) -> Result<(), Broken> {
+        while let Some(len) = self.exchange.wants_range() {
+            let Some(len) = self.within_bounds(len) else { return Ok(()) };
+            let rate = self.exchange.pace().rate();
+            match waiting(self.home.cut(len, rate), self.stream, self.exchange, &mut self.out).await? {
+                None => {
+                    self.exchange.nothing_more();
+                    return Ok(());
+                }
+                Some(range) => {
+                    self.exchange.send(range, self.clock.monotonic_ms());
+                    self.out.extend(self.exchange.poll_output());
+                }
+            }
+        }
+        if self.exchange.peer_is_full() {
+            self.exchange.nothing_more();
+        }
+        Ok(())
+    }
+
+    /// A range of `len` bytes, or as long as budget and deadline leave room for; `None` when they leave none.
+    fn within_bounds(&mut self, len: u64) -> Option<u64> {
+        /// Acknowledgements, record heads and the farewell still have to fit.
+        const RESERVE: u64 = 400;
+        /// A shorter range is not worth its checkpoint.
+        const SHORTEST: u64 = 256;
+        let mut len = len;
+        if let Some(budget) = self.terms.budget {
+            let pending = self.out.len() as u64 + RESERVE;
+            len = len.min(budget.saturating_sub((self.terms.carried)() + pending));
+        }
+        if let Some(deadline_ms) = self.terms.deadline_ms {
+            let left_ms = deadline_ms.saturating_sub(self.clock.monotonic_ms());
+            let pace = self.exchange.pace();
+            let needs_ms = pace.round_trip_ms() + pace.time_ms(self.exchange.flight() + len);
+            if needs_ms > left_ms {
+                len = 0;
+            }
+        }
+        self.bounded |= len < SHORTEST;
+        (!self.bounded).then_some(len)
+    }
+
+    fn ended(&mut self) -> Result<Option<Ended>, Broken> {
+        match self.exchange.ending() {
+            Some(Ending::PeerLater) => return Ok(Some(Ended::ByPeer)),
+            Some(Ending::PeerRefused(code)) => return Err(Broken::Refused(code)),
+            Some(Ending::WeLater) => return Ok(Some(Ended::Bound)),
+            Some(Ending::WeRefused(code)) => return Err(Refusal { code, why: code.row().title.to_owned() }.into()),
+            None => {}
+        }
+        let now_ms = self.clock.monotonic_ms();
+        let late = self.terms.deadline_ms.is_some_and(|deadline_ms| now_ms >= deadline_ms);
+        let spent = self.terms.budget.is_some_and(|budget| (self.terms.carried)() >= budget);
+        if late || spent || (self.bounded && self.exchange.flight() == 0) {
+            self.exchange.close(None);
+            return Ok(None); // what it says goes out first
+        }
+        Ok((self.terms.once && self.exchange.is_settled()).then_some(Ended::Settled))
+    }
+
+    fn hung_up(&mut self) -> Result<Ended, Broken> {
+        let nothing_open = self.exchange.is_open() && !self.exchange.is_waiting() && self.out.is_empty() && !self.exchange.is_mid_message();
+        if nothing_open { Ok(Ended::ByPeer) } else { Err(Broken::HungUp) }
+    }
+
+    /// Until a byte moves, the node has news, or it is time to look again.
+    async fn wait(&mut self, buffer: &mut [u8]) -> Result<Happened, Broken> {
+        let sleep_ms = self.patience_ms()?;
+        let may_write = self.may_write();
+        let out = self.out.get(..may_write).unwrap_or_default();
+        let stream = &mut *self.stream;
+        let moved = poll_fn(move |context| {
+            if !out.is_empty()
+                && let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(context, out)
+            {
+                return Poll::Ready(wrote.map(|count| (Happened::Wrote, count)));
+            }
+            if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(context) {
+                return Poll::Ready(Err(error));
+            }
+            let mut read = ReadBuf::new(buffer);
+            match Pin::new(&mut *stream).poll_read(context, &mut read) {
+                Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Ok((Happened::HungUp, 0))),
+                Poll::Ready(Ok(())) => Poll::Ready(Ok((Happened::Read(read.filled().len()), 0))),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        let mut stop = self.terms.stop.clone();
+        let stopping = self.bounded;
+        let open = self.exchange.is_open();
+        let (happened, wrote) = tokio::select! {
+            biased;
+            moved = moved => moved?,
+            () = self.home.changed(), if open => (Happened::Changed, 0),
+            _ = stop.wait_for(|stop| *stop), if !stopping => (Happened::Stop, 0),
+            () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),
+        };
+        self.out.drain(..wrote);
+        if self.terms.rate.is_some() {
+            self.allowance.0 = self.allowance.0.saturating_sub(wrote as u64);
+        }
+        Ok(happened)
+    }
+
+    /// How long nothing may happen before we look again; an error when nothing happened for too long.
+    fn patience_ms(&self) -> Result<u64, Broken> {
+        const LOOK_AGAIN_MS: u64 = 60_000;
+        let now_ms = self.clock.monotonic_ms();
+        let pace = self.exchange.pace();
+        let mut wait_ms = LOOK_AGAIN_MS;
+        if self.exchange.is_waiting() || !self.out.is_empty() {
+            let allowed_ms = self.terms.stall_ms + pace.round_trip_ms() + 2 * pace.time_ms(self.exchange.longest_flying());
+            let silent_ms = now_ms.saturating_sub(self.last_sign_ms);
+            if silent_ms >= allowed_ms {
+                return Err(Broken::Stalled(silent_ms / 1000));
+            }
+            wait_ms = wait_ms.min(allowed_ms - silent_ms);
+        }
+        if self.message_began_ms.is_some_and(|began_ms| now_ms.saturating_sub(began_ms) > MESSAGE_MS_MAX) {
+            return Err(Broken::Stalled(MESSAGE_MS_MAX / 1000));
+        }
+        if let Some(deadline_ms) = self.terms.deadline_ms {
+            wait_ms = wait_ms.min(deadline_ms.saturating_sub(now_ms));
+        }
+        if self.terms.rate.is_some() && !self.out.is_empty() {
+            wait_ms = wait_ms.min(200); // the allowance grows
+        }
+        Ok(wait_ms.max(1))
+    }
+
+    /// How many bytes may be written now: all, or what the rate allows.
+    fn may_write(&mut self) -> usize {
+        let Some(rate) = self.terms.rate else { return self.out.len() };
+        let now_ms = self.clock.monotonic_ms();
+        let (left, counted_ms) = self.allowance;
+        let grown = rate.saturating_mul(now_ms.saturating_sub(counted_ms)) / 1000;
+        if grown > 0 {
+            self.allowance = ((left + grown).min(rate.max(1)), now_ms);
+        }
+        usize::try_from(self.allowance.0).unwrap_or(usize::MAX).min(self.out.len())
+    }
+
+    /// The last words, as far as the peer still listens.
+    async fn farewell(&mut self, ended: &Result<Ended, Broken>) {
+        self.out.extend(self.exchange.poll_output());
+        let broken = matches!(ended, Err(Broken::Stream(_) | Broken::HungUp | Broken::Stalled(_)));
+        if broken {
+            return;
+        }
+        let out = std::mem::take(&mut self.out);
+        let stream = &mut *self.stream;
+        let said = async {
+            use tokio::io::AsyncWriteExt as _;
+            stream.write_all(&out).await?;
+            stream.flush().await?;
+            stream.shutdown().await // TLS says that this is the end, and not a cut
+        };
+        // Whoever does not hear it finds the link closed: nothing that counts is in it.
+        drop(tokio::time::timeout(FAREWELL, said).await);
+    }
+}
+
+/// Wait for the node; while that takes long, tell the peer that we live.
+async fn waiting<S: AsyncWrite + Unpin, T>(
+    work: impl Future<Output = Result<T, Refusal>>,
+    stream: &mut S,
+    exchange: &mut Exchange,
+    out: &mut Vec<u8>,
+) -> Result<T, Broken> {
+    use tokio::io::AsyncWriteExt as _;
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done?),
+            () = tokio::time::sleep(BUSY) => {
+                exchange.busy();
+                out.extend(exchange.poll_output());
+                if let Ok(wrote) = tokio::time::timeout(Duration::from_millis(100), stream.write(out)).await {
+                    out.drain(..wrote?);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,555 @@
+//! One peer on a link, as the node sees it: what it is told, what it is sent, what becomes of what it sends. SPEC §7.
+//!
+//! Each method is one step on the node and returns at once; who waits for the network between them is `hop`. What a session learns of the peer is kept in
+//! its file under `peers/`, a memory like any receipt (R6.5-c).
+
+use super::error::NodeError;
+use super::peers::{Peer, Receipt, Renewal};
+use super::taking::{Ingested, Tally};
+use super::{Node, history::LogHistory, known, settle};
+use crate::carry::exchange::Heard;
+use crate::cut::live::{self, Shape};
+use crate::cut::pieces::SMALLEST;
+use crate::cut::{self, Lack, sign};
+use crate::ingest::Verdict;
+use crate::keys::roster::Standing;
+use crate::ports::store::{Log as _, Store as _, Stream};
+use bundle_format::chain::Position;
+use bundle_format::compress::{Codec, Compressor, Decompressor};
+use bundle_format::error::Code;
+use bundle_format::ids::{Lane, NodeId, Origin};
+use bundle_format::limits::{CHECKPOINT_RAW_LEN, INTRODUCTION_LEN_MAX, MESSAGE_LEN_MAX};
+use bundle_format::logs::LogTable;
+use bundle_format::manifest::Manifest;
+use bundle_format::message::{self, Reason};
+use bundle_format::range::{Range, RangeError};
+use bundle_format::sign::VerifyingKey;
+use bundle_format::trust::History as _;
+use bundle_format::vector::{Salt, Tag, Told};
+use std::collections::BTreeMap;
+
+/// How often the peer may ask for one history again before we leave it for another day.
+const AGAIN_MAX: u8 = 3;
+/// Raw bytes that make one byte on the link, until this session knows better.
+const FIRST_RATIO: usize = 4;
+/// Above this many bytes a second compressing well takes longer than sending.
+const FAST_RATE: u64 = 500_000;
+/// Receipt numbers a process that tells many makes durable at once.
+const RECEIPTS_AHEAD: u64 = 63;
+
+/// Compressing and decompressing, shared by all sessions of a process: contexts are large and sessions many.
+#[derive(Debug)]
+pub struct Workshop {
+    compressor: Compressor,
+    decompressor: Decompressor,
+}
+
+impl Workshop {
+    /// A new one; takes memory at its first use.
+    ///
+    /// # Errors
+    /// [`NodeError`] when there is none.
+    pub fn new() -> Result<Self, NodeError> {
+        let none = |error| NodeError::from(cut::CutError::from(RangeError::from(error)));
+        Ok(Self { compressor: Compressor::new().map_err(none)?, decompressor: Decompressor::new().map_err(none)? })
+    }
+}
+
+/// Who answers at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// This member, with its present key.
+    Member(NodeId),
+    /// A key that is a member's no more.
+    Ended(NodeId),
+    /// A key the roster does not have.
+    Unknown,
+}
+
+/// What became of a range from the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Held, up to here; acknowledged once it is durable.
+    Held {
+        /// Whose.
+        origin: Origin,
+        /// Up to where.
+        seq: u64,
+    },
+    /// Not counted: to be sent again.
+    Again {
+        /// Whose.
+        origin: Origin,
+        /// How far we hold it.
+        seq: u64,
+        /// Of our chain hash there.
+        tag: Tag,
+        /// Why.
+        reason: Reason,
+    },
+    /// It can never count.
+    Refused(Code),
+}
+
+/// How far the peer has one of our streams.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    /// Acknowledged, or told.
+    held: u64,
+    /// Sent.
+    sent: u64,
+    /// Its history is known to be ours up to `held`.
+    ours: bool,
+    /// Ranges of it go with their base and by themselves throughout: the peer holds another branch too, or said so.
+    whole: bool,
+    /// How often it was asked for again.
+    again: u8,
+}
+
+/// Events counted by lane.
+pub type ByLane = [u64; 4];
+
+/// One peer on a link.
+#[derive(Debug)]
+pub struct Session {
+    peer: NodeId,
+    salt: Salt,
+    record: Peer,
+    reach: BTreeMap<Stream, Reach>,
+    ratio: usize,
+    /// What came of what the peer sent.
+    pub tally: Tally,
+    /// Events the peer acknowledged in this session, by lane.
+    pub delivered: ByLane,
+    /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link.
+    pub left: Vec<Stream>,
+    renewed: bool,
+    dirty: bool,
+}
+
+impl Session {
+    /// A session with `peer`; tags on it are salted with `salt`. What it holds is what its last receipt said, until its hello says more.
+    ///
+    /// # Errors
+    /// What the peer's file or the log says.
+    pub fn begin(node: &mut Node, peer: NodeId, salt: Salt) -> Result<Self, NodeError> {
+        let record = node.peers.load(&*node.ports.disk, &peer)?;
+        let mut session = Self {
+            peer,
+            salt,
+            record,
+            reach: BTreeMap::new(),
+            ratio: FIRST_RATIO,
+            tally: Tally::default(),
+            delivered: [0; 4],
+            left: Vec::new(),
+            renewed: false,
+            dirty: false,
+        };
+        session.survey(node)?;
+        Ok(session)
+    }
+
+    /// With whom.
+    pub fn peer(&self) -> NodeId {
+        self.peer
+    }
+
+    /// Whether the peer's last receipt is known, so that ranges may go before its hello.
+    pub fn is_remembered(&self) -> bool {
+        self.record.receipt.is_some()
+    }
+
+    /// What is remembered of it.
+    pub fn record(&self) -> &Peer {
+        &self.record
+    }
+
+    /// Change what is remembered of it.
+    pub fn record_mut(&mut self) -> &mut Peer {
+        self.dirty = true;
+        &mut self.record
+    }
+
+    /// Whether it told a receipt of a life we had not seen.
+    pub fn is_renewed(&self) -> bool {
+        self.renewed
+    }
+
+    /// How far the peer has each stream it may see, by its last word.
+    fn survey(&mut self, node: &Node) -> Result<(), NodeError> {
+        let streams = node.wal.streams();
+        let again: BTreeMap<Stream, u8> = self.reach.iter().map(|(stream, reach)| (*stream, reach.again)).collect();
+        self.reach.clear();
+        for (stream, _) in streams.iter().filter(|(stream, _)| node.may_see(&self.peer, &stream.origin)) {
+            let word = known::word(&node.wal, &self.record, stream)?;
+            let after = node.send_after(&self.peer, &self.record, stream, &streams)?;
+            let held = match (after, word) {
+                (Some(after), _) => after,
+                (None, known::Word::Ahead(seq)) => seq, // should ours grow past its end while we talk
+                (None, _) => u64::MAX,
+            };
+            let ours = matches!(word, known::Word::Holds(_) | known::Word::Silent) && stream.branch.is_none();
+            let again = again.get(stream).copied().unwrap_or(0);
+            self.reach.insert(*stream, Reach { held, sent: held, ours, whole: !ours, again });
+        }
+        Ok(())
+    }
+
+    /// Our hello: what we hold, all of it durable, and a new receipt number (R7.3-a, R6.5-b).
+    ///
+    /// # Errors
+    /// What the log or the file `state` says.
+    pub fn hello(&mut self, node: &mut Node) -> Result<Vec<Manifest>, NodeError> {
+        node.show_life()?;
+        node.wal.sync()?;
+        let told = node.told_to(&self.peer, &self.record);
+        let mut vector = Vec::with_capacity(told.len());
+        for (stream, head) in &told {
+            if let Some(position) = node.wal.position(stream, head.checkpoint_seq)? {
+                vector.push(Told::new(&self.salt, stream.origin, &position));
+            }
+        }
+        let number = node.next_receipt_number(RECEIPTS_AHEAD)?;
+        let forks = node.fork_notices(&told)?;
+        Ok(message::pages(Manifest::new(vector, Some((node.keyring.incarnation(), number)), forks, [])))
+    }
+
+    /// The peer's hello. `Some(n)`: it has lost state, for it told receipt n before (R7.4-f).
+    ///
+    /// # Errors
+    /// What the log or a file beside it says.
+    pub fn hear(&mut self, node: &mut Node, heard: Heard) -> Result<Option<u64>, NodeError> {
+        let Heard { vector, receipt, forks } = heard;
+        let mut lost = None;
+        if let Some((incarnation, number)) = receipt {
+            let told = Receipt { incarnation, number, salt: self.salt, vector };
+            let before = self.record.receipt.as_ref().filter(|before| before.incarnation == incarnation).map(|before| before.number);
+            let retired = self.record.retired.contains(&incarnation);
+            lost = before.filter(|before| *before >= number).or_else(|| retired.then_some(u64::MAX));
+            // On a link the word of now counts, whatever was told before; it is kept when it is no step back.
+            if self.record.renew(told.clone()) == Renewal::NewLife {
+                self.renewed = true;
+            }
+            self.record.receipt = Some(told);
+        }
+        self.record.answer_due = false; // every session is an answer
+        self.record.heard_ms = node.ports.clock.now_ms();
+        self.dirty = true;
+        if node.receipt_proves_loss(&self.record)? || node.notice_proves_loss(&forks)? {
+            self.save(node)?; // what is to be fetched back is in it
+            self.lose(node)?;
+        }
+        self.survey(node)?;
+        Ok(lost)
+    }
+
+    /// We have lost a part of our past: a new life before the next append (R6.6-a).
+    ///
+    /// # Errors
+    /// What the files beside the log say.
+    pub fn lose(&mut self, node: &mut Node) -> Result<(), NodeError> {
+        self.tally.new_life = true;
+        node.begin_new_life()
+    }
+
+    /// The next range for the peer, of about `len` bytes on a link of `rate` bytes a second: the most urgent first. `None` when it lacks nothing.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn next_range(&mut self, node: &mut Node, workshop: &mut Workshop, len: u64, rate: Option<u64>) -> Result<Option<Range>, NodeError> {
+        let wanted = usize::try_from(len).unwrap_or(usize::MAX).min(MESSAGE_LEN_MAX);
+        let fast = rate.is_some_and(|rate| rate > FAST_RATE);
+        loop {
+            let Some(lack) = self.lacks(node)?.into_iter().next() else { return Ok(None) };
+            let stored = node.roster.is_roster(&lack.stream.origin);
+            let raw_len = if stored { wanted } else { wanted.saturating_mul(self.ratio) };
+            let Some(lack) = self.provable(node, lack, raw_len)? else { return Ok(None) };
+            let reach = self.reach.get(&lack.stream).copied();
+            let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast };
+            node.wal.sync()?; // a cut never reaches beyond what is durable (R4.6-f)
+            let fits = |range: &Range| range.wire_len(&LogTable::default()).is_some_and(|len| len + 16 <= MESSAGE_LEN_MAX as u64);
+            let mut range = live::first_range(&node.wal, &lack, shape, &mut workshop.compressor)?;
+            if !range.as_ref().is_none_or(fits) {
+                range = live::first_range(&node.wal, &lack, Shape { raw_len: SMALLEST, ..shape }, &mut workshop.compressor)?;
+            }
+            match range.filter(fits) {
+                Some(range) => {
+                    if let Some(reach) = self.reach.get_mut(&lack.stream) {
+                        reach.sent = range.last();
+                    }
+                    if !stored {
+                        self.ratio = (range.raw_len / range.data.len().max(1)).clamp(1, 64);
+                    }
+                    return Ok(Some(range));
+                }
+                None => self.leave(lack.stream),
+            }
+        }
+    }
+
+    /// What the peer lacks and was not sent yet, in the order it goes. Own histories to their end: they are signed when they are cut.
+    fn lacks(&mut self, node: &Node) -> Result<Vec<Lack>, NodeError> {
+        let streams = node.wal.streams();
+        let mut ours = Vec::new();
+        for (stream, head) in &streams {
+            if !node.may_see(&self.peer, &stream.origin) {
+                continue;
+            }
+            if !self.reach.contains_key(stream) {
+                let after = node.send_after(&self.peer, &self.record, stream, &streams)?.unwrap_or(u64::MAX);
+                let ours = stream.branch.is_none();
+                let reach = Reach { held: after, sent: after, ours, whole: !ours, again: 0 };
+                self.reach.insert(*stream, reach);
+            }
+            let signs = stream.origin.node == node.keyring.node() && stream.branch.is_none() && !node.roster.is_roster(&stream.origin);
+            let to = if signs && !node.is_settled_life(&stream.origin) { head.end.seq } else { head.checkpoint_seq };
+            ours.push((*stream, head.base.seq, to));
+        }
+        let left = |stream: &Stream| self.left.contains(stream);
+        let mut known = |stream: &Stream| self.reach.get(stream).filter(|_| !left(stream)).map(|reach| reach.sent);
+        Ok(cut::plan(&ours, &node.roster.pin().roster_origin(), &|_| true, &mut known))
+    }
+
+    /// The lack as far as a checkpoint proves it; of our own histories a batch is signed, at distances that fit the link.
+    fn provable(&self, node: &mut Node, lack: Lack, raw_len: usize) -> Result<Option<Lack>, NodeError> {
+        let head = node.wal.head(&lack.stream);
+        let mut proved = head.map_or(0, |head| head.checkpoint_seq);
+        let own = lack.stream.origin.node == node.keyring.node() && lack.stream.branch.is_none();
+        if own && !node.roster.is_roster(&lack.stream.origin) {
+            let keys = node.keyring.current();
+            let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain: node.roster.pin().domain() };
+            let mut signed = sign::sign_again(&mut node.wal, &lack.stream, &signer)?;
+            if proved <= lack.after {
+                signed += sign::sign_some(&mut node.wal, &lack.stream, &signer, raw_len.clamp(CHECKPOINT_RAW_LEN / 8, CHECKPOINT_RAW_LEN))?;
+            }
+            if signed > 0 {
+                proved = node.wal.head(&lack.stream).map_or(0, |head| head.checkpoint_seq);
+            }
+        }
+        let lack = Lack { to: lack.to.min(proved), ..lack };
+        Ok((lack.after < lack.to).then_some(lack))
+    }
+
+    fn leave(&mut self, stream: Stream) {
+        if !self.left.contains(&stream) {
+            self.left.push(stream);
+        }
+    }
+
+    /// What the peer lacks still, in events by lane: not acknowledged yet.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn remaining(&mut self, node: &Node) -> Result<ByLane, NodeError> {
+        self.lacks(node)?; // learns streams that are new
+        let mut remaining = [0; 4];
+        for (stream, head) in node.wal.streams() {
+            if let Some(reach) = self.reach.get(&stream).filter(|_| node.may_see(&self.peer, &stream.origin)) {
+                remaining[stream.origin.lane as usize] += head.end.seq.saturating_sub(reach.held.max(head.base.seq));
+            }
+        }
+        Ok(remaining)
+    }
+
+    /// The peer holds `origin` up to `seq`, durably: it said so.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn credit(&mut self, node: &Node, origin: &Origin, seq: u64) -> Result<(), NodeError> {
+        let fits = |(stream, reach): &(&Stream, &mut Reach)| stream.origin == *origin && reach.held < seq && seq <= reach.sent;
+        let Some((stream, reach)) = self.reach.iter_mut().find(fits) else { return Ok(()) };
+        self.delivered[origin.lane as usize] += seq - reach.held;
+        (reach.held, reach.ours, reach.again) = (seq, !reach.whole, 0);
+        let stream = *stream;
+        if let (Some(receipt), Some(position)) = (&mut self.record.receipt, node.wal.position(&stream, seq)?) {
+            let told = Told::new(&receipt.salt, *origin, &position);
+            let forked = receipt.vector.iter().filter(|old| old.origin == *origin).count() > 1;
+            match receipt.vector.iter_mut().find(|old| old.origin == *origin) {
+                Some(old) if !forked && stream.branch.is_none() => *old = told,
+                _ => {
+                    receipt.vector.push(told);
+                    receipt.vector.sort_unstable();
+                }
+            }
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// The peer asks for `origin` again: it holds it up to `seq`, with this tag there.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn resend(&mut self, node: &Node, origin: &Origin, seq: u64, tag: Tag, reason: Reason) -> Result<(), NodeError> {
+        let streams = node.wal.streams();
+        let told = Told { origin: *origin, seq, tag };
+        if let Some(receipt) = &mut self.record.receipt {
+            receipt.vector.retain(|old| old.origin != *origin);
+            if seq > 0 {
+                receipt.vector.push(Told { tag: retag(node, &self.salt, &receipt.salt, &told)?, ..told });
+                receipt.vector.sort_unstable();
+            }
+        }
+        for (stream, head) in streams.iter().filter(|(stream, _)| stream.origin == *origin) {
+            let after = node.send_after(&self.peer, &self.record, stream, &streams)?.unwrap_or(head.base.seq);
+            let Some(reach) = self.reach.get_mut(stream) else { continue };
+            reach.again += 1;
+            reach.whole |= reason == Reason::Differs;
+            (reach.held, reach.sent, reach.ours) = (after, after, false);
+            if reach.again > AGAIN_MAX {
+                self.leave(*stream);
+            }
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// A range from the peer: verified, admitted, appended; durable after the next sync (R7.4-c).
+    ///
+    /// # Errors
+    /// What our own log or the files beside it say.
+    pub fn take(&mut self, node: &mut Node, workshop: &mut Workshop, range: Range) -> Result<Taken, NodeError> {
+        let origin = range.origin;
+        if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
+            return Ok(Taken::Refused(Code::Z222)); // R4.4-e
+        }
+        let whole = range.base.is_some() && range.codec != Codec::Primed;
+        let main = Stream::main(origin);
+        let forked = node.wal.streams().iter().any(|(stream, _)| stream.origin == origin && stream.branch.is_some());
+        let before = range.first - 1;
+        let base = match range.base {
+            Some(base) => base,
+            None if forked => return self.again(node, &origin, Reason::Differs),
+            None if before == 0 => Position::start(&origin).hash,
+            None => match node.wal.position(&main, before)? {
+                Some(position) => position.hash,
+                None => return self.again(node, &origin, Reason::Gap),
+            },
+        };
+        let prefix = match range.prefix {
+            None => None,
+            Some((first, count)) => {
+                let prefix = LogHistory(&node.wal).prefix(&origin, first, count);
+                match prefix.map_err(|error| NodeError::reading(&node.layout.log(), error))? {
+                    None => return self.again(node, &origin, Reason::Differs),
+                    some => some,
+                }
+            }
+        };
+        let verified = match range.verify_with(base, &node.roster, prefix.as_deref(), &mut workshop.decompressor) {
+            Ok(verified) => verified,
+            Err(RangeError::UnknownSigner { .. }) => return self.again(node, &origin, Reason::Signer),
+            Err(_) if !whole => return self.again(node, &origin, Reason::Differs),
+            Err(error) => return Ok(Taken::Refused(error.code())),
+        };
+        let end = verified.end().seq;
+        let verdict = node.take_range(&verified, &mut self.tally)?;
+        if self.record.sent.insert(origin) {
+            self.dirty = true;
+        }
+        match verdict {
+            Verdict::Gap { .. } => {
+                self.tally.missing.pop(); // it is asked for, not missing
+                self.again(node, &origin, Reason::Gap)
+            }
+            _ => Ok(Taken::Held { origin, seq: end }),
+        }
+    }
+
+    fn again(&self, node: &Node, origin: &Origin, reason: Reason) -> Result<Taken, NodeError> {
+        let held = node.wal.head(&Stream::main(*origin)).map_or(0, |head| head.checkpoint_seq);
+        let position = node.wal.position(&Stream::main(*origin), held)?.unwrap_or(Position::start(origin));
+        Ok(Taken::Again { origin: *origin, seq: position.seq, tag: Tag::of(&self.salt, &position.hash), reason })
+    }
+
+    /// After a sync: lives we lost are settled as far as this peer helps (R6.6-d). Returns how many events were written again.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn settle(&mut self, node: &mut Node) -> Result<u64, NodeError> {
+        if node.state.open_lives.is_empty() {
+            return Ok(0);
+        }
+        self.save(node)?; // settling asks every peer's file what it holds
+        let mut ingested = Ingested::default();
+        settle::settle(node, &mut ingested)?;
+        Ok(ingested.reappended)
+    }
+
+    /// Remember the peer as it is known now.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn save(&mut self, node: &Node) -> Result<(), NodeError> {
+        if std::mem::take(&mut self.dirty) {
+            node.peers.save(&*node.ports.disk, &self.peer, &self.record)?;
+        }
+        Ok(())
+    }
+}
+
+/// A told position with the tag it would have under another salt: ours where the histories are the same, and no tag at all where they differ.
+fn retag(node: &Node, from: &Salt, to: &Salt, told: &Told) -> Result<Tag, NodeError> {
+    for (stream, _) in node.wal.streams().iter().filter(|(stream, _)| stream.origin == told.origin) {
+        if let Some(position) = node.wal.position(stream, told.seq)?.filter(|position| Tag::of(from, &position.hash) == told.tag) {
+            return Ok(Tag::of(to, &position.hash));
+        }
+    }
+    Ok(told.tag)
+}
+
+impl Node {
+    /// Whose key this is.
+    pub fn identify(&self, key: &VerifyingKey) -> Identity {
+        match self.roster.holder(key) {
+            Some((member, Standing::Current)) => Identity::Member(member.node),
+            Some((member, _)) => Identity::Ended(member.node),
+            None => match self.roster.pin().authority_key == *key && self.roster.head().seq == 0 {
+                true => Identity::Member(self.roster.pin().node()),
+                false => Identity::Unknown,
+            },
+        }
+    }
+
+    /// The newest of the roster, as many whole ranges as an introduction may hold (R7.5-c).
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn introduction(&self, workshop: &mut Workshop) -> Result<Vec<Range>, NodeError> {
+        let stream = Stream::main(self.roster.pin().roster_origin());
+        let to = self.wal.head(&stream).map_or(0, |head| head.checkpoint_seq);
+        let mut ranges = std::collections::VecDeque::new();
+        let mut len = 0;
+        let mut after = 0;
+        while after < to {
+            let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false };
+            let Some(range) = live::first_range(&self.wal, &Lack { stream, after, to }, shape, &mut workshop.compressor)? else { break };
+            after = range.last();
+            len += range.wire_len(&LogTable::default()).unwrap_or(0);
+            ranges.push_back(range);
+            while len > INTRODUCTION_LEN_MAX as u64 {
+                len -= ranges.pop_front().and_then(|range| range.wire_len(&LogTable::default())).unwrap_or(len);
+            }
+        }
+        Ok(ranges.into())
+    }
+
+    /// Take in what a stranger introduces itself with: the roster alone, and only what the authority signed (R7.5-c).
+    ///
+    /// # Errors
+    /// What the log says; a range that proves nothing is left out.
+    pub fn learn(&mut self, workshop: &mut Workshop, ranges: Vec<Range>) -> Result<u64, NodeError> {
+        let mut tally = Tally::default();
+        for range in ranges {
+            let base = range.base.filter(|_| self.roster.is_roster(&range.origin) && range.codec == Codec::Stored);
+            let Some(base) = base else { break };
+            let Ok(verified) = range.verify_with(base, &self.roster, None, &mut workshop.decompressor) else { break };
+            if verified.origin().lane != Lane::Control || matches!(self.take_range(&verified, &mut tally)?, Verdict::Gap { .. }) {
+                break;
+            }
+        }
+        self.wal.sync()?;
+        Ok(tally.counts.control)
+    }
+}
