@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cut;
 pub mod ingest;
 pub mod keys;
+pub mod link;
 pub mod node;
 pub mod ports;
 pub mod push;

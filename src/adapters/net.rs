@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// Silence after which the system asks whether the peer's machine is still there. Long, for the probes cost money on some lines; a session
 /// has its own, shorter waits.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 /// Between two questions without an answer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Questions without an answer after which the connection is dead: two minutes after the last byte.

@@ -145,7 +145,7 @@ impl MemoryNetwork {
         listening.retain(|_, listener| !listener.is_closed());
         let address = match address.strip_suffix(":0") {
             Some(host) => {
-                (1_u16..).map(|port| format!("{host}:{port}")).find(|free| !listening.contains_key(free)).ok_or(io::ErrorKind::AddrInUse)?
+                (1..=u16::MAX).map(|port| format!("{host}:{port}")).find(|free| !listening.contains_key(free)).ok_or(io::ErrorKind::AddrInUse)?
             }
             None if listening.contains_key(address) => return Err(io::ErrorKind::AddrInUse.into()),
             None => address.to_owned(),
