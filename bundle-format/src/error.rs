@@ -117,12 +117,12 @@ codes! {
     Z405 Usage "this is not the id of an event here" "Nothing was stored." "take the id from the line that push or log printed";
     Z406 Usage "no member of that name" "Nothing was changed." "see `zbundle members`";
     Z407 Usage "no origin of that name" "Nothing was changed." "see `zbundle status`";
-    Z501 Link "the link could not be made" "Nothing was sent; nothing was changed." "check the address and the network; it goes on where it stopped when it is tried again";
-    Z502 Link "the link broke" "What the other side acknowledged is safe there; the rest is sent again next time." "try again when the link is better";
-    Z503 Link "the other side was silent for too long" "What the other side acknowledged is safe there; the rest is sent again next time." "try again later; if it stays silent, look at its node";
-    Z504 NotTrusted "the other side does not speak zbundle's TLS" "Nothing was sent; nothing was changed." "check the address: another service may be listening there";
-    Z505 Damaged "the other side broke the rules of the exchange" "Nothing it said since was believed; what was acknowledged is safe." "update its program; if it does so again, do not trust it";
-    Z506 Link "the other side is too busy" "Nothing was sent; nothing was changed." "try again later";
+    Z501 Link "the link could not be made" "Nothing was sent or taken; what was pushed here stays safe." "check the address and the network, and try again later; meanwhile a bundle can travel on a stick";
+    Z502 Link "the link broke" "What was acknowledged stays safe; nothing else was marked as sent." "run it again; it goes on where it stopped";
+    Z503 Link "the peer was silent for too long" "What was acknowledged stays safe; nothing else was marked as sent." "try again later; if it stays silent, look after its machine and the line";
+    Z504 Link "what is at the other end does not speak zbundle's TLS" "Nothing was sent or taken." "check the address and the port; a login page or proxy in between must let the connection pass untouched";
+    Z505 Damaged "the peer broke the protocol" "What was acknowledged stays safe; what broke the protocol was not taken." "update zbundle on both sides and try again; if it fails again, do not trust this peer or the line";
+    Z506 Link "the peer is too busy" "Nothing was sent or taken; what was pushed here stays safe." "try again later";
     Z601 WrongKey "the key file or passphrase does not fit this node" "Nothing was changed." "name the right one with --key-file";
     Z602 WrongKey "the key file is not there" "Nothing was changed." "name it with --key-file; it lies outside the data directory";
     Z603 WrongKey "the key file cannot be used" "Nothing was changed." "it must be a file that `zbundle init` made, readable by you alone";
@@ -142,8 +142,9 @@ codes! {
     Z617 Conflict "the roster has forked" "Data goes on; revocations of both branches apply." "the authority runs `zbundle heal`";
     Z618 NotTrusted "the node has been joined already" "Nothing was changed." "a node stays in its domain; use --rekey for new keys";
     Z619 Damaged "an event of the roster breaks its rules" "It is stored and has no effect; the rest of the roster counts." "update the authority's program; see `zbundle members`";
-    Z620 NotTrusted "the other side's key is not in the roster" "Nothing was told to it." "if it was enrolled a moment ago, bring it the newest roster; otherwise find out who it is";
-    Z621 NotTrusted "this node's roster is too old to know the other side" "Nothing was told to it." "bring the newest roster by file: cut one for this node and ingest it";
+    Z620 NotTrusted "the peer's key is not in the roster" "Nothing of ours was shown to it, nothing of it was taken." "check the address; if the peer is new, bring the newest roster, or have it join";
+    Z621 NotTrusted "our roster is too old to know the peer" "Nothing was sent or taken; what was pushed here stays safe." "bring the newest roster by file: have a member cut a bundle for this node, and ingest it here";
+    Z622 NotTrusted "the peer refuses our key: it has been replaced or revoked" "Nothing was sent or taken; what was pushed here stays safe." "ask the authority; a device that comes back needs new keys: `zbundle request --new-keys`";
 }
 
 impl Code {

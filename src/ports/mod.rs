@@ -1,4 +1,4 @@
-//! What the world does for us, as traits: disk, clock, entropy, store. Each has a plain in-memory twin for tests and the simulator.
+//! What the world does for us, as traits: disk, clock, entropy, network, store. Each has a plain in-memory twin for tests and the simulator.
 //!
 //! Nothing here decides anything. The real ones live in `adapters` (and `wal`, which implements [`store::Store`]).
 
@@ -8,6 +8,7 @@ pub mod entropy;
 pub mod input;
 pub mod memory_disk;
 pub mod memory_store;
+pub mod net;
 pub mod store;
 pub mod stream;
 
@@ -18,6 +19,7 @@ pub use disk::{Disk, DiskFile, Lock};
 pub use entropy::Entropy;
 pub use input::Input;
 pub use memory_disk::MemoryDisk;
+pub use net::{MemoryNetwork, Network};
 pub use store::{Log, Store};
 
 /// The whole world, handed to the rooms by whoever starts them.
@@ -29,4 +31,6 @@ pub struct Ports {
     pub clock: Rc<dyn Clock>,
     /// Random bytes.
     pub entropy: Rc<dyn Entropy>,
+    /// Streams to other machines.
+    pub net: Rc<dyn Network>,
 }

@@ -11,7 +11,7 @@ use crate::adapters::os_ports;
 use crate::ports::clock::FakeClock;
 use crate::ports::entropy::SeededEntropy;
 use crate::ports::store::{Checkpointed, Log, Store, StoreError, Stream};
-use crate::ports::{MemoryDisk, Ports};
+use crate::ports::{MemoryDisk, MemoryNetwork, Ports};
 use bundle_format::chain::{Position, Run};
 use bundle_format::checkpoint::Checkpoint;
 use bundle_format::hlc::Hlc;
@@ -31,7 +31,12 @@ fn effort() -> u64 {
 
 /// A fake world around a disk.
 fn ports(disk: &MemoryDisk, seed: u64) -> Ports {
-    Ports { disk: Rc::new(disk.clone()), clock: Rc::new(FakeClock::default()), entropy: Rc::new(SeededEntropy(Cell::new(seed))) }
+    Ports {
+        disk: Rc::new(disk.clone()),
+        clock: Rc::new(FakeClock::default()),
+        entropy: Rc::new(SeededEntropy(Cell::new(seed))),
+        net: Rc::new(MemoryNetwork::default()),
+    }
 }
 
 /// The log on `disk`, in segments of `segment_len`.
