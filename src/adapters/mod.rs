@@ -6,6 +6,7 @@ mod entropy;
 mod fs;
 mod input;
 mod net;
+mod signals;
 mod terminal;
 
 use crate::ports::Ports;
@@ -16,6 +17,7 @@ pub use entropy::OsEntropy;
 pub use fs::OsDisk;
 pub use input::OsInput;
 pub use net::OsNetwork;
+pub use signals::asked_to_end;
 pub use terminal::read_hidden_line;
 
 /// The real world.

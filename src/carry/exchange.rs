@@ -442,6 +442,11 @@ impl Exchange {
         if let State::Closed(ending) = self.state { Some(ending) } else { None }
     }
 
+    /// Whether we have asked who the peer is and do not know yet.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking { .. })
+    }
+
     /// Whether both hellos are heard.
     pub fn is_open(&self) -> bool {
         self.state == State::Open
@@ -462,9 +467,9 @@ impl Exchange {
         self.peer_takes.is_some_and(|left| left < WORTHWHILE_LEN)
     }
 
-    /// Whether anything was sent and is not acknowledged.
+    /// Whether the peer owes us something: its hello, an acknowledgement, the rest of what it has for us.
     pub fn is_waiting(&self) -> bool {
-        !self.flying.is_empty() || !self.is_open()
+        !self.flying.is_empty() || !self.is_open() || !self.they_said_done
     }
 
     /// Bytes of ranges on their way to the peer.

@@ -24,18 +24,22 @@ mod log;
 mod members;
 mod object;
 mod opening;
+mod peer;
 mod policy;
 mod progress;
 mod push;
 mod request;
 mod revoke;
+mod serve;
 mod show;
 mod sign;
+mod standing;
 mod status;
+mod sync;
 mod units;
 mod verify;
 
-use crate::adapters::{OsInput, os_ports, read_hidden_line};
+use crate::adapters::{OsInput, asked_to_end, os_ports, read_hidden_line};
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;
@@ -49,7 +53,7 @@ use std::process::ExitCode;
 
 const ABOUT: &str = "Carries events between places that are seldom connected.
 
-Events pushed at one node are kept in an encrypted log, cut into sealed bundles, carried by whatever path exists (a USB stick, a shared folder), checked, and taken in at another node: each exactly once, in order, byte for byte.";
+Events pushed at one node are kept in an encrypted log, cut into sealed bundles, carried by whatever path exists (a USB stick, a shared folder, a bad mobile link), checked, and taken in at another node: each exactly once, in order, byte for byte.";
 
 const EXAMPLES: &str = "\
 First steps, on two machines with no network between them:
@@ -68,7 +72,7 @@ Or see it all at once, on files in a temporary folder:
 
 Exit status:
   0 done or nothing to do   1 internal   2 usage   3 done in part   10 no node here   11 in use   12 key or passphrase wrong
-  13 not trusted   14 damaged or forged   15 no space   17 conflict or fork open (--check)   19 log damaged";
+  13 not trusted   14 damaged or forged   15 no space   16 link failed   17 conflict or fork open (--check)   19 log damaged";
 
 /// What the command line says.
 #[derive(Debug, Parser)]
@@ -125,6 +129,9 @@ enum Command {
     Log(log::Args),
     Cut(cut::Args),
     Ingest(ingest::Args),
+    Peer(peer::Args),
+    Sync(sync::Args),
+    Serve(serve::Args),
     Status(status::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -234,6 +241,9 @@ commands! {
     Log "log";
     Cut "cut";
     Ingest "ingest";
+    Peer "peer";
+    Sync "sync";
+    Serve "serve";
     Status "status";
     Inspect "inspect";
     Verify "verify";

@@ -47,6 +47,13 @@ impl Context {
         Ok(node)
     }
 
+    /// Open the node for writing, to stay.
+    pub fn standing(&mut self) -> Result<std::rc::Rc<crate::node::standing::Standing>, Halt> {
+        let (data_dir, secret) = (self.data_dir(), self.secret()?);
+        let node = self.node()?;
+        Ok(crate::node::standing::Standing::new(self.ports.clone(), data_dir, secret, node))
+    }
+
     /// Open the node for reading.
     pub fn view(&self) -> Result<View, Halt> {
         Ok(View::open(&self.ports, &self.data_dir(), &self.secret()?)?)

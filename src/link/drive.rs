@@ -3,6 +3,7 @@
 //! In: a secured stream, an exchange, and the node behind it ([`Home`]). Out: how it ended. Dropping it at any point loses nothing: what counts is in the
 //! log of one side or the other. Not here: who may be talked to, dialling again (`node`).
 
+use super::error::{LinkError, explain};
 use crate::carry::exchange::{Action, Ending, Exchange, Violation};
 use crate::ports::Clock;
 use bundle_format::error::Code;
@@ -24,6 +25,8 @@ const BUSY: Duration = Duration::from_secs(3);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A message that has begun must be whole by then, whatever its pieces.
 const MESSAGE_MS_MAX: u64 = 120_000;
+/// Who we do not know must have introduced itself by then (R7.5-d).
+const INTRODUCTION_MS_MAX: u64 = 15_000;
 /// Read at a time: not much of a range, but hundreds of peers read at once.
 const READ_LEN: usize = 4096;
 
@@ -128,9 +131,9 @@ pub enum Ended {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
-    /// The stream.
-    #[error("the link broke: {0}")]
-    Stream(#[from] io::Error),
+    /// The stream, or who is at its other end.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// The peer hung up in the middle.
     #[error("the other side hung up")]
     HungUp,
@@ -141,23 +144,42 @@ pub enum Broken {
     #[error("the other side broke the rules: {0}")]
     Violation(#[from] Violation),
     /// The peer refused.
-    #[error("the other side says: {} {}", .0, .0.row().title)]
+    #[error("{}", refused_by_peer(*.0))]
     Refused(Code),
     /// Our own node cannot go on.
     #[error(transparent)]
     Home(#[from] Refusal),
 }
 
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Link(explain(&error))
+    }
+}
+
 impl Broken {
     /// Its row in the table.
     pub fn code(&self) -> Code {
         match self {
-            Self::Stream(_) | Self::HungUp => Code::Z502,
+            Self::Link(error) => error.code(),
+            Self::HungUp => Code::Z502,
             Self::Stalled(_) => Code::Z503,
             Self::Violation(violation) => violation.code(),
             Self::Refused(code) => *code,
             Self::Home(refusal) => refusal.code,
         }
+    }
+}
+
+/// A refusal as the one who was refused must understand it.
+fn refused_by_peer(code: Code) -> String {
+    match code {
+        Code::Z620 => "the other side does not know this node's key: its roster lacks it".to_owned(),
+        Code::Z621 => "the other side's roster is too old to know this node".to_owned(),
+        Code::Z614 => "the other side refuses our key: it has been replaced or revoked".to_owned(),
+        Code::Z505 => "the other side says that we broke the protocol".to_owned(),
+        Code::Z203 => "the other side's disk is full".to_owned(),
+        code => format!("the other side cannot go on: {}", code.row().title),
     }
 }
 
@@ -169,6 +191,7 @@ pub struct Drive<'a, S, H> {
     clock: &'a dyn Clock,
     terms: Terms,
     out: Vec<u8>,
+    began_ms: u64,
     last_sign_ms: u64,
     message_began_ms: Option<u64>,
     /// Bytes that the rate allows, up to when it was counted.
@@ -190,7 +213,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     pub fn new(stream: &'a mut S, exchange: &'a mut Exchange, home: &'a mut H, clock: &'a dyn Clock, terms: Terms) -> Self {
         let now_ms = clock.monotonic_ms();
         let allowance = (terms.rate.unwrap_or(0), now_ms);
-        Self { stream, exchange, home, clock, terms, out: Vec::new(), last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
+        Self { stream, exchange, home, clock, terms, out: Vec::new(), began_ms: now_ms, last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
     }
 
     /// Go on until it ends.
@@ -344,20 +367,23 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let out = self.out.get(..may_write).unwrap_or_default();
         let stream = &mut *self.stream;
         let moved = poll_fn(move |context| {
-            if !out.is_empty()
-                && let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(context, out)
-            {
-                return Poll::Ready(wrote.map(|count| (Happened::Wrote, count)));
+            let mut failed = None;
+            if !out.is_empty() {
+                match Pin::new(&mut *stream).poll_write(context, out) {
+                    Poll::Ready(Ok(count)) => return Poll::Ready(Ok((Happened::Wrote, count))),
+                    Poll::Ready(Err(error)) => failed = Some(error),
+                    Poll::Pending => {}
+                }
             }
             if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(context) {
-                return Poll::Ready(Err(error));
+                failed = Some(error);
             }
             let mut read = ReadBuf::new(buffer);
             match Pin::new(&mut *stream).poll_read(context, &mut read) {
                 Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Ok((Happened::HungUp, 0))),
                 Poll::Ready(Ok(())) => Poll::Ready(Ok((Happened::Read(read.filled().len()), 0))),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)), // the peer's reason, where writing failed because of it
+                Poll::Pending => failed.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             }
         });
         let mut stop = self.terms.stop.clone();
@@ -391,6 +417,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             }
             wait_ms = wait_ms.min(allowed_ms - silent_ms);
         }
+        if self.exchange.is_asking() {
+            let asked_ms = now_ms.saturating_sub(self.began_ms);
+            if asked_ms >= INTRODUCTION_MS_MAX {
+                return Err(Broken::Violation(Violation::Unknown));
+            }
+            wait_ms = wait_ms.min(INTRODUCTION_MS_MAX - asked_ms);
+        }
         if self.message_began_ms.is_some_and(|began_ms| now_ms.saturating_sub(began_ms) > MESSAGE_MS_MAX) {
             return Err(Broken::Stalled(MESSAGE_MS_MAX / 1000));
         }
@@ -418,7 +451,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     /// The last words, as far as the peer still listens.
     async fn farewell(&mut self, ended: &Result<Ended, Broken>) {
         self.out.extend(self.exchange.poll_output());
-        let broken = matches!(ended, Err(Broken::Stream(_) | Broken::HungUp | Broken::Stalled(_)));
+        let broken = matches!(ended, Err(Broken::Link(_) | Broken::HungUp | Broken::Stalled(_)));
         if broken {
             return;
         }

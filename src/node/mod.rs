@@ -11,6 +11,7 @@ pub mod forks;
 pub mod fsck;
 pub mod held;
 pub mod history;
+pub mod hop;
 pub mod inspect;
 pub mod known;
 pub mod layout;
@@ -21,10 +22,12 @@ pub mod payload;
 pub mod peers;
 pub mod pushing;
 pub mod record;
+pub mod serving;
 pub mod session;
 pub mod settle;
 pub mod state;
 pub mod status;
+pub mod syncing;
 pub mod taking;
 
 pub use error::NodeError;
@@ -143,6 +146,14 @@ impl Node {
     /// What opening found in the log.
     pub fn findings(&self) -> &[Finding] {
         self.wal.findings()
+    }
+
+    /// What we remember of a peer.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn peer(&self, node: &NodeId) -> Result<Peer, NodeError> {
+        Ok(self.peers.load(&*self.ports.disk, node)?)
     }
 
     /// Our own name.

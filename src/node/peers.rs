@@ -7,6 +7,7 @@ use crate::ports::disk::Disk;
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
 use bundle_format::ids::{Incarnation, NodeId, Origin};
 use bundle_format::vector::{Salt, Tag, Told};
+use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,55 @@ pub struct Receipt {
     pub salt: Salt,
     /// What the holder holds.
     pub vector: Vec<Told>,
+}
+
+/// What is remembered of the link to a peer: to begin well, and to keep within what a day may cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Where it listens, when somebody said so.
+    pub address: Option<String>,
+    /// Bytes a second towards it, when last measured.
+    pub rate: Option<u64>,
+    /// The round trip then, milliseconds.
+    pub round_trip_ms: u64,
+    /// When both sides last had everything, milliseconds since 1970 by our clock; display only.
+    pub settled_ms: u64,
+    /// The day, counted from 1970 by our clock, that `day_bytes` are of.
+    pub day: u64,
+    /// Bytes on the socket that day, both ways.
+    pub day_bytes: u64,
+}
+
+impl Link {
+    /// Bytes carried on `day` so far. A clock that goes back does not make a new day: nobody gets a budget twice by it.
+    pub fn spent_on(&self, day: u64) -> u64 {
+        if day > self.day { 0 } else { self.day_bytes }
+    }
+
+    /// Count `bytes` of `day`.
+    pub fn spend(&mut self, day: u64, bytes: u64) {
+        self.day_bytes = self.spent_on(day).saturating_add(bytes);
+        self.day = self.day.max(day);
+    }
+
+    fn is_blank(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        reader.array_exact(6)?;
+        let address = Some(reader.text()?).filter(|address| !address.is_empty()).map(str::to_owned);
+        let rate = Some(reader.uint()?).filter(|rate| *rate > 0);
+        let (round_trip_ms, settled_ms) = (reader.uint()?, reader.uint()?);
+        Ok(Self { address, rate, round_trip_ms, settled_ms, day: reader.uint()?, day_bytes: reader.uint()? })
+    }
+}
+
+impl Serialize for Link {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let address = self.address.as_deref().unwrap_or_default();
+        (address, self.rate.unwrap_or(0), self.round_trip_ms, self.settled_ms, self.day, self.day_bytes).serialize(serializer)
+    }
 }
 
 /// What a new receipt does to the one we have (SPEC §6.5).
@@ -47,6 +97,8 @@ pub struct Peer {
     pub answer_due: bool,
     /// When we last took something from it, milliseconds since 1970 by our clock; display only.
     pub heard_ms: u64,
+    /// What is remembered of the link to it.
+    pub link: Link,
 }
 
 impl Peer {
@@ -74,34 +126,43 @@ impl Peer {
         receipt.flat_map(move |receipt| receipt.vector.iter().filter(move |told| told.origin == *origin).map(|told| (&receipt.salt, told)))
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
-        let receipt = self.receipt.as_ref().map(|receipt| {
-            let vector: Vec<_> = receipt.vector.iter().map(|told| (told.origin, told.seq, told.tag.0)).collect();
-            (receipt.incarnation.0, receipt.number, receipt.salt.0, vector)
-        });
-        let retired: Vec<_> = self.retired.iter().map(|life| Bytes(&life.0)).collect();
-        match &receipt {
-            None => cbor::to_vec(&(retired, &self.sent, self.answer_due, self.heard_ms)),
-            Some((incarnation, number, salt, vector)) => {
-                let vector: Vec<_> = vector.iter().map(|(origin, seq, tag)| (origin, seq, Bytes(tag))).collect();
-                cbor::to_vec(&(retired, &self.sent, self.answer_due, self.heard_ms, Bytes(incarnation), number, Bytes(salt), vector))
-            }
-        }
-    }
-
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
         let reader = &mut Reader::new(bytes);
         let fields = reader.array()?;
         let retired = (0..reader.array()?).map(|_| reader.bytes_exact().map(Incarnation)).collect::<Result<_, _>>()?;
         let sent = (0..reader.array()?).map(|_| Origin::read(reader)).collect::<Result<_, _>>()?;
-        let mut peer = Self { receipt: None, retired, sent, answer_due: reader.boolean()?, heard_ms: reader.uint()? };
-        if fields == 8 {
+        let mut peer = Self { receipt: None, retired, sent, answer_due: reader.boolean()?, heard_ms: reader.uint()?, link: Link::default() };
+        if fields >= 8 {
             let (incarnation, number, salt) = (Incarnation(reader.bytes_exact()?), reader.uint()?, Salt(reader.bytes_exact()?));
             let vector = (0..reader.array()?).map(|_| read_told(reader)).collect::<Result<_, _>>()?;
             peer.receipt = Some(Receipt { incarnation, number, salt, vector });
         }
+        if matches!(fields, 5 | 9) {
+            peer.link = Link::read(reader)?;
+        }
         reader.finish()?;
         Ok(peer)
+    }
+}
+
+impl Serialize for Peer {
+    /// `[retired, sent, answer due, heard, ? (incarnation, number, salt, vector), ? link]`: 4, 5, 8 or 9 items.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let link = Some(&self.link).filter(|link| !link.is_blank());
+        let count = 4 + if self.receipt.is_some() { 4 } else { 0 } + usize::from(link.is_some());
+        let mut array = serializer.serialize_seq(Some(count))?;
+        array.serialize_element(&self.retired.iter().map(|life| Bytes(&life.0)).collect::<Vec<_>>())?;
+        array.serialize_element(&self.sent)?;
+        array.serialize_element(&self.answer_due)?;
+        array.serialize_element(&self.heard_ms)?;
+        if let Some(Receipt { incarnation, number, salt, vector }) = &self.receipt {
+            array.serialize_element(&Bytes(&incarnation.0))?;
+            array.serialize_element(number)?;
+            array.serialize_element(&Bytes(&salt.0))?;
+            array.serialize_element(&vector.iter().map(|told| (told.origin, told.seq, Bytes(&told.tag.0))).collect::<Vec<_>>())?;
+        }
+        link.iter().try_for_each(|link| array.serialize_element(link))?;
+        array.end()
     }
 }
 
@@ -138,7 +199,7 @@ impl Peers {
     /// # Errors
     /// [`RecordError`] when it cannot be written.
     pub fn save(&self, disk: &dyn Disk, node: &NodeId, peer: &Peer) -> Result<(), RecordError> {
-        record::save(disk, &self.path(node), &peer.to_bytes())
+        record::save(disk, &self.path(node), &cbor::to_vec(peer))
     }
 
     /// Every peer we have a file of.
@@ -152,6 +213,27 @@ impl Peers {
         let entries = record::io(&self.folder, disk.list(&self.folder))?;
         let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(bundle_format::ids::from_hex).map(NodeId);
         entries.iter().filter_map(|entry| name(&entry.path)).map(|node| Ok((node, self.load(disk, &node)?))).collect()
+    }
+}
+
+impl super::Node {
+    /// Remember where a member listens, or forget it.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn set_peer_address(&self, node: &NodeId, address: Option<&str>) -> Result<(), super::NodeError> {
+        let mut peer = self.peer(node)?;
+        peer.link.address = address.map(str::to_owned);
+        Ok(self.peers.save(&*self.ports.disk, node, &peer)?)
+    }
+
+    /// Who was said to listen at `address`.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn peer_at(&self, address: &str) -> Result<Option<NodeId>, super::NodeError> {
+        let all = self.peers.all(&*self.ports.disk)?;
+        Ok(all.into_iter().find(|(_, peer)| peer.link.address.as_deref() == Some(address)).map(|(node, _)| node))
     }
 }
 
@@ -183,8 +265,11 @@ mod tests {
     #[test]
     fn a_peer_reads_back_as_it_was_written() {
         let mut peer = Peer { answer_due: true, heard_ms: 9, retired: vec![Incarnation([3; 4])], ..Peer::default() };
-        assert_eq!(Peer::from_bytes(&peer.to_bytes()).unwrap(), peer);
+        assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         peer.renew(receipt(1, 5));
-        assert_eq!(Peer::from_bytes(&peer.to_bytes()).unwrap(), peer);
+        assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
+        peer.link = Link { address: Some("hub.example:7070".to_owned()), rate: Some(2875), round_trip_ms: 640, settled_ms: 1, day: 20_000, day_bytes: 7 };
+        assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
+        assert_eq!((peer.link.spent_on(20_000), peer.link.spent_on(20_001), peer.link.spent_on(3)), (7, 0, 7), "no day comes twice");
     }
 }

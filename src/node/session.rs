@@ -453,8 +453,18 @@ impl Session {
                 self.tally.missing.pop(); // it is asked for, not missing
                 self.again(node, &origin, Reason::Gap)
             }
-            _ => Ok(Taken::Held { origin, seq: end }),
+            _ => {
+                self.holds(&main, end);
+                Ok(Taken::Held { origin, seq: end })
+            }
         }
+    }
+
+    /// Who sent it has it.
+    fn holds(&mut self, stream: &Stream, seq: u64) {
+        let fresh = Reach { held: seq, sent: seq, ours: true, whole: false, again: 0 };
+        let reach = self.reach.entry(*stream).or_insert(fresh);
+        (reach.held, reach.sent) = (reach.held.max(seq), reach.sent.max(seq));
     }
 
     fn again(&self, node: &Node, origin: &Origin, reason: Reason) -> Result<Taken, NodeError> {
@@ -500,6 +510,14 @@ fn retag(node: &Node, from: &Salt, to: &Salt, told: &Told) -> Result<Tag, NodeEr
 }
 
 impl Node {
+    /// Events that `peer` lacks, by lane, as far as its last word tells.
+    ///
+    /// # Errors
+    /// What its file or the log says.
+    pub fn lacking(&mut self, peer: &NodeId) -> Result<ByLane, NodeError> {
+        Session::begin(self, *peer, Salt([0; 32]))?.remaining(self)
+    }
+
     /// Whose key this is.
     pub fn identify(&self, key: &VerifyingKey) -> Identity {
         match self.roster.holder(key) {

@@ -1,0 +1,123 @@
+//! `zbundle serve`: a node that others reach over the network.
+
+use super::halt::Halt;
+use super::object::Object;
+use super::standing::Stay;
+use super::{Context, Finished, peer, summary, units};
+use crate::link::Ended;
+use crate::node::serving::{Served, Server};
+use bundle_format::error::Code;
+use bundle_format::ids::NodeId;
+use std::rc::Rc;
+use tokio::sync::mpsc;
+
+const EXAMPLES: &str = "\
+Examples:
+  zbundle serve --listen 0.0.0.0:7070
+  zbundle serve --listen [::]:7070 --json        one object per session, for a log
+
+It stays until it is told to end (TERM, INT): then it finishes what is on its way, acknowledges it, and closes. All other commands work beside it
+on the same directory. Only members of the roster are talked to; a stranger learns nothing.";
+
+/// Let other nodes sync with this one over the network
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// HOST:PORT to listen at; port 0 takes any free one; may be given several times
+    #[arg(long, value_name = "ADDR", required = true)]
+    listen: Vec<String>,
+}
+
+impl Args {
+    /// Run it.
+    pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        self.listen.iter().try_for_each(|address| peer::check_address(address))?;
+        context.stay(async |context, stay| self.serve(context, stay).await)
+    }
+
+    async fn serve(&self, context: &mut Context, stay: &Stay) -> Result<Finished, Halt> {
+        let (told, mut happened) = mpsc::unbounded_channel();
+        let tell = Box::new(move |served| told.send(served).unwrap_or(())); // nobody reads any more: the end is near
+        let server = Server::new(Rc::clone(&stay.standing), &context.ports, Rc::clone(&stay.workshop), tell).await?;
+        let mut listening = Vec::new();
+        for address in &self.listen {
+            let listener = context.ports.net.listen(address).await;
+            let listener = listener.map_err(|error| Halt::new(Code::Z501, format!("cannot listen at {address}: {error}")))?;
+            let at = listener.address().map_err(|error| Halt::new(Code::Z501, format!("{address}: {error}")))?;
+            context.console.result(&format!("listening at {at}"), || Object::of("listening").with("address", &at))?;
+            let (server, stop) = (Rc::clone(&server), stay.stop.clone());
+            listening.push(tokio::task::spawn_local(async move { server.listen(listener, stop).await }));
+        }
+        context.console.flush()?;
+        let mut tally = Tally::default();
+        let all = async {
+            for listener in listening {
+                listener.await.unwrap_or(()); // its panic has been told
+            }
+        };
+        let mut all = std::pin::pin!(all);
+        loop {
+            tokio::select! {
+                biased;
+                served = happened.recv() => if let Some(served) = served { tally.tell(context, stay, &served).await? },
+                () = &mut all => break,
+            }
+        }
+        while let Ok(served) = happened.try_recv() {
+            tally.tell(context, stay, &served).await?;
+        }
+        Ok(Finished::done(summary("serve").with("sessions", tally.sessions).with("refused", tally.refused).with("new", tally.new)))
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    sessions: u64,
+    refused: u64,
+    new: u64,
+}
+
+impl Tally {
+    async fn tell(&mut self, context: &mut Context, stay: &Stay, served: &Served) -> Result<(), Halt> {
+        match served {
+            Served::Ended { peer, how, moved, bytes } => {
+                self.sessions += 1;
+                self.new += moved.taken;
+                let name = name(stay, peer).await;
+                let sent: u64 = moved.delivered.iter().sum();
+                let how = match how {
+                    Ended::Settled | Ended::ByPeer => "ended",
+                    Ended::Bound => "stopped",
+                };
+                let text = format!("{name}: {} in, {} out, {} over the link", moved.taken, sent, units::size(bytes.0 + bytes.1));
+                context.console.result(&text, || {
+                    let object = Object::of("session").with("peer", &name).with("how", how).with("new", moved.taken).with("delivered", sent);
+                    object.with("bytes_in", bytes.0).with("bytes_out", bytes.1)
+                })?;
+            }
+            Served::Broken { peer, address, code, why } => {
+                self.refused += 1;
+                let name = match peer {
+                    Some(peer) => name(stay, peer).await,
+                    None => address.to_string(),
+                };
+                let text = format!("{name}: {code} {why}");
+                context.console.result(&text, || {
+                    Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why)
+                })?;
+            }
+            Served::TurnedAway { address } => {
+                self.refused += 1;
+                context.console.result(&format!("{address}: {} turned away, too many at once", Code::Z506), || {
+                    Object::of("turned_away").with("peer", address.to_string()).with("code", Code::Z506.as_str())
+                })?;
+            }
+        }
+        context.console.flush()
+    }
+}
+
+/// A peer as people call it; by its id while the node is away.
+async fn name(stay: &Stay, peer: &NodeId) -> String {
+    stay.standing.with(|node| Ok(node.naming().node(peer))).await.unwrap_or_else(|_| format!("@{peer}"))
+}

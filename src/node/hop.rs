@@ -1,0 +1,280 @@
+//! A node behind an exchange: each thing the exchange asks is one turn on the standing node. SPEC §7.4.
+
+use super::error::NodeError;
+use super::session::{ByLane, Identity, Session, Taken, Workshop};
+use super::standing::{Standing, Ticket};
+use crate::carry::exchange::{Action, Exchange};
+use crate::link::{Answer, Due, Greeting, Home, Refusal};
+use bundle_format::error::Code;
+use bundle_format::ids::NodeId;
+use bundle_format::range::Range;
+use bundle_format::sign::VerifyingKey;
+use bundle_format::vector::Salt;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// After news the node waits this long for more before it looks: hundreds of sessions look at every stream.
+const GATHER: Duration = Duration::from_millis(20);
+/// What was learned of a peer is kept at least this often while it talks.
+const SAVE_MS: u64 = 30_000;
+
+impl From<NodeError> for Refusal {
+    fn from(error: NodeError) -> Self {
+        Self { code: error.code(), why: error.to_string() }
+    }
+}
+
+/// What a session has done so far, for people who watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Events acknowledged by the peer, by lane.
+    pub delivered: ByLane,
+    /// Events taken in, new to us.
+    pub taken: u64,
+    /// Bytes a second towards the peer, when known.
+    pub rate: Option<u64>,
+}
+
+impl Moved {
+    /// As `session` and `exchange` stand.
+    pub fn of(session: &Session, exchange: &Exchange) -> Self {
+        Self { delivered: session.delivered, taken: session.tally.counts.new, rate: exchange.pace().rate() }
+    }
+
+    /// Together with what earlier connections of the same sync did.
+    #[must_use]
+    pub fn after(&self, before: &super::syncing::Synced) -> Self {
+        let mut sum = self.clone();
+        sum.delivered.iter_mut().zip(before.delivered).for_each(|(sum, more)| *sum += more);
+        sum.taken += before.taken.0;
+        sum
+    }
+}
+
+/// What of a hop can be chosen by who makes it.
+pub struct HopTerms {
+    /// Only this node will do.
+    pub expected: Option<NodeId>,
+    /// Bytes that may be on their way to us at once.
+    pub window: u64,
+    /// Bytes of ranges we take in all.
+    pub take: Option<u64>,
+    /// Told as soon as the peer is known.
+    pub known: Box<dyn FnMut(NodeId)>,
+}
+
+/// The node at this end of one link.
+pub struct Hop {
+    standing: Rc<Standing>,
+    workshop: Rc<RefCell<Workshop>>,
+    key: VerifyingKey,
+    salt: Salt,
+    terms: HopTerms,
+    session: Option<Session>,
+    ticket: Option<Ticket>,
+    due: Vec<Due>,
+    changes: watch::Receiver<u64>,
+    check_key: bool,
+    saved_ms: u64,
+    watcher: Box<dyn FnMut(&Moved)>,
+    last_moved: Option<Moved>,
+}
+
+impl Hop {
+    /// A hop to whoever has proved `key` on a link whose tags are salted with `salt`.
+    pub fn new(
+        standing: Rc<Standing>,
+        workshop: Rc<RefCell<Workshop>>,
+        (key, salt): (VerifyingKey, Salt),
+        terms: HopTerms,
+        watcher: Box<dyn FnMut(&Moved)>,
+    ) -> Self {
+        let changes = standing.changes();
+        Self {
+            standing,
+            workshop,
+            key,
+            salt,
+            terms,
+            session: None,
+            ticket: None,
+            due: Vec::new(),
+            changes,
+            check_key: false,
+            saved_ms: 0,
+            watcher,
+            last_moved: None,
+        }
+    }
+
+    /// The session, once the peer is known.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Who is there; `Some` with our hello when it is a member.
+    ///
+    /// # Errors
+    /// Z614 for a key that counts no more, Z620 for another member than was expected; what the node says.
+    pub async fn meet(&mut self) -> Result<Option<Greeting>, Refusal> {
+        let (key, salt, expected) = (self.key, self.salt, self.terms.expected);
+        let met = self.standing.with(|node| {
+            let peer = match node.identify(&key) {
+                Identity::Unknown => return Ok(None),
+                Identity::Ended(peer) => {
+                    return Err(NodeError::refused(Code::Z614, format!("{} still uses a key that was replaced or revoked", node.naming().node(&peer))));
+                }
+                Identity::Member(peer) if peer == node.keyring.node() => {
+                    return Err(NodeError::refused(Code::Z616, "this is the node itself"));
+                }
+                Identity::Member(peer) => peer,
+            };
+            if let Some(expected) = expected.filter(|expected| *expected != peer) {
+                let (there, wanted) = (node.naming().node(&peer), node.naming().node(&expected));
+                return Err(NodeError::refused(Code::Z620, format!("{there} answers there, not {wanted}")));
+            }
+            let mut session = Session::begin(node, peer, salt)?;
+            let pages = session.hello(node)?;
+            Ok(Some((session, pages)))
+        });
+        let Some((session, pages)) = met.await? else { return Ok(None) };
+        (self.terms.known)(session.peer());
+        self.session = Some(session);
+        Ok(Some(Greeting { pages, window: self.terms.window, take: self.terms.take }))
+    }
+
+    /// Run `work` on the session and the node.
+    async fn on<T>(&mut self, work: impl FnOnce(&mut Session, &mut super::Node, &mut Workshop) -> Result<T, NodeError>) -> Result<T, Refusal> {
+        let Some(session) = &mut self.session else {
+            return Err(Refusal { code: Code::Z100, why: "nobody is known to be there".to_owned() });
+        };
+        let workshop = &self.workshop;
+        Ok(self.standing.with(|node| work(session, node, &mut workshop.borrow_mut())).await?)
+    }
+
+    /// A peer that we do not know has introduced itself.
+    async fn learn(&mut self, ranges: Vec<Range>) -> Result<Answer, Refusal> {
+        let (workshop, brought) = (&self.workshop, !ranges.is_empty());
+        let learned = self.standing.with(|node| node.learn(&mut workshop.borrow_mut(), ranges)).await?;
+        let greeting = self.meet().await?;
+        if greeting.is_none() {
+            let code = if brought && learned == 0 { Code::Z621 } else { Code::Z620 };
+            return Err(Refusal { code, why: code.row().title.to_owned() });
+        }
+        Ok(Answer::Identified(greeting))
+    }
+
+    /// Its key must be good still: the roster may have changed meanwhile.
+    fn key_is_good(node: &super::Node, key: &VerifyingKey) -> Result<(), NodeError> {
+        match node.identify(key) {
+            Identity::Member(_) => Ok(()),
+            _ => Err(NodeError::refused(Code::Z614, "its key was replaced or revoked while it talked")),
+        }
+    }
+
+    /// Keep what was learned of the peer, and of the link to it.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn remember(&mut self, change: impl FnOnce(&mut super::peers::Peer)) -> Result<(), NodeError> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        change(session.record_mut());
+        self.standing.with(|node| session.save(node)).await
+    }
+
+    /// What the peer lacks still, by lane.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub async fn remaining(&mut self) -> Result<ByLane, NodeError> {
+        let Some(session) = &mut self.session else { return Ok([0; 4]) };
+        self.standing.with(|node| session.remaining(node)).await
+    }
+}
+
+impl Home for Hop {
+    async fn act(&mut self, action: Action) -> Result<Answer, Refusal> {
+        match action {
+            Action::Introduce => {
+                let workshop = Rc::clone(&self.workshop);
+                let ranges = self.standing.with(|node| node.introduction(&mut workshop.borrow_mut())).await?;
+                let greeting = self.meet().await?;
+                let unknown = || Refusal { code: Code::Z620, why: Code::Z620.row().title.to_owned() };
+                Ok(Answer::Introduction(ranges, greeting.ok_or_else(unknown)?))
+            }
+            Action::Learn(ranges) => self.learn(ranges).await,
+            Action::Hear(heard) => {
+                let lost = self.on(|session, node, _| session.hear(node, heard)).await?;
+                Ok(lost.map_or(Answer::Nothing, Answer::Lost))
+            }
+            Action::Take(range) => {
+                let taken = self.on(|session, node, workshop| session.take(node, workshop, range)).await?;
+                match taken {
+                    Taken::Held { origin, seq } => {
+                        self.ticket = Some(self.standing.ticket());
+                        self.due.push(Due { origin, seq });
+                        Ok(Answer::Nothing)
+                    }
+                    Taken::Again { origin, seq, tag, reason } => Ok(Answer::Again(Due { origin, seq }, tag, reason)),
+                    Taken::Refused(code) => Err(Refusal { code, why: format!("a range of it: {}", code.row().title) }),
+                }
+            }
+            Action::Credit { origin, seq } => {
+                self.on(|session, node, _| session.credit(node, &origin, seq)).await?;
+                Ok(Answer::Nothing)
+            }
+            Action::Resend { origin, seq, tag, reason } => {
+                self.on(|session, node, _| session.resend(node, &origin, seq, tag, reason)).await?;
+                Ok(Answer::Nothing)
+            }
+            Action::Lost(_) => {
+                self.on(|session, node, _| session.lose(node)).await?;
+                Ok(Answer::Nothing)
+            }
+        }
+    }
+
+    async fn durable(&mut self) -> Result<Vec<Due>, Refusal> {
+        if let Some(ticket) = self.ticket.take() {
+            self.standing.settled(&ticket).await?;
+        }
+        let now_ms = self.standing.now_ms();
+        let keep = now_ms.saturating_sub(self.saved_ms) >= SAVE_MS;
+        self.on(|session, node, _| if keep { session.save(node) } else { Ok(()) }.and_then(|()| session.settle(node))).await?;
+        if keep {
+            self.saved_ms = now_ms;
+        }
+        Ok(std::mem::take(&mut self.due))
+    }
+
+    async fn cut(&mut self, len: u64, rate: Option<u64>) -> Result<Option<Range>, Refusal> {
+        let (check, key) = (std::mem::take(&mut self.check_key), self.key);
+        self.on(|session, node, workshop| {
+            if check {
+                Self::key_is_good(node, &key)?;
+            }
+            session.next_range(node, workshop, len, rate)
+        })
+        .await
+    }
+
+    async fn changed(&mut self) {
+        if self.changes.changed().await.is_err() {
+            return std::future::pending().await; // nobody changes anything any more
+        }
+        tokio::time::sleep(GATHER).await;
+        self.changes.mark_unchanged();
+        self.check_key = true;
+    }
+
+    fn moved(&mut self, exchange: &Exchange) {
+        let Some(session) = &self.session else { return };
+        let moved = Moved::of(session, exchange);
+        if self.last_moved.as_ref() != Some(&moved) {
+            (self.watcher)(&moved);
+            self.last_moved = Some(moved);
+        }
+    }
+}

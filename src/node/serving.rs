@@ -1,0 +1,310 @@
+//! A node that listens: many peers at once, each in its own task, none able to hold up another. SPEC §7.8.
+
+use super::error::NodeError;
+use super::hop::{Hop, HopTerms, Moved};
+use super::session::Workshop;
+use super::standing::Standing;
+use super::Node;
+use crate::carry::exchange::Exchange;
+use crate::carry::pace::Pace;
+use crate::keys::roster::Standing as KeyStanding;
+use crate::link::{Drive, Ended, Profile, Refusal, Revoked, Secured, Terms};
+use crate::ports::net::{Counted, Listener, Stream, Traffic};
+use crate::ports::{Clock, Ports};
+use bundle_format::error::Code;
+use bundle_format::ids::NodeId;
+use bundle_format::sign::VerifyingKey;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// Who has not proved a key yet: cheap, short-lived and few.
+const STRANGERS_MAX: usize = 64;
+/// Of one address; a mobile network may put a district behind one.
+const STRANGERS_OF_ADDRESS_MAX: usize = 32;
+/// Peers at once.
+const PEERS_MAX: usize = 1000;
+/// Bytes all peers together may have on their way to us …
+const WINDOWS_LEN: u64 = 1024 * 1024;
+/// … shared down to this for each …
+const WINDOW_LEN_MIN: u64 = 4 * 1024;
+/// … and never more for one.
+const WINDOW_LEN_MAX: u64 = 64 * 1024;
+/// When asked to stop, sessions have this long to finish what is on its way.
+const STOP: Duration = Duration::from_secs(8);
+/// After the system refused to accept, until it is asked again: there are no file descriptors, say.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+
+/// Something that happened, for a log people read.
+#[derive(Debug)]
+pub enum Served {
+    /// A session ended well.
+    Ended {
+        /// With whom.
+        peer: NodeId,
+        /// How.
+        how: Ended,
+        /// What it brought.
+        moved: Moved,
+        /// Bytes on the socket, received and sent.
+        bytes: (u64, u64),
+    },
+    /// A session broke, or somebody was refused.
+    Broken {
+        /// With whom, when that is known.
+        peer: Option<NodeId>,
+        /// From where.
+        address: IpAddr,
+        /// The row.
+        code: Code,
+        /// In words.
+        why: String,
+    },
+    /// Somebody was turned away at the door: too many at once.
+    TurnedAway {
+        /// From where.
+        address: IpAddr,
+    },
+}
+
+/// The listening side of a node.
+pub struct Server {
+    standing: Rc<Standing>,
+    clock: Rc<dyn Clock>,
+    workshop: Rc<RefCell<Workshop>>,
+    profile: RefCell<Profile>,
+    revoked: Revoked,
+    strangers: RefCell<BTreeMap<IpAddr, usize>>,
+    sessions: RefCell<BTreeMap<u64, Running>>,
+    last_id: Cell<u64>,
+    tell: Box<dyn Fn(Served)>,
+}
+
+/// A session under way.
+struct Running {
+    peer: Option<NodeId>,
+    stop: watch::Sender<bool>,
+    task: Option<AbortHandle>,
+}
+
+impl Server {
+    /// A server of the node that `standing` keeps. What happens is told to `tell`.
+    ///
+    /// # Errors
+    /// Z604 before the node has joined; TLS that cannot be set up.
+    pub async fn new(standing: Rc<Standing>, ports: &Ports, workshop: Rc<RefCell<Workshop>>, tell: Box<dyn Fn(Served)>) -> Result<Rc<Self>, NodeError> {
+        let revoked = Revoked::default();
+        let profile = standing.with(|node| {
+            node.require_joined()?;
+            revoked.set(node.revoked_keys());
+            node.link_profile(&revoked)
+        });
+        let profile = RefCell::new(profile.await?);
+        let clock = Rc::clone(&ports.clock);
+        let (strangers, sessions, last_id) = (RefCell::default(), RefCell::default(), Cell::new(0));
+        Ok(Rc::new(Self { standing, clock, workshop, profile, revoked, strangers, sessions, last_id, tell }))
+    }
+
+    /// Take in whoever dials, until `stop`; then let the sessions finish what is on its way, and end them. Must run on a `LocalSet`.
+    pub async fn listen(self: &Rc<Self>, listener: Box<dyn Listener>, mut stop: watch::Receiver<bool>) {
+        let mut changes = self.standing.changes();
+        let asked = async move { stop.wait_for(|stop| *stop).await.map(|_| ()) };
+        let mut asked = std::pin::pin!(asked);
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut asked => break,
+                arrived = listener.accept() => match arrived {
+                    Ok((stream, address)) => self.admit(stream, address),
+                    Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+                },
+                changed = changes.changed() => if changed.is_ok() { self.look_at_roster().await },
+            }
+        }
+        drop(listener);
+        self.finish().await;
+    }
+
+    /// How many peers are there.
+    pub fn session_count(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+
+    async fn finish(&self) {
+        self.sessions.borrow().values().for_each(|running| {
+            running.stop.send_replace(true);
+        });
+        let all_gone = async {
+            while self.session_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(STOP, all_gone).await.is_err() {
+            self.sessions.borrow().values().filter_map(|running| running.task.as_ref()).for_each(AbortHandle::abort);
+        }
+    }
+
+    /// A key that was revoked since is refused from now on; a new key of our own is shown.
+    async fn look_at_roster(&self) {
+        let revoked = &self.revoked;
+        let looked = self.standing.with(|node| {
+            revoked.set(node.revoked_keys());
+            node.link_profile(revoked)
+        });
+        if let Ok(profile) = looked.await {
+            self.profile.replace(profile);
+        } // a node that cannot be opened tells it to every session; this is looked at again with the next change
+    }
+
+    fn admit(self: &Rc<Self>, stream: Stream, address: IpAddr) {
+        let full = {
+            let strangers = self.strangers.borrow();
+            let of_address = strangers.get(&address).copied().unwrap_or(0);
+            strangers.values().sum::<usize>() >= STRANGERS_MAX || of_address >= STRANGERS_OF_ADDRESS_MAX || self.session_count() >= PEERS_MAX
+        };
+        if full {
+            return (self.tell)(Served::TurnedAway { address });
+        }
+        let id = self.last_id.get() + 1;
+        self.last_id.set(id);
+        let (stop, stopped) = watch::channel(false);
+        self.sessions.borrow_mut().insert(id, Running { peer: None, stop, task: None });
+        let stranger = Stranger::count(self, address);
+        let leaving = Leaving { server: Rc::clone(self), id };
+        let task = tokio::task::spawn_local(async move {
+            let server = Rc::clone(&leaving.server);
+            server.attend(stream, stranger, id, stopped).await;
+            drop(leaving);
+        });
+        if let Some(running) = self.sessions.borrow_mut().get_mut(&id) {
+            running.task = Some(task.abort_handle());
+        }
+    }
+
+    async fn attend(self: &Rc<Self>, stream: Stream, stranger: Stranger, id: u64, stop: watch::Receiver<bool>) {
+        let (address, traffic) = (stranger.address, Rc::new(Traffic::default()));
+        let profile = self.profile.borrow().clone();
+        let secured = match profile.answer(Counted::new(stream, &traffic)).await {
+            Ok(secured) => secured,
+            Err(error) => return self.say_broken(None, address, error.code(), error.to_string()),
+        };
+        let Secured { mut stream, peer: key, salt } = secured;
+        let server = Rc::clone(self);
+        let known = Box::new(move |peer| server.is_known(id, peer));
+        let window = (WINDOWS_LEN / self.session_count().max(1) as u64).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
+        let terms = HopTerms { expected: None, window, take: None, known };
+        let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), (key, salt), terms, Box::new(|_| {}));
+        let met = hop.meet().await;
+        let pace = Pace::new(hop.session().and_then(|session| session.record().link.rate), 0);
+        let mut exchange = Exchange::new(!matches!(met, Ok(None)), false, pace);
+        match met {
+            Ok(Some(greeting)) => {
+                drop(stranger);
+                exchange.greet(greeting.pages, greeting.window, greeting.take);
+            }
+            Ok(None) => {} // it counts as a stranger until it has introduced itself
+            Err(Refusal { code, .. }) => exchange.close(Some(code)),
+        }
+        let carried = Rc::clone(&traffic);
+        let terms = Terms {
+            once: false,
+            deadline_ms: None,
+            budget: None,
+            rate: None,
+            carried: Rc::new(move || carried.read_len.get() + carried.written_len.get()),
+            stall_ms: Terms::LISTENER_STALL_MS,
+            stop,
+        };
+        let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.clock, terms).run().await;
+        let peer = hop.session().map(super::session::Session::peer);
+        let (rate, now_ms) = (exchange.pace().rate(), self.clock.now_ms());
+        let settled = matches!(ended, Ok(Ended::ByPeer | Ended::Settled)) && exchange.flight() == 0;
+        let kept = hop.remember(|record| {
+            record.link.rate = rate.or(record.link.rate);
+            record.link.settled_ms = if settled { now_ms } else { record.link.settled_ms };
+        });
+        if let Err(error) = kept.await {
+            self.say_broken(peer, address, error.code(), error.to_string());
+        }
+        match (ended, peer) {
+            (Ok(how), Some(peer)) => {
+                let moved = hop.session().map(|session| Moved::of(session, &exchange)).unwrap_or_default();
+                (self.tell)(Served::Ended { peer, how, moved, bytes: (traffic.read_len.get(), traffic.written_len.get()) });
+            }
+            (Ok(_), None) => {}
+            (Err(broken), peer) => self.say_broken(peer, address, broken.code(), broken.to_string()),
+        }
+    }
+
+    /// Whoever dials again has lost the connection before: one session a peer.
+    fn is_known(&self, id: u64, peer: NodeId) {
+        let mut sessions = self.sessions.borrow_mut();
+        for (_, older) in sessions.iter_mut().filter(|(other, running)| **other != id && running.peer == Some(peer)) {
+            older.task.iter().for_each(AbortHandle::abort);
+        }
+        if let Some(running) = sessions.get_mut(&id) {
+            running.peer = Some(peer);
+        }
+    }
+
+    fn say_broken(&self, peer: Option<NodeId>, address: IpAddr, code: Code, why: String) {
+        (self.tell)(Served::Broken { peer, address, code, why });
+    }
+}
+
+/// Counts one who has not proved who it is, until dropped.
+struct Stranger {
+    server: Rc<Server>,
+    address: IpAddr,
+}
+
+impl Stranger {
+    fn count(server: &Rc<Server>, address: IpAddr) -> Self {
+        *server.strangers.borrow_mut().entry(address).or_default() += 1;
+        Self { server: Rc::clone(server), address }
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut strangers = self.server.strangers.borrow_mut();
+        if let Some(count) = strangers.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                strangers.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Takes a session off the list when it ends, however it does.
+struct Leaving {
+    server: Rc<Server>,
+    id: u64,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.server.sessions.borrow_mut().remove(&self.id);
+    }
+}
+
+impl Node {
+    /// Keys that no handshake accepts.
+    pub fn revoked_keys(&self) -> Vec<VerifyingKey> {
+        let keys = self.roster.members().flat_map(|member| &member.keys);
+        keys.filter(|key| key.standing() == KeyStanding::Revoked).map(|key| key.signing).collect()
+    }
+
+    /// Our side of a link.
+    ///
+    /// # Errors
+    /// TLS that cannot be set up.
+    pub fn link_profile(&self, revoked: &Revoked) -> Result<Profile, NodeError> {
+        Profile::new(&self.keyring.current().signing, revoked).map_err(|error| NodeError::refused(error.code(), error.to_string()))
+    }
+}

@@ -1,0 +1,382 @@
+//! A node that dials: until both sides have everything, again whenever the link dies, within what time and bytes allow. SPEC §7.6, §7.7.
+
+use super::error::NodeError;
+use super::hop::{Hop, HopTerms, Moved};
+use super::session::{ByLane, Workshop};
+use super::standing::Standing;
+use crate::carry::exchange::Exchange;
+use crate::carry::pace::Pace;
+use crate::link::{Broken, Drive, Ended, LinkError, Refusal, Revoked, Secured, Terms};
+use crate::ports::net::{Counted, Traffic};
+use crate::ports::{Ports, entropy};
+use bundle_format::error::Code;
+use bundle_format::ids::NodeId;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A first connection may take this long; a name with several addresses is tried within it.
+const CONNECT_MS: u64 = 15_000;
+/// Once the round trip is known, dialling is repeated more often than the system would by itself.
+const REDIAL_MS: u64 = 4000;
+/// Without any progress for this long a sync gives up: before a first connection, and after one.
+const PATIENCE_MS: [u64; 2] = [20_000, 180_000];
+/// Between two attempts, at most.
+const BACKOFF_MS_MAX: u64 = 15_000;
+/// What the peer may have on its way to us.
+const WINDOW_LEN: u64 = 64 * 1024;
+/// A budget below this does not pay for a handshake.
+pub const BUDGET_MIN: u64 = 2_000;
+/// A day, for a budget that is a day's.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// What to sync, and within which bounds.
+#[derive(Clone, Debug, Default)]
+pub struct SyncOrder {
+    /// Where the peer listens.
+    pub address: String,
+    /// Who must answer there; anybody of the roster when it is not said.
+    pub expected: Option<NodeId>,
+    /// Bytes on the socket, both ways.
+    pub budget: Option<u64>,
+    /// Bytes on the socket a day, over all runs.
+    pub daily_budget: Option<u64>,
+    /// End by then, by the monotonic clock.
+    pub deadline_ms: Option<u64>,
+    /// Bytes a second to send.
+    pub rate: Option<u64>,
+    /// Stay, and dial again this long after the link was lost.
+    pub every_ms: Option<u64>,
+}
+
+/// What happens, as it happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Dialling, for the nth time.
+    Dialling(u64),
+    /// The handshake is done; round trip in milliseconds.
+    Connected(u64),
+    /// Events moved.
+    Moved(Moved),
+    /// The link failed; it is dialled again after so many milliseconds.
+    Again(Code, String, u64),
+    /// Both sides have everything; the connection is kept.
+    Settled,
+}
+
+/// Why a sync ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyncEnd {
+    /// Both sides have everything.
+    Complete,
+    /// The budget was used up.
+    Budget,
+    /// The deadline came.
+    Deadline,
+    /// Somebody stopped it, here or there.
+    Stopped,
+    /// It could not go on.
+    Failed(Code, String),
+}
+
+/// What a sync did.
+#[derive(Clone, Debug)]
+pub struct Synced {
+    /// How it ended.
+    pub end: SyncEnd,
+    /// With whom.
+    pub peer: Option<NodeId>,
+    /// Events the peer acknowledged, by lane.
+    pub delivered: ByLane,
+    /// What the peer lacks still, by lane, when that is known.
+    pub remaining: Option<ByLane>,
+    /// Events taken in that were new, and those that were here already.
+    pub taken: (u64, u64),
+    /// Histories that forked.
+    pub forks: usize,
+    /// We had lost a part of our past and go on in a new life.
+    pub new_life: bool,
+    /// Bytes on the sockets: sent and received.
+    pub bytes: (u64, u64),
+    /// How often it dialled.
+    pub dials: u64,
+    /// How long it took.
+    pub took_ms: u64,
+    /// Bytes a second towards the peer, as measured.
+    pub rate: Option<u64>,
+    /// Some histories were left for a bundle by file: a stretch of them is too long for a link, or the peer could not take them.
+    pub left: usize,
+}
+
+impl Synced {
+    /// Whether both sides have everything.
+    pub fn is_complete(&self) -> bool {
+        self.end == SyncEnd::Complete && self.left == 0
+    }
+}
+
+/// One sync under way.
+pub struct Syncer<'a> {
+    standing: Rc<Standing>,
+    ports: &'a Ports,
+    workshop: Rc<RefCell<Workshop>>,
+    order: SyncOrder,
+    stop: watch::Receiver<bool>,
+    watcher: Rc<dyn Fn(Step)>,
+    traffic: Rc<Traffic>,
+    counted: u64,
+    began_ms: u64,
+    last_progress_ms: u64,
+    failures: u32,
+    round_trip_ms: Option<u64>,
+    done: Synced,
+}
+
+impl<'a> Syncer<'a> {
+    /// Sync the node that `standing` keeps, as `order` says, until it is done or `stop` says so.
+    pub fn new(
+        standing: Rc<Standing>,
+        ports: &'a Ports,
+        workshop: Rc<RefCell<Workshop>>,
+        order: SyncOrder,
+        stop: watch::Receiver<bool>,
+        watcher: Rc<dyn Fn(Step)>,
+    ) -> Self {
+        let now_ms = ports.clock.monotonic_ms();
+        let done = Synced {
+            end: SyncEnd::Complete,
+            peer: None,
+            delivered: [0; 4],
+            remaining: None,
+            taken: (0, 0),
+            forks: 0,
+            new_life: false,
+            bytes: (0, 0),
+            dials: 0,
+            took_ms: 0,
+            rate: None,
+            left: 0,
+        };
+        Self {
+            standing,
+            ports,
+            workshop,
+            order,
+            stop,
+            watcher,
+            traffic: Rc::default(),
+            counted: 0,
+            began_ms: now_ms,
+            last_progress_ms: now_ms,
+            failures: 0,
+            round_trip_ms: None,
+            done,
+        }
+    }
+
+    /// Dial until it is done.
+    pub async fn run(mut self) -> Synced {
+        let end = loop {
+            if let Some(end) = self.bound().await {
+                break end;
+            }
+            self.done.dials += 1;
+            (self.watcher)(Step::Dialling(self.done.dials));
+            let before = (self.done.delivered, self.done.taken);
+            let attempt = self.attempt().await;
+            if (self.done.delivered, self.done.taken) != before {
+                (self.last_progress_ms, self.failures) = (self.now_ms(), 0);
+            }
+            match attempt {
+                Ok(Ended::Settled) => break SyncEnd::Complete,
+                Ok(Ended::Bound) => match self.bound().await {
+                    Some(end) => break end,
+                    None => break SyncEnd::Stopped,
+                },
+                Ok(Ended::ByPeer) if self.order.every_ms.is_none() => {
+                    if !self.again(Code::Z502, "the other side ended it".to_owned()).await {
+                        break SyncEnd::Stopped;
+                    }
+                }
+                Ok(Ended::ByPeer) => {
+                    self.again(Code::Z502, "the other side ended it".to_owned()).await;
+                }
+                Err(broken) => {
+                    let (code, why) = (broken.code(), broken.to_string());
+                    let hopeless = !is_worth_another_try(&broken) || !self.again(code, why.clone()).await;
+                    if hopeless {
+                        break self.bound().await.unwrap_or(SyncEnd::Failed(code, why));
+                    }
+                }
+            }
+        };
+        self.done.end = end;
+        self.done.took_ms = self.now_ms().saturating_sub(self.began_ms);
+        self.done.bytes = (self.traffic.written_len.get(), self.traffic.read_len.get());
+        self.done
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.ports.clock.monotonic_ms()
+    }
+
+    /// Whether a bound of the order is reached.
+    async fn bound(&mut self) -> Option<SyncEnd> {
+        if *self.stop.borrow() {
+            return Some(SyncEnd::Stopped);
+        }
+        if self.order.deadline_ms.is_some_and(|deadline_ms| self.now_ms() >= deadline_ms) {
+            return Some(SyncEnd::Deadline);
+        }
+        let left = self.budget_left().await;
+        left.is_some_and(|left| left < BUDGET_MIN).then_some(SyncEnd::Budget)
+    }
+
+    fn carried(&self) -> u64 {
+        self.traffic.written_len.get() + self.traffic.read_len.get()
+    }
+
+    /// Bytes that may still pass, of this run's budget and of the day's.
+    async fn budget_left(&mut self) -> Option<u64> {
+        let of_run = self.order.budget.map(|budget| budget.saturating_sub(self.carried()));
+        let (day, fresh) = (self.ports.clock.now_ms() / DAY_MS, self.carried() - self.counted);
+        let of_day = match (self.order.daily_budget, self.order.expected.or(self.done.peer)) {
+            (Some(budget), Some(peer)) => {
+                let spent = self.standing.with(|node| Ok(node.peer(&peer)?.link.spent_on(day))).await.unwrap_or(u64::MAX); // unknown is spent
+                Some(budget.saturating_sub(spent.saturating_add(fresh)))
+            }
+            (Some(budget), None) => Some(budget.saturating_sub(fresh)),
+            (None, _) => None,
+        };
+        [of_run, of_day].into_iter().flatten().min()
+    }
+
+    /// Wait before dialling again; false when it is no use.
+    async fn again(&mut self, code: Code, why: String) -> bool {
+        let now_ms = self.now_ms();
+        let patience_ms = PATIENCE_MS[usize::from(self.round_trip_ms.is_some())];
+        if self.order.every_ms.is_none() && now_ms.saturating_sub(self.last_progress_ms) > patience_ms {
+            return false;
+        }
+        let longest_ms = self.order.every_ms.unwrap_or(BACKOFF_MS_MAX).max(500);
+        let backoff_ms = 500_u64.saturating_mul(1 << self.failures.min(16)).min(longest_ms);
+        self.failures += 1;
+        // Between half and all of it, so that a district whose power comes back does not dial at once.
+        let part = u64::from(u16::from_le_bytes(entropy::random(&*self.ports.entropy)));
+        let wait_ms = backoff_ms / 2 + backoff_ms / 2 * part / u64::from(u16::MAX);
+        let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(now_ms));
+        (self.watcher)(Step::Again(code, why, wait_ms.min(left_ms)));
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(wait_ms.min(left_ms))) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        true
+    }
+
+    /// One connection, from the first packet to the last.
+    async fn attempt(&mut self) -> Result<Ended, Broken> {
+        let dialled_ms = self.now_ms();
+        let connect_ms = self.round_trip_ms.map_or(CONNECT_MS, |round_trip_ms| REDIAL_MS.max(3 * round_trip_ms));
+        let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(dialled_ms));
+        let within = |ms: u64| Duration::from_millis(ms.min(left_ms).max(1));
+        let dialled = tokio::time::timeout(within(connect_ms), self.ports.net.connect(&self.order.address));
+        let stopped = async {
+            let mut stop = self.stop.clone();
+            if stop.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let stream = tokio::select! {
+            dialled = dialled => dialled.map_err(|_| LinkError::Dial(std::io::ErrorKind::TimedOut.into()))?.map_err(LinkError::Dial)?,
+            () = stopped => return Ok(Ended::Bound),
+        };
+        let round_trip_ms = self.now_ms().saturating_sub(dialled_ms);
+        let profile = self.standing.with(|node| {
+            node.require_joined()?;
+            let revoked = Revoked::default();
+            revoked.set(node.revoked_keys());
+            node.link_profile(&revoked)
+        });
+        let profile = profile.await.map_err(Refusal::from)?;
+        let shook = tokio::time::timeout(within(u64::MAX), profile.dial(Counted::new(stream, &self.traffic)));
+        let Secured { stream, peer, salt } = shook.await.map_err(|_| LinkError::Silent)??;
+        self.round_trip_ms = Some(round_trip_ms);
+        (self.watcher)(Step::Connected(round_trip_ms));
+        self.converse(stream, (peer, salt), round_trip_ms).await
+    }
+
+    async fn converse<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+        &mut self,
+        mut stream: S,
+        key: (bundle_format::sign::VerifyingKey, bundle_format::vector::Salt),
+        round_trip_ms: u64,
+    ) -> Result<Ended, Broken> {
+        let budget = self.budget_left().await;
+        let (watcher, before) = (Rc::clone(&self.watcher), self.done.clone());
+        let tell = Box::new(move |moved: &Moved| watcher(Step::Moved(moved.after(&before))));
+        let terms = HopTerms { expected: self.order.expected, window: WINDOW_LEN, take: budget, known: Box::new(|_| {}) };
+        let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), key, terms, tell);
+        let met = hop.meet().await;
+        let session = hop.session();
+        let pace = Pace::new(session.and_then(|session| session.record().link.rate), round_trip_ms);
+        let remembered = session.is_some_and(super::session::Session::is_remembered);
+        let mut exchange = Exchange::new(!matches!(met, Ok(None)), remembered, pace);
+        match met {
+            Ok(Some(greeting)) => exchange.greet(greeting.pages, greeting.window, greeting.take),
+            Ok(None) => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+        let (carried, base) = (Rc::clone(&self.traffic), self.carried());
+        let terms = Terms {
+            once: self.order.every_ms.is_none(),
+            deadline_ms: self.order.deadline_ms,
+            budget,
+            rate: self.order.rate,
+            carried: Rc::new(move || (carried.read_len.get() + carried.written_len.get()).saturating_sub(base)),
+            stall_ms: Terms::DIALLER_STALL_MS,
+            stop: self.stop.clone(),
+        };
+        let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.ports.clock, terms).run().await;
+        let kept = self.account(&mut hop, &exchange, round_trip_ms, &ended).await;
+        ended.and_then(|ended| kept.map(|()| ended).map_err(|error| Refusal::from(error).into()))
+    }
+
+    /// What this connection brought, and what it teaches about the next.
+    async fn account(&mut self, hop: &mut Hop, exchange: &Exchange, round_trip_ms: u64, ended: &Result<Ended, Broken>) -> Result<(), NodeError> {
+        let Some(session) = hop.session() else { return Ok(()) };
+        self.done.peer = Some(session.peer());
+        for (sum, more) in self.done.delivered.iter_mut().zip(session.delivered) {
+            *sum += more;
+        }
+        let tally = &session.tally;
+        self.done.taken.0 += tally.counts.new;
+        self.done.taken.1 += tally.counts.duplicate;
+        self.done.forks += tally.forks.len();
+        self.done.new_life |= tally.new_life;
+        self.done.left = session.left.len();
+        self.done.rate = exchange.pace().rate().or(self.done.rate);
+        self.done.remaining = Some(hop.remaining().await?);
+        let (now_ms, fresh) = (self.ports.clock.now_ms(), self.carried() - self.counted);
+        self.counted += fresh;
+        let (rate, settled) = (self.done.rate, matches!(ended, Ok(Ended::Settled)));
+        hop.remember(|record| {
+            record.link.rate = rate.or(record.link.rate);
+            record.link.round_trip_ms = round_trip_ms;
+            record.link.settled_ms = if settled { now_ms } else { record.link.settled_ms };
+            record.link.spend(now_ms / DAY_MS, fresh);
+        })
+        .await
+    }
+}
+
+/// Whether dialling again may help: the link failed, or the peer cannot go on just now.
+fn is_worth_another_try(broken: &Broken) -> bool {
+    match broken {
+        Broken::Link(error) => matches!(error.code(), Code::Z501 | Code::Z502 | Code::Z503),
+        Broken::HungUp | Broken::Stalled(_) => true,
+        Broken::Refused(code) => matches!(code, Code::Z506 | Code::Z104),
+        _ => false,
+    }
+}
