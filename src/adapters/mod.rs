@@ -5,6 +5,7 @@ mod clock;
 mod entropy;
 mod fs;
 mod input;
+mod local;
 mod terminal;
 
 use crate::ports::Ports;
@@ -14,9 +15,10 @@ pub use clock::OsClock;
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
 pub use input::OsInput;
+pub use local::OsLocal;
 pub use terminal::read_hidden_line;
 
 /// The real world.
 pub fn os_ports() -> Ports {
-    Ports { disk: Rc::new(OsDisk), clock: Rc::new(OsClock::new()), entropy: Rc::new(OsEntropy) }
+    Ports { disk: Rc::new(OsDisk), clock: Rc::new(OsClock::new()), entropy: Rc::new(OsEntropy), local: Rc::new(OsLocal) }
 }

@@ -1,4 +1,4 @@
-//! What the world does for us, as traits: disk, clock, entropy, store. Each has a plain in-memory twin for tests and the simulator.
+//! What the world does for us, as traits: disk, clock, entropy, store, other processes. Each has a plain in-memory twin for tests and the simulator.
 //!
 //! Nothing here decides anything. The real ones live in `adapters` (and `wal`, which implements [`store::Store`]).
 
@@ -6,6 +6,7 @@ pub mod clock;
 pub mod disk;
 pub mod entropy;
 pub mod input;
+pub mod local;
 pub mod memory_disk;
 pub mod memory_store;
 pub mod store;
@@ -17,6 +18,7 @@ pub use clock::Clock;
 pub use disk::{Disk, DiskFile, Lock};
 pub use entropy::Entropy;
 pub use input::Input;
+pub use local::Local;
 pub use memory_disk::MemoryDisk;
 pub use store::{Log, Store};
 
@@ -29,4 +31,6 @@ pub struct Ports {
     pub clock: Rc<dyn Clock>,
     /// Random bytes.
     pub entropy: Rc<dyn Entropy>,
+    /// Other processes of our user.
+    pub local: Rc<dyn Local>,
 }

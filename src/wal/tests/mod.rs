@@ -10,6 +10,7 @@ use super::{DataKeys, Options, Wal, WalReader};
 use crate::adapters::os_ports;
 use crate::ports::clock::FakeClock;
 use crate::ports::entropy::SeededEntropy;
+use crate::ports::local::Nobody;
 use crate::ports::store::{Checkpointed, Log, Store, StoreError, Stream};
 use crate::ports::{MemoryDisk, Ports};
 use bundle_format::chain::{Position, Run};
@@ -31,7 +32,7 @@ fn effort() -> u64 {
 
 /// A fake world around a disk.
 fn ports(disk: &MemoryDisk, seed: u64) -> Ports {
-    Ports { disk: Rc::new(disk.clone()), clock: Rc::new(FakeClock::default()), entropy: Rc::new(SeededEntropy(Cell::new(seed))) }
+    Ports { disk: Rc::new(disk.clone()), clock: Rc::new(FakeClock::default()), entropy: Rc::new(SeededEntropy(Cell::new(seed))), local: Rc::new(Nobody) }
 }
 
 /// The log on `disk`, in segments of `segment_len`.
