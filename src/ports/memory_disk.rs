@@ -149,6 +149,19 @@ impl MemoryDisk {
         Self(Rc::new(RefCell::new(world)))
     }
 
+    /// A copy of the disk as it would be if the power went now and kept nothing that was not synced.
+    #[must_use]
+    pub fn image_of_synced(&self) -> Self {
+        let mut world = self.0.borrow().clone();
+        for file in &mut world.files {
+            file.live.clone_from(&file.synced);
+            file.dirty.clear();
+        }
+        world.names = world.durable_names.clone();
+        (world.name_changes, world.locks, world.faults) = (Vec::new(), BTreeSet::new(), Vec::new());
+        Self(Rc::new(RefCell::new(world)))
+    }
+
     /// Let an operation fail.
     pub fn fail(&self, fault: Fault) {
         self.0.borrow_mut().faults.push(fault);

@@ -128,9 +128,9 @@ impl Wal {
 }
 
 impl Wal {
-    /// Whether a write or sync has failed: nothing more is taken, and only opening anew tells what is there.
-    pub fn is_poisoned(&self) -> bool {
-        self.writer.check().is_err()
+    /// What every append says once a write or sync has failed: nothing more is taken, and only opening anew tells what is there.
+    pub fn poison(&self) -> Option<StoreError> {
+        self.writer.check().err()
     }
 
     /// Where the next frame goes: segment and byte. It moves with every append.

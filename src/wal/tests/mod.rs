@@ -32,7 +32,12 @@ fn effort() -> u64 {
 
 /// A fake world around a disk.
 fn ports(disk: &MemoryDisk, seed: u64) -> Ports {
-    Ports { disk: Rc::new(disk.clone()), clock: Rc::new(FakeClock::default()), entropy: Rc::new(SeededEntropy(Cell::new(seed))), local: Rc::new(Nobody) }
+    Ports {
+        disk: Rc::new(disk.clone()),
+        clock: Rc::new(FakeClock::default()),
+        entropy: Rc::new(SeededEntropy(Cell::new(seed))),
+        local: Rc::new(Nobody),
+    }
 }
 
 /// The log on `disk`, in segments of `segment_len`.
