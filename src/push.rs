@@ -100,6 +100,14 @@ pub enum PushError {
     /// The log.
     #[error(transparent)]
     Log(#[from] StoreError),
+    /// The process that keeps the node did not take it, or ended.
+    #[error("{detail}")]
+    Kept {
+        /// Its row.
+        code: Code,
+        /// What makes it concrete.
+        detail: String,
+    },
 }
 
 impl PushError {
@@ -112,6 +120,7 @@ impl PushError {
             Self::Spool(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Code::Z203,
             Self::Spool(_) => Code::Z202,
             Self::Log(error) => error.code(),
+            Self::Kept { code, .. } => *code,
         }
     }
 }
@@ -129,8 +138,26 @@ pub fn last_stamp(log: &dyn Log, node: &NodeId, now_ms: u64) -> Hlc {
 }
 
 /// Whether our clock stands more than a day past our last stamp (R3.3-c). A node's first event has nothing to be held against.
-fn clock_jumped(last: Hlc, now_ms: u64) -> bool {
+pub fn clock_jumped(last: Hlc, now_ms: u64) -> bool {
     last != Hlc::default() && now_ms > last.ms().saturating_add(CLOCK_AHEAD_MS_MAX)
+}
+
+/// Where payloads go: into the log, or to the process that keeps it.
+pub trait Taker {
+    /// How it names an event.
+    type Event;
+    /// Take one payload of exactly `len` bytes. What became of it is told by [`Taker::settle`].
+    ///
+    /// # Errors
+    /// [`PushError`].
+    fn take(&mut self, fields: &Fields, len: u64, payload: &mut dyn Read) -> Result<(), PushError>;
+    /// Bytes taken since the last settling.
+    fn unsettled_len(&self) -> u64;
+    /// Make durable what was taken, and tell of each payload, in order, which events it is: one per audience.
+    ///
+    /// # Errors
+    /// [`PushError`]: what was told before is durable, and nothing more may be acknowledged.
+    fn settle(&mut self, stored: &mut dyn FnMut(Vec<Self::Event>)) -> Result<(), PushError>;
 }
 
 /// Appends payloads to our own streams: the same payload to each (one per audience), one sync for many.
@@ -141,6 +168,7 @@ pub struct Pusher<'a> {
     clock_jumped: bool,
     tails: Vec<Tail>,
     unsynced_len: u64,
+    taken: Vec<Vec<Pushed>>,
 }
 
 /// One stream, and encoded events that wait to be appended to it.
@@ -169,7 +197,7 @@ impl<'a> Pusher<'a> {
             Tail { stream: *stream, end, bytes: Vec::new(), ends: Vec::new(), hlc: Hlc::default() }
         };
         let tails = streams.iter().map(tail).collect();
-        Self { store, clock, last, clock_jumped: clock_jumped(last, now_ms), tails, unsynced_len: 0 }
+        Self { store, clock, last, clock_jumped: clock_jumped(last, now_ms), tails, unsynced_len: 0, taken: Vec::new() }
     }
 
     /// Whether our clock stood more than a day past our last stamp when we began: worth telling (Z305).
@@ -217,9 +245,12 @@ impl<'a> Pusher<'a> {
         Ok(())
     }
 
-    /// Bytes of events that are not durable yet.
-    pub fn unsynced_len(&self) -> u64 {
-        self.unsynced_len
+    /// Append what waits, and leave making it durable to whoever syncs the store for many.
+    ///
+    /// # Errors
+    /// [`PushError::Log`].
+    pub fn flush(&mut self) -> Result<(), PushError> {
+        Ok(self.tails.iter_mut().try_for_each(|tail| tail.flush(self.store))?)
     }
 
     /// Make everything pushed so far durable, with one sync.
@@ -227,13 +258,31 @@ impl<'a> Pusher<'a> {
     /// # Errors
     /// [`PushError::Log`]: then nothing since the last sync may be acknowledged.
     pub fn sync(&mut self) -> Result<(), PushError> {
-        for tail in &mut self.tails {
-            tail.flush(self.store)?;
-        }
+        self.flush()?;
         if self.unsynced_len > 0 {
             self.store.sync()?;
             self.unsynced_len = 0;
         }
+        Ok(())
+    }
+}
+
+impl Taker for Pusher<'_> {
+    type Event = Pushed;
+
+    fn take(&mut self, fields: &Fields, len: u64, payload: &mut dyn Read) -> Result<(), PushError> {
+        let pushed = self.push(fields, len, payload)?;
+        self.taken.push(pushed);
+        Ok(())
+    }
+
+    fn unsettled_len(&self) -> u64 {
+        self.unsynced_len
+    }
+
+    fn settle(&mut self, stored: &mut dyn FnMut(Vec<Pushed>)) -> Result<(), PushError> {
+        self.sync()?;
+        self.taken.drain(..).for_each(stored);
         Ok(())
     }
 }

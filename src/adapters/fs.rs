@@ -171,7 +171,7 @@ impl DiskFile for OsFile {
     }
 }
 
-fn open_folder(folder: &Path) -> io::Result<rustix::fd::OwnedFd> {
+pub(super) fn open_folder(folder: &Path) -> io::Result<rustix::fd::OwnedFd> {
     Ok(rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 

@@ -5,6 +5,7 @@ mod clock;
 mod entropy;
 mod fs;
 mod input;
+mod local;
 mod net;
 mod signals;
 mod terminal;
@@ -16,11 +17,18 @@ pub use clock::OsClock;
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
 pub use input::OsInput;
+pub use local::OsLocal;
 pub use net::OsNetwork;
 pub use signals::asked_to_end;
 pub use terminal::read_hidden_line;
 
 /// The real world.
 pub fn os_ports() -> Ports {
-    Ports { disk: Rc::new(OsDisk), clock: Rc::new(OsClock::new()), entropy: Rc::new(OsEntropy), net: Rc::new(OsNetwork) }
+    Ports {
+        disk: Rc::new(OsDisk),
+        clock: Rc::new(OsClock::new()),
+        entropy: Rc::new(OsEntropy),
+        net: Rc::new(OsNetwork),
+        local: Rc::new(OsLocal),
+    }
 }

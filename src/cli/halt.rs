@@ -2,6 +2,7 @@
 
 use super::escape::plain;
 use super::object::Object;
+use crate::node::NodeError;
 use bundle_format::error::{Code, Exit, Row};
 use std::io;
 
@@ -45,6 +46,14 @@ impl Halt {
             io::ErrorKind::BrokenPipe => Self::PipeClosed,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::new(Code::Z203, format!("standard output: {error}")),
             _ => Self::new(Code::Z202, format!("standard output: {error}")),
+        }
+    }
+
+    /// As an error of the node, for a room that asked us something.
+    pub fn into_refusal(self) -> NodeError {
+        match self {
+            Self::Refused { code, why } => NodeError::refused(code, why),
+            Self::PipeClosed => NodeError::refused(Code::Z100, "the output was closed"),
         }
     }
 

@@ -4,9 +4,10 @@ use super::halt::{Halt, halts_on};
 use super::{Context, ask, escape, read_hidden_line, units};
 use crate::keys::{Keyring, KeysError, Secret};
 use crate::node::layout::Layout;
+use crate::node::local::{About, Through, open_beside};
 use crate::node::{Node, NodeError, Opening, View};
-use crate::ports::disk;
 use crate::ports::store::Finding;
+use crate::ports::{Ports, disk};
 use bundle_format::error::Code;
 use std::path::{Path, PathBuf};
 
@@ -30,11 +31,11 @@ impl Context {
         self.globals.key_file.clone().unwrap_or_else(|| Secret::default_key_file(&self.data_dir()))
     }
 
-    /// Open the node for writing, and say what opening found.
+    /// Open the node for writing, on a lease when a process stays and keeps it, and say what opening found.
     pub fn node(&mut self) -> Result<Node, Halt> {
-        let (data_dir, secret) = (self.data_dir(), self.secret()?);
+        let (data_dir, secret) = (self.data_dir(), self.unlocking().secret()?);
         let opening = Opening { data_dir: &data_dir, secret: &secret, lock_wait_ms: self.globals.lock_wait };
-        let node = Node::open(&self.ports, &opening)?;
+        let node = open_beside(&self.ports, &opening)?;
         for finding in node.findings() {
             match finding {
                 Finding::TornTail { bytes } => self.console.warn(Code::Z304, &format!("{bytes} bytes"))?,
@@ -56,30 +57,31 @@ impl Context {
 
     /// Open the node for reading.
     pub fn view(&self) -> Result<View, Halt> {
-        Ok(View::open(&self.ports, &self.data_dir(), &self.secret()?)?)
+        Ok(View::open(&self.ports, &self.data_dir(), &self.unlocking().secret()?)?)
     }
 
-    /// What opens the keyring. No node is told before a missing key is.
-    fn secret(&self) -> Result<Secret, Halt> {
-        let (disk, keyring) = (&*self.ports.disk, Layout::new(&self.data_dir()).keyring());
-        let look = disk.look(&keyring).map_err(|error| Halt::from(NodeError::reading(&keyring, error)))?;
-        if look.is_none() {
-            return Err(Halt::new(Code::Z102, self.data_dir().to_string_lossy()));
+    /// A push by way of the process that keeps the node, if one does. Its keys are not needed for that, but a name that was given must be right.
+    pub fn through(&self, about: About) -> Result<Option<Through>, Halt> {
+        for path in self.globals.key_file.iter().chain(&self.globals.passphrase_file) {
+            let look = self.ports.disk.look(path).map_err(|error| Halt::from(NodeError::reading(path, error)))?;
+            if look.is_none() {
+                return Err(Halt::new(Code::Z602, format!("no key file at {}", escape::plain_path(path))));
+            }
         }
-        match &self.globals.passphrase_file {
-            Some(path) => self.passphrase_from(path),
-            None if Keyring::wants_passphrase(disk, &keyring) == Some(true) => match typed("Passphrase: ") {
-                Some(secret) => secret,
-                None => Err(Halt::new(Code::Z601, "this node is kept by a passphrase; give --passphrase-file")),
-            },
-            None => Ok(Secret::read_key_file(disk, &self.key_file())?),
-        }
+        let unlocking = self.unlocking();
+        let secret = move || unlocking.secret().map_err(Halt::into_refusal);
+        Ok(Through::begin(&self.ports, self.data_dir(), self.globals.lock_wait, about, Box::new(secret))?)
+    }
+
+    fn unlocking(&self) -> Unlocking {
+        let passphrase_file = self.globals.passphrase_file.clone();
+        Unlocking { ports: self.ports.clone(), data_dir: self.data_dir(), key_file: self.key_file(), passphrase_file }
     }
 
     /// What will lock the keyring of a new node: a passphrase, or a key file, made if it is not there.
     pub fn new_secret(&self, passphrase: bool) -> Result<Secret, Halt> {
         if let Some(path) = &self.globals.passphrase_file {
-            return self.passphrase_from(path);
+            return passphrase_from(&self.ports, path);
         }
         if !passphrase {
             return Ok(Secret::make_key_file(&*self.ports.disk, &self.key_file(), &*self.ports.entropy)?);
@@ -93,15 +95,42 @@ impl Context {
         }
         Ok(Secret::Passphrase(first))
     }
+}
 
-    fn passphrase_from(&self, path: &Path) -> Result<Secret, Halt> {
-        let name = escape::plain_path(path);
-        let bytes = disk::read_small(&*self.ports.disk, path, PASSPHRASE_FILE_LEN_MAX);
-        let bytes = bytes.map_err(|error| Halt::new(Code::Z603, format!("{name}: {error}")))?;
-        let bytes = zeroize::Zeroizing::new(bytes.ok_or_else(|| Halt::new(Code::Z602, name))?);
-        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Ok(Secret::passphrase(line.strip_suffix(b"\r").unwrap_or(line).to_vec())?)
+/// What opening the keyring takes, by itself: a push by way of another process needs it late or never.
+struct Unlocking {
+    ports: Ports,
+    data_dir: PathBuf,
+    key_file: PathBuf,
+    passphrase_file: Option<PathBuf>,
+}
+
+impl Unlocking {
+    /// What opens the keyring. No node is told before a missing key is.
+    fn secret(&self) -> Result<Secret, Halt> {
+        let (disk, keyring) = (&*self.ports.disk, Layout::new(&self.data_dir).keyring());
+        let look = disk.look(&keyring).map_err(|error| Halt::from(NodeError::reading(&keyring, error)))?;
+        if look.is_none() {
+            return Err(Halt::new(Code::Z102, self.data_dir.to_string_lossy()));
+        }
+        match &self.passphrase_file {
+            Some(path) => passphrase_from(&self.ports, path),
+            None if Keyring::wants_passphrase(disk, &keyring) == Some(true) => match typed("Passphrase: ") {
+                Some(secret) => secret,
+                None => Err(Halt::new(Code::Z601, "this node is kept by a passphrase; give --passphrase-file")),
+            },
+            None => Ok(Secret::read_key_file(disk, &self.key_file)?),
+        }
     }
+}
+
+fn passphrase_from(ports: &Ports, path: &Path) -> Result<Secret, Halt> {
+    let name = escape::plain_path(path);
+    let bytes = disk::read_small(&*ports.disk, path, PASSPHRASE_FILE_LEN_MAX);
+    let bytes = bytes.map_err(|error| Halt::new(Code::Z603, format!("{name}: {error}")))?;
+    let bytes = zeroize::Zeroizing::new(bytes.ok_or_else(|| Halt::new(Code::Z602, name))?);
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(Secret::passphrase(line.strip_suffix(b"\r").unwrap_or(line).to_vec())?)
 }
 
 /// A passphrase typed unseen; `None` when nobody is there to type it.

@@ -6,10 +6,11 @@ use super::object::Object;
 use super::progress::Progress;
 use super::{Context, Finished, OsInput, members, summary, units};
 use crate::node::Node;
+use crate::node::local::About;
 use crate::ports::store::Stream;
 use crate::push::lines::{Tally, Told, push_lines};
 use crate::push::spool::Spool;
-use crate::push::{Fields, Pushed, Pusher};
+use crate::push::{Fields, Pushed, Taker};
 use bundle_format::error::{Code, Exit};
 use bundle_format::ids::{EventId, Lane};
 use std::ffi::OsString;
@@ -87,20 +88,39 @@ impl Args {
         };
         fields.check()?;
         let mut source = self.source()?;
+        if let Some(mut through) = context.through(self.about())? {
+            warn_of_clock(context, through.clock_jumped())?;
+            let spool = Spool::new(&context.ports, &context.data_dir());
+            return take(context, &mut through, &fields, &|id: &String| id.clone(), &mut source, spool);
+        }
         let mut node = context.node()?;
         fields.base = self.base(&node)?;
         fields.check()?;
         let naming = Naming::of(&node, self.lane, &self.to)?;
         let spool = node.spool();
         node.with_pusher(&naming.streams, |pusher| {
-            if pusher.clock_jumped() {
-                context.console.warn(Code::Z305, "it stands more than a day past the last event of this node")?;
-            }
-            match &mut source {
-                Source::Whole(input) => whole(context, pusher, &fields, &naming, input, spool),
-                Source::Lines(input) => lines(context, pusher, &fields, &naming, input, spool),
-            }
+            warn_of_clock(context, pusher.clock_jumped())?;
+            take(context, pusher, &fields, &|event| naming.id(event), &mut source, spool)
         })
+    }
+
+    /// What we were told, for the process that keeps the node to understand.
+    fn about(&self) -> About {
+        let base = match self.base.as_slice() {
+            [] => None,
+            [word] if word == "none" => Some(Vec::new()),
+            ids => Some(ids.to_vec()),
+        };
+        About {
+            lane: self.lane.name().to_owned(),
+            audiences: self.to.clone(),
+            kind: self.kind.clone(),
+            record_key: self.key.clone(),
+            base,
+            content_type: self.content_type.clone(),
+            idempotency_key: self.idempotency_key.clone(),
+            author: self.author.clone(),
+        }
     }
 
     /// What is pushed, opened before the node is: a file that is not there must not wait for a lock.
@@ -142,42 +162,65 @@ impl Naming {
         Ok(Self { streams, names })
     }
 
-    fn ack(&self, console: &mut Console, (stream, seq): &Pushed, line: Option<u64>) -> Result<(), Halt> {
+    fn id(&self, (stream, seq): &Pushed) -> String {
         let name = self.streams.iter().zip(&self.names).find(|(own, _)| *own == stream).map_or("", |(_, name)| name);
-        let id = format!("{name}:{seq}");
-        console.result(&id, || Object::of("ack").with("id", &id).with_some("line", line))
+        format!("{name}:{seq}")
     }
 }
 
-fn whole(
+fn warn_of_clock(context: &mut Context, jumped: bool) -> Result<(), Halt> {
+    if jumped { context.console.warn(Code::Z305, "it stands more than a day past the last event of this node") } else { Ok(()) }
+}
+
+fn ack(console: &mut Console, id: &str, line: Option<u64>) -> Result<(), Halt> {
+    console.result(id, || Object::of("ack").with("id", id).with_some("line", line))
+}
+
+/// Push what `source` has to `taker`; `id` is how an event of its is called.
+fn take<T: Taker>(
     context: &mut Context,
-    pusher: &mut Pusher<'_>,
+    taker: &mut T,
     fields: &Fields,
-    naming: &Naming,
+    id: &dyn Fn(&T::Event) -> String,
+    source: &mut Source,
+    spool: Spool,
+) -> Result<Finished, Halt> {
+    match source {
+        Source::Whole(input) => whole(context, taker, fields, id, input, spool),
+        Source::Lines(input) => lines(context, taker, fields, id, input, spool),
+    }
+}
+
+fn whole<T: Taker>(
+    context: &mut Context,
+    taker: &mut T,
+    fields: &Fields,
+    id: &dyn Fn(&T::Event) -> String,
     input: &mut dyn Read,
     mut spool: Spool,
 ) -> Result<Finished, Halt> {
     spool.fill(input)?;
-    let events = pusher.push(fields, spool.len(), &mut spool.read())?;
-    pusher.sync()?;
+    taker.take(fields, spool.len(), &mut spool.read())?;
+    let mut events = Vec::new();
+    taker.settle(&mut |stored| events.extend(stored))?;
     for event in &events {
-        naming.ack(&mut context.console, event, None)?;
+        ack(&mut context.console, &id(event), None)?;
     }
     Ok(Finished::done(summary("push").with("stored", events.len()).with("bytes", spool.len())))
 }
 
-fn lines(
+fn lines<T: Taker>(
     context: &mut Context,
-    pusher: &mut Pusher<'_>,
+    taker: &mut T,
     fields: &Fields,
-    naming: &Naming,
+    id: &dyn Fn(&T::Event) -> String,
     input: &mut OsInput,
     spool: Spool,
 ) -> Result<Finished, Halt> {
     let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "pushing", input.file_len());
     let console = &mut context.console;
     let mut last = 0;
-    let ended = push_lines(input, pusher, fields, spool, |told, tally| {
+    let ended = push_lines(input, taker, fields, spool, |told, tally| {
         let Some(told) = told else {
             progress.reach(console, tally.bytes, tally.stored);
             return console.flush();
@@ -185,7 +228,7 @@ fn lines(
         match told {
             Told::Stored { line, events } => {
                 last = line;
-                events.iter().try_for_each(|event| naming.ack(console, event, Some(line)))
+                events.iter().try_for_each(|event| ack(console, &id(event), Some(line)))
             }
             Told::Refused { line, code, len } => refused(console, line, code, len),
         }
@@ -198,7 +241,8 @@ fn lines(
             return Ok(Finished { exit: Exit::Partial, summary: summary("push") });
         }
         Err(halt) => {
-            context.console.note(&format!("line {last} is the last one that was stored"));
+            let known = if matches!(halt, Halt::Refused { code: Code::Z110, .. }) { "known to be" } else { "that was" };
+            context.console.note(&format!("line {last} is the last one {known} stored"));
             return Err(halt);
         }
     };

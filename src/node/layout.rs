@@ -24,6 +24,11 @@ impl Layout {
         self.root.join("LOCK")
     }
 
+    /// Where the process that keeps the node hears the others.
+    pub fn control(&self) -> PathBuf {
+        self.root.join("ctl.sock")
+    }
+
     /// The node's secrets, wrapped.
     pub fn keyring(&self) -> PathBuf {
         self.root.join("keyring")

@@ -15,6 +15,7 @@ pub mod hop;
 pub mod inspect;
 pub mod known;
 pub mod layout;
+pub mod local;
 pub mod log;
 pub mod members;
 pub mod naming;
@@ -25,6 +26,7 @@ pub mod record;
 pub mod serving;
 pub mod session;
 pub mod settle;
+pub mod standing;
 pub mod state;
 pub mod status;
 pub mod syncing;
@@ -117,9 +119,14 @@ impl Node {
     /// # Errors
     /// Z102 no node, Z104 in use, Z601–Z603 keys, Z105 another version, Z30x the log.
     pub fn open(ports: &Ports, opening: &Opening<'_>) -> Result<Self, NodeError> {
+        Self::open_under(ports, opening, |lock| lock)
+    }
+
+    /// [`Node::open`] with the lock inside something that lives as long.
+    fn open_under(ports: &Ports, opening: &Opening<'_>, keep: impl FnOnce(Box<dyn Lock>) -> Box<dyn Lock>) -> Result<Self, NodeError> {
         let layout = Layout::new(opening.data_dir);
         require_node(ports, &layout)?;
-        let lock = take_lock(ports, &layout, opening.lock_wait_ms)?;
+        let lock = keep(take_lock(ports, &layout, opening.lock_wait_ms)?);
         let (keyring, wrap) = Keyring::load(&*ports.disk, &layout.keyring(), opening.secret)?;
         let mut node = Self::assemble(ports, layout, keyring, wrap, lock)?;
         node.answer_findings()?;

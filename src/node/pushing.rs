@@ -1,17 +1,72 @@
 //! What a node gives to a push: its own histories, a place for large payloads to wait, the events that a base names.
 
 use super::error::NodeError;
+use super::local::About;
 use super::log::find_event;
 use super::{Node, View};
 use crate::keys::naming::NamingError;
 use crate::ports::store::Stream;
-use crate::push::Pusher;
 use crate::push::spool::Spool;
+use crate::push::{self, Fields, PushError, Pushed, Pusher};
 use bundle_format::error::Code;
 use bundle_format::ids::{EventId, Lane, NodeId};
 use std::rc::Rc;
 
+/// What a push is about, understood: nodes and events are those the names stood for.
+pub struct Intent {
+    /// How urgent.
+    pub lane: Lane,
+    /// Whom it is for.
+    pub audiences: Vec<NodeId>,
+    /// The rest.
+    pub fields: Fields,
+}
+
 impl Node {
+    /// Understand what somebody beside us wants to push.
+    ///
+    /// # Errors
+    /// Z404, Z405, Z406, Z616, before any payload is taken.
+    pub fn intend(&self, about: &About) -> Result<Intent, NodeError> {
+        let lane = Lane::from_name(&about.lane).filter(|lane| *lane != Lane::Control);
+        let lane = lane.ok_or_else(|| NodeError::refused(Code::Z404, format!("no lane for people: {}", about.lane)))?;
+        let audiences = about.audiences.iter().map(|name| self.naming().parse_node(name).map_err(|error| unnamed(&error)));
+        let audiences: Vec<NodeId> = audiences.collect::<Result<_, _>>()?;
+        self.push_streams(lane, &audiences)?;
+        let base = about.base.as_ref().map(|ids| ids.iter().map(|id| self.event_id(id)).collect::<Result<_, _>>()).transpose()?;
+        let About { kind, record_key, content_type, idempotency_key, author, .. } = about.clone();
+        let fields = Fields { kind, record_key, base, content_type, idempotency_key, author };
+        fields.check()?;
+        Ok(Intent { lane, audiences, fields })
+    }
+
+    /// Append payloads; their ids, one per audience. Durable only after a sync.
+    ///
+    /// # Errors
+    /// What the log says, or the roster by now.
+    pub fn append_payloads(&mut self, intent: &Intent, payloads: &[Vec<u8>]) -> Result<Vec<Vec<String>>, NodeError> {
+        let streams = self.push_streams(intent.lane, &intent.audiences)?;
+        let pushed = self.with_pusher(&streams, |pusher| {
+            let push = |payload: &Vec<u8>| pusher.push(&intent.fields, payload.len() as u64, &mut payload.as_slice());
+            let pushed: Vec<_> = payloads.iter().map(push).collect::<Result<_, _>>()?;
+            pusher.flush()?;
+            Ok::<_, PushError>(pushed)
+        })?;
+        let names: Vec<_> = streams.iter().map(|stream| self.naming().origin(&stream.origin)).collect();
+        Ok(pushed.iter().map(|events| names.iter().zip(events).map(|(name, (_, seq))| format!("{name}:{seq}")).collect()).collect())
+    }
+
+    /// How people name what was pushed.
+    pub fn pushed_ids(&self, events: &[Pushed]) -> Vec<String> {
+        events.iter().map(|(stream, seq)| format!("{}:{seq}", self.naming().origin(&stream.origin))).collect()
+    }
+
+    /// Whether our clock stands more than a day past our last event: worth telling (Z305).
+    pub fn clock_jumped(&self) -> bool {
+        let now_ms = self.ports.clock.now_ms();
+        push::clock_jumped(push::last_stamp(&self.wal, &self.keyring.node(), now_ms), now_ms)
+    }
+
     /// Our streams that a push in `lane` to `audiences` goes to: the undirected one when nobody is named.
     ///
     /// # Errors

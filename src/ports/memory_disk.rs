@@ -149,6 +149,19 @@ impl MemoryDisk {
         Self(Rc::new(RefCell::new(world)))
     }
 
+    /// A copy of the disk as it would be if the power went now and kept nothing that was not synced.
+    #[must_use]
+    pub fn image_of_synced(&self) -> Self {
+        let mut world = self.0.borrow().clone();
+        for file in &mut world.files {
+            file.live.clone_from(&file.synced);
+            file.dirty.clear();
+        }
+        world.names = world.durable_names.clone();
+        (world.name_changes, world.locks, world.faults) = (Vec::new(), BTreeSet::new(), Vec::new());
+        Self(Rc::new(RefCell::new(world)))
+    }
+
     /// Let an operation fail.
     pub fn fail(&self, fault: Fault) {
         self.0.borrow_mut().faults.push(fault);
@@ -439,7 +452,14 @@ impl DiskFile for MemoryFile {
         Ok(())
     }
 
+    /// What is clean is read from the medium again: after a failed sync that is not what was written.
     fn drop_cache(&self) -> io::Result<()> {
+        let file = &mut self.world.borrow_mut().files[self.file];
+        for (sector, bytes) in file.live.chunks_mut(SECTOR_LEN).enumerate().filter(|(sector, _)| !file.dirty.contains(sector)) {
+            for (byte, at) in bytes.iter_mut().zip(sector * SECTOR_LEN..) {
+                *byte = file.synced.get(at).copied().unwrap_or(0);
+            }
+        }
         Ok(())
     }
 }
@@ -500,6 +520,10 @@ mod tests {
         disk.fail(Fault { operation: Operation::Sync, nth: 1, error: io::ErrorKind::Other, sticky: false });
         assert!(file.sync().is_err());
         assert!(file.sync().is_ok(), "and a second one lies");
+        file.drop_cache().unwrap();
+        let mut bytes = [9; 600];
+        file.read_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [0; 600], "who asks the medium sees it");
         disk.crash(1);
         assert_eq!(disk.bytes(Path::new(FILE)).unwrap(), [0; 600]);
     }

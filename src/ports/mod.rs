@@ -1,4 +1,5 @@
-//! What the world does for us, as traits: disk, clock, entropy, network, store. Each has a plain in-memory twin for tests and the simulator.
+//! What the world does for us, as traits: disk, clock, entropy, network, other processes, store. Each has a plain in-memory twin for tests and the
+//! simulator.
 //!
 //! Nothing here decides anything. The real ones live in `adapters` (and `wal`, which implements [`store::Store`]).
 
@@ -6,6 +7,7 @@ pub mod clock;
 pub mod disk;
 pub mod entropy;
 pub mod input;
+pub mod local;
 pub mod memory_disk;
 pub mod memory_store;
 pub mod net;
@@ -18,6 +20,7 @@ pub use clock::Clock;
 pub use disk::{Disk, DiskFile, Lock};
 pub use entropy::Entropy;
 pub use input::Input;
+pub use local::Local;
 pub use memory_disk::MemoryDisk;
 pub use net::{MemoryNetwork, Network};
 pub use store::{Log, Store};
@@ -33,4 +36,6 @@ pub struct Ports {
     pub entropy: Rc<dyn Entropy>,
     /// Streams to other machines.
     pub net: Rc<dyn Network>,
+    /// Other processes of our user.
+    pub local: Rc<dyn Local>,
 }

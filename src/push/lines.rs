@@ -5,7 +5,7 @@
 
 use super::json::{is_json, reads_as_json};
 use super::spool::Spool;
-use super::{Fields, PushError, Pushed, Pusher};
+use super::{Fields, PushError, Taker};
 use crate::ports::Input;
 use bundle_format::error::Code;
 use bundle_format::limits::PAYLOAD_LEN_MAX;
@@ -20,13 +20,13 @@ const READ_LEN: usize = 64 * 1024;
 
 /// What became of one line.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Told<E> {
     /// Durable: its event in each stream.
     Stored {
         /// From 1, blank lines counted.
         line: u64,
         /// One per audience.
-        events: Vec<Pushed>,
+        events: Vec<E>,
     },
     /// Not stored.
     Refused {
@@ -56,15 +56,15 @@ pub struct Tally {
 ///
 /// # Errors
 /// [`PushError`] from input or log, after telling what is durable; or what `tell` ends it with: then the rest is not read.
-pub fn push_lines<E: From<PushError>>(
+pub fn push_lines<T: Taker, E: From<PushError>>(
     input: &mut dyn Input,
-    pusher: &mut Pusher<'_>,
+    taker: &mut T,
     fields: &Fields,
     spool: Spool,
-    mut tell: impl FnMut(Option<Told>, &Tally) -> Result<(), E>,
+    mut tell: impl FnMut(Option<Told<T::Event>>, &Tally) -> Result<(), E>,
 ) -> Result<Tally, E> {
     fields.check()?;
-    let mut lines = Lines { pusher, fields, line: Line::new(spool), number: 0, waiting: VecDeque::new(), tally: Tally::default() };
+    let mut lines = Lines { taker, fields, line: Line::new(spool), number: 0, waiting: VecDeque::new(), tally: Tally::default() };
     let mut buffer = vec![0; READ_LEN];
     loop {
         if !lines.waiting.is_empty() && !input.ready() {
@@ -83,61 +83,84 @@ pub fn push_lines<E: From<PushError>>(
         let mut rest = &buffer[..read];
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             lines.line.feed(&rest[..end])?;
-            lines.end()?;
+            lines.end_or_tell(&mut tell)?;
             rest = &rest[end + 1..];
-            if lines.waiting.len() >= BATCH_LINE_COUNT_MAX || lines.pusher.unsynced_len() >= BATCH_LEN_MAX {
+            if lines.waiting.len() >= BATCH_LINE_COUNT_MAX || lines.taker.unsettled_len() >= BATCH_LEN_MAX {
                 lines.commit(&mut tell)?;
             }
         }
         lines.line.feed(rest)?;
     }
     if lines.line.len > 0 {
-        lines.end()?;
+        lines.end_or_tell(&mut tell)?;
     }
     lines.commit(&mut tell)?;
     Ok(lines.tally)
 }
 
-struct Lines<'p, 'a> {
-    pusher: &'p mut Pusher<'a>,
+struct Lines<'p, T> {
+    taker: &'p mut T,
     fields: &'p Fields,
     line: Line,
     number: u64,
-    waiting: VecDeque<Told>,
+    waiting: VecDeque<Waiting>,
     tally: Tally,
 }
 
-impl Lines<'_, '_> {
+/// A line that waits to be told, because those before it do.
+enum Waiting {
+    Taken { line: u64 },
+    Refused { line: u64, code: Code, len: u64 },
+}
+
+impl<T: Taker> Lines<'_, T> {
     /// The line is complete.
     fn end(&mut self) -> Result<(), PushError> {
         self.number += 1;
         let (line, len) = (self.number, self.line.len);
         match self.line.verdict()? {
             Verdict::Blank => self.tally.blank += 1,
-            Verdict::Refused(code) => self.waiting.push_back(Told::Refused { line, code, len }),
+            Verdict::Refused(code) => self.waiting.push_back(Waiting::Refused { line, code, len }),
             Verdict::Good => {
                 let spool = &self.line.spool;
-                let events = match spool.in_memory() {
-                    Some(mut bytes) => self.pusher.push(self.fields, len, &mut bytes)?,
-                    None => self.pusher.push(self.fields, len, &mut spool.read())?,
-                };
-                self.waiting.push_back(Told::Stored { line, events });
+                match spool.in_memory() {
+                    Some(mut bytes) => self.taker.take(self.fields, len, &mut bytes)?,
+                    None => self.taker.take(self.fields, len, &mut spool.read())?,
+                }
+                self.waiting.push_back(Waiting::Taken { line });
             }
         }
         self.line.clear();
         Ok(())
     }
 
-    /// Make what waits durable, then tell it.
-    fn commit<E: From<PushError>>(&mut self, tell: &mut impl FnMut(Option<Told>, &Tally) -> Result<(), E>) -> Result<(), E> {
-        self.pusher.sync()?;
-        for told in self.waiting.drain(..) {
-            match &told {
-                Told::Stored { .. } => self.tally.stored += 1,
-                Told::Refused { .. } => self.tally.refused += 1,
-            }
+    /// [`Lines::end`]; when it fails, what came before this line is told first.
+    fn end_or_tell<E: From<PushError>>(&mut self, tell: &mut impl FnMut(Option<Told<T::Event>>, &Tally) -> Result<(), E>) -> Result<(), E> {
+        self.end().map_err(|error| {
+            drop(self.commit(tell)); // the first error is the one to tell
+            error.into()
+        })
+    }
+
+    /// Make what waits durable, then tell it. What a failure left durable is told before the failure is.
+    fn commit<E: From<PushError>>(&mut self, tell: &mut impl FnMut(Option<Told<T::Event>>, &Tally) -> Result<(), E>) -> Result<(), E> {
+        let mut stored = VecDeque::new();
+        let settled = self.taker.settle(&mut |events| stored.push_back(events));
+        while let Some(waiting) = self.waiting.pop_front() {
+            let told = match waiting {
+                Waiting::Refused { line, code, len } => {
+                    self.tally.refused += 1;
+                    Told::Refused { line, code, len }
+                }
+                Waiting::Taken { line } => {
+                    let Some(events) = stored.pop_front() else { break };
+                    self.tally.stored += 1;
+                    Told::Stored { line, events }
+                }
+            };
             tell(Some(told), &self.tally)?;
         }
+        settled?;
         tell(None, &self.tally)
     }
 }
@@ -198,6 +221,7 @@ impl Line {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test looks at the folder as a person would")]
 mod tests {
+    use super::super::Pusher;
     use super::super::tests::{clock, fields, stream};
     use super::*;
     use crate::ports::memory_store::MemoryStore;

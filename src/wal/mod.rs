@@ -127,6 +127,32 @@ impl Wal {
     }
 }
 
+impl Wal {
+    /// What every append says once a write or sync has failed: nothing more is taken, and only opening anew tells what is there.
+    pub fn poison(&self) -> Option<StoreError> {
+        self.writer.check().err()
+    }
+
+    /// Where the next frame goes: segment and byte. It moves with every append.
+    pub fn end(&self) -> (u32, u64) {
+        (self.view.active.number, self.view.active.end)
+    }
+
+    /// Let the next opening read what the medium holds and not what memory says it should: after a failed sync the two differ, and the system
+    /// does not tell a second time.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn forget_cached(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+        let entries = disk.list(folder)?;
+        let segments = entries.iter().filter(|entry| entry.path.extension().is_some_and(|extension| extension == "seg"));
+        for entry in segments.rev().take(2) {
+            disk.open(&entry.path, Open::Read)?.drop_cache()?;
+        }
+        Ok(())
+    }
+}
+
 impl Store for Wal {
     fn append(&mut self, stream: &Stream, run: &Run<'_>, hlc: Hlc, checkpoints: &[Checkpointed]) -> Result<(), StoreError> {
         if !run.events().is_empty() {

@@ -4,6 +4,7 @@
 mod world;
 
 mod authority;
+mod beside;
 mod chance;
 mod damage;
 mod fixtures;

@@ -10,6 +10,7 @@ use super::{DataKeys, Options, Wal, WalReader};
 use crate::adapters::os_ports;
 use crate::ports::clock::FakeClock;
 use crate::ports::entropy::SeededEntropy;
+use crate::ports::local::Nobody;
 use crate::ports::store::{Checkpointed, Log, Store, StoreError, Stream};
 use crate::ports::{MemoryDisk, MemoryNetwork, Ports};
 use bundle_format::chain::{Position, Run};
@@ -36,6 +37,7 @@ fn ports(disk: &MemoryDisk, seed: u64) -> Ports {
         clock: Rc::new(FakeClock::default()),
         entropy: Rc::new(SeededEntropy(Cell::new(seed))),
         net: Rc::new(MemoryNetwork::default()),
+        local: Rc::new(Nobody),
     }
 }
 
