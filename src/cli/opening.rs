@@ -5,11 +5,13 @@ use super::{Context, ask, escape, read_hidden_line, units};
 use crate::keys::{Keyring, KeysError, Secret};
 use crate::node::layout::Layout;
 use crate::node::local::{About, Through, open_beside};
+use crate::node::standing::Standing;
 use crate::node::{Node, NodeError, Opening, View};
 use crate::ports::store::Finding;
 use crate::ports::{Ports, disk};
 use bundle_format::error::Code;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// A passphrase is typed or written on the first line of a small file.
 const PASSPHRASE_FILE_LEN_MAX: usize = 4096;
@@ -36,6 +38,20 @@ impl Context {
         let (data_dir, secret) = (self.data_dir(), self.unlocking().secret()?);
         let opening = Opening { data_dir: &data_dir, secret: &secret, lock_wait_ms: self.globals.lock_wait };
         let node = open_beside(&self.ports, &opening)?;
+        self.tell_findings(&node)?;
+        Ok(node)
+    }
+
+    /// Open the node for writing, to stay: it is ours alone, and other processes come to us.
+    pub fn standing(&mut self) -> Result<Rc<Standing>, Halt> {
+        let (data_dir, secret) = (self.data_dir(), self.unlocking().secret()?);
+        let opening = Opening { data_dir: &data_dir, secret: &secret, lock_wait_ms: self.globals.lock_wait };
+        let node = Node::open(&self.ports, &opening)?;
+        self.tell_findings(&node)?;
+        Ok(Standing::new(self.ports.clone(), data_dir, secret, node))
+    }
+
+    fn tell_findings(&mut self, node: &Node) -> Result<(), Halt> {
         for finding in node.findings() {
             match finding {
                 Finding::TornTail { bytes } => self.console.warn(Code::Z304, &format!("{bytes} bytes"))?,
@@ -45,14 +61,7 @@ impl Context {
                 Finding::Index { segment } => self.console.warn(Code::Z301, &format!("the index of segment {segment}; it was rebuilt in memory"))?,
             }
         }
-        Ok(node)
-    }
-
-    /// Open the node for writing, to stay.
-    pub fn standing(&mut self) -> Result<std::rc::Rc<crate::node::standing::Standing>, Halt> {
-        let (data_dir, secret) = (self.data_dir(), self.secret()?);
-        let node = self.node()?;
-        Ok(crate::node::standing::Standing::new(self.ports.clone(), data_dir, secret, node))
+        Ok(())
     }
 
     /// Open the node for reading.
