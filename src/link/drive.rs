@@ -274,6 +274,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                     self.exchange.identified(greeting.is_some());
                     if let Some(greeting) = greeting {
                         self.greet(greeting);
+                        self.exchange.receive(&[], self.clock.monotonic_ms())?; // its hello may have come with the introduction
                     }
                 }
                 Answer::Lost(number) => self.exchange.tell_lost(number),

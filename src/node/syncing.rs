@@ -129,6 +129,8 @@ pub struct Syncer<'a> {
     began_ms: u64,
     last_progress_ms: u64,
     failures: u32,
+    /// The connection before this one broke.
+    broke: bool,
     round_trip_ms: Option<u64>,
     done: Synced,
 }
@@ -170,6 +172,7 @@ impl<'a> Syncer<'a> {
             began_ms: now_ms,
             last_progress_ms: now_ms,
             failures: 0,
+            broke: false,
             round_trip_ms: None,
             done,
         }
@@ -185,6 +188,7 @@ impl<'a> Syncer<'a> {
             (self.watcher)(Step::Dialling(self.done.dials));
             let before = (self.done.delivered, self.done.taken);
             let attempt = self.attempt().await;
+            self.broke = attempt.is_err();
             if (self.done.delivered, self.done.taken) != before {
                 (self.last_progress_ms, self.failures) = (self.now_ms(), 0);
             }
@@ -320,13 +324,15 @@ impl<'a> Syncer<'a> {
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), key, terms, tell);
         let met = hop.meet().await;
         let session = hop.session();
-        let pace = Pace::new(session.and_then(|session| session.record().link.rate), round_trip_ms);
+        let rate = session.and_then(|session| session.record().link.rate);
+        let pace = Pace::new(rate.filter(|_| !self.broke), round_trip_ms); // after a break a first range must be small enough to pass
         let remembered = session.is_some_and(super::session::Session::is_remembered);
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), remembered, pace);
+        let refusal = met.as_ref().err().cloned();
         match met {
             Ok(Some(greeting)) => exchange.greet(greeting.pages, greeting.window, greeting.take),
             Ok(None) => {}
-            Err(refusal) => return Err(refusal.into()),
+            Err(Refusal { code, .. }) => exchange.close(Some(code)), // the peer is told before our own side is
         }
         let (carried, base) = (Rc::clone(&self.traffic), self.carried());
         let terms = Terms {
@@ -339,6 +345,9 @@ impl<'a> Syncer<'a> {
             stop: self.stop.clone(),
         };
         let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.ports.clock, terms).run().await;
+        if let Some(refusal) = refusal {
+            return Err(refusal.into());
+        }
         let kept = self.account(&mut hop, &exchange, round_trip_ms, &ended).await;
         ended.and_then(|ended| kept.map(|()| ended).map_err(|error| Refusal::from(error).into()))
     }
