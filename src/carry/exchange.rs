@@ -398,10 +398,10 @@ impl Exchange {
             State::Asking { .. } | State::Learning | State::Closed(_) => false,
         };
         let (flight, bound) = (self.flight(), self.pace.flight_len().min(self.window));
-        // Two at a time, so that the link does not stand idle while an acknowledgement travels.
+        // Two at a time, so that the link does not stand idle while an acknowledgement travels; crumbs are not worth their checkpoints.
         let len = self.pace.range_len().min(self.peer_takes.unwrap_or(u64::MAX)).min((self.window / 2).max(WORTHWHILE_LEN));
-        let room = flight == 0 || flight + len <= bound;
-        (may && room && len >= WORTHWHILE_LEN).then_some(len)
+        let room = if flight == 0 { len } else { bound.saturating_sub(flight).min(len) };
+        (may && len >= WORTHWHILE_LEN && room >= WORTHWHILE_LEN.max(len / 4)).then_some(room)
     }
 
     /// Send `range`. Returns how many bytes it is on the link.

@@ -7,6 +7,7 @@ use super::error::{LinkError, explain};
 use crate::carry::exchange::{Action, Ending, Exchange, Violation};
 use crate::ports::Clock;
 use bundle_format::error::Code;
+use bundle_format::logs::LogTable;
 use bundle_format::manifest::Manifest;
 use bundle_format::range::Range;
 use std::future::poll_fn;
@@ -27,6 +28,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const MESSAGE_MS_MAX: u64 = 120_000;
 /// Who we do not know must have introduced itself by then (R7.5-d).
 const INTRODUCTION_MS_MAX: u64 = 15_000;
+/// While this much waits to be written, nothing more is cut: what comes up meanwhile, an acknowledgement or something urgent, would wait behind it.
+const UNWRITTEN_LEN_MAX: usize = 1024;
 /// Read at a time: not much of a range, but hundreds of peers read at once.
 const READ_LEN: usize = 4096;
 
@@ -191,6 +194,8 @@ pub struct Drive<'a, S, H> {
     clock: &'a dyn Clock,
     terms: Terms,
     out: Vec<u8>,
+    /// Written since the stream was last known to hold nothing back.
+    unflushed: u64,
     began_ms: u64,
     last_sign_ms: u64,
     message_began_ms: Option<u64>,
@@ -213,7 +218,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     pub fn new(stream: &'a mut S, exchange: &'a mut Exchange, home: &'a mut H, clock: &'a dyn Clock, terms: Terms) -> Self {
         let now_ms = clock.monotonic_ms();
         let allowance = (terms.rate.unwrap_or(0), now_ms);
-        Self { stream, exchange, home, clock, terms, out: Vec::new(), began_ms: now_ms, last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
+        Self { stream, exchange, home, clock, terms, out: Vec::new(), unflushed: 0, began_ms: now_ms, last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
     }
 
     /// Go on until it ends.
@@ -295,12 +300,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// As many ranges as may be on their way.
     async fn fill(&mut self) -> Result<(), Broken> {
-        while let Some(len) = self.exchange.wants_range() {
+        while self.out.len() < UNWRITTEN_LEN_MAX
+            && let Some(len) = self.exchange.wants_range()
+        {
             let Some(len) = self.within_bounds(len) else { return Ok(()) };
             let rate = self.exchange.pace().rate();
             match waiting(self.home.cut(len, rate), self.stream, self.exchange, &mut self.out).await? {
                 None => {
                     self.exchange.nothing_more();
+                    return Ok(());
+                }
+                Some(range) if self.breaks_budget(&range) => {
+                    self.bounded = true;
                     return Ok(());
                 }
                 Some(range) => {
@@ -317,15 +328,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// A range of `len` bytes, or as long as budget and deadline leave room for; `None` when they leave none.
     fn within_bounds(&mut self, len: u64) -> Option<u64> {
-        /// Acknowledgements, record heads and the farewell still have to fit.
-        const RESERVE: u64 = 400;
         /// A shorter range is not worth its checkpoint.
         const SHORTEST: u64 = 256;
         let mut len = len;
-        if let Some(budget) = self.terms.budget {
-            let pending = self.out.len() as u64 + RESERVE;
-            len = len.min(budget.saturating_sub((self.terms.carried)() + pending));
-        }
+        len = len.min(self.budget_left());
         if let Some(deadline_ms) = self.terms.deadline_ms {
             let left_ms = deadline_ms.saturating_sub(self.clock.monotonic_ms());
             let pace = self.exchange.pace();
@@ -336,6 +342,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         }
         self.bounded |= len < SHORTEST;
         (!self.bounded).then_some(len)
+    }
+
+    /// Bytes that may still be cut, those that wait already counted.
+    fn budget_left(&self) -> u64 {
+        /// Acknowledgements, record heads and the farewell still have to fit.
+        const RESERVE: u64 = 400;
+        let spent = || (self.terms.carried)() + self.unflushed + self.out.len() as u64 + RESERVE;
+        self.terms.budget.map_or(u64::MAX, |budget| budget.saturating_sub(spent()))
+    }
+
+    /// Whether a range came out longer than it was asked for, and than there is room for.
+    fn breaks_budget(&self, range: &Range) -> bool {
+        self.terms.budget.is_some() && range.wire_len(&LogTable::default()).is_none_or(|len| len > self.budget_left())
     }
 
     fn ended(&mut self) -> Result<Option<Ended>, Broken> {
@@ -367,6 +386,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let may_write = self.may_write();
         let out = self.out.get(..may_write).unwrap_or_default();
         let stream = &mut *self.stream;
+        let unflushed = &mut self.unflushed;
         let moved = poll_fn(move |context| {
             let mut failed = None;
             if !out.is_empty() {
@@ -376,8 +396,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                     Poll::Pending => {}
                 }
             }
-            if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(context) {
-                failed = Some(error);
+            match Pin::new(&mut *stream).poll_flush(context) {
+                Poll::Ready(Ok(())) => *unflushed = 0,
+                Poll::Ready(Err(error)) => failed = Some(error),
+                Poll::Pending => {}
             }
             let mut read = ReadBuf::new(buffer);
             match Pin::new(&mut *stream).poll_read(context, &mut read) {
@@ -398,6 +420,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),
         };
         self.out.drain(..wrote);
+        self.unflushed += wrote as u64;
         if self.terms.rate.is_some() {
             self.allowance.0 = self.allowance.0.saturating_sub(wrote as u64);
         }

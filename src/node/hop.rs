@@ -1,7 +1,7 @@
 //! A node behind an exchange: each thing the exchange asks is one turn on the standing node. SPEC §7.4.
 
 use super::error::NodeError;
-use super::session::{ByLane, Identity, Learned, Session, Taken, Workshop};
+use super::session::{ByLane, Identity, Learned, Session, Taken, Unconfirmed, Workshop};
 use super::standing::{Standing, Ticket};
 use crate::carry::exchange::{Action, Exchange};
 use crate::link::{Answer, Due, Greeting, Home, Refusal};
@@ -106,6 +106,13 @@ impl Hop {
             saved_ms: 0,
             watcher,
             last_moved: None,
+        }
+    }
+
+    /// What an earlier connection of the same sync left on its way; see [`Session::confirm`].
+    pub fn confirm(&mut self, unconfirmed: Unconfirmed) {
+        if let Some(session) = &mut self.session {
+            session.confirm(unconfirmed);
         }
     }
 

@@ -120,6 +120,9 @@ struct Reach {
     again: u8,
 }
 
+/// What was sent and never acknowledged: of each stream, how far the peer was known to hold it and how far it was sent.
+pub type Unconfirmed = BTreeMap<Stream, (u64, u64)>;
+
 /// Events counted by lane.
 pub type ByLane = [u64; 4];
 
@@ -137,6 +140,7 @@ pub struct Session {
     pub delivered: ByLane,
     /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link.
     pub left: Vec<Stream>,
+    unconfirmed: Unconfirmed,
     renewed: bool,
     dirty: bool,
 }
@@ -157,11 +161,24 @@ impl Session {
             tally: Tally::default(),
             delivered: [0; 4],
             left: Vec::new(),
+            unconfirmed: Unconfirmed::new(),
             renewed: false,
             dirty: false,
         };
         session.survey(node)?;
         Ok(session)
+    }
+
+    /// What an earlier connection left on its way: if the peer's hello shows that it arrived, it was delivered, though its acknowledgement was lost.
+    pub fn confirm(&mut self, unconfirmed: Unconfirmed) {
+        self.unconfirmed = unconfirmed;
+    }
+
+    /// What is on its way as this session ends.
+    pub fn unconfirmed(&self) -> Unconfirmed {
+        let flying = self.reach.iter().filter(|(_, reach)| reach.held < reach.sent);
+        let flying: Unconfirmed = flying.map(|(stream, reach)| (*stream, (reach.held, reach.sent))).collect();
+        self.unconfirmed.iter().map(|(stream, ends)| (*stream, *ends)).chain(flying).collect()
     }
 
     /// With whom.
@@ -260,6 +277,11 @@ impl Session {
             // What went ahead of its hello counts if the peer holds at least what that was built on.
             if let Some(reach) = self.reach.get_mut(&stream).filter(|reach| reach.ours && before.ours && reach.held >= before.held) {
                 reach.sent = reach.sent.max(before.sent);
+            }
+        }
+        for (stream, (held, sent)) in std::mem::take(&mut self.unconfirmed) {
+            if let Some(reach) = self.reach.get(&stream).filter(|reach| reach.ours && reach.held != u64::MAX) {
+                self.delivered[stream.origin.lane as usize] += reach.held.min(sent).saturating_sub(held);
             }
         }
         Ok(lost)

@@ -2,7 +2,7 @@
 
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
-use super::session::{ByLane, Workshop};
+use super::session::{ByLane, Unconfirmed, Workshop};
 use super::standing::Standing;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
@@ -131,6 +131,8 @@ pub struct Syncer<'a> {
     failures: u32,
     /// The connection before this one broke.
     broke: bool,
+    /// What was on its way to the peer when the last connection ended.
+    unconfirmed: Unconfirmed,
     round_trip_ms: Option<u64>,
     done: Synced,
 }
@@ -173,6 +175,7 @@ impl<'a> Syncer<'a> {
             last_progress_ms: now_ms,
             failures: 0,
             broke: false,
+            unconfirmed: Unconfirmed::new(),
             round_trip_ms: None,
             done,
         }
@@ -196,6 +199,9 @@ impl<'a> Syncer<'a> {
                 Ok(Ended::Settled) => break SyncEnd::Complete,
                 Ok(Ended::Bound) => match self.bound().await {
                     Some(end) => break end,
+                    // It ends as soon as not even one range more would fit.
+                    None if self.order.budget.is_some() || self.order.daily_budget.is_some() => break SyncEnd::Budget,
+                    None if self.order.deadline_ms.is_some() => break SyncEnd::Deadline,
                     None => break SyncEnd::Stopped,
                 },
                 Ok(Ended::ByPeer) if self.order.every_ms.is_none() => {
@@ -323,10 +329,12 @@ impl<'a> Syncer<'a> {
         let terms = HopTerms { expected: self.order.expected, window: WINDOW_LEN, take: budget, known: Box::new(|_| {}) };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), key, terms, tell);
         let met = hop.meet().await;
+        hop.confirm(std::mem::take(&mut self.unconfirmed));
         let session = hop.session();
         let rate = session.and_then(|session| session.record().link.rate);
         let pace = Pace::new(rate.filter(|_| !self.broke), round_trip_ms); // after a break a first range must be small enough to pass
-        let remembered = session.is_some_and(super::session::Session::is_remembered);
+        // What was on its way when the link broke may have arrived: its hello tells, and is waited for.
+        let remembered = !self.broke && session.is_some_and(super::session::Session::is_remembered);
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), remembered, pace);
         let refusal = met.as_ref().err().cloned();
         match met {
@@ -359,6 +367,7 @@ impl<'a> Syncer<'a> {
         for (sum, more) in self.done.delivered.iter_mut().zip(session.delivered) {
             *sum += more;
         }
+        self.unconfirmed = session.unconfirmed();
         let tally = &session.tally;
         self.done.taken.0 += tally.counts.new;
         self.done.taken.1 += tally.counts.duplicate;

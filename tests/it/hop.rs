@@ -88,7 +88,7 @@ fn a_link_cut_after_any_byte_delivers_everything_once() {
                 }
                 at += step(23);
             }
-            assert!(at > 1000, "{name}: an exchange is longer than {at} bytes");
+            assert!(at > 600, "{name}: an exchange is longer than {at} bytes");
             hub.end().await;
             clinic.close().await.unwrap();
             pushed.sort();
@@ -171,7 +171,9 @@ fn a_link_that_dies_early(ahead: bool, fast_before: bool) {
         let synced = lab.sync(&clinic, "hub").await;
         assert!(synced.is_complete(), "{synced:?}");
         let whole: u64 = lab.cable.passed().iter().map(|passed| passed.up.get() + passed.down.get()).sum();
-        assert!(whole < 2 * 2_600_000, "it gets on with most of what it sends: {whole} bytes, {synced:?}");
+        assert!(whole < 5_000_000, "it gets on with most of what it sends: {whole} bytes, {synced:?}");
+        let sent = synced.delivered[Lane::Routine as usize] + synced.delivered[Lane::Bulk as usize];
+        assert_eq!(sent, 2000 + 40 + 489, "what arrived is said, whether or not its acknowledgement was lost: {synced:?}");
         hub.end().await;
         clinic.close().await.unwrap();
         assert_same(&lab, "after it all");
@@ -275,7 +277,8 @@ fn events_go_over_three_hops_and_receipts_come_back() {
         push(&edge, "bulk", &[], &[Luck(1).bytes(100_000)]).await;
         push(&top.standing, "urgent", &["clinic"], &[b"result".to_vec()]).await;
         push(&top.standing, "routine", &[], &[b"to all".to_vec()]).await;
-        for _ in 0..2 {
+        for _ in 0..3 {
+            // The third time brings the daily sign of life that follows what came the second time.
             lab.complete(&edge, "district").await;
             lab.complete(&middle.standing, "national").await;
         }
@@ -302,7 +305,7 @@ fn a_sync_stops_at_its_deadline_and_its_budget_and_says_what_is_left() {
         let payload: Vec<_> = (0..100).map(|number| Luck(number).bytes(2000)).collect();
         push(&clinic, "routine", &[], &payload).await;
         let order = SyncOrder { budget: Some(60_000), expected: Some(hub_id), ..SyncOrder::default() };
-        let synced = lab.sync_as(&clinic, "hub", order, |_| {}).await;
+        let synced = lab.sync_as(&clinic, "hub", order, |step| println!("{step:?}")).await;
         assert_eq!(synced.end, SyncEnd::Budget, "{synced:?}");
         assert!(synced.bytes.0 + synced.bytes.1 <= 60_000 && synced.delivered[2] >= 20, "{synced:?}");
         assert_eq!(synced.remaining.unwrap()[2] + synced.delivered[2], 100, "{synced:?}");

@@ -2,7 +2,11 @@
 
 use crate::world::World;
 use bundle_format::event::Event;
-use bundle_format::ids::{Lane, NodeId};
+use bundle_format::ids::{Incarnation, Lane, NodeId};
+use bundle_format::logs::LogTable;
+use bundle_format::manifest::Manifest;
+use bundle_format::message::{Hello, Message, frame_len};
+use bundle_format::vector::{Salt, Told};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -14,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until};
+use zbundle::link::{LinkError, Profile, Revoked};
 use zbundle::node::local::About;
 use zbundle::node::serving::{Served, Server};
 use zbundle::node::session::Workshop;
@@ -265,13 +270,14 @@ pub type Contents = BTreeMap<Log, Vec<Vec<u8>>>;
 
 /// A domain whose nodes stay and reach each other.
 pub struct Lab {
-    pub world: World,
+    pub world: Rc<World>,
     pub cable: Cable,
     ports: Ports,
 }
 
 impl Lab {
-    pub fn new(world: World) -> Self {
+    pub fn new(world: impl Into<Rc<World>>) -> Self {
+        let world = world.into();
         let cable = Cable::default();
         let clock = LabClock { world_ms: world.clock.clone(), since: Instant::now() };
         let ports = Ports { clock: Rc::new(clock), net: Rc::new(cable.clone()), ..world.ports().clone() };
@@ -403,4 +409,82 @@ pub async fn count(standing: &Standing, of: NodeId, lane: Lane) -> u64 {
         Ok(of_it.map(|(_, head)| head.end.seq - head.base.seq).sum())
     });
     counted.await.unwrap()
+}
+
+/// A member, or somebody else, who speaks by hand: with real keys and without rules.
+pub struct Hand {
+    stream: Box<tokio_rustls::TlsStream<Stream>>,
+    pub salt: Salt,
+    pub ours: LogTable,
+    pub theirs: LogTable,
+    input: Vec<u8>,
+    /// Everything that was said to it.
+    pub heard: Vec<u8>,
+}
+
+impl Hand {
+    /// Dial `to` with the keys of `name`.
+    pub async fn dial(lab: &Lab, name: &str, to: &str) -> Result<Self, LinkError> {
+        let view = lab.world.view(name);
+        let profile = Profile::new(view.keyring().signing().0, &Revoked::default()).unwrap();
+        let stream = lab.cable.connect(&format!("{to}:1")).await.unwrap();
+        let secured = profile.dial(stream).await?;
+        let (ours, theirs) = (LogTable::default(), LogTable::default());
+        Ok(Self { stream: Box::new(secured.stream), salt: secured.salt, ours, theirs, input: Vec::new(), heard: Vec::new() })
+    }
+
+    /// Say hello with this vector.
+    pub async fn greet(&mut self, vector: Vec<Told>, receipt: (Incarnation, u64)) {
+        let manifest = Manifest::new(vector, Some(receipt), Vec::new(), []);
+        manifest.vector.iter().for_each(|told| self.ours.push(told.origin));
+        self.say(&Message::Hello(Hello { more: false, window: 65_536, take: None, manifest })).await;
+    }
+
+    pub async fn say(&mut self, message: &Message) {
+        let bytes = message.to_bytes(&self.ours);
+        if let Message::Range(range) = message {
+            self.ours.named(range.origin);
+        }
+        self.say_bytes(&bytes).await;
+    }
+
+    /// Whether they left; the other end may be gone.
+    pub async fn say_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok() && self.stream.flush().await.is_ok()
+    }
+
+    /// The next thing said to it; `None` when the other side has ended it.
+    pub async fn hear(&mut self) -> Option<Message> {
+        loop {
+            if let Ok(Some((head, len))) = frame_len(&self.input)
+                && self.input.len() >= head + len
+            {
+                let message = Message::read(&self.input[head..head + len], &self.theirs).unwrap();
+                self.input.drain(..head + len);
+                match &message {
+                    Message::Hello(hello) => hello.manifest.vector.iter().for_each(|told| self.theirs.push(told.origin)),
+                    Message::Range(range) => self.theirs.named(range.origin),
+                    _ => {}
+                }
+                return Some(message);
+            }
+            let mut bytes = [0; 4096];
+            match self.stream.read(&mut bytes).await {
+                Ok(count @ 1..) => {
+                    self.input.extend_from_slice(&bytes[..count]);
+                    self.heard.extend_from_slice(&bytes[..count]);
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// Everything that is said to it from now on, to the end.
+    pub async fn hear_all(&mut self) -> Vec<Message> {
+        let mut all = Vec::new();
+        while let Some(message) = self.hear().await {
+            all.push(message);
+        }
+        all
+    }
 }
