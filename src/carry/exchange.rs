@@ -166,7 +166,7 @@ pub struct Exchange {
     agains_said: u64,
     agains_heard: u64,
     /// What became durable and is not acknowledged yet.
-    owed: BTreeMap<u64, u64>,
+    owed: Vec<(u64, u64)>,
     we_said_done: bool,
     they_said_done: bool,
     introduced: bool,
@@ -194,7 +194,7 @@ impl Exchange {
             asked: BTreeMap::new(),
             agains_said: 0,
             agains_heard: 0,
-            owed: BTreeMap::new(),
+            owed: Vec::new(),
             we_said_done: false,
             they_said_done: false,
             introduced: false,
@@ -209,7 +209,8 @@ impl Exchange {
         exchange
     }
 
-    /// Say hello: what we hold, how many bytes may be on their way to us, how many we take in all (R7.3-a).
+    /// Say hello: what we hold, how many bytes may be on their way to us, how many we take in all (R7.3-a). Who may be sent ranges ahead of its hello
+    /// must take any number: they count as well.
     pub fn greet(&mut self, pages: Vec<Manifest>, window: u64, take: Option<u64>) {
         self.ours = LogTable::default();
         self.we_take = take;
@@ -342,16 +343,32 @@ impl Exchange {
             return Err(Violation::NeverSent);
         }
         for (log, seq) in ends {
-            while let Some(place) = self.flying.iter().position(|flying| flying.log == *log && flying.last <= *seq) {
-                let Some(landed) = self.flying.remove(place) else { break };
-                let behind = self.flight();
-                self.pace.acked(landed.len, landed.sent_ms, now_ms, behind);
-            }
-            if let Some(origin) = self.ours.origin(*log) {
-                self.actions.push_back(Action::Credit { origin, seq: *seq });
-            }
+            self.land(*log, *seq, now_ms);
         }
         Ok(())
+    }
+
+    /// The range that ends at `seq` has arrived, and what went before it of the same history: the peer takes them in order. One that went behind it and
+    /// ends earlier, of the other branch of a fork, has not.
+    fn land(&mut self, log: u64, seq: u64, now_ms: u64) {
+        let last = self.flying.iter().position(|flying| flying.log == log && flying.last == seq);
+        let landed = |place: usize, flying: &Flying| flying.log == log && last.map_or(flying.last <= seq, |last| place <= last);
+        let (landed, flying): (Vec<_>, Vec<_>) = self.flying.drain(..).enumerate().partition(|(place, flying)| landed(*place, flying));
+        self.flying = flying.into_iter().map(|(_, flying)| flying).collect();
+        let mut behind = self.flight() + landed.iter().map(|(_, flying)| flying.len).sum::<u64>();
+        let mut ends = Vec::with_capacity(1);
+        for (_, Flying { last, len, sent_ms, .. }) in landed {
+            behind -= len;
+            self.pace.acked(len, sent_ms, now_ms, behind);
+            ends.retain(|end| *end > last);
+            ends.push(last);
+        }
+        if last.is_none() {
+            ends.push(seq);
+        }
+        if let Some(origin) = self.ours.origin(log) {
+            self.actions.extend(ends.into_iter().map(|seq| Action::Credit { origin, seq }));
+        }
     }
 
     /// All it has for us is sent, if it had heard of everything we asked for again when it said so.
@@ -385,7 +402,7 @@ impl Exchange {
     pub fn poll_output(&mut self) -> Vec<u8> {
         if !self.owed.is_empty() && matches!(self.state, State::Open) {
             let ends = std::mem::take(&mut self.owed);
-            self.say(&Message::Ack(ends.into_iter().collect()));
+            self.say(&Message::Ack(ends));
         }
         std::mem::take(&mut self.output)
     }
@@ -398,10 +415,10 @@ impl Exchange {
             State::Asking { .. } | State::Learning | State::Closed(_) => false,
         };
         let (flight, bound) = (self.flight(), self.pace.flight_len().min(self.window));
-        // Two at a time, so that the link does not stand idle while an acknowledgement travels; crumbs are not worth their checkpoints.
+        // Two at a time, so that the link does not stand idle while an acknowledgement travels.
         let len = self.pace.range_len().min(self.peer_takes.unwrap_or(u64::MAX)).min((self.window / 2).max(WORTHWHILE_LEN));
-        let room = if flight == 0 { len } else { bound.saturating_sub(flight).min(len) };
-        (may && len >= WORTHWHILE_LEN && room >= WORTHWHILE_LEN.max(len / 4)).then_some(room)
+        let room = flight == 0 || flight < bound;
+        (may && room && len >= WORTHWHILE_LEN).then_some(len)
     }
 
     /// Send `range`. Returns how many bytes it is on the link.
@@ -430,8 +447,9 @@ impl Exchange {
     /// Events of `origin` up to `seq` are durable here.
     pub fn taken(&mut self, origin: &Origin, seq: u64) {
         if let Some(log) = self.theirs.handle(origin) {
-            let owed = self.owed.entry(log).or_insert(seq);
-            *owed = seq.max(*owed);
+            // A later position stands for what came before it. An earlier one after it is of the other branch of a fork, and told by itself.
+            self.owed.retain(|(other, end)| *other != log || *end > seq);
+            self.owed.push((log, seq));
         }
     }
 

@@ -249,7 +249,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             {
                 return Ok(ended);
             }
-            match self.wait(&mut buffer).await? {
+            let happened = match self.wait(&mut buffer).await {
+                // What was said counts for more than that the link is gone by now.
+                Err(_) if self.exchange.ending().is_some() => Happened::HungUp,
+                happened => happened?,
+            };
+            match happened {
                 Happened::Read(count) => {
                     self.last_sign_ms = self.clock.monotonic_ms();
                     self.exchange.receive(buffer.get(..count).unwrap_or_default(), self.last_sign_ms)?;
@@ -376,6 +381,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     }
 
     fn hung_up(&mut self) -> Result<Ended, Broken> {
+        if let Some(ended) = self.ended()?.filter(|_| self.exchange.ending().is_some()) {
+            return Ok(ended);
+        }
         let nothing_open = self.exchange.is_open() && !self.exchange.is_waiting() && self.out.is_empty() && !self.exchange.is_mid_message();
         if nothing_open { Ok(Ended::ByPeer) } else { Err(Broken::HungUp) }
     }

@@ -18,7 +18,7 @@ use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::Position;
 use bundle_format::compress::{Codec, Compressor, Decompressor};
 use bundle_format::error::Code;
-use bundle_format::ids::{NodeId, Origin};
+use bundle_format::ids::{Incarnation, NodeId, Origin};
 use bundle_format::limits::{CHECKPOINT_RAW_LEN, INTRODUCTION_LEN_MAX, MESSAGE_LEN_MAX};
 use bundle_format::logs::LogTable;
 use bundle_format::manifest::Manifest;
@@ -141,6 +141,8 @@ pub struct Session {
     /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link.
     pub left: Vec<Stream>,
     unconfirmed: Unconfirmed,
+    /// Our life, as our hello named it.
+    told_life: Option<Incarnation>,
     renewed: bool,
     dirty: bool,
 }
@@ -162,6 +164,7 @@ impl Session {
             delivered: [0; 4],
             left: Vec::new(),
             unconfirmed: Unconfirmed::new(),
+            told_life: None,
             renewed: false,
             dirty: false,
         };
@@ -242,6 +245,7 @@ impl Session {
             }
         }
         let number = node.next_receipt_number(RECEIPTS_AHEAD)?;
+        self.told_life = Some(node.keyring.incarnation());
         let forks = node.fork_notices(&told)?;
         Ok(message::pages(Manifest::new(vector, Some((node.keyring.incarnation(), number)), forks, [])))
     }
@@ -292,6 +296,9 @@ impl Session {
     /// # Errors
     /// What the files beside the log say.
     pub fn lose(&mut self, node: &mut Node) -> Result<(), NodeError> {
+        if self.told_life.is_some_and(|told| told != node.keyring.incarnation()) {
+            return Ok(()); // of the life that this peer was told of, it is known already
+        }
         self.tally.new_life = true;
         node.begin_new_life()
     }

@@ -130,7 +130,7 @@ fn bytes_that_are_no_message_end_the_session_before_they_are_kept() {
             ("a message of 4 GiB", b"\x5b\x00\x00\x00\x01\x00\x00\x00\x00"),
             ("no message", b"\xff"),
             ("a kind of no version", b"\x42\x81\x0a"),
-            ("a hello of another version", b"\x4f\x86\x00\x02\xf4\x1a\x00\x01\x00\x00\xf6\xa2\x00\x80\x01"),
+            ("a hello of another version", b"\x4f\x86\x00\x02\xf4\x1a\x00\x01\x00\x00\xf6\xa2\x00\x80\x01\x80"),
         ] {
             let mut hand = place.greeted().await;
             hand.say_bytes(bytes).await;
