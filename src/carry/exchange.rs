@@ -360,8 +360,7 @@ impl Exchange {
         for (_, Flying { last, len, sent_ms, .. }) in landed {
             behind -= len;
             self.pace.acked(len, sent_ms, now_ms, behind);
-            ends.retain(|end| *end > last);
-            ends.push(last);
+            ends.push(last); // each by itself: they may be of two branches
         }
         if last.is_none() {
             ends.push(seq);

@@ -106,6 +106,8 @@ pub struct Terms {
     pub rate: Option<u64>,
     /// How many bytes the socket has carried, both ways.
     pub carried: Rc<dyn Fn() -> u64>,
+    /// How many of those were sent.
+    pub written: Rc<dyn Fn() -> u64>,
     /// A stalled link is told as an error. A listener waits longer: who dials decides to dial again.
     pub stall_ms: u64,
     /// Whether somebody asked us to stop.
@@ -194,8 +196,8 @@ pub struct Drive<'a, S, H> {
     clock: &'a dyn Clock,
     terms: Terms,
     out: Vec<u8>,
-    /// Written since the stream was last known to hold nothing back.
-    unflushed: u64,
+    /// Written since the stream was last known to hold nothing back, and what the socket had taken then.
+    unflushed: (u64, u64),
     began_ms: u64,
     last_sign_ms: u64,
     message_began_ms: Option<u64>,
@@ -218,7 +220,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     pub fn new(stream: &'a mut S, exchange: &'a mut Exchange, home: &'a mut H, clock: &'a dyn Clock, terms: Terms) -> Self {
         let now_ms = clock.monotonic_ms();
         let allowance = (terms.rate.unwrap_or(0), now_ms);
-        Self { stream, exchange, home, clock, terms, out: Vec::new(), unflushed: 0, began_ms: now_ms, last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
+        Self { stream, exchange, home, clock, terms, out: Vec::new(), unflushed: (0, 0), began_ms: now_ms, last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
     }
 
     /// Go on until it ends.
@@ -353,7 +355,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     fn budget_left(&self) -> u64 {
         /// Acknowledgements, record heads and the farewell still have to fit.
         const RESERVE: u64 = 400;
-        let spent = || (self.terms.carried)() + self.unflushed + self.out.len() as u64 + RESERVE;
+        let (written, before) = self.unflushed;
+        let held_back = || written.saturating_sub((self.terms.written)().saturating_sub(before)); // in the stream, not on the socket yet
+        let spent = || (self.terms.carried)() + held_back() + self.out.len() as u64 + RESERVE;
         self.terms.budget.map_or(u64::MAX, |budget| budget.saturating_sub(spent()))
     }
 
@@ -394,7 +398,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let may_write = self.may_write();
         let out = self.out.get(..may_write).unwrap_or_default();
         let stream = &mut *self.stream;
-        let unflushed = &mut self.unflushed;
+        let (unflushed, written) = (&mut self.unflushed, Rc::clone(&self.terms.written));
         let moved = poll_fn(move |context| {
             let mut failed = None;
             if !out.is_empty() {
@@ -405,7 +409,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                 }
             }
             match Pin::new(&mut *stream).poll_flush(context) {
-                Poll::Ready(Ok(())) => *unflushed = 0,
+                Poll::Ready(Ok(())) => *unflushed = (0, written()),
                 Poll::Ready(Err(error)) => failed = Some(error),
                 Poll::Pending => {}
             }
@@ -428,7 +432,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),
         };
         self.out.drain(..wrote);
-        self.unflushed += wrote as u64;
+        self.unflushed.0 += wrote as u64;
         if self.terms.rate.is_some() {
             self.allowance.0 = self.allowance.0.saturating_sub(wrote as u64);
         }

@@ -212,13 +212,14 @@ impl Server {
             Ok(None) => {} // it counts as a stranger until it has introduced itself
             Err(Refusal { code, .. }) => exchange.close(Some(code)),
         }
-        let carried = Rc::clone(&traffic);
+        let (carried, written) = (Rc::clone(&traffic), Rc::clone(&traffic));
         let terms = Terms {
             once: false,
             deadline_ms: None,
             budget: None,
             rate: None,
             carried: Rc::new(move || carried.read_len.get() + carried.written_len.get()),
+            written: Rc::new(move || written.written_len.get()),
             stall_ms: Terms::LISTENER_STALL_MS,
             stop,
         };

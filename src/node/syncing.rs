@@ -342,13 +342,14 @@ impl<'a> Syncer<'a> {
             Ok(None) => {}
             Err(Refusal { code, .. }) => exchange.close(Some(code)), // the peer is told before our own side is
         }
-        let (carried, base) = (Rc::clone(&self.traffic), self.carried());
+        let (carried, base, written) = (Rc::clone(&self.traffic), self.carried(), Rc::clone(&self.traffic));
         let terms = Terms {
             once: self.order.every_ms.is_none(),
             deadline_ms: self.order.deadline_ms,
             budget,
             rate: self.order.rate,
             carried: Rc::new(move || (carried.read_len.get() + carried.written_len.get()).saturating_sub(base)),
+            written: Rc::new(move || written.written_len.get()),
             stall_ms: Terms::DIALLER_STALL_MS,
             stop: self.stop.clone(),
         };
