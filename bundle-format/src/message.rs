@@ -218,7 +218,7 @@ impl Message {
                 let count = self.introduced();
                 joined(2, &cbor::to_vec(&(INTRODUCTION,)), &joined(count, &[0x80], &ranges))
             }
-            Self::Bye(code) => cbor::to_vec(&(BYE, code.map(|code| code.as_str()))),
+            Self::Bye(code) => cbor::to_vec(&(BYE, code.map(Code::as_str))),
             Self::Lost(number) => cbor::to_vec(&(LOST, number)),
             Self::Done(0) => cbor::to_vec(&(DONE,)),
             Self::Done(heard) => cbor::to_vec(&(DONE, heard)),
@@ -337,7 +337,7 @@ mod tests {
             ("83020000", "an ack up to 0"),
             ("8302001b8000000000000000", "an ack beyond any position"),
             ("82020a", "half a pair"),
-            ("850300004400000000" , "an item missing"),
+            ("850300004400000000", "an item missing"),
             ("8503000044000000000a", "an unknown reason"),
             ("8207f5", "a reason that is no text"),
             ("820400", "done after nothing, spelled out"),

@@ -146,6 +146,7 @@ struct Flying {
 
 /// One conversation.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each was said or not, and none excludes another: any of the sixteen combinations can stand")]
 pub struct Exchange {
     state: State,
     /// Histories by the numbers we gave them, and the peer did.

@@ -220,7 +220,20 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     pub fn new(stream: &'a mut S, exchange: &'a mut Exchange, home: &'a mut H, clock: &'a dyn Clock, terms: Terms) -> Self {
         let now_ms = clock.monotonic_ms();
         let allowance = (terms.rate.unwrap_or(0), now_ms);
-        Self { stream, exchange, home, clock, terms, out: Vec::new(), unflushed: (0, 0), began_ms: now_ms, last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
+        Self {
+            stream,
+            exchange,
+            home,
+            clock,
+            terms,
+            out: Vec::new(),
+            unflushed: (0, 0),
+            began_ms: now_ms,
+            last_sign_ms: now_ms,
+            message_began_ms: None,
+            allowance,
+            bounded: false,
+        }
     }
 
     /// Go on until it ends.
@@ -307,7 +320,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// As many ranges as may be on their way.
     async fn fill(&mut self) -> Result<(), Broken> {
-        while self.out.len() < UNWRITTEN_LEN_MAX
+        while self.unflushed.0 == 0
+            && self.out.len() < UNWRITTEN_LEN_MAX
             && let Some(len) = self.exchange.wants_range()
         {
             let Some(len) = self.within_bounds(len) else { return Ok(()) };
@@ -401,17 +415,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let (unflushed, written) = (&mut self.unflushed, Rc::clone(&self.terms.written));
         let moved = poll_fn(move |context| {
             let mut failed = None;
-            if !out.is_empty() {
-                match Pin::new(&mut *stream).poll_write(context, out) {
+            // Only a stream that holds nothing back is given more: it would hold back acknowledgements behind whole ranges.
+            match Pin::new(&mut *stream).poll_flush(context) {
+                Poll::Ready(Ok(())) if unflushed.0 > 0 => {
+                    *unflushed = (0, written());
+                    return Poll::Ready(Ok((Happened::Wrote, 0)));
+                }
+                Poll::Ready(Ok(())) if !out.is_empty() => match Pin::new(&mut *stream).poll_write(context, out) {
                     Poll::Ready(Ok(count)) => return Poll::Ready(Ok((Happened::Wrote, count))),
                     Poll::Ready(Err(error)) => failed = Some(error),
                     Poll::Pending => {}
-                }
-            }
-            match Pin::new(&mut *stream).poll_flush(context) {
-                Poll::Ready(Ok(())) => *unflushed = (0, written()),
+                },
                 Poll::Ready(Err(error)) => failed = Some(error),
-                Poll::Pending => {}
+                Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             let mut read = ReadBuf::new(buffer);
             match Pin::new(&mut *stream).poll_read(context, &mut read) {

@@ -314,7 +314,7 @@ impl Session {
             let Some(lack) = self.lacks(node)?.into_iter().next() else { return Ok(None) };
             let stored = node.roster.is_roster(&lack.stream.origin);
             let raw_len = if stored { wanted } else { wanted.saturating_mul(self.ratio) };
-            let Some(lack) = self.provable(node, lack, raw_len)? else { return Ok(None) };
+            let Some(lack) = Self::provable(node, lack, raw_len)? else { return Ok(None) };
             let reach = self.reach.get(&lack.stream).copied();
             let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast };
             node.wal.sync()?; // a cut never reaches beyond what is durable (R4.6-f)
@@ -398,7 +398,7 @@ impl Session {
     }
 
     /// The lack as far as a checkpoint proves it; of our own histories a batch is signed, at distances that fit the link.
-    fn provable(&self, node: &mut Node, lack: Lack, raw_len: usize) -> Result<Option<Lack>, NodeError> {
+    fn provable(node: &mut Node, lack: Lack, raw_len: usize) -> Result<Option<Lack>, NodeError> {
         let head = node.wal.head(&lack.stream);
         let mut proved = head.map_or(0, |head| head.checkpoint_seq);
         if Self::is_signed_here(node, &lack.stream) {
@@ -532,16 +532,12 @@ impl Session {
         if self.record.sent.insert(origin) {
             self.dirty = true;
         }
-        match verdict {
-            Verdict::Gap { .. } => {
-                self.tally.missing.pop(); // it is asked for, not missing
-                self.again(node, &origin, Reason::Gap)
-            }
-            _ => {
-                self.holds(node, &origin, end)?;
-                Ok(Taken::Held { origin, seq: end.seq })
-            }
+        if let Verdict::Gap { .. } = verdict {
+            self.tally.missing.pop(); // it is asked for, not missing
+            return self.again(node, &origin, Reason::Gap);
         }
+        self.holds(node, &origin, end)?;
+        Ok(Taken::Held { origin, seq: end.seq })
     }
 
     /// Who sent it has it: of a fork, the branch it is on and not the other.
@@ -612,10 +608,8 @@ impl Node {
         match self.roster.holder(key) {
             Some((member, Standing::Current)) => Identity::Member(member.node),
             Some((member, _)) => Identity::Ended(member.node),
-            None => match self.roster.pin().authority_key == *key && self.roster.head().seq == 0 {
-                true => Identity::Member(self.roster.pin().node()),
-                false => Identity::Unknown,
-            },
+            None if self.roster.pin().authority_key == *key && self.roster.head().seq == 0 => Identity::Member(self.roster.pin().node()),
+            None => Identity::Unknown,
         }
     }
 

@@ -64,7 +64,10 @@ impl Place {
     fn told(&self, hand: &Hand) -> Vec<Told> {
         let view = self.lab.world.view("rogue");
         let streams = view.log().streams();
-        streams.iter().map(|(stream, head)| Told::new(&hand.salt, stream.origin, &view.log().position(stream, head.checkpoint_seq).unwrap().unwrap())).collect()
+        streams
+            .iter()
+            .map(|(stream, head)| Told::new(&hand.salt, stream.origin, &view.log().position(stream, head.checkpoint_seq).unwrap().unwrap()))
+            .collect()
     }
 
     fn own(&self) -> Origin {
@@ -101,7 +104,15 @@ fn a_member_that_breaks_the_protocol_is_ended_and_harms_nobody() {
             ("acknowledges what it was not sent", vec![Message::Ack(vec![(0, 9)])]),
             ("acknowledges a history that has no number", vec![Message::Ack(vec![(77, 1)])]),
             ("asks again for what it was not sent", vec![Message::Again(Again { log: 50, seq: 0, tag, reason: Reason::Gap })]),
-            ("says hello twice", vec![Message::Hello(bundle_format::message::Hello { more: false, window: 1, take: None, manifest: bundle_format::manifest::Manifest::default() })]),
+            (
+                "says hello twice",
+                vec![Message::Hello(bundle_format::message::Hello {
+                    more: false,
+                    window: 1,
+                    take: None,
+                    manifest: bundle_format::manifest::Manifest::default(),
+                })],
+            ),
             ("asks who we are when it has said hello", vec![Message::Who]),
             ("introduces itself unasked", vec![Message::Introduction(Vec::new())]),
             ("is done with more than it was asked for", vec![Message::Done(1)]),
@@ -195,7 +206,14 @@ fn a_range_that_lies_is_asked_for_again_or_ends_the_session() {
         ("a bad checkpoint", |range| range.checkpoints[0].1.signature.0[9] ^= 1, "Z225"),
         ("a bad checkpoint, without base", |range| (range.checkpoints[0].1.signature.0[9], range.base) = (0, None), "again"),
         ("a wrong base", |range| range.base = Some(Hash([1; 32])), "Z225"),
-        ("a changed event", |range| { let at = range.data.len() - 1; range.data[at] ^= 1; }, "Z225"),
+        (
+            "a changed event",
+            |range| {
+                let at = range.data.len() - 1;
+                range.data[at] ^= 1;
+            },
+            "Z225",
+        ),
         ("another's name", |range| range.origin.node = NodeId([9; 8]), "again"),
         ("a lane that has nothing", |range| (range.origin.lane, range.base) = (Lane::Bulk, None), "again"),
         ("a history of which the beginning is missing", |range| (range.first, range.base) = (5, None), "again"),

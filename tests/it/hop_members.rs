@@ -192,7 +192,8 @@ fn a_stranger_learns_nothing_and_is_told_so() {
         let life = lab.world.view("stranger").keyring().incarnation();
         let roster = crate::hostile::Forge::at(&lab.world, "stranger").roster.remove(0);
         let ours = crate::hostile::Forge::at(&lab.world, "hub").roster.remove(0);
-        for (introduction, code) in [(None, Code::Z620), (Some(vec![]), Code::Z620), (Some(vec![roster]), Code::Z620), (Some(vec![ours]), Code::Z620)] {
+        for (introduction, code) in [(None, Code::Z620), (Some(vec![]), Code::Z620), (Some(vec![roster]), Code::Z620), (Some(vec![ours]), Code::Z620)]
+        {
             let mut hand = Hand::dial(&lab, "stranger", "hub").await.unwrap();
             hand.greet(Vec::new(), (life, 1)).await;
             if let Some(ranges) = &introduction {
@@ -269,9 +270,9 @@ fn a_key_that_ends_while_it_talks_ends_the_session() {
             let session = keeps_on(&lab, &clinic);
             sleep(Duration::from_secs(2)).await;
             let request = clinic.with(|node| node.request(true)).await.unwrap();
-            let ended = hub.standing.with(|node| {
-                if revoked { node.revoke(clinic_id, false).map(drop) } else { node.sign(&request, Policy::Own, None, false).map(drop) }
-            });
+            let ended = hub
+                .standing
+                .with(|node| if revoked { node.revoke(clinic_id, false).map(drop) } else { node.sign(&request, Policy::Own, None, false).map(drop) });
             ended.await.unwrap();
             hub.standing.durable().await.unwrap();
             sleep(Duration::from_secs(2)).await;

@@ -172,10 +172,7 @@ impl Pair {
 #[test]
 fn two_ends_become_level_whoever_knows_whom() {
     for (knows, speculates) in [([true, true], false), ([true, true], true), ([false, true], false), ([true, false], false), ([true, false], true)] {
-        let mut pair = Pair::of([
-            Toy::new(knows[0], speculates, &[(1, 40), (2, 3)], 65_536),
-            Toy::new(knows[1], false, &[(2, 9), (3, 1)], 65_536),
-        ]);
+        let mut pair = Pair::of([Toy::new(knows[0], speculates, &[(1, 40), (2, 3)], 65_536), Toy::new(knows[1], false, &[(2, 9), (3, 1)], 65_536)]);
         pair.settle();
         pair.assert_level();
     }
