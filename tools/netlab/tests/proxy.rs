@@ -1,5 +1,6 @@
 //! Every fault of the proxy on real sockets: each claim fails where the fault does nothing.
 #![allow(clippy::disallowed_methods, reason = "a test of a builder's tool talks to the machine directly")]
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "patterns and rates, far below 2^52")]
 
 use netlab::proxy::{Each, Ending, Faults, Proxy, Span, Way};
 use std::io;

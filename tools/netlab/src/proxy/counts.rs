@@ -70,15 +70,8 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(begun: Instant) -> Self {
         let nothing = Carried::default();
-        let counts = Counts {
-            elapsed_ms: 0,
-            connection_count: 0,
-            open_count: 0,
-            undialed_count: 0,
-            up: nothing,
-            down: nothing,
-            connections: VecDeque::new(),
-        };
+        let counts =
+            Counts { elapsed_ms: 0, connection_count: 0, open_count: 0, undialed_count: 0, up: nothing, down: nothing, connections: VecDeque::new() };
         Self { begun, counts: Mutex::new(counts) }
     }
 

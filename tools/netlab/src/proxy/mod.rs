@@ -140,16 +140,13 @@ async fn serve(mut door: Door, to: SocketAddr, ledger: Arc<Ledger>, mut orders: 
 async fn connect(dialer: TcpStream, to: SocketAddr, ledger: Arc<Ledger>, orders: watch::Receiver<Orders>) {
     let index = ledger.begin();
     let buffer_len = orders.borrow().faults.buffer_len;
-    match dial(to, buffer_len).await {
-        Ok(listener) => {
-            prepare(&dialer);
-            prepare(&listener);
-            carry(&dialer, &listener, index, &ledger, orders).await;
-        }
-        Err(_) => {
-            ledger.undialed();
-            reset(&dialer);
-        }
+    if let Ok(listener) = dial(to, buffer_len).await {
+        prepare(&dialer);
+        prepare(&listener);
+        carry(&dialer, &listener, index, &ledger, orders).await;
+    } else {
+        ledger.undialed();
+        reset(&dialer);
     }
     ledger.end(index);
 }

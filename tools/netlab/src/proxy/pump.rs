@@ -13,7 +13,7 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -70,13 +70,7 @@ pub(super) struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(
-        [from, to]: [&'a TcpStream; 2],
-        side: Side,
-        index: u64,
-        ledger: Arc<Ledger>,
-        orders: watch::Receiver<Orders>,
-    ) -> Self {
+    pub(super) fn new([from, to]: [&'a TcpStream; 2], side: Side, index: u64, ledger: Arc<Ledger>, orders: watch::Receiver<Orders>) -> Self {
         let begun = Instant::now();
         let seed = orders.borrow().faults.seed ^ index << 1 ^ u64::from(side == Side::Up);
         Self {
@@ -238,7 +232,7 @@ enum Landing {
 
 /// When the socket's peer has closed its side, though nobody reads.
 pub(super) async fn gone(stream: &TcpStream) {
-    while !stream.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed()) {
+    while !stream.ready(Interest::READABLE).await.is_ok_and(Ready::is_read_closed) {
         sleep(ASK_GONE).await;
     }
 }
