@@ -179,8 +179,7 @@ impl Session {
     /// How far the peer has each stream it may see, by its last word.
     fn survey(&mut self, node: &Node) -> Result<(), NodeError> {
         let streams = node.wal.streams();
-        let again: BTreeMap<Stream, u8> = self.reach.iter().map(|(stream, reach)| (*stream, reach.again)).collect();
-        self.reach.clear();
+        let before = std::mem::take(&mut self.reach);
         for (stream, _) in streams.iter().filter(|(stream, _)| node.may_see(&self.peer, &stream.origin)) {
             let word = known::word(&node.wal, &self.record, stream)?;
             let after = node.send_after(&self.peer, &self.record, stream, &streams)?;
@@ -190,8 +189,11 @@ impl Session {
                 (None, _) => u64::MAX,
             };
             let ours = matches!(word, known::Word::Holds(_) | known::Word::Silent) && stream.branch.is_none();
-            let again = again.get(stream).copied().unwrap_or(0);
-            self.reach.insert(*stream, Reach { held, sent: held, ours, whole: !ours, again });
+            let before = before.get(stream);
+            // What is on its way already is not sent again: if it does not count, the peer asks for it.
+            let sent = before.filter(|before| before.sent > before.held).map_or(held, |before| before.sent.max(held));
+            let again = before.map_or(0, |before| before.again);
+            self.reach.insert(*stream, Reach { held, sent, ours, whole: !ours, again });
         }
         Ok(())
     }
