@@ -14,6 +14,9 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// Longest any end is waited for: a test whose fault does not come fails, and does not hang.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A proxy in front of a listener, and both ends of connections through it.
 struct Bench {
     listener: TcpListener,
@@ -37,7 +40,7 @@ impl Bench {
 /// All that can be read, and how it ended: `None` at an orderly end.
 async fn read_all(stream: &mut TcpStream) -> (Vec<u8>, Option<io::ErrorKind>) {
     let mut bytes = Vec::new();
-    let ended = stream.read_to_end(&mut bytes).await;
+    let ended = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the connection ends");
     (bytes, ended.err().map(|error| error.kind()))
 }
 
@@ -173,7 +176,8 @@ async fn exchange(bench: &Bench, len: usize) -> [(Vec<u8>, Option<io::ErrorKind>
         let (mut from, mut to) = stream.split();
         let sent = async { drop(to.write_all(&pattern(len)).await) };
         let mut bytes = Vec::new();
-        let ((), ended) = tokio::join!(sent, from.read_to_end(&mut bytes));
+        let both = async { tokio::join!(sent, from.read_to_end(&mut bytes)) };
+        let ((), ended) = timeout(PATIENCE, both).await.expect("the connection ends");
         (bytes, ended.err().map(|error| error.kind()))
     };
     let (down, up) = tokio::join!(run(dialer), run(listener));
@@ -196,6 +200,24 @@ async fn a_cut_after_n_bytes_delivers_n_to_every_connection() {
         assert_eq!(counts.up.delivered_len, 30_000);
         assert!(counts.connections.iter().all(|connection| connection.cut == Some(ending)), "{counts:?}");
     }
+}
+
+#[tokio::test]
+async fn what_came_before_a_reset_is_there_however_late_it_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    socket2::SockRef::from(&listener).set_recv_buffer_size(4 << 10).unwrap();
+    let bench = Bench { proxy: Proxy::start(listener.local_addr().unwrap(), Faults::default()).unwrap(), listener };
+    let (mut dialer, mut listener) = bench.connect().await;
+    dialer.write_all(&pattern(30_000)).await.unwrap();
+    sleep(ms(100)).await;
+    // The listener's buffer is full now, and the last of these bytes wait in the proxy's own socket.
+    let len = bench.proxy.counts().up.delivered_len;
+    assert!((1000..30_000).contains(&len), "{len}");
+    bench.proxy.steer(|faults| faults.up.cut_after = Each::Every(len));
+    sleep(ms(50)).await;
+    let (heard, ended) = read_all(&mut listener).await;
+    assert!(heard == pattern(heard.len()) && heard.len() as u64 == len, "{} bytes, wanted {len}", heard.len());
+    assert_eq!(ended, Some(io::ErrorKind::ConnectionReset));
 }
 
 #[tokio::test]
