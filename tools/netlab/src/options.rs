@@ -311,7 +311,7 @@ mod tests {
     fn commands_are_told_apart() {
         let check = |words: &[&str], a: &[&str], b: &[&str]| match CommandLine::try_parse_from([&["netlab", "link", "--"], words].concat()) {
             Ok(CommandLine { tool: Tool::Link(options) }) => {
-                assert_eq!(options.commands(), [a, b].map(|words| words.iter().map(ToString::to_string).collect::<Vec<_>>()))
+                assert_eq!(options.commands(), [a, b].map(|words| words.iter().map(ToString::to_string).collect::<Vec<_>>()));
             }
             _ => panic!("{words:?} is a link"),
         };

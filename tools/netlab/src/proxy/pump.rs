@@ -63,7 +63,6 @@ pub(super) struct Pump<'a> {
     flight: VecDeque<(Instant, Piece)>,
     flight_len: usize,
     busy_until: Instant,
-    last_due: Instant,
     delivered_len: u64,
     /// A half-open cut or a killing blackout met this direction: silent for good.
     silenced: bool,
@@ -88,7 +87,6 @@ impl<'a> Pump<'a> {
             flight: VecDeque::new(),
             flight_len: 0,
             busy_until: begun,
-            last_due: begun,
             delivered_len: 0,
             silenced: false,
         }
@@ -184,8 +182,7 @@ impl<'a> Pump<'a> {
             };
             let spread = way.jitter.mul_f64(2.0 * self.jitter.f64());
             let due = (self.busy_until + way.delay + spread).checked_sub(way.jitter).unwrap_or(now);
-            self.last_due = due.max(self.last_due);
-            self.flight.push_back((self.last_due, piece));
+            self.flight.push_back((due, piece)); // whoever is due earlier waits for those before it
         }
     }
 
