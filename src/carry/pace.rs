@@ -13,8 +13,8 @@ const FLIGHT_LEN_MAX: u64 = 256 * 1024;
 const RANGE_MS: u64 = 1000;
 /// … and everything on its way this long.
 const FLIGHT_MS: u64 = 2000;
-/// Two of the smallest ranges may always be on their way.
-const FLIGHT_LEN_MIN: u64 = 2 * FIRST_LEN;
+/// This much may always be on its way: two seconds of 2G, which with less would stand idle before its rate is known.
+const FLIGHT_LEN_MIN: u64 = 3 * FIRST_LEN;
 
 /// What is known of one direction of a link.
 #[derive(Clone, Copy, Debug)]

@@ -24,6 +24,8 @@ const REDIAL_MS: u64 = 4000;
 const PATIENCE_MS: [u64; 2] = [20_000, 180_000];
 /// Between two attempts, at most.
 const BACKOFF_MS_MAX: u64 = 15_000;
+/// Between two attempts, at least.
+const SHORTEST_WAIT_MS: u64 = 300;
 /// What the peer may have on its way to us.
 const WINDOW_LEN: u64 = 64 * 1024;
 /// A budget below this does not pay for a handshake.
@@ -128,6 +130,7 @@ pub struct Syncer<'a> {
     counted: u64,
     began_ms: u64,
     last_progress_ms: u64,
+    dialled_ms: u64,
     failures: u32,
     round_trip_ms: Option<u64>,
     done: Synced,
@@ -169,6 +172,7 @@ impl<'a> Syncer<'a> {
             counted: 0,
             began_ms: now_ms,
             last_progress_ms: now_ms,
+            dialled_ms: now_ms,
             failures: 0,
             round_trip_ms: None,
             done,
@@ -182,6 +186,7 @@ impl<'a> Syncer<'a> {
                 break end;
             }
             self.done.dials += 1;
+            self.dialled_ms = self.now_ms();
             (self.watcher)(Step::Dialling(self.done.dials));
             let before = (self.done.delivered, self.done.taken);
             let attempt = self.attempt().await;
@@ -265,6 +270,8 @@ impl<'a> Syncer<'a> {
         // Between half and all of it, so that a district whose power comes back does not dial at once.
         let part = u64::from(u16::from_le_bytes(entropy::random(&*self.ports.entropy)));
         let wait_ms = backoff_ms / 2 + backoff_ms / 2 * part / u64::from(u16::MAX);
+        let tried_ms = now_ms.saturating_sub(self.dialled_ms); // an attempt that waited for an answer has waited already
+        let wait_ms = wait_ms.saturating_sub(tried_ms).max(SHORTEST_WAIT_MS);
         let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(now_ms));
         (self.watcher)(Step::Again(code, why, wait_ms.min(left_ms)));
         let mut stop = self.stop.clone();
