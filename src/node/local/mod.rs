@@ -19,3 +19,6 @@ pub use line::Line;
 pub use serve::{Lines, Runner, serve_control};
 pub use through::Through;
 pub use words::About;
+
+#[cfg(test)]
+mod tests;

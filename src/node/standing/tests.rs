@@ -223,6 +223,7 @@ fn a_lease_frees_the_lock_with_everything_durable_and_work_goes_on_when_it_ends(
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!waiting.is_finished());
         drop(theirs);
+        standing.durable().await.unwrap(); // nothing of ours is owed, wherever the node is
         waiting.await.unwrap().unwrap();
         assert!(changes.has_changed().unwrap());
         standing.close().await.unwrap();
