@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use zbundle::adapters::os_ports;
 use zbundle::keys::Secret;
-use zbundle::node::local::{Line, Lines, open_beside, serve_control};
+use zbundle::node::local::{Line, Lines, listen, open_beside, serve_control};
 use zbundle::node::standing::Standing;
 use zbundle::node::{Node, Opening, layout::Layout};
 
@@ -112,7 +112,7 @@ fn keep(data_dir: &Path, key_file: &Path, stopped: watch::Receiver<bool>, ready:
         let secret = Secret::read_key_file(&*ports.disk, key_file).unwrap();
         let node = Node::open(&ports, &Opening { data_dir, secret: &secret, lock_wait_ms: 5000 }).unwrap();
         let standing = Standing::new(ports.clone(), data_dir.to_owned(), secret, node);
-        let listener = ports.local.listen(&Layout::new(data_dir).control()).unwrap();
+        let listener = listen(&ports, data_dir).unwrap();
         ready();
         let runner = Rc::new(|command: String, lines: Lines| {
             Box::pin(async move {
@@ -347,6 +347,20 @@ fn large_lines_between_small_ones_are_written_on_a_lease_in_their_order() {
     keeper.end();
     assert_eq!(lines_of(&output), place.log("ada"));
     assert_eq!(place.payloads("ada").join("\n") + "\n", input);
+}
+
+/// Longer than the kernel has room for in the name of a socket.
+#[test]
+fn a_data_directory_may_have_a_long_path() {
+    let place = Place::new();
+    let node = format!("{}/ada", "a folder with a long name/".repeat(8));
+    std::fs::create_dir_all(place.path(&node).parent().unwrap()).unwrap();
+    place.ok(&node, &["init", "ada"]);
+    let keeper = place.keep(&node);
+    place.ok(&node, &["push", "x"]);
+    std::fs::write(place.path("large"), vec![b'x'; 100_000]).unwrap();
+    place.ok(&node, &["push", "--file", "large"]);
+    assert!(keeper.end() > 0, "it went through the socket");
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod words;
 
 pub use borrow::{Reached, open_beside, reach};
 pub use line::Line;
-pub use serve::{Lines, Runner, serve_control};
+pub use serve::{Lines, Runner, listen, serve_control};
 pub use through::Through;
 pub use words::About;
 

@@ -218,6 +218,13 @@ fn who_says_what_nobody_says_is_told_and_left() {
 }
 
 #[test]
+fn a_place_without_sockets_is_told() {
+    let ports = Ports { local: Rc::new(Nobody), ..crate::adapters::os_ports() };
+    let error = super::listen(&ports, Path::new("/n")).err().unwrap();
+    assert_eq!((error.code(), error.to_string().starts_with("/n/ctl.sock: ")), (bundle_format::error::Code::Z202, true), "{error}");
+}
+
+#[test]
 fn who_says_nothing_goes_and_who_asks_wrongly_is_refused_and_may_ask_again() {
     run(async {
         let (_service, mut clients) = serve(2);
