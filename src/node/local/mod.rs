@@ -16,6 +16,9 @@ mod words;
 
 pub use borrow::{Reached, open_beside, reach};
 pub use line::Line;
-pub use serve::{Lines, Runner, serve_control};
+pub use serve::{Lines, Runner, listen, serve_control};
 pub use through::Through;
 pub use words::About;
+
+#[cfg(test)]
+mod tests;
