@@ -331,7 +331,7 @@ mod tests {
             ("83020000", "an ack up to 0"),
             ("8302001b8000000000000000", "an ack beyond any position"),
             ("82020a", "half a pair"),
-            ("850300004400000000" , "an item missing"),
+            ("850300004400000000", "an item missing"),
             ("8503000044000000000a", "an unknown reason"),
             ("8207f5", "a reason that is no text"),
             ("81188104", "a long head"),

@@ -213,7 +213,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     pub fn new(stream: &'a mut S, exchange: &'a mut Exchange, home: &'a mut H, clock: &'a dyn Clock, terms: Terms) -> Self {
         let now_ms = clock.monotonic_ms();
         let allowance = (terms.rate.unwrap_or(0), now_ms);
-        Self { stream, exchange, home, clock, terms, out: Vec::new(), began_ms: now_ms, last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
+        Self {
+            stream,
+            exchange,
+            home,
+            clock,
+            terms,
+            out: Vec::new(),
+            began_ms: now_ms,
+            last_sign_ms: now_ms,
+            message_began_ms: None,
+            allowance,
+            bounded: false,
+        }
     }
 
     /// Go on until it ends.

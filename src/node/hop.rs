@@ -124,7 +124,10 @@ impl Hop {
             let peer = match node.identify(&key) {
                 Identity::Unknown => return Ok(None),
                 Identity::Ended(peer) => {
-                    return Err(NodeError::refused(Code::Z614, format!("{} still uses a key that was replaced or revoked", node.naming().node(&peer))));
+                    return Err(NodeError::refused(
+                        Code::Z614,
+                        format!("{} still uses a key that was replaced or revoked", node.naming().node(&peer)),
+                    ));
                 }
                 Identity::Member(peer) if peer == node.keyring.node() => {
                     return Err(NodeError::refused(Code::Z616, "this is the node itself"));

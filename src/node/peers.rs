@@ -268,7 +268,8 @@ mod tests {
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         peer.renew(receipt(1, 5));
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
-        peer.link = Link { address: Some("hub.example:7070".to_owned()), rate: Some(2875), round_trip_ms: 640, settled_ms: 1, day: 20_000, day_bytes: 7 };
+        peer.link =
+            Link { address: Some("hub.example:7070".to_owned()), rate: Some(2875), round_trip_ms: 640, settled_ms: 1, day: 20_000, day_bytes: 7 };
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         assert_eq!((peer.link.spent_on(20_000), peer.link.spent_on(20_001), peer.link.spent_on(3)), (7, 0, 7), "no day comes twice");
     }

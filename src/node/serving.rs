@@ -1,10 +1,10 @@
 //! A node that listens: many peers at once, each in its own task, none able to hold up another. SPEC §7.8.
 
+use super::Node;
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
 use super::session::Workshop;
 use super::standing::Standing;
-use super::Node;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
 use crate::keys::roster::Standing as KeyStanding;
@@ -110,7 +110,12 @@ impl Server {
     ///
     /// # Errors
     /// Z604 before the node has joined; TLS that cannot be set up.
-    pub async fn new(standing: Rc<Standing>, ports: &Ports, workshop: Rc<RefCell<Workshop>>, tell: Box<dyn Fn(Served)>) -> Result<Rc<Self>, NodeError> {
+    pub async fn new(
+        standing: Rc<Standing>,
+        ports: &Ports,
+        workshop: Rc<RefCell<Workshop>>,
+        tell: Box<dyn Fn(Served)>,
+    ) -> Result<Rc<Self>, NodeError> {
         let revoked = Revoked::default();
         let profile = standing.with(|node| {
             node.require_joined()?;
