@@ -32,7 +32,8 @@ impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         self.listen.iter().try_for_each(|address| peer::check_address(address))?;
-        context.stay(async |context, stay| self.serve(context, stay).await)
+        let standing = context.standing()?;
+        context.stay(standing, async |context, stay| self.serve(context, stay).await)
     }
 
     async fn serve(&self, context: &mut Context, stay: &Stay) -> Result<Finished, Halt> {

@@ -27,7 +27,7 @@ impl From<NodeError> for Refusal {
 }
 
 /// What a session has done so far, for people who watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Moved {
     /// Events acknowledged by the peer, by lane.
     pub delivered: ByLane,

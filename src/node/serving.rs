@@ -36,6 +36,8 @@ const WINDOW_LEN_MIN: u64 = 4 * 1024;
 const WINDOW_LEN_MAX: u64 = 64 * 1024;
 /// When asked to stop, sessions have this long to finish what is on its way (R7.8-f).
 const STOP: Duration = Duration::from_secs(8);
+/// A session whose peer has dialled again has this long to end by itself.
+const PART: Duration = Duration::from_secs(2);
 /// After the system refused to accept, until it is asked again: there are no file descriptors, say.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
@@ -244,7 +246,13 @@ impl Server {
     fn is_known(&self, id: u64, peer: NodeId) {
         let mut sessions = self.sessions.borrow_mut();
         for (_, older) in sessions.iter_mut().filter(|(other, running)| **other != id && running.peer == Some(peer)) {
-            older.task.iter().for_each(AbortHandle::abort);
+            older.stop.send_replace(true); // if it lives still, it says goodbye
+            if let Some(task) = older.task.take() {
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(PART).await;
+                    task.abort();
+                });
+            }
         }
         if let Some(running) = sessions.get_mut(&id) {
             running.peer = Some(peer);

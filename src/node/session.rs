@@ -8,6 +8,7 @@ use super::peers::{Peer, Receipt, Renewal};
 use super::taking::{Ingested, Tally};
 use super::{Node, history::LogHistory, known, settle};
 use crate::carry::exchange::Heard;
+use crate::carry::pace::Pace;
 use crate::cut::live::{self, Shape};
 use crate::cut::pieces::SMALLEST;
 use crate::cut::{self, Lack, sign};
@@ -108,6 +109,18 @@ struct Reach {
 
 /// Events counted by lane.
 pub type ByLane = [u64; 4];
+
+/// What TLS and the exchange add to a range on the link.
+const RECORD_LEN: u64 = 28;
+
+/// What a sync would send.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foretold {
+    /// Events, by lane.
+    pub events: ByLane,
+    /// Bytes on the link, by lane; handshake and hellos not counted.
+    pub bytes: ByLane,
+}
 
 /// One peer on a link.
 #[derive(Debug)]
@@ -518,6 +531,22 @@ impl Node {
     /// What its file or the log says.
     pub fn lacking(&mut self, peer: &NodeId) -> Result<ByLane, NodeError> {
         Session::begin(self, *peer, Salt([0; 32]))?.remaining(self)
+    }
+
+    /// What a sync with `peer` would send now, as far as its last word tells: events and bytes by lane, on a link of `rate` bytes a second. Nothing is
+    /// sent; own histories are signed as they would be.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn foretell(&mut self, peer: &NodeId, workshop: &mut Workshop, rate: Option<u64>) -> Result<Foretold, NodeError> {
+        let mut session = Session::begin(self, *peer, Salt([0; 32]))?;
+        let mut foretold = Foretold { events: session.remaining(self)?, ..Foretold::default() };
+        let pace = Pace::new(rate, session.record.link.round_trip_ms);
+        while let Some(range) = session.next_range(self, workshop, pace.range_len(), rate)? {
+            let len = range.wire_len(&LogTable::default()).unwrap_or(0) + RECORD_LEN;
+            foretold.bytes[range.origin.lane as usize] += len;
+        }
+        Ok(foretold)
     }
 
     /// Whose key this is. Before any roster event came, the pin knows one (R7.5-g).

@@ -11,6 +11,7 @@ use crate::ports::net::{Counted, Traffic};
 use crate::ports::{Ports, entropy};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub struct SyncOrder {
 }
 
 /// What happens, as it happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// Dialling, for the nth time.
     Dialling(u64),
@@ -62,13 +63,13 @@ pub enum Step {
     /// Events moved.
     Moved(Moved),
     /// The link failed; it is dialled again after so many milliseconds.
-    Again(Code, String, u64),
+    Again(#[serde(with = "row")] Code, String, u64),
     /// Both sides have everything; the connection is kept.
     Settled,
 }
 
 /// Why a sync ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyncEnd {
     /// Both sides have everything.
     Complete,
@@ -79,16 +80,19 @@ pub enum SyncEnd {
     /// Somebody stopped it, here or there.
     Stopped,
     /// It could not go on.
-    Failed(Code, String),
+    Failed(#[serde(with = "row")] Code, String),
 }
 
 /// What a sync did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Synced {
     /// How it ended.
     pub end: SyncEnd,
     /// With whom.
+    #[serde(skip)]
     pub peer: Option<NodeId>,
+    /// What people call it.
+    pub name: Option<String>,
     /// Events the peer acknowledged, by lane.
     pub delivered: ByLane,
     /// What the peer lacks still, by lane, when that is known.
@@ -133,6 +137,8 @@ pub struct Syncer<'a> {
     dialled_ms: u64,
     failures: u32,
     round_trip_ms: Option<u64>,
+    /// Why the last attempt failed; none once one has gone well.
+    failure: Option<(Code, String)>,
     done: Synced,
 }
 
@@ -150,6 +156,7 @@ impl<'a> Syncer<'a> {
         let done = Synced {
             end: SyncEnd::Complete,
             peer: None,
+            name: None,
             delivered: [0; 4],
             remaining: None,
             taken: (0, 0),
@@ -175,6 +182,7 @@ impl<'a> Syncer<'a> {
             dialled_ms: now_ms,
             failures: 0,
             round_trip_ms: None,
+            failure: None,
             done,
         }
     }
@@ -193,6 +201,7 @@ impl<'a> Syncer<'a> {
             if (self.done.delivered, self.done.taken) != before {
                 (self.last_progress_ms, self.failures) = (self.now_ms(), 0);
             }
+            self.failure = attempt.as_ref().err().map(|broken| (broken.code(), broken.to_string()));
             match attempt {
                 Ok(Ended::Settled) => break SyncEnd::Complete,
                 Ok(Ended::Bound) => match self.bound().await {
@@ -216,9 +225,16 @@ impl<'a> Syncer<'a> {
                 }
             }
         };
-        self.done.end = end;
+        // A deadline that comes while the link is down is no clean end.
+        self.done.end = match (end, self.failure.take()) {
+            (SyncEnd::Deadline, Some((code, why))) => SyncEnd::Failed(code, why),
+            (end, _) => end,
+        };
         self.done.took_ms = self.now_ms().saturating_sub(self.began_ms);
         self.done.bytes = (self.traffic.written_len.get(), self.traffic.read_len.get());
+        if let Some(peer) = self.done.peer.or(self.order.expected) {
+            self.done.name = self.standing.with(|node| Ok(node.naming().node(&peer))).await.ok(); // while it cannot be opened nobody is named
+        }
         self.done
     }
 
@@ -385,5 +401,20 @@ fn is_worth_another_try(broken: &Broken) -> bool {
         Broken::HungUp | Broken::Stalled(_) => true,
         Broken::Refused(code) => matches!(code, Code::Z506 | Code::Z104),
         _ => false,
+    }
+}
+
+/// A row of the table as its name: what a forwarded command tells goes through text.
+mod row {
+    use bundle_format::error::Code;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(code.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Code, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Code::from_name(&name).ok_or_else(|| serde::de::Error::custom("no row of that name"))
     }
 }
