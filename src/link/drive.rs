@@ -27,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const MESSAGE_MS_MAX: u64 = 120_000;
 /// Who we do not know must have introduced itself by then (R7.5-d).
 const INTRODUCTION_MS_MAX: u64 = 15_000;
-/// Read at a time: not much of a range, but hundreds of peers read at once.
+/// Read at a time, on the stack: a task that waits for its peer keeps no buffer.
 const READ_LEN: usize = 4096;
 
 /// The node behind an exchange. Each method may wait for it; none may wait for the peer.
@@ -200,7 +200,7 @@ pub struct Drive<'a, S, H> {
 }
 
 enum Happened {
-    Read(usize),
+    Read(Vec<u8>),
     HungUp,
     Wrote,
     Changed,
@@ -233,7 +233,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     }
 
     async fn talk(&mut self) -> Result<Ended, Broken> {
-        let mut buffer = [0; READ_LEN];
         loop {
             self.answer().await?;
             self.fill().await?;
@@ -244,10 +243,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             {
                 return Ok(ended);
             }
-            match self.wait(&mut buffer).await? {
-                Happened::Read(count) => {
+            match self.wait().await? {
+                Happened::Read(bytes) => {
                     self.last_sign_ms = self.clock.monotonic_ms();
-                    self.exchange.receive(buffer.get(..count).unwrap_or_default(), self.last_sign_ms)?;
+                    self.exchange.receive(&bytes, self.last_sign_ms)?;
                     self.message_began_ms = if self.exchange.is_mid_message() { self.message_began_ms.or(Some(self.last_sign_ms)) } else { None };
                 }
                 Happened::HungUp => return self.hung_up(),
@@ -349,8 +348,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let late = self.terms.deadline_ms.is_some_and(|deadline_ms| now_ms >= deadline_ms);
         let spent = self.terms.budget.is_some_and(|budget| (self.terms.carried)() >= budget);
         if late || spent || (self.bounded && self.exchange.flight() == 0) {
-            self.exchange.close(None);
-            return Ok(None); // what it says goes out first
+            self.exchange.close(None); // the farewell says so
+            return Ok(Some(Ended::Bound));
         }
         Ok((self.terms.once && self.exchange.is_settled()).then_some(Ended::Settled))
     }
@@ -362,7 +361,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     }
 
     /// Until a byte moves, the node has news, or it is time to look again.
-    async fn wait(&mut self, buffer: &mut [u8]) -> Result<Happened, Broken> {
+    async fn wait(&mut self) -> Result<Happened, Broken> {
         let sleep_ms = self.patience_ms()?;
         let may_write = self.may_write();
         let out = self.out.get(..may_write).unwrap_or_default();
@@ -379,10 +378,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(context) {
                 failed = Some(error);
             }
-            let mut read = ReadBuf::new(buffer);
+            let mut chunk = [0; READ_LEN];
+            let mut read = ReadBuf::new(&mut chunk);
             match Pin::new(&mut *stream).poll_read(context, &mut read) {
                 Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Ok((Happened::HungUp, 0))),
-                Poll::Ready(Ok(())) => Poll::Ready(Ok((Happened::Read(read.filled().len()), 0))),
+                Poll::Ready(Ok(())) => Poll::Ready(Ok((Happened::Read(read.filled().to_vec()), 0))),
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)), // the peer's reason, where writing failed because of it
                 Poll::Pending => failed.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             }
