@@ -119,7 +119,9 @@ impl Speaker {
         for (index, manifest) in pages.into_iter().enumerate() {
             let origins: Vec<_> = manifest.vector.iter().map(|told| told.origin).collect();
             self.say(&Message::Hello(Hello { more: index + 1 < count, window, take, manifest }));
-            origins.into_iter().for_each(|origin| self.numbers.push(origin));
+            for origin in origins {
+                self.numbers.push(origin);
+            }
         }
     }
 

@@ -214,7 +214,7 @@ impl Message {
                 let count = self.introduced();
                 joined(2, &cbor::to_vec(&(INTRODUCTION,)), &joined(count, &[0x80], &ranges))
             }
-            Self::Bye(code) => cbor::to_vec(&(BYE, code.map(|code| code.as_str()))),
+            Self::Bye(code) => cbor::to_vec(&(BYE, code.map(Code::as_str))),
             Self::Lost(number) => cbor::to_vec(&(LOST, number)),
             Self::Done => cbor::to_vec(&(DONE,)),
             Self::Who => cbor::to_vec(&(WHO,)),
