@@ -117,7 +117,7 @@ impl Hop {
     /// Who is there; `Some` with our hello when it is a member.
     ///
     /// # Errors
-    /// Z614 for a key that counts no more, Z620 for another member than was expected; what the node says.
+    /// Z614 for a key that counts no more (R7.5-h), Z620 for another member than was expected; what the node says.
     pub async fn meet(&mut self) -> Result<Option<Greeting>, Refusal> {
         let (key, salt, expected) = (self.key, self.salt, self.terms.expected);
         let met = self.standing.with(|node| {
@@ -157,7 +157,7 @@ impl Hop {
         Ok(self.standing.with(|node| work(session, node, &mut workshop.borrow_mut())).await?)
     }
 
-    /// A peer that we do not know has introduced itself.
+    /// A peer that we do not know has introduced itself (R7.5-f).
     async fn learn(&mut self, ranges: Vec<Range>) -> Result<Answer, Refusal> {
         let (workshop, brought) = (&self.workshop, !ranges.is_empty());
         let learned = self.standing.with(|node| node.learn(&mut workshop.borrow_mut(), ranges)).await?;
@@ -169,7 +169,7 @@ impl Hop {
         Ok(Answer::Identified(greeting))
     }
 
-    /// Its key must be good still: the roster may have changed meanwhile.
+    /// Its key must be good still: the roster may have changed meanwhile (R7.4-j).
     fn key_is_good(node: &super::Node, key: &VerifyingKey) -> Result<(), NodeError> {
         match node.identify(key) {
             Identity::Member(_) => Ok(()),

@@ -146,7 +146,7 @@ impl Peer {
 }
 
 impl Serialize for Peer {
-    /// `[retired, sent, answer due, heard, ? (incarnation, number, salt, vector), ? link]`: 4, 5, 8 or 9 items.
+    /// `[retired, sent, answer due, heard, ? (incarnation, number, salt, vector), ? link]`: 4, 5, 8 or 9 items (R10.2-g).
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let link = Some(&self.link).filter(|link| !link.is_blank());
         let count = 4 + if self.receipt.is_some() { 4 } else { 0 } + usize::from(link.is_some());
