@@ -4,7 +4,7 @@ use super::halt::{Halt, halts_on};
 use super::{Context, ask, escape, read_hidden_line, units};
 use crate::keys::{Keyring, KeysError, Secret};
 use crate::node::layout::Layout;
-use crate::node::local::{About, Through, open_beside};
+use crate::node::local::{self, About, Reached, Through, open_beside};
 use crate::node::standing::Standing;
 use crate::node::{Node, NodeError, Opening, View};
 use crate::ports::store::Finding;
@@ -49,6 +49,16 @@ impl Context {
         let node = Node::open(&self.ports, &opening)?;
         self.tell_findings(&node)?;
         Ok(Standing::new(self.ports.clone(), data_dir, secret, node))
+    }
+
+    /// The node, or the line to the process that keeps it.
+    pub fn reach(&mut self) -> Result<(Reached, Secret), Halt> {
+        let (data_dir, secret) = (self.data_dir(), self.unlocking().secret()?);
+        let reached = local::reach(&self.ports, &Opening { data_dir: &data_dir, secret: &secret, lock_wait_ms: self.globals.lock_wait })?;
+        if let Reached::Node(node) = &reached {
+            self.tell_findings(node)?;
+        }
+        Ok((reached, secret))
     }
 
     fn tell_findings(&mut self, node: &Node) -> Result<(), Halt> {

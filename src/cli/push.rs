@@ -237,7 +237,7 @@ fn lines<T: Taker>(
     let tally = match ended {
         Ok(tally) => tally,
         Err(Halt::PipeClosed) => {
-            context.console.note(&format!("nobody reads the acks any more; what comes after line {last} was not stored"));
+            context.console.note(&format!("nobody reads the acks any more; lines after {last} may be stored or not"));
             return Ok(Finished { exit: Exit::Partial, summary: summary("push") });
         }
         Err(halt) => {

@@ -32,7 +32,8 @@ impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         self.listen.iter().try_for_each(|address| peer::check_address(address))?;
-        context.stay(async |context, stay| self.serve(context, stay).await)
+        let standing = context.standing()?;
+        context.stay(standing, async |context, stay| self.serve(context, stay).await)
     }
 
     async fn serve(&self, context: &mut Context, stay: &Stay) -> Result<Finished, Halt> {
@@ -102,9 +103,7 @@ impl Tally {
                     None => address.to_string(),
                 };
                 let text = format!("{name}: {code} {why}");
-                context.console.result(&text, || {
-                    Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why)
-                })?;
+                context.console.result(&text, || Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why))?;
             }
             Served::TurnedAway { address } => {
                 self.refused += 1;

@@ -422,6 +422,7 @@ mod tests {
             assert_eq!(cbor::to_vec(&read), cbor::to_vec(&keyring));
             read.save(&disk, path(), &lock, &SeededEntropy(Cell::new(8))).unwrap();
             assert_eq!(cbor::to_vec(&Keyring::load(&disk, path(), &secret).unwrap().0), cbor::to_vec(&keyring));
+            assert!(Keyring::load(&disk, path(), &secret.stretched(&lock)).is_ok(), "as often as one likes");
         }
     }
 

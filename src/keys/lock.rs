@@ -114,6 +114,8 @@ pub enum Secret {
     Key(Zeroizing<[u8; 32]>),
     /// A passphrase, as typed.
     Passphrase(Zeroizing<Vec<u8>>),
+    /// What a passphrase was stretched to before: a process that opens its keyring again and again neither pays each time nor keeps the words.
+    Stretched(Lock),
 }
 
 impl fmt::Debug for Secret {
@@ -121,6 +123,7 @@ impl fmt::Debug for Secret {
         f.write_str(match self {
             Self::Key(_) => "Secret::Key(…)",
             Self::Passphrase(_) => "Secret::Passphrase(…)",
+            Self::Stretched(_) => "Secret::Stretched(…)",
         })
     }
 }
@@ -132,6 +135,15 @@ impl Secret {
     /// [`KeysError::EmptyPassphrase`].
     pub fn passphrase(text: Vec<u8>) -> Result<Self, KeysError> {
         if text.is_empty() { Err(KeysError::EmptyPassphrase) } else { Ok(Self::Passphrase(Zeroizing::new(text))) }
+    }
+
+    /// The same secret for the keyring that `lock` locks.
+    #[must_use]
+    pub fn stretched(self, lock: &Lock) -> Self {
+        match self {
+            Self::Passphrase(_) => Self::Stretched(lock.clone()),
+            secret => secret,
+        }
     }
 
     /// Where the key file of `data_dir` lies unless the user says otherwise: beside it, `<data-dir>.key`.
@@ -225,6 +237,7 @@ impl Kind {
 }
 
 /// The opened lock: the key that wraps keyrings, kept while the node runs so that a passphrase is stretched once. Wiped when dropped.
+#[derive(Clone)]
 pub struct Lock {
     pub(super) kind: Kind,
     pub(super) key: Zeroizing<[u8; 32]>,
@@ -242,6 +255,7 @@ impl Lock {
         let kind = match secret {
             Secret::Key(_) => Kind::KeyFile,
             Secret::Passphrase(_) => Kind::Passphrase { cost: NEW_COST, salt: random(entropy) },
+            Secret::Stretched(lock) => lock.kind.clone(),
         };
         Self::open(kind, secret).unwrap_or_else(|_| unreachable!("the kind was made from the secret, its cost is a constant"))
     }
@@ -255,7 +269,9 @@ impl Lock {
         let key = match (&kind, secret) {
             (Kind::KeyFile, Secret::Key(key)) => key.clone(),
             (Kind::Passphrase { cost, salt }, Secret::Passphrase(text)) => stretch(*cost, salt, text).ok_or(KeysError::WrongKey)?,
-            (Kind::KeyFile, Secret::Passphrase(_)) => return Err(KeysError::WrongKind { wanted: "key file" }),
+            (kind, Secret::Stretched(lock)) if lock.kind == *kind => lock.key.clone(),
+            (Kind::Passphrase { .. }, Secret::Stretched(_)) => return Err(KeysError::WrongKey),
+            (Kind::KeyFile, Secret::Passphrase(_) | Secret::Stretched(_)) => return Err(KeysError::WrongKind { wanted: "key file" }),
             (Kind::Passphrase { .. }, Secret::Key(_)) => return Err(KeysError::WrongKind { wanted: "passphrase" }),
         };
         Ok(Self { kind, key })
@@ -290,7 +306,7 @@ mod tests {
     fn bytes(secret: &Secret) -> [u8; 32] {
         match secret {
             Secret::Key(key) => **key,
-            Secret::Passphrase(_) => panic!("a key file gives a key"),
+            _ => panic!("a key file gives a key"),
         }
     }
 

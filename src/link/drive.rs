@@ -1,7 +1,7 @@
 //! The driver: one exchange over one stream, the same at both ends. It owns the waiting; `carry::exchange` owns the rules. SPEC §7.4, §7.6.
 //!
 //! In: a secured stream, an exchange, and the node behind it ([`Home`]). Out: how it ended. Dropping it at any point loses nothing: what counts is in the
-//! log of one side or the other. Not here: who may be talked to, dialling again (`node`).
+//! log of one side or the other (R7.7-d). Not here: who may be talked to, dialling again (`node`).
 
 use super::error::{LinkError, explain};
 use crate::carry::exchange::{Action, Ending, Exchange, Violation};
@@ -18,11 +18,11 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Nothing happened for this long, and the time of what is on its way: the link is dead.
+/// Nothing happened for this long, and the time of what is on its way: the link is dead (R7.6-d).
 const STALL_MS: u64 = 6000;
-/// A node that cannot go on yet says so this often.
+/// A node that cannot go on yet says so this often (R7.4-i).
 const BUSY: Duration = Duration::from_secs(3);
-/// After everything is said, the last bytes may take this long to leave.
+/// After everything is said, the last bytes may take this long to leave (R7.7-c).
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A message that has begun must be whole by then, whatever its pieces.
 const MESSAGE_MS_MAX: u64 = 120_000;
@@ -30,7 +30,7 @@ const MESSAGE_MS_MAX: u64 = 120_000;
 const INTRODUCTION_MS_MAX: u64 = 15_000;
 /// While this much waits to be written, nothing more is cut: what comes up meanwhile, an acknowledgement or something urgent, would wait behind it.
 const UNWRITTEN_LEN_MAX: usize = 1024;
-/// Read at a time: not much of a range, but hundreds of peers read at once.
+/// Read at a time, on the stack: a task that waits for its peer keeps no buffer.
 const READ_LEN: usize = 4096;
 
 /// The node behind an exchange. Each method may wait for it; none may wait for the peer.
@@ -96,7 +96,7 @@ pub struct Refusal {
 /// When to end.
 #[derive(Clone)]
 pub struct Terms {
-    /// End once both sides are settled; otherwise stay.
+    /// End once both sides are settled; otherwise stay and tell news at once (R7.8-g).
     pub once: bool,
     /// End by then, by the monotonic clock.
     pub deadline_ms: Option<u64>,
@@ -207,7 +207,7 @@ pub struct Drive<'a, S, H> {
 }
 
 enum Happened {
-    Read(usize),
+    Read(Vec<u8>),
     HungUp,
     Wrote,
     Changed,
@@ -246,14 +246,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             self.exchange.close(Some(refusal.code));
         }
         if let Err(Broken::Violation(violation)) = &ended {
-            self.exchange.close(Some(violation.code()));
+            self.exchange.close(Some(violation.code())); // R7.2-f
         }
         self.farewell(&ended).await;
         ended
     }
 
     async fn talk(&mut self) -> Result<Ended, Broken> {
-        let mut buffer = [0; READ_LEN];
         loop {
             self.answer().await?;
             self.fill().await?;
@@ -264,15 +263,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             {
                 return Ok(ended);
             }
-            let happened = match self.wait(&mut buffer).await {
+            let happened = match self.wait().await {
                 // What was said counts for more than that the link is gone by now.
                 Err(_) if self.exchange.ending().is_some() => Happened::HungUp,
                 happened => happened?,
             };
             match happened {
-                Happened::Read(count) => {
+                Happened::Read(bytes) => {
                     self.last_sign_ms = self.clock.monotonic_ms();
-                    self.exchange.receive(buffer.get(..count).unwrap_or_default(), self.last_sign_ms)?;
+                    self.exchange.receive(&bytes, self.last_sign_ms)?;
                     self.message_began_ms = if self.exchange.is_mid_message() { self.message_began_ms.or(Some(self.last_sign_ms)) } else { None };
                 }
                 Happened::HungUp => return self.hung_up(),
@@ -347,7 +346,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         Ok(())
     }
 
-    /// A range of `len` bytes, or as long as budget and deadline leave room for; `None` when they leave none.
+    /// A range of `len` bytes, or as long as budget and deadline leave room for; `None` when they leave none (R7.6-f, R7.6-g).
     fn within_bounds(&mut self, len: u64) -> Option<u64> {
         /// A shorter range is not worth its checkpoint.
         const SHORTEST: u64 = 256;
@@ -392,8 +391,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let late = self.terms.deadline_ms.is_some_and(|deadline_ms| now_ms >= deadline_ms);
         let spent = self.terms.budget.is_some_and(|budget| (self.terms.carried)() >= budget);
         if late || spent || (self.bounded && self.exchange.flight() == 0) {
-            self.exchange.close(None);
-            return Ok(None); // what it says goes out first
+            self.exchange.close(None); // the farewell says so
+            return Ok(Some(Ended::Bound));
         }
         Ok((self.terms.once && self.exchange.is_settled()).then_some(Ended::Settled))
     }
@@ -402,12 +401,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         if let Some(ended) = self.ended()?.filter(|_| self.exchange.ending().is_some()) {
             return Ok(ended);
         }
+        // R7.7-a
         let nothing_open = self.exchange.is_open() && !self.exchange.is_waiting() && self.out.is_empty() && !self.exchange.is_mid_message();
         if nothing_open { Ok(Ended::ByPeer) } else { Err(Broken::HungUp) }
     }
 
     /// Until a byte moves, the node has news, or it is time to look again.
-    async fn wait(&mut self, buffer: &mut [u8]) -> Result<Happened, Broken> {
+    async fn wait(&mut self) -> Result<Happened, Broken> {
         let sleep_ms = self.patience_ms()?;
         let may_write = self.may_write();
         let out = self.out.get(..may_write).unwrap_or_default();
@@ -429,10 +429,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                 Poll::Ready(Err(error)) => failed = Some(error),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            let mut read = ReadBuf::new(buffer);
+            let mut chunk = [0; READ_LEN];
+            let mut read = ReadBuf::new(&mut chunk);
             match Pin::new(&mut *stream).poll_read(context, &mut read) {
                 Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Ok((Happened::HungUp, 0))),
-                Poll::Ready(Ok(())) => Poll::Ready(Ok((Happened::Read(read.filled().len()), 0))),
+                Poll::Ready(Ok(())) => Poll::Ready(Ok((Happened::Read(read.filled().to_vec()), 0))),
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)), // the peer's reason, where writing failed because of it
                 Poll::Pending => failed.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             }

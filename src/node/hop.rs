@@ -27,7 +27,7 @@ impl From<NodeError> for Refusal {
 }
 
 /// What a session has done so far, for people who watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Moved {
     /// Events acknowledged by the peer, by lane.
     pub delivered: ByLane,
@@ -124,7 +124,7 @@ impl Hop {
     /// Who is there; `Some` with our hello when it is a member.
     ///
     /// # Errors
-    /// Z614 for a key that counts no more, Z620 for another member than was expected; what the node says.
+    /// Z614 for a key that counts no more (R7.5-h), Z620 for another member than was expected; what the node says.
     pub async fn meet(&mut self) -> Result<Option<Greeting>, Refusal> {
         let (key, salt, expected) = (self.key, self.salt, self.terms.expected);
         let met = self.standing.with(|node| {
@@ -164,7 +164,7 @@ impl Hop {
         Ok(self.standing.with(|node| work(session, node, &mut workshop.borrow_mut())).await?)
     }
 
-    /// A peer that we do not know has introduced itself.
+    /// A peer that we do not know has introduced itself (R7.5-f).
     async fn learn(&mut self, ranges: Vec<Range>) -> Result<Answer, Refusal> {
         let workshop = &self.workshop;
         let learned = self.standing.with(|node| node.learn(&mut workshop.borrow_mut(), ranges)).await?;
@@ -176,7 +176,7 @@ impl Hop {
         Ok(Answer::Identified(greeting))
     }
 
-    /// Its key must be good still: the roster may have changed meanwhile.
+    /// Its key must be good still: the roster may have changed meanwhile (R7.4-j).
     fn key_is_good(node: &super::Node, key: &VerifyingKey) -> Result<(), NodeError> {
         match node.identify(key) {
             Identity::Member(_) => Ok(()),
@@ -239,8 +239,9 @@ impl Home for Hop {
                 self.on(|session, node, _| session.resend(node, &origin, seq, tag, reason)).await?;
                 Ok(Answer::Nothing)
             }
-            Action::Lost(_) => {
-                self.on(|session, node, _| session.lose(node)).await?;
+            Action::Lost(number) => {
+                // What we know to have told ourselves only came to the peer in another order.
+                self.on(|session, node, _| if number > node.receipt_told { session.lose(node) } else { Ok(()) }).await?;
                 Ok(Answer::Nothing)
             }
         }

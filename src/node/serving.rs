@@ -19,23 +19,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
 
-/// Who has not proved a key yet: cheap, short-lived and few.
-const STRANGERS_MAX: usize = 64;
+/// Handshakes at once: each costs memory, and nobody has proved a key yet (R7.8-a).
+const HANDSHAKES_MAX: usize = 64;
 /// Of one address; a mobile network may put a district behind one.
-const STRANGERS_OF_ADDRESS_MAX: usize = 32;
-/// Peers at once.
+const HANDSHAKES_OF_ADDRESS_MAX: usize = 32;
+/// Who waits for a handshake costs a socket and little more; of one address so many may.
+const WAITING_OF_ADDRESS_MAX: usize = 300;
+/// … for so long.
+const WAITING: Duration = Duration::from_secs(15);
+/// Connections at once.
 const PEERS_MAX: usize = 1000;
-/// Bytes all peers together may have on their way to us …
+/// Bytes all peers together may have on their way to us (R7.8-c) …
 const WINDOWS_LEN: u64 = 1024 * 1024;
 /// … shared down to this for each …
 const WINDOW_LEN_MIN: u64 = 4 * 1024;
 /// … and never more for one.
 const WINDOW_LEN_MAX: u64 = 64 * 1024;
-/// When asked to stop, sessions have this long to finish what is on its way.
+/// When asked to stop, sessions have this long to finish what is on its way (R7.8-f).
 const STOP: Duration = Duration::from_secs(8);
+/// A session whose peer has dialled again has this long to end by itself.
+const PART: Duration = Duration::from_secs(2);
 /// After the system refused to accept, until it is asked again: there are no file descriptors, say.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
@@ -78,12 +84,20 @@ pub struct Server {
     workshop: Rc<RefCell<Workshop>>,
     profile: RefCell<Profile>,
     revoked: Revoked,
-    strangers: RefCell<BTreeMap<IpAddr, usize>>,
+    handshakes: Rc<Semaphore>,
+    doors: RefCell<BTreeMap<IpAddr, Door>>,
     sessions: RefCell<BTreeMap<u64, Running>>,
     /// Peers whose last session did not end well: the next one begins with small ranges, for a link that breaks early must get somewhere.
     broke: RefCell<BTreeSet<NodeId>>,
     last_id: Cell<u64>,
     tell: Box<dyn Fn(Served)>,
+}
+
+/// Where those of one address come in.
+struct Door {
+    handshakes: Rc<Semaphore>,
+    /// Who has come and has not proved who it is.
+    strangers: usize,
 }
 
 /// A session under way.
@@ -112,8 +126,9 @@ impl Server {
         });
         let profile = RefCell::new(profile.await?);
         let clock = Rc::clone(&ports.clock);
-        let (strangers, sessions, broke, last_id) = (RefCell::default(), RefCell::default(), RefCell::default(), Cell::new(0));
-        Ok(Rc::new(Self { standing, clock, workshop, profile, revoked, strangers, sessions, broke, last_id, tell }))
+        let handshakes = Rc::new(Semaphore::new(HANDSHAKES_MAX));
+        let (doors, sessions, broke, last_id) = (RefCell::default(), RefCell::default(), RefCell::default(), Cell::new(0));
+        Ok(Rc::new(Self { standing, clock, workshop, profile, revoked, handshakes, doors, sessions, broke, last_id, tell }))
     }
 
     /// Take in whoever dials, until `stop`; then let the sessions finish what is on its way, and end them. Must run on a `LocalSet`.
@@ -155,7 +170,7 @@ impl Server {
         }
     }
 
-    /// A key that was revoked since is refused from now on; a new key of our own is shown.
+    /// A key that was revoked since is refused from now on; a new key of our own is shown (R7.8-e).
     async fn look_at_roster(&self) {
         let revoked = &self.revoked;
         let looked = self.standing.with(|node| {
@@ -168,11 +183,8 @@ impl Server {
     }
 
     fn admit(self: &Rc<Self>, stream: Stream, address: IpAddr) {
-        let full = {
-            let strangers = self.strangers.borrow();
-            let of_address = strangers.get(&address).copied().unwrap_or(0);
-            strangers.values().sum::<usize>() >= STRANGERS_MAX || of_address >= STRANGERS_OF_ADDRESS_MAX || self.session_count() >= PEERS_MAX
-        };
+        let strangers = self.doors.borrow().get(&address).map_or(0, |door| door.strangers);
+        let full = strangers >= WAITING_OF_ADDRESS_MAX || self.session_count() >= PEERS_MAX;
         if full {
             return (self.tell)(Served::TurnedAway { address });
         }
@@ -194,11 +206,13 @@ impl Server {
 
     async fn attend(self: &Rc<Self>, stream: Stream, stranger: Stranger, id: u64, stop: watch::Receiver<bool>) {
         let (address, traffic) = (stranger.address, Rc::new(Traffic::default()));
+        let Ok(place) = tokio::time::timeout(WAITING, stranger.place()).await else { return (self.tell)(Served::TurnedAway { address }) };
         let profile = self.profile.borrow().clone();
         let secured = match profile.answer(Counted::new(stream, &traffic)).await {
             Ok(secured) => secured,
             Err(error) => return self.say_broken(None, address, error.code(), error.to_string()),
         };
+        drop(place);
         let Secured { mut stream, peer: key, salt } = secured;
         let server = Rc::clone(self);
         let known = Box::new(move |peer| server.is_known(id, peer));
@@ -250,11 +264,17 @@ impl Server {
         }
     }
 
-    /// Whoever dials again has lost the connection before: one session a peer.
+    /// Whoever dials again has lost the connection before: one session a peer (R7.8-b).
     fn is_known(&self, id: u64, peer: NodeId) {
         let mut sessions = self.sessions.borrow_mut();
         for (_, older) in sessions.iter_mut().filter(|(other, running)| **other != id && running.peer == Some(peer)) {
-            older.task.iter().for_each(AbortHandle::abort);
+            older.stop.send_replace(true); // if it lives still, it says goodbye
+            if let Some(task) = older.task.take() {
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(PART).await;
+                    task.abort();
+                });
+            }
         }
         if let Some(running) = sessions.get_mut(&id) {
             running.peer = Some(peer);
@@ -266,26 +286,35 @@ impl Server {
     }
 }
 
-/// Counts one who has not proved who it is, until dropped.
+/// One who has not proved who it is, until dropped.
 struct Stranger {
     server: Rc<Server>,
     address: IpAddr,
+    door: Rc<Semaphore>,
 }
 
 impl Stranger {
     fn count(server: &Rc<Server>, address: IpAddr) -> Self {
-        *server.strangers.borrow_mut().entry(address).or_default() += 1;
-        Self { server: Rc::clone(server), address }
+        let mut doors = server.doors.borrow_mut();
+        let fresh = || Door { handshakes: Rc::new(Semaphore::new(HANDSHAKES_OF_ADDRESS_MAX)), strangers: 0 };
+        let door = doors.entry(address).or_insert_with(fresh);
+        door.strangers += 1;
+        Self { server: Rc::clone(server), address, door: Rc::clone(&door.handshakes) }
+    }
+
+    /// Wait for a turn to shake hands: among those of its address, then among all.
+    async fn place(&self) -> Option<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
+        Some((self.door.acquire().await.ok()?, self.server.handshakes.acquire().await.ok()?)) // neither is ever closed
     }
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        let mut strangers = self.server.strangers.borrow_mut();
-        if let Some(count) = strangers.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                strangers.remove(&self.address);
+        let mut doors = self.server.doors.borrow_mut();
+        if let Some(door) = doors.get_mut(&self.address) {
+            door.strangers -= 1;
+            if door.strangers == 0 {
+                doors.remove(&self.address);
             }
         }
     }

@@ -8,6 +8,7 @@ use super::peers::{Peer, Receipt, Renewal};
 use super::taking::{Ingested, Tally};
 use super::{Node, history::LogHistory, known, settle};
 use crate::carry::exchange::Heard;
+use crate::carry::pace::Pace;
 use crate::cut::live::{self, Shape};
 use crate::cut::pieces::SMALLEST;
 use crate::cut::{self, Lack, sign};
@@ -126,6 +127,18 @@ pub type Unconfirmed = BTreeMap<Stream, (u64, u64)>;
 /// Events counted by lane.
 pub type ByLane = [u64; 4];
 
+/// What TLS and the exchange add to a range on the link.
+const RECORD_LEN: u64 = 28;
+
+/// What a sync would send.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foretold {
+    /// Events, by lane.
+    pub events: ByLane,
+    /// Bytes on the link, by lane; handshake and hellos not counted.
+    pub bytes: ByLane,
+}
+
 /// One peer on a link.
 #[derive(Debug)]
 pub struct Session {
@@ -138,7 +151,7 @@ pub struct Session {
     pub tally: Tally,
     /// Events the peer acknowledged in this session, by lane.
     pub delivered: ByLane,
-    /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link.
+    /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link (R7.3-i).
     pub left: Vec<Stream>,
     unconfirmed: Unconfirmed,
     /// Our life, as our hello named it.
@@ -213,8 +226,7 @@ impl Session {
     /// How far the peer has each stream it may see, by its last word.
     fn survey(&mut self, node: &Node) -> Result<(), NodeError> {
         let streams = node.wal.streams();
-        let again: BTreeMap<Stream, u8> = self.reach.iter().map(|(stream, reach)| (*stream, reach.again)).collect();
-        self.reach.clear();
+        let before = std::mem::take(&mut self.reach);
         for (stream, _) in streams.iter().filter(|(stream, _)| node.may_see(&self.peer, &stream.origin)) {
             let word = known::word(&node.wal, &self.record, stream)?;
             let after = node.send_after(&self.peer, &self.record, stream, &streams)?;
@@ -224,8 +236,11 @@ impl Session {
                 (None, _) => u64::MAX,
             };
             let ours = matches!(word, known::Word::Holds(_) | known::Word::Silent) && stream.branch.is_none();
-            let again = again.get(stream).copied().unwrap_or(0);
-            self.reach.insert(*stream, Reach { held, sent: held, ours, whole: !ours, again });
+            let before = before.get(stream);
+            // What is on its way already is not sent again: if it does not count, the peer asks for it.
+            let sent = before.filter(|before| before.sent > before.held).map_or(held, |before| before.sent.max(held));
+            let again = before.map_or(0, |before| before.again);
+            self.reach.insert(*stream, Reach { held, sent, ours, whole: !ours, again });
         }
         Ok(())
     }
@@ -262,27 +277,20 @@ impl Session {
             let before = self.record.receipt.as_ref().filter(|before| before.incarnation == incarnation).map(|before| before.number);
             let retired = self.record.retired.contains(&incarnation);
             lost = before.filter(|before| *before >= number).or_else(|| retired.then_some(u64::MAX));
-            // On a link the word of now counts, whatever was told before; it is kept when it is no step back.
+            // On a link the word of now counts, whatever was told before (R7.4-g).
             if self.record.renew(told.clone()) == Renewal::NewLife {
                 self.renewed = true;
             }
             self.record.receipt = Some(told);
         }
-        self.record.answer_due = false; // every session is an answer
+        self.record.answer_due = false; // every session is an answer (R7.4-k)
         self.record.heard_ms = node.ports.clock.now_ms();
         self.dirty = true;
         if node.receipt_proves_loss(&self.record)? || node.notice_proves_loss(&forks)? {
             self.save(node)?; // what is to be fetched back is in it
             self.lose(node)?;
         }
-        let ahead = std::mem::take(&mut self.reach);
         self.survey(node)?;
-        for (stream, before) in ahead {
-            // What went ahead of its hello counts if the peer holds at least what that was built on.
-            if let Some(reach) = self.reach.get_mut(&stream).filter(|reach| reach.ours && before.ours && reach.held >= before.held) {
-                reach.sent = reach.sent.max(before.sent);
-            }
-        }
         for (stream, (held, sent)) in std::mem::take(&mut self.unconfirmed) {
             if let Some(reach) = self.reach.get(&stream).filter(|reach| reach.ours && reach.held != u64::MAX) {
                 self.delivered[stream.origin.lane as usize] += reach.held.min(sent).saturating_sub(held);
@@ -375,7 +383,7 @@ impl Session {
         sign::Signer { key: &keys.signing, key_number: keys.number, domain: roster.pin().domain() }
     }
 
-    /// What the peer lacks and was not sent yet, in the order it goes. Own histories to their end: they are signed when they are cut.
+    /// What the peer lacks and was not sent yet, in the order it goes (R7.3-k, R7.6-c). Own histories to their end: they are signed when they are cut.
     fn lacks(&mut self, node: &Node) -> Result<Vec<Lack>, NodeError> {
         let streams = node.wal.streams();
         let mut ours = Vec::new();
@@ -603,7 +611,23 @@ impl Node {
         Session::begin(self, *peer, Salt([0; 32]))?.remaining(self)
     }
 
-    /// Whose key this is.
+    /// What a sync with `peer` would send now, as far as its last word tells: events and bytes by lane, on a link of `rate` bytes a second. Nothing is
+    /// sent; own histories are signed as they would be.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn foretell(&mut self, peer: &NodeId, workshop: &mut Workshop, rate: Option<u64>) -> Result<Foretold, NodeError> {
+        let mut session = Session::begin(self, *peer, Salt([0; 32]))?;
+        let mut foretold = Foretold { events: session.remaining(self)?, ..Foretold::default() };
+        let pace = Pace::new(rate, session.record.link.round_trip_ms);
+        while let Some(range) = session.next_range(self, workshop, pace.range_len(), rate)? {
+            let len = range.wire_len(&LogTable::default()).unwrap_or(0) + RECORD_LEN;
+            foretold.bytes[range.origin.lane as usize] += len;
+        }
+        Ok(foretold)
+    }
+
+    /// Whose key this is. Before any roster event came, the pin knows one (R7.5-g).
     pub fn identify(&self, key: &VerifyingKey) -> Identity {
         match self.roster.holder(key) {
             Some((member, Standing::Current)) => Identity::Member(member.node),

@@ -90,6 +90,7 @@ impl Ticket {
 impl Standing {
     /// Keep `node`, which is the one in `data_dir` that `secret` opens.
     pub fn new(ports: Ports, data_dir: PathBuf, secret: Secret, node: Node) -> Rc<Self> {
+        let secret = secret.stretched(&node.wrap);
         let told_end = Cell::new(node.wal.end());
         Rc::new(Self {
             ports,
@@ -132,7 +133,7 @@ impl Standing {
         self.settled(&ticket).await
     }
 
-    /// Return once what `ticket` stands for is durable. Many who wait share one sync: whoever is ready to work gets to before it.
+    /// Return once what `ticket` stands for is durable. Many who wait share one sync (R7.8-d): whoever is ready to work gets to before it.
     ///
     /// # Errors
     /// As [`Standing::durable`].
@@ -274,7 +275,8 @@ impl Standing {
     }
 
     fn end_life(&self, failure: Option<Failure>) {
-        let life = self.life.replace(Rc::default());
+        let next = Life { done: Cell::new(self.works.get()), ..Life::default() }; // it owes nothing for the works of others
+        let life = self.life.replace(Rc::new(next));
         life.failure.borrow_mut().clone_from(&failure);
         *self.failure.borrow_mut() = failure;
         drop(self.home.borrow_mut().take());

@@ -11,6 +11,7 @@ use crate::ports::net::{Counted, Traffic};
 use crate::ports::{Ports, entropy};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,8 +23,10 @@ const CONNECT_MS: u64 = 15_000;
 const REDIAL_MS: u64 = 4000;
 /// Without any progress for this long a sync gives up: before a first connection, and after one.
 const PATIENCE_MS: [u64; 2] = [20_000, 180_000];
-/// Between two attempts, at most.
+/// Between two attempts, at most (R7.6-e).
 const BACKOFF_MS_MAX: u64 = 15_000;
+/// Between two attempts, at least.
+const SHORTEST_WAIT_MS: u64 = 300;
 /// What the peer may have on its way to us.
 const WINDOW_LEN: u64 = 64 * 1024;
 /// A budget below this does not pay for a handshake.
@@ -51,7 +54,7 @@ pub struct SyncOrder {
 }
 
 /// What happens, as it happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// Dialling, for the nth time.
     Dialling(u64),
@@ -60,13 +63,13 @@ pub enum Step {
     /// Events moved.
     Moved(Moved),
     /// The link failed; it is dialled again after so many milliseconds.
-    Again(Code, String, u64),
+    Again(#[serde(with = "row")] Code, String, u64),
     /// Both sides have everything; the connection is kept.
     Settled,
 }
 
 /// Why a sync ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyncEnd {
     /// Both sides have everything.
     Complete,
@@ -77,16 +80,19 @@ pub enum SyncEnd {
     /// Somebody stopped it, here or there.
     Stopped,
     /// It could not go on.
-    Failed(Code, String),
+    Failed(#[serde(with = "row")] Code, String),
 }
 
 /// What a sync did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Synced {
     /// How it ended.
     pub end: SyncEnd,
     /// With whom.
+    #[serde(skip)]
     pub peer: Option<NodeId>,
+    /// What people call it.
+    pub name: Option<String>,
     /// Events the peer acknowledged, by lane.
     pub delivered: ByLane,
     /// What the peer lacks still, by lane, when that is known.
@@ -110,7 +116,7 @@ pub struct Synced {
 }
 
 impl Synced {
-    /// Whether both sides have everything.
+    /// Whether both sides have everything (R7.7-f).
     pub fn is_complete(&self) -> bool {
         self.end == SyncEnd::Complete && self.left == 0
     }
@@ -128,12 +134,15 @@ pub struct Syncer<'a> {
     counted: u64,
     began_ms: u64,
     last_progress_ms: u64,
+    dialled_ms: u64,
     failures: u32,
     /// The connection before this one broke.
     broke: bool,
     /// What was on its way to the peer when the last connection ended.
     unconfirmed: Unconfirmed,
     round_trip_ms: Option<u64>,
+    /// Why the last attempt failed; none once one has gone well.
+    failure: Option<(Code, String)>,
     done: Synced,
 }
 
@@ -151,6 +160,7 @@ impl<'a> Syncer<'a> {
         let done = Synced {
             end: SyncEnd::Complete,
             peer: None,
+            name: None,
             delivered: [0; 4],
             remaining: None,
             taken: (0, 0),
@@ -173,10 +183,12 @@ impl<'a> Syncer<'a> {
             counted: 0,
             began_ms: now_ms,
             last_progress_ms: now_ms,
+            dialled_ms: now_ms,
             failures: 0,
             broke: false,
             unconfirmed: Unconfirmed::new(),
             round_trip_ms: None,
+            failure: None,
             done,
         }
     }
@@ -188,6 +200,7 @@ impl<'a> Syncer<'a> {
                 break end;
             }
             self.done.dials += 1;
+            self.dialled_ms = self.now_ms();
             (self.watcher)(Step::Dialling(self.done.dials));
             let before = (self.done.delivered, self.done.taken);
             let attempt = self.attempt().await;
@@ -195,6 +208,7 @@ impl<'a> Syncer<'a> {
             if (self.done.delivered, self.done.taken) != before {
                 (self.last_progress_ms, self.failures) = (self.now_ms(), 0);
             }
+            self.failure = attempt.as_ref().err().map(|broken| (broken.code(), broken.to_string()));
             match attempt {
                 Ok(Ended::Settled) => break SyncEnd::Complete,
                 Ok(Ended::Bound) => match self.bound().await {
@@ -221,9 +235,16 @@ impl<'a> Syncer<'a> {
                 }
             }
         };
-        self.done.end = end;
+        // A deadline that comes while the link is down is no clean end.
+        self.done.end = match (end, self.failure.take()) {
+            (SyncEnd::Deadline, Some((code, why))) => SyncEnd::Failed(code, why),
+            (end, _) => end,
+        };
         self.done.took_ms = self.now_ms().saturating_sub(self.began_ms);
         self.done.bytes = (self.traffic.written_len.get(), self.traffic.read_len.get());
+        if let Some(peer) = self.done.peer.or(self.order.expected) {
+            self.done.name = self.standing.with(|node| Ok(node.naming().node(&peer))).await.ok(); // while it cannot be opened nobody is named
+        }
         self.done
     }
 
@@ -269,12 +290,8 @@ impl<'a> Syncer<'a> {
         if self.order.every_ms.is_none() && now_ms.saturating_sub(self.last_progress_ms) > patience_ms {
             return false;
         }
-        let longest_ms = self.order.every_ms.unwrap_or(BACKOFF_MS_MAX).max(500);
-        let backoff_ms = 500_u64.saturating_mul(1 << self.failures.min(16)).min(longest_ms);
+        let wait_ms = self.backoff_ms(now_ms);
         self.failures += 1;
-        // Between half and all of it, so that a district whose power comes back does not dial at once.
-        let part = u64::from(u16::from_le_bytes(entropy::random(&*self.ports.entropy)));
-        let wait_ms = backoff_ms / 2 + backoff_ms / 2 * part / u64::from(u16::MAX);
         let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(now_ms));
         (self.watcher)(Step::Again(code, why, wait_ms.min(left_ms)));
         let mut stop = self.stop.clone();
@@ -283,6 +300,22 @@ impl<'a> Syncer<'a> {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         true
+    }
+
+    /// How long to wait before the next attempt: what doubles with each failure, between half and all of it, so that a district whose power comes back
+    /// does not dial at once. An attempt that waited for an answer in vain has waited already: it is the link that is down, and it may be back any moment.
+    fn backoff_ms(&self, now_ms: u64) -> u64 {
+        let silent_ms = now_ms.saturating_sub(self.last_progress_ms);
+        let tried_ms = now_ms.saturating_sub(self.dialled_ms);
+        let longest_ms = self.order.every_ms.unwrap_or(BACKOFF_MS_MAX).max(500);
+        let doubled_ms = 500_u64.saturating_mul(1 << self.failures.min(16)).min(longest_ms);
+        let backoff_ms = match self.order.every_ms {
+            Some(every_ms) if silent_ms > PATIENCE_MS[1] => every_ms,
+            _ if tried_ms >= REDIAL_MS - 500 => SHORTEST_WAIT_MS,
+            _ => doubled_ms,
+        };
+        let part = u64::from(u16::from_le_bytes(entropy::random(&*self.ports.entropy)));
+        (backoff_ms / 2 + backoff_ms / 2 * part / u64::from(u16::MAX)).max(SHORTEST_WAIT_MS)
     }
 
     /// One connection, from the first packet to the last.
@@ -397,5 +430,20 @@ fn is_worth_another_try(broken: &Broken) -> bool {
         Broken::HungUp | Broken::Stalled(_) => true,
         Broken::Refused(code) => matches!(code, Code::Z506 | Code::Z104),
         _ => false,
+    }
+}
+
+/// A row of the table as its name: what a forwarded command tells goes through text.
+mod row {
+    use bundle_format::error::Code;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(code.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Code, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Code::from_name(&name).ok_or_else(|| serde::de::Error::custom("no row of that name"))
     }
 }

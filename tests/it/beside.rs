@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use zbundle::adapters::os_ports;
 use zbundle::keys::Secret;
-use zbundle::node::local::{Line, Lines, open_beside, serve_control};
+use zbundle::node::local::{Line, Lines, listen, open_beside, serve_control};
 use zbundle::node::standing::Standing;
 use zbundle::node::{Node, Opening, layout::Layout};
 
@@ -112,7 +112,7 @@ fn keep(data_dir: &Path, key_file: &Path, stopped: watch::Receiver<bool>, ready:
         let secret = Secret::read_key_file(&*ports.disk, key_file).unwrap();
         let node = Node::open(&ports, &Opening { data_dir, secret: &secret, lock_wait_ms: 5000 }).unwrap();
         let standing = Standing::new(ports.clone(), data_dir.to_owned(), secret, node);
-        let listener = ports.local.listen(&Layout::new(data_dir).control()).unwrap();
+        let listener = listen(&ports, data_dir).unwrap();
         ready();
         let runner = Rc::new(|command: String, lines: Lines| {
             Box::pin(async move {
@@ -146,7 +146,7 @@ fn a_process_that_borrows() {
         let secret = Secret::read_key_file(&*ports.disk, &data_dir.with_extension("key")).unwrap();
         let _node = open_beside(&ports, &Opening { data_dir: &data_dir, secret: &secret, lock_wait_ms: 5000 }).unwrap();
         println!("\nready");
-        std::thread::sleep(Duration::from_secs(60));
+        std::thread::sleep(Duration::from_mins(1));
     }
 }
 
@@ -159,7 +159,8 @@ fn lines_of(output: &Output) -> Vec<String> {
 }
 
 fn ndjson(name: &str, count: u32) -> String {
-    (0..count).map(|number| format!("{{\"from\":\"{name}\",\"number\":{number},\"note\":\"sixty bytes of what a clinic might write\"}}\n")).collect()
+    let line = |number| format!(r#"{{"from":"{name}","number":{number},"note":"sixty bytes of what a clinic might write"}}"#) + "\n";
+    (0..count).map(line).collect()
 }
 
 /// Feed `input` from another thread, `pause` after each line.
@@ -327,7 +328,7 @@ fn when_the_keeping_process_ends_in_order_a_push_goes_on_by_itself_and_every_lin
     assert!(through > 0);
     assert_eq!(acked.len(), 20_000);
     assert_eq!(place.log("ada"), acked, "each line once, in order");
-    assert_eq!(place.payloads("ada").iter().map(|payload| format!("{payload}\n")).collect::<String>(), ndjson("one", 20_000));
+    assert_eq!(place.payloads("ada").join("\n") + "\n", ndjson("one", 20_000));
 }
 
 #[test]
@@ -345,7 +346,21 @@ fn large_lines_between_small_ones_are_written_on_a_lease_in_their_order() {
     assert_eq!(lines_of(&output).len(), 8);
     keeper.end();
     assert_eq!(lines_of(&output), place.log("ada"));
-    assert_eq!(place.payloads("ada").iter().map(|payload| format!("{payload}\n")).collect::<String>(), input);
+    assert_eq!(place.payloads("ada").join("\n") + "\n", input);
+}
+
+/// Longer than the kernel has room for in the name of a socket.
+#[test]
+fn a_data_directory_may_have_a_long_path() {
+    let place = Place::new();
+    let node = format!("{}/ada", "a folder with a long name/".repeat(8));
+    std::fs::create_dir_all(place.path(&node).parent().unwrap()).unwrap();
+    place.ok(&node, &["init", "ada"]);
+    let keeper = place.keep(&node);
+    place.ok(&node, &["push", "x"]);
+    std::fs::write(place.path("large"), vec![b'x'; 100_000]).unwrap();
+    place.ok(&node, &["push", "--file", "large"]);
+    assert!(keeper.end() > 0, "it went through the socket");
 }
 
 #[test]

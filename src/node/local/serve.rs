@@ -5,11 +5,14 @@
 
 use super::words::{Answer, Frames, Malformed, PAYLOAD_LEN_MAX, Request, VERSION, write};
 use crate::node::NodeError;
+use crate::node::layout::Layout;
 use crate::node::pushing::Intent;
 use crate::node::standing::{Standing, Ticket};
+use crate::ports::Ports;
 use crate::ports::local::{LocalListener, LocalStream};
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
@@ -45,6 +48,15 @@ impl Lines {
     pub async fn tell(&self, line: String) -> bool {
         self.0.send(line).await.is_ok()
     }
+}
+
+/// Take the name in `data_dir` under which other commands find us. Whoever calls keeps the node; a name left by a process that was killed is replaced.
+///
+/// # Errors
+/// Z202 where the file system has no sockets: then other commands cannot work beside us, which is to be told.
+pub fn listen(ports: &Ports, data_dir: &Path) -> Result<Box<dyn LocalListener>, NodeError> {
+    let path = Layout::new(data_dir).control();
+    ports.local.listen(&path).map_err(|error| NodeError::writing(&path, error))
 }
 
 /// Serve commands that come to `listener` until `stop` is true (or its sender gone): then everything read is answered, `Bye` is said, and the name is

@@ -8,6 +8,7 @@ use crate::ports::clock::FakeClock;
 use crate::ports::entropy::SeededEntropy;
 use crate::ports::local::Nobody;
 use crate::ports::memory_disk::{Fault, Operation};
+use crate::ports::store::Finding;
 use bundle_format::ids::Name;
 use std::io;
 use std::path::Path;
@@ -24,7 +25,13 @@ struct Place {
 impl Place {
     fn ports(disk: &MemoryDisk, clock: &Rc<FakeClock>, seed: u64) -> Ports {
         let entropy = Rc::new(SeededEntropy(Cell::new(seed)));
-        Ports { disk: Rc::new(disk.clone()), clock: clock.clone(), entropy, net: Rc::new(crate::ports::MemoryNetwork::default()), local: Rc::new(Nobody) }
+        Ports {
+            disk: Rc::new(disk.clone()),
+            clock: clock.clone(),
+            entropy,
+            net: Rc::new(crate::ports::MemoryNetwork::default()),
+            local: Rc::new(Nobody),
+        }
     }
 
     fn secret() -> Secret {
@@ -44,6 +51,8 @@ impl Place {
     fn stored(disk: &MemoryDisk) -> Vec<String> {
         let ports = Self::ports(disk, &Rc::new(FakeClock(Cell::new(1_800_000_000_000))), 99);
         let node = Node::open(&ports, &Opening { data_dir: Path::new(DATA_DIR), secret: &Self::secret(), lock_wait_ms: 0 }).unwrap();
+        let holes = node.findings().iter().filter(|finding| matches!(finding, Finding::Hole { .. })).count();
+        assert_eq!(holes, 0, "a hole costs the node its life");
         let mut scan = node.log().scan().unwrap();
         let mut payloads = Vec::new();
         while let Some((stream, _, bytes)) = scan.next().unwrap() {
@@ -138,7 +147,7 @@ fn a_failed_sync_is_told_to_all_who_wait_and_the_node_is_opened_anew() {
             for number in 0..5 {
                 let standing = standing.clone();
                 waiting.push(spawn_local(async move {
-                    standing.with(|node| push(node, &format!("lost {number}"))).await?;
+                    standing.with(|node| push(node, &format!("lost {number} {}", "x".repeat(2000)))).await?;
                     standing.durable().await
                 }));
             }
@@ -223,6 +232,7 @@ fn a_lease_frees_the_lock_with_everything_durable_and_work_goes_on_when_it_ends(
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!waiting.is_finished());
         drop(theirs);
+        standing.durable().await.unwrap(); // nothing of ours is owed, wherever the node is
         waiting.await.unwrap().unwrap();
         assert!(changes.has_changed().unwrap());
         standing.close().await.unwrap();
