@@ -109,6 +109,12 @@ pub enum Unit {
     Times,
     /// `1.01 a push`
     PerPush,
+    /// `3.0 round trips`
+    Trips,
+    /// `1.23 s`
+    Seconds,
+    /// `0.20 a range`
+    PerRange,
 }
 
 impl Unit {
@@ -120,6 +126,9 @@ impl Unit {
             Self::BytesPerEvent => format!("{figure:.1} B/event"),
             Self::Times => format!("{figure:.2} ×"),
             Self::PerPush => format!("{figure:.2} a push"),
+            Self::Trips => format!("{figure:.1} round trips"),
+            Self::Seconds => format!("{figure:.2} s"),
+            Self::PerRange => format!("{figure:.2} a range"),
         }
     }
 }
