@@ -104,8 +104,7 @@ impl Args {
         if self.dry_run {
             return self.foretell(context);
         }
-        let wish =
-            Wish { peer: self.peer.clone(), budget: self.budget, deadline_ms: self.deadline, rate: self.rate, every_ms: self.every };
+        let wish = Wish { peer: self.peer.clone(), budget: self.budget, deadline_ms: self.deadline, rate: self.rate, every_ms: self.every };
         if wish.peer.contains(':') {
             peer::check_address(&wish.peer)?;
         }
@@ -148,7 +147,9 @@ impl Args {
     fn foretell(&self, context: &mut Context) -> Result<Finished, Halt> {
         let mut node = context.node()?;
         let peer = match self.peer.contains(':') {
-            true => node.peer_at(&self.peer)?.ok_or_else(|| Halt::new(Code::Z406, format!("who listens at {} is not known; name the member", self.peer)))?,
+            true => node
+                .peer_at(&self.peer)?
+                .ok_or_else(|| Halt::new(Code::Z406, format!("who listens at {} is not known; name the member", self.peer)))?,
             false => members::node_id(&node, &self.peer)?,
         };
         let link = node.peer(&peer)?.link;

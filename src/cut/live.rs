@@ -43,7 +43,13 @@ fn range_of(log: &dyn Log, lack: &Lack, piece: &Piece, shape: Shape, compressor:
     let origin = lack.stream.origin;
     let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
     let run = piece.run();
-    let coding = if shape.stored { Coding::Stored } else if shape.fast { Coding::Fast } else { Coding::Zstd };
+    let coding = if shape.stored {
+        Coding::Stored
+    } else if shape.fast {
+        Coding::Fast
+    } else {
+        Coding::Zstd
+    };
     let prime = !shape.stored && !shape.whole && !shape.fast && piece.raw.len() <= PRIMED_RAW_LEN_MAX;
     let mut range = match prime.then(|| Prefix::before(log, &lack.stream, piece)).transpose()?.flatten() {
         Some(prefix) => Range::build_primed(origin, &run, &checkpoints, (prefix.first, prefix.count), &prefix.bytes)?,

@@ -23,7 +23,7 @@ const CONNECT_MS: u64 = 15_000;
 const REDIAL_MS: u64 = 4000;
 /// Without any progress for this long a sync gives up: before a first connection, and after one.
 const PATIENCE_MS: [u64; 2] = [20_000, 180_000];
-/// Between two attempts, at most.
+/// Between two attempts, at most (R7.6-e).
 const BACKOFF_MS_MAX: u64 = 15_000;
 /// Between two attempts, at least.
 const SHORTEST_WAIT_MS: u64 = 300;
@@ -116,7 +116,7 @@ pub struct Synced {
 }
 
 impl Synced {
-    /// Whether both sides have everything.
+    /// Whether both sides have everything (R7.7-f).
     pub fn is_complete(&self) -> bool {
         self.end == SyncEnd::Complete && self.left == 0
     }
