@@ -15,7 +15,7 @@ use crate::ports::Ports;
 use crate::ports::net::MemoryNetwork;
 use crate::push::{Fields, PushError};
 use bundle_format::error::Code;
-use bundle_format::ids::Lane;
+use bundle_format::ids::{Lane, Origin};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -61,6 +61,8 @@ pub fn play(story: &mut Story<'_>) -> Result<LinkTotals, Halt> {
 async fn act(story: &mut Story<'_>) -> Result<LinkTotals, Halt> {
     let (hub, clinic) = (story.actor(HUB)?, story.actor(LINKED)?);
     let hub_id = hub.node.keyring().node();
+    let origin = clinic.node.push_streams(Lane::Routine, &[])?.first().map(|stream| stream.origin);
+    let origin = origin.ok_or_else(|| Halt::new(Code::Z100, "a push goes nowhere"))?;
     let (told, mut happened) = mpsc::unbounded_channel();
     let tell = |told: &mpsc::UnboundedSender<Happened>| {
         let told = told.clone();
@@ -99,11 +101,21 @@ async fn act(story: &mut Story<'_>) -> Result<LinkTotals, Halt> {
         let synced = Syncer::new(standing, &ports, workshop, order, stopped, watcher).run().await;
         of_syncer(Happened::Ended(Box::new(synced)));
     });
-    let mut teller = Teller { begun: Instant::now(), total, acknowledged: 0, urgent_since: None, urgent_done: false, died: false, resumed: false };
+    let mut teller = Teller {
+        begun: Instant::now(),
+        origin,
+        by_stick: held(&hub, &origin).await?,
+        total,
+        acknowledged: 0,
+        by_hello: 0,
+        urgent_since: None,
+        urgent_done: false,
+        died: false,
+    };
     let synced = loop {
         match happened.recv().await.ok_or_else(|| Halt::new(Code::Z100, "nobody tells the act any more"))? {
             Happened::Ended(synced) => break synced,
-            what => teller.tell(story, &clinic, what).await?,
+            what => teller.tell(story, &hub, &clinic, what).await?,
         }
     };
     stop.send_replace(true);
@@ -113,10 +125,10 @@ async fn act(story: &mut Story<'_>) -> Result<LinkTotals, Halt> {
     if let SyncEnd::Failed(code, why) = &synced.end {
         return Err(Halt::new(*code, why.clone()));
     }
-    let sent: u64 = synced.delivered.iter().sum();
+    let (sent, left) = (teller.acknowledged + u64::from(teller.urgent_done), synced.remaining.map_or(0, |left| left.iter().sum::<u64>()));
     let (bytes, took) = (synced.bytes.0 + synced.bytes.1, Duration::from_millis(synced.took_ms).as_secs_f64());
     story.say(&format!(
-        "{LINKED}: {HUB} has acknowledged {sent} records; {} over the link, handshakes and what went twice included, {} dials, {took:.1} s",
+        "{LINKED}: {HUB} has {sent} of these records, {left} not yet; {} over the link, handshakes and what went twice included, {} dials, {took:.1} s",
         units::size(bytes),
         synced.dials
     ))?;
@@ -126,56 +138,77 @@ async fn act(story: &mut Story<'_>) -> Result<LinkTotals, Halt> {
 /// Says what happens, and pushes the urgent record when the link is back.
 struct Teller {
     begun: Instant,
+    /// Whose records these are.
+    origin: Origin,
+    by_stick: u64,
     total: u64,
     acknowledged: u64,
+    /// Of those, what no acknowledgement told but the hub's next hello.
+    by_hello: u64,
     urgent_since: Option<Instant>,
     urgent_done: bool,
     died: bool,
-    resumed: bool,
 }
 
 impl Teller {
-    async fn tell(&mut self, story: &mut Story<'_>, clinic: &Standing, what: Happened) -> Result<(), Halt> {
+    async fn tell(&mut self, story: &mut Story<'_>, hub: &Standing, clinic: &Standing, what: Happened) -> Result<(), Halt> {
         let at = self.begun.elapsed().as_secs_f64();
         let text = match what {
             Happened::Step(Step::Connected(ms)) if self.died => {
-                self.resumed = true;
-                format!("connected again, round trip {ms} ms; goes on behind the {} that count", self.acknowledged)
+                // What had arrived when its acknowledgement was lost: the hello that comes now says so.
+                let held = held(hub, &self.origin).await?.saturating_sub(self.by_stick);
+                self.by_hello = held.saturating_sub(self.acknowledged);
+                self.acknowledged = held;
+                let again = format!("connected again, round trip {ms} ms; the hub says hello and what it holds: {held}; goes on right behind");
+                story.say(&format!("{at:>6.1} s  {again}"))?;
+                return self.alarm(story, clinic).await;
             }
             Happened::Step(Step::Connected(ms)) => format!("connected, round trip {ms} ms"),
-            Happened::Step(Step::Again(_, why, wait_ms)) => format!("{why}; dials again in {}", units::span(wait_ms)),
-            Happened::Step(Step::Moved(moved)) => return self.moved(story, clinic, &moved).await,
+            Happened::Step(Step::Again(_, why, wait_ms)) => format!("{why}; dials again in {:.1} s", Duration::from_millis(wait_ms).as_secs_f64()),
+            Happened::Step(Step::Moved(moved)) => return self.moved(story, &moved),
             Happened::Step(Step::Dialling(_) | Step::Settled) | Happened::Ended(_) => return Ok(()),
             Happened::Cut => {
                 self.died = true;
-                format!("THE LINK DIES, in the middle of a range; {} records are acknowledged, so {} count", self.acknowledged, self.acknowledged)
+                format!("THE LINK DIES, in the middle of a range; {} records are acknowledged, so they count", self.acknowledged)
             }
             Happened::Back => format!("the mast has power again, after {}", units::span(u64::try_from(valley::DARK.as_millis()).unwrap_or(0))),
         };
         story.say(&format!("{at:>6.1} s  {text}"))
     }
 
-    async fn moved(&mut self, story: &mut Story<'_>, clinic: &Standing, moved: &Moved) -> Result<(), Halt> {
+    fn moved(&mut self, story: &mut Story<'_>, moved: &Moved) -> Result<(), Halt> {
         let at = self.begun.elapsed().as_secs_f64();
-        let acknowledged = moved.delivered[Lane::Routine as usize];
+        let acknowledged = moved.delivered[Lane::Routine as usize] + self.by_hello;
+        if moved.delivered[Lane::Urgent as usize] > 0 && !self.urgent_done {
+            self.urgent_done = true;
+            let waited = self.urgent_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+            let behind = self.total.saturating_sub(acknowledged);
+            story.say(&format!("{at:>6.1} s  the urgent record is at the hub, {waited:.1} s after it was pushed; {behind} others come behind it"))?;
+        }
         if acknowledged > self.acknowledged {
             self.acknowledged = acknowledged;
             story.say(&format!("{at:>6.1} s  acknowledged {acknowledged} of {}", self.total))?;
         }
-        if moved.delivered[Lane::Urgent as usize] > 0 && !self.urgent_done {
-            self.urgent_done = true;
-            let waited = self.urgent_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
-            let behind = self.total.saturating_sub(self.acknowledged);
-            story.say(&format!("{at:>6.1} s  the urgent record is at the hub, {waited:.1} s after it was pushed; {behind} others still wait behind it"))?;
-        }
-        if self.resumed && self.urgent_since.is_none() {
-            self.urgent_since = Some(Instant::now());
-            clinic.with(push_urgent).await?;
-            clinic.durable().await?;
-            story.say(&format!("{at:>6.1} s  pushed meanwhile, urgent: {URGENT}"))?;
-        }
         Ok(())
     }
+
+    /// Something happens at the clinic that must not wait.
+    async fn alarm(&mut self, story: &mut Story<'_>, clinic: &Standing) -> Result<(), Halt> {
+        if self.urgent_since.is_some() {
+            return Ok(());
+        }
+        let at = self.begun.elapsed().as_secs_f64();
+        self.urgent_since = Some(Instant::now());
+        clinic.with(push_urgent).await?;
+        clinic.durable().await?;
+        story.say(&format!("{at:>6.1} s  pushed meanwhile, urgent: {URGENT}"))
+    }
+}
+
+/// How far a node has a history.
+async fn held(node: &Standing, origin: &Origin) -> Result<u64, Halt> {
+    let held = node.with(|node| Ok(node.log().streams().iter().find(|(stream, _)| stream.origin == *origin).map_or(0, |(_, head)| head.end.seq)));
+    Ok(held.await?)
 }
 
 fn push_urgent(node: &mut Node) -> Result<(), NodeError> {

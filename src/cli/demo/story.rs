@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 /// A day at a clinic, invented.
 const RECORDS: &str = include_str!("../../../fixtures/clinic/clinic_1000.ndjson");
 /// Records each clinic pushes before the first trip; the rest before the second, but for those that wait for the link.
-const FIRST: usize = 300;
+const FIRST: usize = 120;
 /// Records of [`LINKED`] that wait for the second act.
-const OVER_LINK: usize = 150;
+const OVER_LINK: usize = 340;
 /// Largest bundle whose copy the courier of this story makes.
 const COPY_LEN_MAX: usize = 16 << 20;
 

@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, dupl
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Bytes a second each way: 23 kbit/s, a good day of 2G.
-pub const RATE: u64 = 2875;
+/// Bytes a second each way: 36 kbit/s, a good day of 2G.
+pub const RATE: u64 = 4500;
 /// One way.
-pub const DELAY: Duration = Duration::from_millis(300);
+pub const DELAY: Duration = Duration::from_millis(250);
 /// So many bytes up, and the mast loses its power …
-pub const CUT_AFTER: u64 = 4200;
+pub const CUT_AFTER: u64 = 9000;
 /// … for this long.
 pub const DARK: Duration = Duration::from_secs(2);
 /// What moves at once: a small packet.
@@ -137,7 +137,7 @@ mod tests {
                 let (mut accepted, _) = listener.accept().await.unwrap();
                 let begun = Instant::now();
                 let write = async {
-                    dialed.write_all(&vec![7; 5000]).await.unwrap_or(());
+                    dialed.write_all(&vec![7; 10_000]).await.unwrap_or(());
                     dialed.shutdown().await.unwrap_or(());
                 };
                 let mut heard = Vec::new();
@@ -145,13 +145,13 @@ mod tests {
                 let took = begun.elapsed().as_millis();
                 match cut {
                     true => {
-                        assert!(heard.len() as u64 >= CUT_AFTER && heard.len() < 5000, "{} bytes", heard.len());
+                        assert!(heard.len() as u64 >= CUT_AFTER && heard.len() < 10_000, "{} bytes", heard.len());
                         assert!(valley.connect("hub:1").await.is_err(), "nobody answers in the dark");
                         sleep(DARK).await;
                     }
                     false => {
-                        assert_eq!(heard.len(), 5000);
-                        assert!((2000..2200).contains(&took), "5 000 bytes take 1.74 s and 0.3 s of way, not {took} ms");
+                        assert_eq!(heard.len(), 10_000);
+                        assert!((2470..2600).contains(&took), "10 000 bytes take 2.22 s and 0.25 s of way, not {took} ms");
                     }
                 }
             }

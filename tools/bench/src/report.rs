@@ -115,6 +115,8 @@ pub enum Unit {
     Seconds,
     /// `0.20 a range`
     PerRange,
+    /// `3`
+    Count,
 }
 
 impl Unit {
@@ -128,6 +130,7 @@ impl Unit {
             Self::PerPush => format!("{figure:.2} a push"),
             Self::Trips => format!("{figure:.1} round trips"),
             Self::Seconds => format!("{figure:.2} s"),
+            Self::Count => format!("{figure:.0}"),
             Self::PerRange => format!("{figure:.2} a range"),
         }
     }

@@ -23,6 +23,8 @@ const COMMIT_COUNT: usize = 50;
 const SYNCS_PER_RANGE_MAX: f64 = 1.0;
 /// Events that a new node fetches.
 const PULLED_COUNT: usize = 200_000;
+/// `sync` could not reach the hub in time.
+const EXIT_LINK: i32 = 16;
 /// Peak memory of any command (DESIGN §14).
 const RSS_MAX: f64 = 10e6;
 
@@ -46,11 +48,12 @@ pub fn crowd(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     let rss = hub.rss_max()? as f64;
     hub.stop()?;
     let (fastest, slowest) = (all.took.iter().min().copied().unwrap_or_default(), all.took.iter().max().copied().unwrap_or_default());
-    let said = format!("1 000 000 events held, {} in {}, {} of them at once on this machine", all.sent, time(all.wall), CLINIC_COUNT);
+    let said = format!("1 000 000 events held; {} events in {}, the clinics' processes on the same machine", all.sent, time(all.wall));
     report.at_most_beside("link/crowd/250 clinics, peak memory of the hub", rss, HUB_RSS_MAX, Unit::Megabytes, &said);
     let ratio = slowest.as_secs_f64() / fastest.as_secs_f64().max(1e-3);
     report.note("link/crowd/250 clinics, slowest against fastest", format!("{ratio:.1} ×; {} and {}", time(slowest), time(fastest)));
-    if all.sent != (CLINIC_COUNT * BROUGHT_COUNT) as u64 {
+    report.at_most("link/crowd/250 clinics, gave up for now", all.gave_up as f64, 0.0, Unit::Count);
+    if all.gave_up == 0 && all.sent != (CLINIC_COUNT * BROUGHT_COUNT) as u64 {
         return Err(format!("{} events were acknowledged", all.sent).into());
     }
     commits(&place, &node, &clinics[..COMMIT_COUNT], report)
@@ -85,6 +88,8 @@ struct Together {
     took: Vec<Duration>,
     sent: u64,
     new: u64,
+    /// Syncs that ended with "link failed, try later".
+    gave_up: usize,
 }
 
 /// All dial at the same time, as after a power cut.
@@ -93,15 +98,20 @@ fn at_once(clinics: &[Node], hub: &Hub) -> Result<Together, Failure> {
     let begun = Instant::now();
     let spawn = |clinic: &Node| clinic.command(["sync", &address]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let children = clinics.iter().map(spawn).collect::<Result<Vec<_>, _>>()?;
-    let mut all = Together { wall: Duration::ZERO, took: Vec::new(), sent: 0, new: 0 };
+    let mut all = Together { wall: Duration::ZERO, took: Vec::new(), sent: 0, new: 0, gave_up: 0 };
     for child in children {
         let output = child.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let last = text.lines().last().unwrap_or_default();
-        if !output.status.success() {
-            return Err(format!("a sync ended with {}: {last}", output.status).into());
-        }
         let summary: serde_json::Value = serde_json::from_str(last)?;
+        match output.status.code() {
+            Some(0) => {}
+            Some(EXIT_LINK) => {
+                all.gave_up += 1; // its next run goes on; on a loaded machine it may just not have got its turn
+                continue;
+            }
+            _ => return Err(format!("a sync ended with {}: {last}", output.status).into()),
+        }
         let number = |name: &str| summary[name].as_u64().unwrap_or_default();
         all.took.push(Duration::from_millis(number("took_ms")));
         all.sent += number("sent");

@@ -99,8 +99,6 @@ pub struct Flight {
     pub down: u64,
     /// From dialling to the end, by the program's own clock.
     pub took: Duration,
-    /// Events the hub acknowledged.
-    pub sent: u64,
 }
 
 impl Flight {
@@ -147,7 +145,7 @@ impl Way {
         if told.0 != up || !(down.saturating_sub(64)..=down).contains(&told.1) {
             return Err(format!("the proxy counted {up} and {down} bytes, the program says {} and {}", told.0, told.1).into());
         }
-        Ok(Flight { up, down, took: Duration::from_millis(number(&cost, "took_ms")?), sent: number(&cost, "sent")? })
+        Ok(Flight { up, down, took: Duration::from_millis(number(&cost, "took_ms")?) })
     }
 }
 
