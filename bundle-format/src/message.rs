@@ -262,16 +262,19 @@ fn read_hello(reader: &mut Reader<'_>, items: usize) -> Result<Hello, MessageErr
     Ok(Hello { more, window, take, manifest: Manifest::read(reader)? })
 }
 
-/// A vector of any length as pages, each at most [`PAGE_LEN_MAX`](crate::limits::PAGE_LEN_MAX) bytes or one entry. What is no part of the vector stands
+/// A vector of any length as pages of some [`PAGE_LEN_MAX`](crate::limits::PAGE_LEN_MAX) bytes; fork notices go with them. The receipt number stands
 /// on the first.
 pub fn pages(manifest: Manifest) -> Vec<Manifest> {
     /// An entry with both of its nodes in the table.
     const ENTRY_LEN_MAX: usize = 48;
     let per_page = crate::limits::PAGE_LEN_MAX / ENTRY_LEN_MAX;
     let Manifest { vector, receipt, forks, .. } = manifest;
-    let mut chunks = vector.chunks(per_page);
-    let first = Manifest::new(chunks.next().unwrap_or_default().to_vec(), receipt, forks, []);
-    std::iter::once(first).chain(chunks.map(|chunk| Manifest::new(chunk.to_vec(), None, Vec::new(), []))).collect()
+    let page = |from: usize| {
+        let vector = vector.iter().skip(from).take(per_page).copied().collect();
+        let forks = forks.iter().skip(from).take(per_page).copied().collect();
+        Manifest::new(vector, receipt.filter(|_| from == 0), forks, [])
+    };
+    (0..vector.len().max(forks.len()).max(1)).step_by(per_page).map(page).collect()
 }
 
 #[cfg(test)]

@@ -232,8 +232,9 @@ impl Home for Hop {
                 self.on(|session, node, _| session.resend(node, &origin, seq, tag, reason)).await?;
                 Ok(Answer::Nothing)
             }
-            Action::Lost(_) => {
-                self.on(|session, node, _| session.lose(node)).await?;
+            Action::Lost(number) => {
+                // What we know to have told ourselves only came to the peer in another order.
+                self.on(|session, node, _| if number > node.receipt_told { session.lose(node) } else { Ok(()) }).await?;
                 Ok(Answer::Nothing)
             }
         }
