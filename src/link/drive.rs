@@ -491,14 +491,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// How many bytes may be written now: all, or what the rate allows.
     fn may_write(&mut self) -> usize {
-        let Some(rate) = self.terms.rate else { return self.out.len() };
+        // What is written at once becomes one record, and a record is read only when all of it is there: in one with the ranges behind it, the first
+        // range would be acknowledged with the last, and the link stand idle meanwhile.
+        let record_len = self.exchange.pace().range_len() * 5 / 4;
+        let len = usize::try_from(record_len).unwrap_or(usize::MAX).min(self.out.len());
+        let Some(rate) = self.terms.rate else { return len };
         let now_ms = self.clock.monotonic_ms();
         let (left, counted_ms) = self.allowance;
         let grown = rate.saturating_mul(now_ms.saturating_sub(counted_ms)) / 1000;
         if grown > 0 {
             self.allowance = ((left + grown).min(rate.max(1)), now_ms);
         }
-        usize::try_from(self.allowance.0).unwrap_or(usize::MAX).min(self.out.len())
+        usize::try_from(self.allowance.0).unwrap_or(usize::MAX).min(len)
     }
 
     /// The last words, as far as the peer still listens.

@@ -32,7 +32,7 @@ const WINDOW_LEN: u64 = 64 * 1024;
 /// A budget below this does not pay for a handshake.
 pub const BUDGET_MIN: u64 = 2_000;
 /// A day, for a budget that is a day's.
-const DAY_MS: u64 = 24 * 3600 * 1000;
+pub(super) const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// What to sync, and within which bounds.
 #[derive(Clone, Debug, Default)]
