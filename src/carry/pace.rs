@@ -67,9 +67,11 @@ impl Pace {
 
     /// A range of `len` bytes, sent at `sent_ms`, was acknowledged; `behind` bytes are still on their way.
     pub fn acked(&mut self, len: u64, sent_ms: u64, now_ms: u64, behind: u64) {
+        let flown_ms = now_ms.saturating_sub(sent_ms);
+        self.round_trip_ms = self.round_trip_ms.min(flown_ms); // a first packet that was lost made it look longer than it is
         // What was sent while the one before was still on its way took the link from that one's acknowledgement on.
         let alone = self.last_ack_ms <= sent_ms;
-        let began_ms = if alone { sent_ms + self.round_trip_ms } else { self.last_ack_ms };
+        let began_ms = if alone { sent_ms + self.round_trip_ms.min(flown_ms / 4 * 3) } else { self.last_ack_ms };
         if alone {
             (self.sampled, self.sample_ms) = (0, began_ms);
         }
@@ -118,6 +120,17 @@ mod tests {
             assert!((second * 7 / 10..=second * 13 / 10).contains(&pace.range_len()), "{rate}: {}", pace.range_len());
             assert!(pace.flight_len() >= rate * round_trip_ms / 1000, "the link is never idle");
         }
+    }
+
+    #[test]
+    fn a_round_trip_that_was_taken_too_long_does_not_make_a_slow_link_look_fast() {
+        let mut pace = Pace::new(None, 3200); // the first packet was lost
+        pace.acked(2048, 0, 600 + 712, 2048);
+        assert!(pace.rate().unwrap() < 8000, "{:?}", pace.rate());
+        pace.acked(2048, 0, 600 + 1424, 0);
+        assert!(pace.rate().unwrap() < 6000, "{:?}", pace.rate());
+        pace.acked(2048, 1312, 1312 + 1424, 0);
+        assert!((2000..4500).contains(&pace.rate().unwrap()), "{:?}", pace.rate());
     }
 
     #[test]

@@ -335,7 +335,7 @@ impl<'a> Syncer<'a> {
             dialled = dialled => dialled.map_err(|_| LinkError::Dial(std::io::ErrorKind::TimedOut.into()))?.map_err(LinkError::Dial)?,
             () = stopped => return Ok(Ended::Bound),
         };
-        let round_trip_ms = self.now_ms().saturating_sub(dialled_ms);
+        let connected_ms = self.now_ms();
         let profile = self.standing.with(|node| {
             node.require_joined()?;
             let revoked = Revoked::default();
@@ -345,6 +345,8 @@ impl<'a> Syncer<'a> {
         let profile = profile.await.map_err(Refusal::from)?;
         let shook = tokio::time::timeout(within(u64::MAX), profile.dial(Counted::new(stream, &self.traffic)));
         let Secured { stream, peer, salt } = shook.await.map_err(|_| LinkError::Silent)??;
+        // Each takes one; either may have lost a packet.
+        let round_trip_ms = (connected_ms - dialled_ms).min(self.now_ms().saturating_sub(connected_ms));
         self.round_trip_ms = Some(round_trip_ms);
         (self.watcher)(Step::Connected(round_trip_ms));
         self.converse(stream, (peer, salt), round_trip_ms).await
