@@ -5,7 +5,7 @@
 
 use crate::cbor::{self, CborError, Reader};
 use crate::error::Code;
-use crate::limits::MESSAGE_LEN_MAX;
+use crate::limits::{MESSAGE_LEN_MAX, SEQ_MAX};
 use crate::logs::LogTable;
 use crate::manifest::Manifest;
 use crate::range::{Range, RangeError};
@@ -134,10 +134,7 @@ impl Message {
         let kind = reader.uint()?;
         let exactly = |count: usize| if items == count { Ok(()) } else { Err(CborError::Shape) };
         let message = match kind {
-            HELLO => {
-                exactly(6)?;
-                Self::Hello(read_hello(reader)?)
-            }
+            HELLO => Self::Hello(read_hello(reader, items)?),
             RANGE => {
                 exactly(2)?;
                 Self::Range(Range::read(reader, logs)?)
@@ -151,6 +148,9 @@ impl Message {
             AGAIN => {
                 exactly(5)?;
                 let (log, seq, tag) = (reader.uint()?, reader.uint()?, Tag(reader.bytes_exact()?));
+                if seq > SEQ_MAX {
+                    return Err(CborError::Shape.into());
+                }
                 let reason = [Reason::Gap, Reason::Differs, Reason::Signer];
                 let number = reader.uint()?;
                 let reason = reason.into_iter().find(|reason| *reason as u64 == number).ok_or(CborError::Shape)?;
@@ -214,7 +214,7 @@ impl Message {
                 let count = self.introduced();
                 joined(2, &cbor::to_vec(&(INTRODUCTION,)), &joined(count, &[0x80], &ranges))
             }
-            Self::Bye(code) => cbor::to_vec(&(BYE, code.map(|code| code.as_str()))),
+            Self::Bye(code) => cbor::to_vec(&(BYE, code.map(Code::as_str))),
             Self::Lost(number) => cbor::to_vec(&(LOST, number)),
             Self::Done => cbor::to_vec(&(DONE,)),
             Self::Who => cbor::to_vec(&(WHO,)),
@@ -248,26 +248,33 @@ fn wire(range: &Range, logs: &LogTable) -> Vec<u8> {
     range.to_bytes(logs).unwrap_or_default() // a table of a link names every history
 }
 
-fn read_hello(reader: &mut Reader<'_>) -> Result<Hello, MessageError> {
+/// The version is judged first: another one may have other items (R7.2-d).
+fn read_hello(reader: &mut Reader<'_>, items: usize) -> Result<Hello, MessageError> {
     let version = reader.uint()?;
     if version != VERSION {
         return Err(MessageError::Version(version));
+    }
+    if items != 6 {
+        return Err(CborError::Shape.into());
     }
     let (more, window) = (reader.boolean()?, reader.uint()?);
     let take = if reader.null()? { None } else { Some(reader.uint()?) };
     Ok(Hello { more, window, take, manifest: Manifest::read(reader)? })
 }
 
-/// A vector of any length as pages, each at most [`PAGE_LEN_MAX`](crate::limits::PAGE_LEN_MAX) bytes or one entry. What is no part of the vector stands
+/// A vector of any length as pages of some [`PAGE_LEN_MAX`](crate::limits::PAGE_LEN_MAX) bytes; fork notices go with them. The receipt number stands
 /// on the first.
 pub fn pages(manifest: Manifest) -> Vec<Manifest> {
     /// An entry with both of its nodes in the table.
     const ENTRY_LEN_MAX: usize = 48;
     let per_page = crate::limits::PAGE_LEN_MAX / ENTRY_LEN_MAX;
     let Manifest { vector, receipt, forks, .. } = manifest;
-    let mut chunks = vector.chunks(per_page);
-    let first = Manifest::new(chunks.next().unwrap_or_default().to_vec(), receipt, forks, []);
-    std::iter::once(first).chain(chunks.map(|chunk| Manifest::new(chunk.to_vec(), None, Vec::new(), []))).collect()
+    let page = |from: usize| {
+        let vector = vector.iter().skip(from).take(per_page).copied().collect();
+        let forks = forks.iter().skip(from).take(per_page).copied().collect();
+        Manifest::new(vector, receipt.filter(|_| from == 0), forks, [])
+    };
+    (0..vector.len().max(forks.len()).max(1)).step_by(per_page).map(page).collect()
 }
 
 #[cfg(test)]
@@ -331,8 +338,9 @@ mod tests {
             ("83020000", "an ack up to 0"),
             ("8302001b8000000000000000", "an ack beyond any position"),
             ("82020a", "half a pair"),
-            ("850300004400000000" , "an item missing"),
+            ("850300004400000000", "an item missing"),
             ("8503000044000000000a", "an unknown reason"),
+            ("8503001b8000000000000000440000000000", "held beyond any position"),
             ("8207f5", "a reason that is no text"),
             ("81188104", "a long head"),
             ("9f04ff", "an indefinite length"),

@@ -123,7 +123,7 @@ impl Range {
     ) -> Result<Self, RangeError> {
         let raw = run.events().concat();
         let range = Self::stored(origin, run, raw.len(), checkpoints);
-        let data = Compressor::compress_primed(&raw, prefix, Level::for_len(raw.len()))?;
+        let data = Compressor::compress_primed(&raw, prefix, Level::PRIMED)?;
         Ok(Self { codec: Codec::Primed, data, prefix: Some((prefix_first, prefix_count)), ..range })
     }
 

@@ -24,11 +24,5 @@ pub use terminal::read_hidden_line;
 
 /// The real world.
 pub fn os_ports() -> Ports {
-    Ports {
-        disk: Rc::new(OsDisk),
-        clock: Rc::new(OsClock::new()),
-        entropy: Rc::new(OsEntropy),
-        net: Rc::new(OsNetwork),
-        local: Rc::new(OsLocal),
-    }
+    Ports { disk: Rc::new(OsDisk), clock: Rc::new(OsClock::new()), entropy: Rc::new(OsEntropy), net: Rc::new(OsNetwork), local: Rc::new(OsLocal) }
 }

@@ -169,8 +169,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// A conversation begins. `known`: the roster has the peer's key. `may_speculate`: what the peer holds is remembered well enough to send ranges
-    /// before its hello.
+    /// A conversation begins. `known`: the roster has the peer's key (R7.4-a). `may_speculate`: what the peer holds is remembered well enough to send
+    /// ranges before its hello (R7.3-j).
     pub fn new(known: bool, may_speculate: bool, pace: Pace) -> Self {
         let mut exchange = Self {
             state: if known { State::Greeting } else { State::Asking { skipped: 0 } },

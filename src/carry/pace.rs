@@ -3,7 +3,7 @@
 //! A range should take about a second of the link, so that something urgent never waits long behind it; what is on its way should last about two, so
 //! that the link never stands idle while an acknowledgement travels, and little is sent again when it breaks.
 
-/// The first range: small, for nothing is known of the link yet.
+/// The first range: small, for nothing is known of the link yet (R7.6-a).
 const FIRST_LEN: u64 = 2 * 1024;
 /// The largest range aimed at.
 const RANGE_LEN_MAX: u64 = 64 * 1024;
@@ -11,7 +11,7 @@ const RANGE_LEN_MAX: u64 = 64 * 1024;
 const FLIGHT_LEN_MAX: u64 = 256 * 1024;
 /// A range takes this long on the link …
 const RANGE_MS: u64 = 1000;
-/// … and everything on its way this long.
+/// … and everything on its way this long (R7.6-b).
 const FLIGHT_MS: u64 = 2000;
 /// This much may always be on its way: two seconds of 2G, which with less would stand idle before its rate is known.
 const FLIGHT_LEN_MIN: u64 = 3 * FIRST_LEN;

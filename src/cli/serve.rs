@@ -103,9 +103,7 @@ impl Tally {
                     None => address.to_string(),
                 };
                 let text = format!("{name}: {code} {why}");
-                context.console.result(&text, || {
-                    Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why)
-                })?;
+                context.console.result(&text, || Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why))?;
             }
             Served::TurnedAway { address } => {
                 self.refused += 1;

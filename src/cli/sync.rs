@@ -104,8 +104,7 @@ impl Args {
         if self.dry_run {
             return self.foretell(context);
         }
-        let wish =
-            Wish { peer: self.peer.clone(), budget: self.budget, deadline_ms: self.deadline, rate: self.rate, every_ms: self.every };
+        let wish = Wish { peer: self.peer.clone(), budget: self.budget, deadline_ms: self.deadline, rate: self.rate, every_ms: self.every };
         if wish.peer.contains(':') {
             peer::check_address(&wish.peer)?;
         }
@@ -120,7 +119,7 @@ impl Args {
                     loop {
                         tokio::select! {
                             biased;
-                            word = words.recv() => if let Some(word) = word { shown.word(&mut context.console, &word)? },
+                            word = words.recv() => if let Some(word) = word { shown.word(&mut context.console, &word) },
                             synced = &mut running => return synced,
                         }
                     }
@@ -134,7 +133,7 @@ impl Args {
                     match serde_json::from_str(text).map_err(|error| Halt::new(Code::Z100, error.to_string()))? {
                         Word::Done(synced) => ended = Some(Ok(*synced)),
                         Word::Refused(code, why) => ended = Some(Err(Halt::new(Code::from_name(&code).unwrap_or(Code::Z100), why))),
-                        word => shown.word(&mut context.console, &word)?,
+                        word => shown.word(&mut context.console, &word),
                     }
                     Ok::<_, Halt>(())
                 })?;
@@ -147,9 +146,11 @@ impl Args {
 
     fn foretell(&self, context: &mut Context) -> Result<Finished, Halt> {
         let mut node = context.node()?;
-        let peer = match self.peer.contains(':') {
-            true => node.peer_at(&self.peer)?.ok_or_else(|| Halt::new(Code::Z406, format!("who listens at {} is not known; name the member", self.peer)))?,
-            false => members::node_id(&node, &self.peer)?,
+        let peer = if self.peer.contains(':') {
+            let unknown = || Halt::new(Code::Z406, format!("who listens at {} is not known; name the member", self.peer));
+            node.peer_at(&self.peer)?.ok_or_else(unknown)?
+        } else {
+            members::node_id(&node, &self.peer)?
         };
         let link = node.peer(&peer)?.link;
         let foretold = node.foretell(&peer, &mut Workshop::new()?, self.rate.or(link.rate))?;
@@ -264,19 +265,18 @@ impl Shown {
         Self { draws: console.draws_progress(), tells: console.tells_progress(), total: [0; 4], rate: Cell::new(0), bar: None, told: None, since }
     }
 
-    fn word(&mut self, console: &mut Console, word: &Word) -> Result<(), Halt> {
+    fn word(&mut self, console: &mut Console, word: &Word) {
         match word {
             Word::Total(total) => self.total = *total,
             Word::Step(step) => self.step(console, step),
             Word::Done(_) | Word::Refused(..) => {}
         }
-        Ok(())
     }
 
     fn step(&mut self, console: &mut Console, step: &Step) {
         match step {
             Step::Dialling(1) | Step::Settled => {}
-            Step::Dialling(nth) => console.note(&format!("dialling, {nth}th time")),
+            Step::Dialling(nth) => console.note(&format!("dialling again ({nth})")),
             Step::Connected(round_trip_ms) => console.note(&format!("connected, round trip {round_trip_ms} ms")),
             Step::Again(code, why, wait_ms) => console.note(&format!("{code} {why}; again in {}", units::span(*wait_ms))),
             Step::Moved(moved) => {

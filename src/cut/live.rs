@@ -1,7 +1,7 @@
 //! One range for a link: as much of a lack as the link wants at a time, primed with what the peer holds of the same history. SPEC §7.3.
 
 use super::CutError;
-use super::pieces::{Piece, SMALLEST, for_each_piece};
+use super::pieces::{Piece, for_each_piece};
 use super::plan::Lack;
 use crate::ports::store::{Log, Stream};
 use bundle_format::compress::Compressor;
@@ -32,7 +32,7 @@ pub struct Shape {
 /// What the log says.
 pub fn first_range(log: &dyn Log, lack: &Lack, shape: Shape, compressor: &mut Compressor) -> Result<Option<Range>, CutError> {
     let mut found = None;
-    for_each_piece(log, lack, shape.raw_len.max(SMALLEST), &mut |piece| {
+    for_each_piece(log, lack, shape.raw_len, &mut |piece| {
         found = Some(piece);
         Ok::<_, CutError>(false)
     })?;
@@ -43,7 +43,13 @@ fn range_of(log: &dyn Log, lack: &Lack, piece: &Piece, shape: Shape, compressor:
     let origin = lack.stream.origin;
     let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
     let run = piece.run();
-    let coding = if shape.stored { Coding::Stored } else if shape.fast { Coding::Fast } else { Coding::Zstd };
+    let coding = if shape.stored {
+        Coding::Stored
+    } else if shape.fast {
+        Coding::Fast
+    } else {
+        Coding::Zstd
+    };
     let prime = !shape.stored && !shape.whole && !shape.fast && piece.raw.len() <= PRIMED_RAW_LEN_MAX;
     let mut range = match prime.then(|| Prefix::before(log, &lack.stream, piece)).transpose()?.flatten() {
         Some(prefix) => Range::build_primed(origin, &run, &checkpoints, (prefix.first, prefix.count), &prefix.bytes)?,

@@ -1,7 +1,7 @@
 //! The driver: one exchange over one stream, the same at both ends. It owns the waiting; `carry::exchange` owns the rules. SPEC §7.4, §7.6.
 //!
 //! In: a secured stream, an exchange, and the node behind it ([`Home`]). Out: how it ended. Dropping it at any point loses nothing: what counts is in the
-//! log of one side or the other. Not here: who may be talked to, dialling again (`node`).
+//! log of one side or the other (R7.7-d). Not here: who may be talked to, dialling again (`node`).
 
 use super::error::{LinkError, explain};
 use crate::carry::exchange::{Action, Ending, Exchange, Violation};
@@ -17,11 +17,11 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Nothing happened for this long, and the time of what is on its way: the link is dead.
+/// Nothing happened for this long, and the time of what is on its way: the link is dead (R7.6-d).
 const STALL_MS: u64 = 6000;
-/// A node that cannot go on yet says so this often.
+/// A node that cannot go on yet says so this often (R7.4-i).
 const BUSY: Duration = Duration::from_secs(3);
-/// After everything is said, the last bytes may take this long to leave.
+/// After everything is said, the last bytes may take this long to leave (R7.7-c).
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A message that has begun must be whole by then, whatever its pieces.
 const MESSAGE_MS_MAX: u64 = 120_000;
@@ -93,7 +93,7 @@ pub struct Refusal {
 /// When to end.
 #[derive(Clone)]
 pub struct Terms {
-    /// End once both sides are settled; otherwise stay.
+    /// End once both sides are settled; otherwise stay and tell news at once (R7.8-g).
     pub once: bool,
     /// End by then, by the monotonic clock.
     pub deadline_ms: Option<u64>,
@@ -213,7 +213,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     pub fn new(stream: &'a mut S, exchange: &'a mut Exchange, home: &'a mut H, clock: &'a dyn Clock, terms: Terms) -> Self {
         let now_ms = clock.monotonic_ms();
         let allowance = (terms.rate.unwrap_or(0), now_ms);
-        Self { stream, exchange, home, clock, terms, out: Vec::new(), began_ms: now_ms, last_sign_ms: now_ms, message_began_ms: None, allowance, bounded: false }
+        Self {
+            stream,
+            exchange,
+            home,
+            clock,
+            terms,
+            out: Vec::new(),
+            began_ms: now_ms,
+            last_sign_ms: now_ms,
+            message_began_ms: None,
+            allowance,
+            bounded: false,
+        }
     }
 
     /// Go on until it ends.
@@ -226,7 +238,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             self.exchange.close(Some(refusal.code));
         }
         if let Err(Broken::Violation(violation)) = &ended {
-            self.exchange.close(Some(violation.code()));
+            self.exchange.close(Some(violation.code())); // R7.2-f
         }
         self.farewell(&ended).await;
         ended
@@ -313,7 +325,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         Ok(())
     }
 
-    /// A range of `len` bytes, or as long as budget and deadline leave room for; `None` when they leave none.
+    /// A range of `len` bytes, or as long as budget and deadline leave room for; `None` when they leave none (R7.6-f, R7.6-g).
     fn within_bounds(&mut self, len: u64) -> Option<u64> {
         /// Acknowledgements, record heads and the farewell still have to fit.
         const RESERVE: u64 = 400;
@@ -355,6 +367,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     }
 
     fn hung_up(&mut self) -> Result<Ended, Broken> {
+        // R7.7-a
         let nothing_open = self.exchange.is_open() && !self.exchange.is_waiting() && self.out.is_empty() && !self.exchange.is_mid_message();
         if nothing_open { Ok(Ended::ByPeer) } else { Err(Broken::HungUp) }
     }

@@ -1,7 +1,7 @@
 //! The TLS profile: what two nodes speak below everything else, and the only thing they may. SPEC §7.
 //!
 //! TLS 1.3 (RFC 8446) with raw public keys (RFC 7250) both ways; X25519, ChaCha20-Poly1305, Ed25519 and nothing beside them; no names, no
-//! tickets, no certificates and so no dates: a machine that woke up in 1970 is served like any other.
+//! tickets, no certificates and so no dates: a machine that woke up in 1970 is served like any other (R7.1-a, R7.1-d).
 
 #[cfg(test)]
 mod tests;
@@ -31,15 +31,15 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use zeroize::Zeroizing;
 
-/// What the salt of a link is exported under (RFC 8446 §7.5).
+/// What the salt of a link is exported under (RFC 8446 §7.5; R7.1-e).
 const SALT_LABEL: &[u8] = b"EXPORTER-zbundle 1";
 /// Before the 32 bytes of a key: the `SubjectPublicKeyInfo` of Ed25519, RFC 8410 §4.
 const SPKI_PREFIX: [u8; 12] = *b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
 /// Before the 32 bytes of a seed: PKCS#8 version 1 of Ed25519, RFC 8410 §7.
 const PKCS8_PREFIX: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
-/// How long a handshake may take: 730 bytes and two round trips, on the slowest line we know some three seconds.
+/// How long a handshake may take: 730 bytes and two round trips, on the slowest line we know some three seconds (R7.1-i).
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a peer that was refused is listened to, so that a reset does not overtake the alert that tells it why.
+/// How long a peer that was refused is listened to, so that a reset does not overtake the alert that tells it why (R7.1-g).
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 /// Bytes a session keeps that a slow reader has not taken yet: one record.
 const UNSENT_LEN_MAX: usize = 16 * 1024;
@@ -211,7 +211,7 @@ impl TimeProvider for NoClock {
     }
 }
 
-/// Who may finish a handshake: any usable key that is proved and not revoked. Whether it is known is asked above, where strangers can be
+/// Who may finish a handshake: any usable key that is proved and not revoked (R7.1-b, R7.1-c, R7.1-f). Whether it is known is asked above, where strangers can be
 /// introduced.
 #[derive(Debug)]
 struct Verifier {

@@ -117,14 +117,17 @@ impl Hop {
     /// Who is there; `Some` with our hello when it is a member.
     ///
     /// # Errors
-    /// Z614 for a key that counts no more, Z620 for another member than was expected; what the node says.
+    /// Z614 for a key that counts no more (R7.5-h), Z620 for another member than was expected; what the node says.
     pub async fn meet(&mut self) -> Result<Option<Greeting>, Refusal> {
         let (key, salt, expected) = (self.key, self.salt, self.terms.expected);
         let met = self.standing.with(|node| {
             let peer = match node.identify(&key) {
                 Identity::Unknown => return Ok(None),
                 Identity::Ended(peer) => {
-                    return Err(NodeError::refused(Code::Z614, format!("{} still uses a key that was replaced or revoked", node.naming().node(&peer))));
+                    return Err(NodeError::refused(
+                        Code::Z614,
+                        format!("{} still uses a key that was replaced or revoked", node.naming().node(&peer)),
+                    ));
                 }
                 Identity::Member(peer) if peer == node.keyring.node() => {
                     return Err(NodeError::refused(Code::Z616, "this is the node itself"));
@@ -154,7 +157,7 @@ impl Hop {
         Ok(self.standing.with(|node| work(session, node, &mut workshop.borrow_mut())).await?)
     }
 
-    /// A peer that we do not know has introduced itself.
+    /// A peer that we do not know has introduced itself (R7.5-f).
     async fn learn(&mut self, ranges: Vec<Range>) -> Result<Answer, Refusal> {
         let (workshop, brought) = (&self.workshop, !ranges.is_empty());
         let learned = self.standing.with(|node| node.learn(&mut workshop.borrow_mut(), ranges)).await?;
@@ -166,7 +169,7 @@ impl Hop {
         Ok(Answer::Identified(greeting))
     }
 
-    /// Its key must be good still: the roster may have changed meanwhile.
+    /// Its key must be good still: the roster may have changed meanwhile (R7.4-j).
     fn key_is_good(node: &super::Node, key: &VerifyingKey) -> Result<(), NodeError> {
         match node.identify(key) {
             Identity::Member(_) => Ok(()),
@@ -229,8 +232,9 @@ impl Home for Hop {
                 self.on(|session, node, _| session.resend(node, &origin, seq, tag, reason)).await?;
                 Ok(Answer::Nothing)
             }
-            Action::Lost(_) => {
-                self.on(|session, node, _| session.lose(node)).await?;
+            Action::Lost(number) => {
+                // What we know to have told ourselves only came to the peer in another order.
+                self.on(|session, node, _| if number > node.receipt_told { session.lose(node) } else { Ok(()) }).await?;
                 Ok(Answer::Nothing)
             }
         }

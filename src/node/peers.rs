@@ -146,7 +146,7 @@ impl Peer {
 }
 
 impl Serialize for Peer {
-    /// `[retired, sent, answer due, heard, ? (incarnation, number, salt, vector), ? link]`: 4, 5, 8 or 9 items.
+    /// `[retired, sent, answer due, heard, ? (incarnation, number, salt, vector), ? link]`: 4, 5, 8 or 9 items (R10.2-g).
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let link = Some(&self.link).filter(|link| !link.is_blank());
         let count = 4 + if self.receipt.is_some() { 4 } else { 0 } + usize::from(link.is_some());
@@ -268,7 +268,8 @@ mod tests {
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         peer.renew(receipt(1, 5));
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
-        peer.link = Link { address: Some("hub.example:7070".to_owned()), rate: Some(2875), round_trip_ms: 640, settled_ms: 1, day: 20_000, day_bytes: 7 };
+        peer.link =
+            Link { address: Some("hub.example:7070".to_owned()), rate: Some(2875), round_trip_ms: 640, settled_ms: 1, day: 20_000, day_bytes: 7 };
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         assert_eq!((peer.link.spent_on(20_000), peer.link.spent_on(20_001), peer.link.spent_on(3)), (7, 0, 7), "no day comes twice");
     }

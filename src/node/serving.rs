@@ -1,10 +1,10 @@
 //! A node that listens: many peers at once, each in its own task, none able to hold up another. SPEC §7.8.
 
+use super::Node;
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
 use super::session::Workshop;
 use super::standing::Standing;
-use super::Node;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
 use crate::keys::roster::Standing as KeyStanding;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
 
-/// Handshakes at once: each costs memory, and nobody has proved a key yet.
+/// Handshakes at once: each costs memory, and nobody has proved a key yet (R7.8-a).
 const HANDSHAKES_MAX: usize = 64;
 /// Of one address; a mobile network may put a district behind one.
 const HANDSHAKES_OF_ADDRESS_MAX: usize = 32;
@@ -32,13 +32,13 @@ const WAITING_OF_ADDRESS_MAX: usize = 300;
 const WAITING: Duration = Duration::from_secs(15);
 /// Connections at once.
 const PEERS_MAX: usize = 1000;
-/// Bytes all peers together may have on their way to us …
+/// Bytes all peers together may have on their way to us (R7.8-c) …
 const WINDOWS_LEN: u64 = 1024 * 1024;
 /// … shared down to this for each …
 const WINDOW_LEN_MIN: u64 = 4 * 1024;
 /// … and never more for one.
 const WINDOW_LEN_MAX: u64 = 64 * 1024;
-/// When asked to stop, sessions have this long to finish what is on its way.
+/// When asked to stop, sessions have this long to finish what is on its way (R7.8-f).
 const STOP: Duration = Duration::from_secs(8);
 /// A session whose peer has dialled again has this long to end by itself.
 const PART: Duration = Duration::from_secs(2);
@@ -110,7 +110,12 @@ impl Server {
     ///
     /// # Errors
     /// Z604 before the node has joined; TLS that cannot be set up.
-    pub async fn new(standing: Rc<Standing>, ports: &Ports, workshop: Rc<RefCell<Workshop>>, tell: Box<dyn Fn(Served)>) -> Result<Rc<Self>, NodeError> {
+    pub async fn new(
+        standing: Rc<Standing>,
+        ports: &Ports,
+        workshop: Rc<RefCell<Workshop>>,
+        tell: Box<dyn Fn(Served)>,
+    ) -> Result<Rc<Self>, NodeError> {
         let revoked = Revoked::default();
         let profile = standing.with(|node| {
             node.require_joined()?;
@@ -163,7 +168,7 @@ impl Server {
         }
     }
 
-    /// A key that was revoked since is refused from now on; a new key of our own is shown.
+    /// A key that was revoked since is refused from now on; a new key of our own is shown (R7.8-e).
     async fn look_at_roster(&self) {
         let revoked = &self.revoked;
         let looked = self.standing.with(|node| {
@@ -254,7 +259,7 @@ impl Server {
         }
     }
 
-    /// Whoever dials again has lost the connection before: one session a peer.
+    /// Whoever dials again has lost the connection before: one session a peer (R7.8-b).
     fn is_known(&self, id: u64, peer: NodeId) {
         let mut sessions = self.sessions.borrow_mut();
         for (_, older) in sessions.iter_mut().filter(|(other, running)| **other != id && running.peer == Some(peer)) {

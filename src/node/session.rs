@@ -134,7 +134,7 @@ pub struct Session {
     pub tally: Tally,
     /// Events the peer acknowledged in this session, by lane.
     pub delivered: ByLane,
-    /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link.
+    /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link (R7.3-i).
     pub left: Vec<Stream>,
     renewed: bool,
     dirty: bool,
@@ -242,13 +242,13 @@ impl Session {
             let before = self.record.receipt.as_ref().filter(|before| before.incarnation == incarnation).map(|before| before.number);
             let retired = self.record.retired.contains(&incarnation);
             lost = before.filter(|before| *before >= number).or_else(|| retired.then_some(u64::MAX));
-            // On a link the word of now counts, whatever was told before; it is kept when it is no step back.
+            // On a link the word of now counts, whatever was told before (R7.4-g).
             if self.record.renew(told.clone()) == Renewal::NewLife {
                 self.renewed = true;
             }
             self.record.receipt = Some(told);
         }
-        self.record.answer_due = false; // every session is an answer
+        self.record.answer_due = false; // every session is an answer (R7.4-k)
         self.record.heard_ms = node.ports.clock.now_ms();
         self.dirty = true;
         if node.receipt_proves_loss(&self.record)? || node.notice_proves_loss(&forks)? {
@@ -303,7 +303,7 @@ impl Session {
         }
     }
 
-    /// What the peer lacks and was not sent yet, in the order it goes. Own histories to their end: they are signed when they are cut.
+    /// What the peer lacks and was not sent yet, in the order it goes (R7.3-k, R7.6-c). Own histories to their end: they are signed when they are cut.
     fn lacks(&mut self, node: &Node) -> Result<Vec<Lack>, NodeError> {
         let streams = node.wal.streams();
         let mut ours = Vec::new();
@@ -549,7 +549,7 @@ impl Node {
         Ok(foretold)
     }
 
-    /// Whose key this is.
+    /// Whose key this is. Before any roster event came, the pin knows one (R7.5-g).
     pub fn identify(&self, key: &VerifyingKey) -> Identity {
         match self.roster.holder(key) {
             Some((member, Standing::Current)) => Identity::Member(member.node),

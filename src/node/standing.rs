@@ -133,7 +133,7 @@ impl Standing {
         self.settled(&ticket).await
     }
 
-    /// Return once what `ticket` stands for is durable. Many who wait share one sync: whoever is ready to work gets to before it.
+    /// Return once what `ticket` stands for is durable. Many who wait share one sync (R7.8-d): whoever is ready to work gets to before it.
     ///
     /// # Errors
     /// As [`Standing::durable`].

@@ -23,7 +23,7 @@ const CONNECT_MS: u64 = 15_000;
 const REDIAL_MS: u64 = 4000;
 /// Without any progress for this long a sync gives up: before a first connection, and after one.
 const PATIENCE_MS: [u64; 2] = [20_000, 180_000];
-/// Between two attempts, at most.
+/// Between two attempts, at most (R7.6-e).
 const BACKOFF_MS_MAX: u64 = 15_000;
 /// Between two attempts, at least.
 const SHORTEST_WAIT_MS: u64 = 300;
@@ -116,7 +116,7 @@ pub struct Synced {
 }
 
 impl Synced {
-    /// Whether both sides have everything.
+    /// Whether both sides have everything (R7.7-f).
     pub fn is_complete(&self) -> bool {
         self.end == SyncEnd::Complete && self.left == 0
     }
@@ -280,14 +280,8 @@ impl<'a> Syncer<'a> {
         if self.order.every_ms.is_none() && now_ms.saturating_sub(self.last_progress_ms) > patience_ms {
             return false;
         }
-        let longest_ms = self.order.every_ms.unwrap_or(BACKOFF_MS_MAX).max(500);
-        let backoff_ms = 500_u64.saturating_mul(1 << self.failures.min(16)).min(longest_ms);
+        let wait_ms = self.backoff_ms(now_ms);
         self.failures += 1;
-        // Between half and all of it, so that a district whose power comes back does not dial at once.
-        let part = u64::from(u16::from_le_bytes(entropy::random(&*self.ports.entropy)));
-        let wait_ms = backoff_ms / 2 + backoff_ms / 2 * part / u64::from(u16::MAX);
-        let tried_ms = now_ms.saturating_sub(self.dialled_ms); // an attempt that waited for an answer has waited already
-        let wait_ms = wait_ms.saturating_sub(tried_ms).max(SHORTEST_WAIT_MS);
         let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(now_ms));
         (self.watcher)(Step::Again(code, why, wait_ms.min(left_ms)));
         let mut stop = self.stop.clone();
@@ -296,6 +290,22 @@ impl<'a> Syncer<'a> {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         true
+    }
+
+    /// How long to wait before the next attempt: what doubles with each failure, between half and all of it, so that a district whose power comes back
+    /// does not dial at once. An attempt that waited for an answer in vain has waited already: it is the link that is down, and it may be back any moment.
+    fn backoff_ms(&self, now_ms: u64) -> u64 {
+        let silent_ms = now_ms.saturating_sub(self.last_progress_ms);
+        let tried_ms = now_ms.saturating_sub(self.dialled_ms);
+        let longest_ms = self.order.every_ms.unwrap_or(BACKOFF_MS_MAX).max(500);
+        let doubled_ms = 500_u64.saturating_mul(1 << self.failures.min(16)).min(longest_ms);
+        let backoff_ms = match self.order.every_ms {
+            Some(every_ms) if silent_ms > PATIENCE_MS[1] => every_ms,
+            _ if tried_ms >= REDIAL_MS - 500 => SHORTEST_WAIT_MS,
+            _ => doubled_ms,
+        };
+        let part = u64::from(u16::from_le_bytes(entropy::random(&*self.ports.entropy)));
+        (backoff_ms / 2 + backoff_ms / 2 * part / u64::from(u16::MAX)).max(SHORTEST_WAIT_MS)
     }
 
     /// One connection, from the first packet to the last.

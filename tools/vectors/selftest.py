@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the tools here must do before anybody believes them: SPEC §4.7's worked example byte for byte, CBOR against cbor2, padding, strict keys."""
+"""What the tools here must do before anybody believes them: SPEC §4.7's and §7.10's worked examples byte for byte, CBOR against cbor2, padding, strict keys."""
 
 import hashlib
 import io
@@ -10,10 +10,13 @@ import cbor2
 
 import zb_read
 import zbcbor
+import zbmessage
 import zbwrite
 from zbcrypto import domain_id, node_id, sealing_public, sha256, sign, signing_public, usable_point, verify
 
 FILE_SHA256 = "15d8d18da6b6b4905bcda21aa41ea9410b8b69e8689ca6d36712f88d936f219b"
+
+LINK_SHA256 = "32a25c727e7cf4f7a8b109fd4e1345955482f155c9e961838e8f7552756ffae0"
 
 
 def counting(first):
@@ -36,6 +39,29 @@ def worked_example():
         "secret_sealing_keys": {"aa": counting(0x40).hex()}}
     found = zb_read.read(made, zb_read.Context(told))
     assert zb_read.shown(found)["ranges"][0]["h"] == log.hashes[1].hex(), "the worked example, read"
+
+
+def worked_link():
+    """SPEC §7.10: what the clinic says, and what it hears."""
+    clinic = zbwrite.Node("clinic")
+    clinic.signing, clinic.signing_public = [counting(0x20)], [signing_public(counting(0x20))]
+    clinic.node, clinic.incarnation = node_id(clinic.signing_public[0]), bytes.fromhex("7f3a91c2")
+    domain = domain_id(signing_public(counting(0x00)))
+    log = zbwrite.Log(clinic, 2).add("vitals", b'{"pulse":72}', {1: "Patient/BT-1"}, 1_795_219_200_000 << 16)
+    tag = sha256(counting(0xc0), log.hashes[1])[:4]
+    hello = zbcbor.enc([0, 1, False, 65_536, None, {0: [clinic.node], 1: [[0, clinic.incarnation, 2, None, 1, tag]], 3: [clinic.incarnation, 2]}])
+    wire = log.range(domain=domain)["wire"] | {0: 0}
+    del wire[12]
+    said = b"".join(map(zbcbor.enc, (hello, zbcbor.enc([1, wire]), zbcbor.enc([4]))))
+    assert tag.hex() == "9aec04a3" and len(said) == 188, "the worked link"
+    assert hashlib.sha256(said).hexdigest() == LINK_SHA256, "the worked link's bytes"
+    assert [message["kind"] for message in zbmessage.conversation(said)] == ["hello", "range", "done"]
+    assert zbmessage.conversation(bytes.fromhex("4483020001")) == [{"kind": "ack", "pairs": [(0, 1)]}]
+
+
+def largest_message():
+    longest = zbcbor.enc([7, "x" * (98_304 - 7)])
+    assert len(longest) == 98_304 and zbmessage.conversation(zbcbor.enc(longest))[0]["kind"] == "bye"
 
 
 def any_value(dice, depth=0):
@@ -103,7 +129,7 @@ def strict_keys():
 
 
 if __name__ == "__main__":
-    for claim in (worked_example, cbor_like_cbor2, padding, strict_keys):
+    for claim in (worked_example, worked_link, largest_message, cbor_like_cbor2, padding, strict_keys):
         claim()
         print("ok  ", claim.__name__)
     sys.exit(0)

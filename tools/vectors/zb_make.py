@@ -13,12 +13,15 @@ import tempfile
 from pathlib import Path
 
 import fixtures_accept
+import fixtures_messages
 import fixtures_reject
 import fixtures_side
 import zbworld
 
 
 def toml_value(v) -> str:
+    if isinstance(v, bool):
+        return str(v).lower()
     if isinstance(v, list):
         return "[" + ", ".join(map(toml_value, v)) + "]"
     return json.dumps(v, ensure_ascii=False)
@@ -42,6 +45,7 @@ def all_files() -> dict:
     for row in fixtures_reject.ALL:
         files[f"bundles/reject/{row['name']}.zb"] = row["make"](row["name"])
         files[f"bundles/reject/{row['name']}.toml"] = toml({k: row[k] for k in ("why", "rules", "expect", "keys")}).encode()
+    files |= {path: data if isinstance(data, bytes) else toml(*data).encode() for path, data in fixtures_messages.all_files().items()}
     return files | {path: data if isinstance(data, bytes) else toml(data).encode() for path, data in fixtures_side.all_files().items()}
 
 
@@ -64,7 +68,7 @@ def check(root: Path, files: dict) -> int:
     with tempfile.TemporaryDirectory() as fresh:
         write(Path(fresh), files)
         ours = {str(p.relative_to(fresh)) for p in Path(fresh).rglob("*") if p.is_file()}
-        theirs = {str(p.relative_to(root)) for kind in ("bundles", "events", "requests", "keys") for p in (root / kind).rglob("*") if p.is_file()} | {"context.json"}
+        theirs = {str(p.relative_to(root)) for kind in ("bundles", "events", "messages", "requests", "keys") for p in (root / kind).rglob("*") if p.is_file()} | {"context.json"}
         faults = [f"missing: {name}" for name in sorted(ours - theirs)] + [f"not made here: {name}" for name in sorted(theirs - ours)]
         faults += [f"differs: {name}" for name in sorted(ours & theirs) if (Path(fresh) / name).read_bytes() != (root / name).read_bytes()]
     faults += unknown_rules(files)

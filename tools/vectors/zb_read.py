@@ -4,6 +4,7 @@
     zb_read.py FILE... --context fixtures/context.json [--as NAME] [--json]
     zb_read.py --fixtures fixtures
     zb_read.py --keys DIR/keys-for-readers.json FILE...
+    zb_read.py --messages FILE...
 
 Not here: admission (§6.2), receipts (§6.5), after-revoke (R8.3-b). This reader has no log, so a range with a prefix is always Z227.
 """
@@ -187,8 +188,8 @@ class Inner:
 
 
 # ---- check 17 (and 15): one range ----
-def inflate(r) -> bytes:
-    """The raw bytes of a range (R4.4-a, R4.4-c, R4.4-h)."""
+def inflate(r, prefix=None) -> bytes:
+    """The raw bytes of a range (R4.4-a, R4.4-c, R4.4-h); `prefix`: the raw bytes of the events that key 14 names."""
     if r["codec"] == 0:
         if len(r["data"]) != r["raw_len"]:
             raise Fault("Z224", "stored data is not of the claimed length")
@@ -198,7 +199,8 @@ def inflate(r) -> bytes:
         told = zstandard.get_frame_parameters(frame)
         if told.window_size > WINDOW_MAX:
             raise Fault("Z224", "window above 2^20")
-        d = zstandard.ZstdDecompressor(max_window_size=WINDOW_MAX).decompressobj()
+        known = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if prefix else None
+        d = zstandard.ZstdDecompressor(dict_data=known, max_window_size=WINDOW_MAX).decompressobj()
         out = bytearray()
         for at in range(0, len(frame), 64):                               # small bites bound the output
             out += d.decompress(frame[at:at + 64])
@@ -217,22 +219,25 @@ def inflate(r) -> bytes:
     return bytes(out)
 
 
-def verify_range(r, roster: Roster, domain: bytes):
-    """Check 17 after the sum, all of it before any of the range counts (R4.3-f) -> [(bytes, value)]; sets r["h"]."""
-    if r["base"] is None:
+def verify_range(r, roster: Roster, domain: bytes, base=None, prefix=None):
+    """Check 17 after the sum, all of it before any of the range counts (R4.3-f) -> [(bytes, value)]; sets r["h"].
+
+    `base` and `prefix`: what a reader with a log has of its own, as on a link (R7.3-f, R7.3-g)."""
+    base = base or r["base"]
+    if base is None:
         raise Fault("Z222", "base is missing")
-    if r["codec"] == 2:
+    if r["codec"] == 2 and prefix is None:
         raise Fault("Z227", "needs events we do not hold")
-    events = zbgrammar.events(inflate(r), r["count"])
+    events = zbgrammar.events(inflate(r, prefix), r["count"])
     keys = []
     for _, number, _ in r["checkpoints"]:
         key = roster.key(r["origin"][0], number)
         if key is None:
             raise Fault("Z615", f"signer {roster.name(r['origin'][0])}, key {number}, is not in the roster")
         keys.append(key)
-    if r["first"] == 1 and r["base"] != h_0(r["origin"]):
+    if r["first"] == 1 and base != h_0(r["origin"]):
         raise Fault("Z225", "base of a range from 1 is not h_0")
-    h, hashes = r["base"], []
+    h, hashes = base, []
     for i, (raw, _) in enumerate(events):
         h = h_next(h, r["first"] + i, raw)
         hashes.append(h)
@@ -275,7 +280,7 @@ def read(data: bytes, context: Context) -> dict:
             break
         if length > zbgrammar.RANGE_ITEM_LEN_MAX:
             raise Fault("Z218", "range item too long")
-        r = zbgrammar.range_(value, manifest["nodes"])
+        r = zbgrammar.range_(value, zbgrammar.in_file(manifest["nodes"]))
         is_roster = r["origin"] == roster.origin
         if is_roster and (beyond_roster or r["codec"] != 0):
             raise Fault("Z222", "roster range after another, or compressed")
@@ -374,8 +379,9 @@ def walk_fixtures(root: Path) -> int:
     if domain_id(bytes.fromhex(told["authority"]["signing"])) != bytes.fromhex(told["domain"]):
         print("context.json: domain is not the authority's", file=sys.stderr)
         return 1
+    import zbmessage
     import zbside
-    kinds = [("bundles/accept", ".zb", check_accept), ("bundles/reject", ".zb", check_reject)] + zbside.KINDS
+    kinds = [("bundles/accept", ".zb", check_accept), ("bundles/reject", ".zb", check_reject)] + zbside.KINDS + zbmessage.FIXTURES
     passed = failed = 0
     for folder, suffix, check in kinds:
         files = sorted((root / folder).glob("*"))
@@ -403,9 +409,13 @@ def main() -> int:
     args.add_argument("--as", dest="reader", action="append")
     args.add_argument("--json", action="store_true")
     args.add_argument("--fixtures", type=Path)
+    args.add_argument("--messages", action="store_true")
     a = args.parse_args()
     if a.fixtures:
         return walk_fixtures(a.fixtures)
+    if a.messages and a.files:
+        import zbmessage
+        return 1 if zbmessage.read_all(a.files) else 0
     if not a.files or not (a.context or a.keys):
         args.error("name a FILE and a --context (or --keys), or --fixtures DIR")
     context = Context(json.loads((a.context or a.keys).read_text()), set(a.reader) if a.reader else None)

@@ -135,12 +135,18 @@ def manifest(value):
 
 
 # ---- ranges, §4.3 ----
-def range_(value, table):
-    """The shape of one range -> a flat dict; nothing is decompressed, hashed or verified here."""
+def in_file(table):
+    """How a file's ranges name their histories: by indexes into its node table (R4.3-a)."""
+    def name(s: Shape, value):
+        return log(s, s.array(value, "log", 4), table, "log")
+    return name
+
+
+def range_(value, name):
+    """The shape of one range -> a flat dict; nothing is decompressed, hashed or verified here. `name` reads key 0."""
     s = Shape("Z222")
     s.map(value, "range", (0, 2, 4, 6, 8, 10), (12, 14))
-    s.array(value[0], "log", 4)
-    origin = log(s, value[0], table, "log")
+    origin = name(s, value[0])
     first = s.uint(value[2], "first", 1, SEQ_MAX)
     count = s.uint(value[4], "count", 1)
     if count > RANGE_EVENT_COUNT_MAX:
@@ -176,14 +182,20 @@ def range_(value, table):
             "checkpoints": checkpoints, "base": base, "prefix": prefix}
 
 
+# ---- origins in full, §3.1 ----
+def whole_origin(s: Shape, v, what):
+    s.array(v, what, 4)
+    s.bytes(v[0], f"{what} node", 8)
+    s.origin_rest(v, what)
+    if v[3] is not None:
+        s.bytes(v[3], f"{what} audience", 8)
+    return tuple(v)
+
+
 # ---- events, §3.2 ----
 def event_id(s: Shape, v, what):
     s.array(v, what, 3)
-    s.array(v[0], f"{what} origin", 4)
-    s.bytes(v[0][0], f"{what} node", 8)
-    s.origin_rest(v[0], what)
-    if v[0][3] is not None:
-        s.bytes(v[0][3], f"{what} audience", 8)
+    whole_origin(s, v[0], f"{what} origin")
     s.uint(v[1], f"{what} seq", 1, SEQ_MAX)
     s.bytes(v[2], f"{what} digest", 8)
 

@@ -72,7 +72,7 @@ def join(data: bytes, asked: bytes) -> Roster:
     BAD.need(type(value[2]) is list and value[2], "no ranges")
     try:
         for row in value[2]:
-            r = zbgrammar.range_(row, [authority])
+            r = zbgrammar.range_(row, zbgrammar.in_file([authority]))
             BAD.need(r["origin"] == roster.origin and r["codec"] == 0 and r["first"] == len(roster.hashes), "not the roster in order")
             pinned = roster if roster.members else First(roster, m[2])
             events = zb_read.verify_range(r, pinned, domain_id(m[2]))

@@ -65,7 +65,7 @@ pub struct Accepted {
 /// A range, as a story tells it and as it was found.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Taken {
+pub struct Taken {
     origin: String,
     first: u64,
     last: u64,
@@ -299,7 +299,8 @@ pub fn check_refused<T: Roll>(fixture: &Fixture<Refused>, context: &Context, rol
     })
 }
 
-fn taken(range: &VerifiedRange, name: &dyn Fn(NodeId) -> String) -> Taken {
+/// A range that was found, as a story tells one.
+pub fn taken(range: &VerifiedRange, name: &dyn Fn(NodeId) -> String) -> Taken {
     Taken { origin: spell(&range.origin(), name), first: range.first(), last: range.end().seq, h: hex(&range.end().hash.0) }
 }
 
@@ -309,7 +310,7 @@ fn spell(origin: &Origin, name: &dyn Fn(NodeId) -> String) -> String {
     format!("{}~{}/{}{audience}", name(origin.node), hex(&origin.incarnation.0), origin.lane.name())
 }
 
-fn same<V: PartialEq + std::fmt::Debug>(what: &str, found: &V, told: &V) -> Result<(), String> {
+pub fn same<V: PartialEq + std::fmt::Debug>(what: &str, found: &V, told: &V) -> Result<(), String> {
     if found == told { Ok(()) } else { Err(format!("{what}: {found:?}, not {told:?}")) }
 }
 

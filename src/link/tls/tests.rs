@@ -322,6 +322,7 @@ async fn what_was_changed_on_the_way_is_no_peer_without_tls() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_without_a_goodbye_is_a_cut() {
+    // R7.1-h
     let (dialed, answered) = meet(&profile(&ada()), &profile(&hub())).await;
     drop(dialed);
     let cut = explain(&answered.unwrap().stream.read(&mut [0; 1]).await.unwrap_err());

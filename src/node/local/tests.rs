@@ -79,7 +79,13 @@ struct Service {
 /// Serve `count` clients.
 fn serve(count: usize) -> (Service, Vec<Client>) {
     let disk = MemoryDisk::new();
-    let ports = Ports { disk: Rc::new(disk.clone()), clock: Rc::new(NoTime), entropy: Rc::new(SeededEntropy(Cell::new(1))), net: Rc::new(crate::ports::MemoryNetwork::default()), local: Rc::new(Nobody) };
+    let ports = Ports {
+        disk: Rc::new(disk.clone()),
+        clock: Rc::new(NoTime),
+        entropy: Rc::new(SeededEntropy(Cell::new(1))),
+        net: Rc::new(crate::ports::MemoryNetwork::default()),
+        local: Rc::new(Nobody),
+    };
     let secret = crate::keys::Secret::Key([7; 32].into());
     let node = Node::init(&ports, &Opening { data_dir: Path::new(DATA_DIR), secret: &secret, lock_wait_ms: 0 }, &Name::new("ada").unwrap(), true);
     let standing = Standing::new(ports, DATA_DIR.into(), secret, node.unwrap());

@@ -25,7 +25,13 @@ struct Place {
 impl Place {
     fn ports(disk: &MemoryDisk, clock: &Rc<FakeClock>, seed: u64) -> Ports {
         let entropy = Rc::new(SeededEntropy(Cell::new(seed)));
-        Ports { disk: Rc::new(disk.clone()), clock: clock.clone(), entropy, net: Rc::new(crate::ports::MemoryNetwork::default()), local: Rc::new(Nobody) }
+        Ports {
+            disk: Rc::new(disk.clone()),
+            clock: clock.clone(),
+            entropy,
+            net: Rc::new(crate::ports::MemoryNetwork::default()),
+            local: Rc::new(Nobody),
+        }
     }
 
     fn secret() -> Secret {

@@ -34,7 +34,21 @@ pub fn run(tree: &Tree) -> Result<String, Failure> {
     command(script("zb_make.py").args(["--check", "fixtures"]))?;
     command(&mut script("check_cddl.py"))?;
     cross_check(tree, &script)?;
-    Ok("fixtures read, remade and checked; bundles of this build read".to_owned())
+    cross_check_messages(tree, &script)?;
+    Ok("fixtures read, remade and checked; bundles and messages of this build read".to_owned())
+}
+
+/// What this build says on links, heard by the independent reader.
+fn cross_check_messages(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result<(), Failure> {
+    let said = target_dir(tree).join("vectors-messages");
+    if said.exists() {
+        std::fs::remove_dir_all(&said).map_err(|error| Failure(format!("{} cannot be emptied: {error}", said.display())))?;
+    }
+    command(cargo(tree).args(["run", "--quiet", "--locked", "--package", "bundle-format", "--example", "say", "--"]).arg(&said))?;
+    let folder = std::fs::read_dir(&said).map_err(|error| Failure(format!("{} cannot be read: {error}", said.display())))?;
+    let mut files: Vec<_> = folder.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    files.sort();
+    command(script("zb_read.py").arg("--messages").args(&files))
 }
 
 /// Bundles that this build writes, read by the independent reader with keys that `demo` lays beside them.
