@@ -2,13 +2,13 @@
 
 use super::Node;
 use super::error::NodeError;
-use super::hop::{Hop, HopTerms, Moved};
+use super::hop::{Hop, HopTerms, Moved, Unconfirmed};
 use super::session::Workshop;
 use super::standing::Standing;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
 use crate::keys::roster::Standing as KeyStanding;
-use crate::link::{Drive, Ended, Profile, Refusal, Revoked, Secured, Terms};
+use crate::link::{Begun, Drive, Ended, LinkError, Profile, Refusal, Revoked, Secured, Terms};
 use crate::ports::net::{Counted, Listener, Stream, Traffic};
 use crate::ports::{Clock, Ports};
 use bundle_format::error::Code;
@@ -63,6 +63,8 @@ pub enum Served {
     Broken {
         /// With whom, when that is known.
         peer: Option<NodeId>,
+        /// What it brought before.
+        moved: Moved,
         /// From where.
         address: IpAddr,
         /// The row.
@@ -88,6 +90,8 @@ pub struct Server {
     doors: RefCell<BTreeMap<IpAddr, Door>>,
     sessions: RefCell<BTreeMap<u64, Running>>,
     last_id: Cell<u64>,
+    /// What connections that broke taught about the length of ranges.
+    range_len_max: RefCell<BTreeMap<NodeId, u64>>,
     tell: Box<dyn Fn(Served)>,
 }
 
@@ -125,8 +129,8 @@ impl Server {
         let profile = RefCell::new(profile.await?);
         let clock = Rc::clone(&ports.clock);
         let handshakes = Rc::new(Semaphore::new(HANDSHAKES_MAX));
-        let (doors, sessions, last_id) = (RefCell::default(), RefCell::default(), Cell::new(0));
-        Ok(Rc::new(Self { standing, clock, workshop, profile, revoked, handshakes, doors, sessions, last_id, tell }))
+        let (doors, sessions, last_id, range_len_max) = (RefCell::default(), RefCell::default(), Cell::new(0), RefCell::default());
+        Ok(Rc::new(Self { standing, clock, workshop, profile, revoked, handshakes, doors, sessions, last_id, range_len_max, tell }))
     }
 
     /// Take in whoever dials, until `stop`; then let the sessions finish what is on its way, and end them. Must run on a `LocalSet`.
@@ -204,9 +208,14 @@ impl Server {
 
     async fn attend(self: &Rc<Self>, stream: Stream, stranger: Stranger, id: u64, stop: watch::Receiver<bool>) {
         let (address, traffic) = (stranger.address, Rc::new(Traffic::default()));
+        // Who says nothing, or one byte a second, waits outside; a place is for who is ready to prove a key.
+        let Ok(stream) = tokio::time::timeout(WAITING, Begun::wait(Counted::new(stream, &traffic))).await else {
+            let silent = LinkError::Silent;
+            return self.say_broken(None, address, silent.code(), silent.to_string());
+        };
         let Ok(place) = tokio::time::timeout(WAITING, stranger.place()).await else { return (self.tell)(Served::TurnedAway { address }) };
         let profile = self.profile.borrow().clone();
-        let secured = match profile.answer(Counted::new(stream, &traffic)).await {
+        let secured = match profile.answer(stream).await {
             Ok(secured) => secured,
             Err(error) => return self.say_broken(None, address, error.code(), error.to_string()),
         };
@@ -215,10 +224,11 @@ impl Server {
         let server = Rc::clone(self);
         let known = Box::new(move |peer| server.is_known(id, peer));
         let window = (WINDOWS_LEN / self.session_count().max(1) as u64).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
-        let terms = HopTerms { expected: None, window, take: None, known };
+        let terms = HopTerms { expected: None, window, take: None, known, unconfirmed: Unconfirmed::default() };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), (key, salt), terms, Box::new(|_| {}));
         let met = hop.meet().await;
-        let pace = Pace::new(hop.session().and_then(|session| session.record().link.rate), 0);
+        let len_max = hop.session().and_then(|session| self.range_len_max.borrow().get(&session.peer()).copied());
+        let pace = Pace::new(hop.session().and_then(|session| session.record().link.rate), 0).within(len_max);
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), false, pace);
         match met {
             Ok(Some(greeting)) => {
@@ -240,6 +250,9 @@ impl Server {
         };
         let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.clock, terms).run().await;
         let peer = hop.session().map(super::session::Session::peer);
+        if let (Err(_), Some(peer), true) = (&ended, peer, exchange.flight() > 0 || len_max.is_some()) {
+            self.range_len_max.borrow_mut().insert(peer, exchange.pace().after_break());
+        }
         let (rate, now_ms) = (exchange.pace().rate(), self.clock.now_ms());
         let settled = matches!(ended, Ok(Ended::ByPeer | Ended::Settled)) && exchange.flight() == 0;
         let kept = hop.remember(|record| {
@@ -249,13 +262,13 @@ impl Server {
         if let Err(error) = kept.await {
             self.say_broken(peer, address, error.code(), error.to_string());
         }
+        let moved = hop.session().map(|session| Moved::of(session, &exchange)).unwrap_or_default();
         match (ended, peer) {
             (Ok(how), Some(peer)) => {
-                let moved = hop.session().map(|session| Moved::of(session, &exchange)).unwrap_or_default();
                 (self.tell)(Served::Ended { peer, how, moved, bytes: (traffic.read_len.get(), traffic.written_len.get()) });
             }
             (Ok(_), None) => {}
-            (Err(broken), peer) => self.say_broken(peer, address, broken.code(), broken.to_string()),
+            (Err(broken), peer) => (self.tell)(Served::Broken { peer, address, code: broken.code(), why: broken.to_string(), moved }),
         }
     }
 
@@ -277,7 +290,7 @@ impl Server {
     }
 
     fn say_broken(&self, peer: Option<NodeId>, address: IpAddr, code: Code, why: String) {
-        (self.tell)(Served::Broken { peer, address, code, why });
+        (self.tell)(Served::Broken { peer, address, code, why, moved: Moved::default() });
     }
 }
 

@@ -346,6 +346,17 @@ impl Session {
         Ok((lack.after < lack.to).then_some(lack))
     }
 
+    /// How far the peer has `stream`, by its last word.
+    pub fn held(&self, stream: &Stream) -> Option<u64> {
+        self.reach.get(stream).map(|reach| reach.held)
+    }
+
+    /// What is on its way: acknowledged up to where, sent up to where.
+    pub fn in_flight(&self) -> impl Iterator<Item = (Stream, u64, u64)> {
+        let flying = self.reach.iter().filter(|(_, reach)| reach.sent > reach.held);
+        flying.map(|(stream, reach)| (*stream, reach.held, reach.sent))
+    }
+
     fn leave(&mut self, stream: Stream) {
         if !self.left.contains(&stream) {
             self.left.push(stream);

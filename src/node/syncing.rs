@@ -1,7 +1,7 @@
 //! A node that dials: until both sides have everything, again whenever the link dies, within what time and bytes allow. SPEC §7.6, §7.7.
 
 use super::error::NodeError;
-use super::hop::{Hop, HopTerms, Moved};
+use super::hop::{Hop, HopTerms, Moved, Unconfirmed};
 use super::session::{ByLane, Workshop};
 use super::standing::Standing;
 use crate::carry::exchange::Exchange;
@@ -137,6 +137,10 @@ pub struct Syncer<'a> {
     dialled_ms: u64,
     failures: u32,
     round_trip_ms: Option<u64>,
+    /// What connections that broke taught about the length of ranges.
+    range_len_max: Option<u64>,
+    /// Sent on connections that broke, and not acknowledged there.
+    unconfirmed: Unconfirmed,
     /// Why the last attempt failed; none once one has gone well.
     failure: Option<(Code, String)>,
     done: Synced,
@@ -182,6 +186,8 @@ impl<'a> Syncer<'a> {
             dialled_ms: now_ms,
             failures: 0,
             round_trip_ms: None,
+            range_len_max: None,
+            unconfirmed: Unconfirmed::default(),
             failure: None,
             done,
         }
@@ -204,10 +210,8 @@ impl<'a> Syncer<'a> {
             self.failure = attempt.as_ref().err().map(|broken| (broken.code(), broken.to_string()));
             match attempt {
                 Ok(Ended::Settled) => break SyncEnd::Complete,
-                Ok(Ended::Bound) => match self.bound().await {
-                    Some(end) => break end,
-                    None => break SyncEnd::Stopped,
-                },
+                // It ends a little before a deadline into which nothing more would fit.
+                Ok(Ended::Bound) => break self.bound().await.unwrap_or(SyncEnd::Deadline),
                 Ok(Ended::ByPeer) if self.order.every_ms.is_none() => {
                     if !self.again(Code::Z502, "the other side ended it".to_owned()).await {
                         break SyncEnd::Stopped;
@@ -349,11 +353,12 @@ impl<'a> Syncer<'a> {
         let budget = self.budget_left().await;
         let (watcher, before) = (Rc::clone(&self.watcher), self.done.clone());
         let tell = Box::new(move |moved: &Moved| watcher(Step::Moved(moved.after(&before))));
-        let terms = HopTerms { expected: self.order.expected, window: WINDOW_LEN, take: budget, known: Box::new(|_| {}) };
+        let unconfirmed = std::mem::take(&mut self.unconfirmed);
+        let terms = HopTerms { expected: self.order.expected, window: WINDOW_LEN, take: budget, known: Box::new(|_| {}), unconfirmed };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), key, terms, tell);
         let met = hop.meet().await;
         let session = hop.session();
-        let pace = Pace::new(session.and_then(|session| session.record().link.rate), round_trip_ms);
+        let pace = Pace::new(session.and_then(|session| session.record().link.rate), round_trip_ms).within(self.range_len_max);
         let remembered = session.is_some_and(super::session::Session::is_remembered);
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), remembered, pace);
         match met {
@@ -372,12 +377,16 @@ impl<'a> Syncer<'a> {
             stop: self.stop.clone(),
         };
         let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.ports.clock, terms).run().await;
+        if ended.is_err() && (exchange.flight() > 0 || self.range_len_max.is_some()) {
+            self.range_len_max = Some(exchange.pace().after_break());
+        }
         let kept = self.account(&mut hop, &exchange, round_trip_ms, &ended).await;
         ended.and_then(|ended| kept.map(|()| ended).map_err(|error| Refusal::from(error).into()))
     }
 
     /// What this connection brought, and what it teaches about the next.
     async fn account(&mut self, hop: &mut Hop, exchange: &Exchange, round_trip_ms: u64, ended: &Result<Ended, Broken>) -> Result<(), NodeError> {
+        self.unconfirmed = hop.unconfirmed();
         let Some(session) = hop.session() else { return Ok(()) };
         self.done.peer = Some(session.peer());
         for (sum, more) in self.done.delivered.iter_mut().zip(session.delivered) {

@@ -125,6 +125,7 @@ pub fn a_dry_run_tells_what_the_run_then_sends() {
     world.run("clinic", &["sync", "hub", "--json"]).expect(0);
     std::fs::write(world.path("more"), crate::world::records("later", 300)).unwrap();
     world.ok("clinic", &["push", "--ndjson", "more", "--quiet"]);
+    wait_for("the end of the first", SOON, || (proxy.counts().open_count == 0).then_some(()));
     let before = proxy.counts();
     let told = world.run("clinic", &["sync", "hub", "--dry-run", "--json"]).expect(0).summary();
     assert_eq!(carried(&proxy.counts()), carried(&before), "a dry run sends nothing");

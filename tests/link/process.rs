@@ -80,18 +80,9 @@ impl Process {
         Self { child, spelled: words.join(" "), begun: Instant::now(), out, err }
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it has said on stdout.
     pub fn said(&self) -> String {
         self.out.so_far()
-    }
-
-    /// What it has said on stderr.
-    pub fn told(&self) -> String {
-        self.err.so_far()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -140,7 +131,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             self.child.kill().unwrap_or(()); // it ends in this moment by itself
-            self.child.wait().map_or((), drop);
+            let _ = self.child.wait(); // it was ours to wait for, whatever it says
         }
     }
 }
