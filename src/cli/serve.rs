@@ -96,14 +96,17 @@ impl Tally {
                     object.with("bytes_in", bytes.0).with("bytes_out", bytes.1)
                 })?;
             }
-            Served::Broken { peer, address, code, why } => {
+            Served::Broken { peer, address, code, why, moved } => {
                 self.refused += 1;
+                self.new += moved.taken;
                 let name = match peer {
                     Some(peer) => name(stay, peer).await,
                     None => address.to_string(),
                 };
                 let text = format!("{name}: {code} {why}");
-                context.console.result(&text, || Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why))?;
+                context.console.result(&text, || {
+                    Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why).with("new", moved.taken)
+                })?;
             }
             Served::TurnedAway { address } => {
                 self.refused += 1;

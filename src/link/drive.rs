@@ -30,6 +30,8 @@ const MESSAGE_MS_MAX: u64 = 120_000;
 const INTRODUCTION_MS_MAX: u64 = 15_000;
 /// While this much waits to be written, nothing more is cut: what comes up meanwhile, an acknowledgement or something urgent, would wait behind it.
 const UNWRITTEN_LEN_MAX: usize = 1024;
+/// A budget may be passed by so much, for acknowledgements of what is on its way already.
+const ACKNOWLEDGING_LEN: u64 = 1024;
 /// Read at a time, on the stack: a task that waits for its peer keeps no buffer.
 const READ_LEN: usize = 4096;
 
@@ -389,7 +391,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         }
         let now_ms = self.clock.monotonic_ms();
         let late = self.terms.deadline_ms.is_some_and(|deadline_ms| now_ms >= deadline_ms);
-        let spent = self.terms.budget.is_some_and(|budget| (self.terms.carried)() >= budget);
+        // What is on its way crosses the link anyway: it is worth the few bytes of its acknowledgement, without which it would be sent again.
+        let left = self.terms.budget.map(|budget| (budget + ACKNOWLEDGING_LEN).saturating_sub((self.terms.carried)()));
+        let spent = left.is_some_and(|left| left == 0 || (left <= ACKNOWLEDGING_LEN && self.exchange.flight() == 0));
         if late || spent || (self.bounded && self.exchange.flight() == 0) {
             self.exchange.close(None); // the farewell says so
             return Ok(Some(Ended::Bound));

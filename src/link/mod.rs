@@ -6,8 +6,10 @@
 
 pub mod drive;
 pub mod error;
+pub mod first;
 pub mod tls;
 
 pub use drive::{Answer, Broken, Drive, Due, Ended, Greeting, Home, Refusal, Terms};
 pub use error::{LinkError, explain};
+pub use first::Begun;
 pub use tls::{Profile, Revoked, Secured};

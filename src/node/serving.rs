@@ -8,7 +8,7 @@ use super::standing::Standing;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
 use crate::keys::roster::Standing as KeyStanding;
-use crate::link::{Drive, Ended, Profile, Refusal, Revoked, Secured, Terms};
+use crate::link::{Begun, Drive, Ended, LinkError, Profile, Refusal, Revoked, Secured, Terms};
 use crate::ports::net::{Counted, Listener, Stream, Traffic};
 use crate::ports::{Clock, Ports};
 use bundle_format::error::Code;
@@ -63,6 +63,8 @@ pub enum Served {
     Broken {
         /// With whom, when that is known.
         peer: Option<NodeId>,
+        /// What it brought before.
+        moved: Moved,
         /// From where.
         address: IpAddr,
         /// The row.
@@ -206,9 +208,14 @@ impl Server {
 
     async fn attend(self: &Rc<Self>, stream: Stream, stranger: Stranger, id: u64, stop: watch::Receiver<bool>) {
         let (address, traffic) = (stranger.address, Rc::new(Traffic::default()));
+        // Who says nothing, or one byte a second, waits outside; a place is for who is ready to prove a key.
+        let Ok(stream) = tokio::time::timeout(WAITING, Begun::wait(Counted::new(stream, &traffic))).await else {
+            let silent = LinkError::Silent;
+            return self.say_broken(None, address, silent.code(), silent.to_string());
+        };
         let Ok(place) = tokio::time::timeout(WAITING, stranger.place()).await else { return (self.tell)(Served::TurnedAway { address }) };
         let profile = self.profile.borrow().clone();
-        let secured = match profile.answer(Counted::new(stream, &traffic)).await {
+        let secured = match profile.answer(stream).await {
             Ok(secured) => secured,
             Err(error) => return self.say_broken(None, address, error.code(), error.to_string()),
         };
@@ -253,14 +260,14 @@ impl Server {
         if let Err(error) = kept.await {
             self.say_broken(peer, address, error.code(), error.to_string());
         }
+        let moved = hop.session().map(|session| Moved::of(session, &exchange)).unwrap_or_default();
         match (ended, peer) {
             (Ok(how), Some(peer)) => {
                 self.broke.borrow_mut().remove(&peer);
-                let moved = hop.session().map(|session| Moved::of(session, &exchange)).unwrap_or_default();
                 (self.tell)(Served::Ended { peer, how, moved, bytes: (traffic.read_len.get(), traffic.written_len.get()) });
             }
             (Ok(_), None) => {}
-            (Err(broken), peer) => self.say_broken(peer, address, broken.code(), broken.to_string()),
+            (Err(broken), peer) => (self.tell)(Served::Broken { peer, address, code: broken.code(), why: broken.to_string(), moved }),
         }
     }
 
@@ -282,7 +289,7 @@ impl Server {
     }
 
     fn say_broken(&self, peer: Option<NodeId>, address: IpAddr, code: Code, why: String) {
-        (self.tell)(Served::Broken { peer, address, code, why });
+        (self.tell)(Served::Broken { peer, address, code, why, moved: Moved::default() });
     }
 }
 

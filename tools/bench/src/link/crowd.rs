@@ -78,7 +78,13 @@ fn commits(place: &Zbundle, node: &Node, clinics: &[Node], report: &mut Report) 
     let syncs = |of: &str| text.lines().filter(|line| line.contains("sync(") && line.contains(of)).count();
     let (of_log, of_all) = (syncs("/log/"), syncs(""));
     let said = format!("{of_log} of the log for {} ranges, each of another clinic; {of_all} syncs of all files", all.sent);
-    report.at_most_beside("link/crowd/50 clinics, fdatasync of the log", of_log as f64 / all.sent.max(1) as f64, SYNCS_PER_RANGE_MAX, Unit::PerRange, &said);
+    report.at_most_beside(
+        "link/crowd/50 clinics, fdatasync of the log",
+        of_log as f64 / all.sent.max(1) as f64,
+        SYNCS_PER_RANGE_MAX,
+        Unit::PerRange,
+        &said,
+    );
     Ok(())
 }
 
