@@ -9,9 +9,9 @@ mod valley;
 use super::halt::Halt;
 use super::{Context, Finished, escape, summary};
 use bundle_format::error::{Code, Exit};
+use link::LinkTotals;
 use std::path::PathBuf;
 use std::time::Duration;
-use link::LinkTotals;
 use story::Story;
 
 const EXAMPLES: &str = "\

@@ -32,7 +32,8 @@ pub fn air(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
         steady.push(clinic::events(3, count))?;
         let Some(flown) = fly(&steady, &hub, &place.scratch, &[], report)? else { return Ok(()) };
         let name = format!("link/2G/{}", thousands(count as u64));
-        let said = format!("{:.2} s, the line is {:.2} s; {} B of IP up, {} B down", flown.took, flown.line, thousands(flown.up), thousands(flown.down));
+        let said =
+            format!("{:.2} s, the line is {:.2} s; {} B of IP up, {} B down", flown.took, flown.line, thousands(flown.up), thousands(flown.down));
         report.at_most_beside(name, flown.took / flown.line, LINE_MAX, Unit::Times, &said);
         if count == CUT_COUNT {
             uncut = Some(flown);
@@ -45,7 +46,13 @@ pub fn air(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     dark.push(clinic::events(3, CUT_COUNT))?;
     if let (Some(uncut), Some(_), Some(flown)) = (uncut, known, fly(&dark, &hub, &place.scratch, &[CUT], report)?) {
         let ideal = uncut.took + CUT.lasts;
-        let said = format!("{:.1} s where {ideal:.1} s would be ideal; {} dials; {} B up, {} B without a cut", flown.took, flown.dials, thousands(flown.up), thousands(uncut.up));
+        let said = format!(
+            "{:.1} s where {ideal:.1} s would be ideal; {} dials; {} B up, {} B without a cut",
+            flown.took,
+            flown.dials,
+            thousands(flown.up),
+            thousands(uncut.up)
+        );
         report.at_most_beside("link/2G/500, dark for 30 s after 5 s, lost to it", flown.took - ideal, CUT_COST_S_MAX + RANGE_S, Unit::Seconds, &said);
     }
     Ok(())

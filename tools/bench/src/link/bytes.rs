@@ -1,7 +1,9 @@
 //! Exact bytes and round trips on loopback, through a proxy at 2G pace.
 
 use super::hub::{Flight, Hub, Way};
-use super::{DELAY_MS, HISTORY_COUNT, IDLE_LEN_MAX, ONE_LEN_MAX, ONE_TRIPS_MAX, PER_EVENT_2G_MAX, PER_EVENT_MAX, RATE_2G, WARM_LEN_MAX, WARM_TRIPS_MAX};
+use super::{
+    DELAY_MS, HISTORY_COUNT, IDLE_LEN_MAX, ONE_LEN_MAX, ONE_TRIPS_MAX, PER_EVENT_2G_MAX, PER_EVENT_MAX, RATE_2G, WARM_LEN_MAX, WARM_TRIPS_MAX,
+};
 use crate::Failure;
 use crate::benches::Corpus;
 use crate::measure::Input;
