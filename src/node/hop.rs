@@ -1,7 +1,7 @@
 //! A node behind an exchange: each thing the exchange asks is one turn on the standing node. SPEC §7.4.
 
 use super::error::NodeError;
-use super::session::{ByLane, Identity, Session, Taken, Workshop};
+use super::session::{ByLane, Identity, Learned, Session, Taken, Unconfirmed, Workshop};
 use super::standing::{Standing, Ticket};
 use crate::carry::exchange::{Action, Exchange};
 use crate::link::{Answer, Due, Greeting, Home, Refusal};
@@ -109,6 +109,13 @@ impl Hop {
         }
     }
 
+    /// What an earlier connection of the same sync left on its way; see [`Session::confirm`].
+    pub fn confirm(&mut self, unconfirmed: Unconfirmed) {
+        if let Some(session) = &mut self.session {
+            session.confirm(unconfirmed);
+        }
+    }
+
     /// The session, once the peer is known.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
@@ -159,11 +166,11 @@ impl Hop {
 
     /// A peer that we do not know has introduced itself (R7.5-f).
     async fn learn(&mut self, ranges: Vec<Range>) -> Result<Answer, Refusal> {
-        let (workshop, brought) = (&self.workshop, !ranges.is_empty());
+        let workshop = &self.workshop;
         let learned = self.standing.with(|node| node.learn(&mut workshop.borrow_mut(), ranges)).await?;
         let greeting = self.meet().await?;
         if greeting.is_none() {
-            let code = if brought && learned == 0 { Code::Z621 } else { Code::Z620 };
+            let code = if learned == Learned::TooFarBehind { Code::Z621 } else { Code::Z620 };
             return Err(Refusal { code, why: code.row().title.to_owned() });
         }
         Ok(Answer::Identified(greeting))
@@ -268,9 +275,9 @@ impl Home for Hop {
         if self.changes.changed().await.is_err() {
             return std::future::pending().await; // nobody changes anything any more
         }
+        self.check_key = true; // before the wait: whoever stops waiting for this has heard the news all the same
         tokio::time::sleep(GATHER).await;
         self.changes.mark_unchanged();
-        self.check_key = true;
     }
 
     fn moved(&mut self, exchange: &Exchange) {

@@ -15,7 +15,7 @@ use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use bundle_format::sign::VerifyingKey;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -87,6 +87,8 @@ pub struct Server {
     handshakes: Rc<Semaphore>,
     doors: RefCell<BTreeMap<IpAddr, Door>>,
     sessions: RefCell<BTreeMap<u64, Running>>,
+    /// Peers whose last session did not end well: the next one begins with small ranges, for a link that breaks early must get somewhere.
+    broke: RefCell<BTreeSet<NodeId>>,
     last_id: Cell<u64>,
     tell: Box<dyn Fn(Served)>,
 }
@@ -125,8 +127,8 @@ impl Server {
         let profile = RefCell::new(profile.await?);
         let clock = Rc::clone(&ports.clock);
         let handshakes = Rc::new(Semaphore::new(HANDSHAKES_MAX));
-        let (doors, sessions, last_id) = (RefCell::default(), RefCell::default(), Cell::new(0));
-        Ok(Rc::new(Self { standing, clock, workshop, profile, revoked, handshakes, doors, sessions, last_id, tell }))
+        let (doors, sessions, broke, last_id) = (RefCell::default(), RefCell::default(), RefCell::default(), Cell::new(0));
+        Ok(Rc::new(Self { standing, clock, workshop, profile, revoked, handshakes, doors, sessions, broke, last_id, tell }))
     }
 
     /// Take in whoever dials, until `stop`; then let the sessions finish what is on its way, and end them. Must run on a `LocalSet`.
@@ -218,7 +220,8 @@ impl Server {
         let terms = HopTerms { expected: None, window, take: None, known };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), (key, salt), terms, Box::new(|_| {}));
         let met = hop.meet().await;
-        let pace = Pace::new(hop.session().and_then(|session| session.record().link.rate), 0);
+        let before = hop.session().filter(|session| self.broke.borrow_mut().insert(session.peer())); // it counts as broken until it ends
+        let pace = Pace::new(before.and_then(|session| session.record().link.rate), 0);
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), false, pace);
         match met {
             Ok(Some(greeting)) => {
@@ -228,13 +231,14 @@ impl Server {
             Ok(None) => {} // it counts as a stranger until it has introduced itself
             Err(Refusal { code, .. }) => exchange.close(Some(code)),
         }
-        let carried = Rc::clone(&traffic);
+        let (carried, written) = (Rc::clone(&traffic), Rc::clone(&traffic));
         let terms = Terms {
             once: false,
             deadline_ms: None,
             budget: None,
             rate: None,
             carried: Rc::new(move || carried.read_len.get() + carried.written_len.get()),
+            written: Rc::new(move || written.written_len.get()),
             stall_ms: Terms::LISTENER_STALL_MS,
             stop,
         };
@@ -251,6 +255,7 @@ impl Server {
         }
         match (ended, peer) {
             (Ok(how), Some(peer)) => {
+                self.broke.borrow_mut().remove(&peer);
                 let moved = hop.session().map(|session| Moved::of(session, &exchange)).unwrap_or_default();
                 (self.tell)(Served::Ended { peer, how, moved, bytes: (traffic.read_len.get(), traffic.written_len.get()) });
             }

@@ -2,7 +2,7 @@
 
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
-use super::session::{ByLane, Workshop};
+use super::session::{ByLane, Unconfirmed, Workshop};
 use super::standing::Standing;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
@@ -136,6 +136,10 @@ pub struct Syncer<'a> {
     last_progress_ms: u64,
     dialled_ms: u64,
     failures: u32,
+    /// The connection before this one broke.
+    broke: bool,
+    /// What was on its way to the peer when the last connection ended.
+    unconfirmed: Unconfirmed,
     round_trip_ms: Option<u64>,
     /// Why the last attempt failed; none once one has gone well.
     failure: Option<(Code, String)>,
@@ -181,6 +185,8 @@ impl<'a> Syncer<'a> {
             last_progress_ms: now_ms,
             dialled_ms: now_ms,
             failures: 0,
+            broke: false,
+            unconfirmed: Unconfirmed::new(),
             round_trip_ms: None,
             failure: None,
             done,
@@ -198,6 +204,7 @@ impl<'a> Syncer<'a> {
             (self.watcher)(Step::Dialling(self.done.dials));
             let before = (self.done.delivered, self.done.taken);
             let attempt = self.attempt().await;
+            self.broke = attempt.is_err();
             if (self.done.delivered, self.done.taken) != before {
                 (self.last_progress_ms, self.failures) = (self.now_ms(), 0);
             }
@@ -206,6 +213,9 @@ impl<'a> Syncer<'a> {
                 Ok(Ended::Settled) => break SyncEnd::Complete,
                 Ok(Ended::Bound) => match self.bound().await {
                     Some(end) => break end,
+                    // It ends as soon as not even one range more would fit.
+                    None if self.order.budget.is_some() || self.order.daily_budget.is_some() => break SyncEnd::Budget,
+                    None if self.order.deadline_ms.is_some() => break SyncEnd::Deadline,
                     None => break SyncEnd::Stopped,
                 },
                 Ok(Ended::ByPeer) if self.order.every_ms.is_none() => {
@@ -352,26 +362,34 @@ impl<'a> Syncer<'a> {
         let terms = HopTerms { expected: self.order.expected, window: WINDOW_LEN, take: budget, known: Box::new(|_| {}) };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), key, terms, tell);
         let met = hop.meet().await;
+        hop.confirm(std::mem::take(&mut self.unconfirmed));
         let session = hop.session();
-        let pace = Pace::new(session.and_then(|session| session.record().link.rate), round_trip_ms);
-        let remembered = session.is_some_and(super::session::Session::is_remembered);
+        let rate = session.and_then(|session| session.record().link.rate);
+        let pace = Pace::new(rate.filter(|_| !self.broke), round_trip_ms); // after a break a first range must be small enough to pass
+        // What was on its way when the link broke may have arrived: its hello tells, and is waited for.
+        let remembered = !self.broke && session.is_some_and(super::session::Session::is_remembered);
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), remembered, pace);
+        let refusal = met.as_ref().err().cloned();
         match met {
             Ok(Some(greeting)) => exchange.greet(greeting.pages, greeting.window, greeting.take),
             Ok(None) => {}
-            Err(refusal) => return Err(refusal.into()),
+            Err(Refusal { code, .. }) => exchange.close(Some(code)), // the peer is told before our own side is
         }
-        let (carried, base) = (Rc::clone(&self.traffic), self.carried());
+        let (carried, base, written) = (Rc::clone(&self.traffic), self.carried(), Rc::clone(&self.traffic));
         let terms = Terms {
             once: self.order.every_ms.is_none(),
             deadline_ms: self.order.deadline_ms,
             budget,
             rate: self.order.rate,
             carried: Rc::new(move || (carried.read_len.get() + carried.written_len.get()).saturating_sub(base)),
+            written: Rc::new(move || written.written_len.get()),
             stall_ms: Terms::DIALLER_STALL_MS,
             stop: self.stop.clone(),
         };
         let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.ports.clock, terms).run().await;
+        if let Some(refusal) = refusal {
+            return Err(refusal.into());
+        }
         let kept = self.account(&mut hop, &exchange, round_trip_ms, &ended).await;
         ended.and_then(|ended| kept.map(|()| ended).map_err(|error| Refusal::from(error).into()))
     }
@@ -383,6 +401,7 @@ impl<'a> Syncer<'a> {
         for (sum, more) in self.done.delivered.iter_mut().zip(session.delivered) {
             *sum += more;
         }
+        self.unconfirmed = session.unconfirmed();
         let tally = &session.tally;
         self.done.taken.0 += tally.counts.new;
         self.done.taken.1 += tally.counts.duplicate;
