@@ -1,6 +1,6 @@
 //! The second act: the rest of one clinic's records goes over a 2G link that dies in the middle, told as it happens.
 
-use super::story::{HUB, LINKED, Story, URGENT};
+use super::story::{HUB, LINKED, OVER_LINK, Story, URGENT};
 use super::valley::{self, Valley};
 use crate::cli::halt::Halt;
 use crate::cli::units;
@@ -11,15 +11,15 @@ use crate::node::session::Workshop;
 use crate::node::standing::Standing;
 use crate::node::syncing::{Step, SyncEnd, SyncOrder, Synced, Syncer};
 use crate::node::{Node, NodeError};
-use crate::ports::Ports;
 use crate::ports::net::MemoryNetwork;
+use crate::ports::{Clock, Ports};
 use crate::push::{Fields, PushError};
 use bundle_format::error::Code;
 use bundle_format::ids::{Lane, Origin};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Where the hub listens, in the valley.
@@ -96,19 +96,20 @@ async fn act(story: &mut Story<'_>) -> Result<LinkTotals, Halt> {
         let tell = tell(&told);
         Rc::new(move |step| tell(Happened::Step(step)))
     };
-    let (standing, total) = (Rc::clone(&clinic), story.linked_count());
+    let (standing, total) = (Rc::clone(&clinic), OVER_LINK as u64);
     tokio::task::spawn_local(async move {
         let synced = Syncer::new(standing, &ports, workshop, order, stopped, watcher).run().await;
         of_syncer(Happened::Ended(Box::new(synced)));
     });
     let mut teller = Teller {
-        begun: Instant::now(),
+        began_ms: story.context.ports.clock.monotonic_ms(),
+        clock: Rc::clone(&story.context.ports.clock),
         origin,
         by_stick: held(&hub, &origin).await?,
         total,
         acknowledged: 0,
         by_hello: 0,
-        urgent_since: None,
+        urgent_ms: None,
         urgent_done: false,
         died: false,
     };
@@ -137,7 +138,8 @@ async fn act(story: &mut Story<'_>) -> Result<LinkTotals, Halt> {
 
 /// Says what happens, and pushes the urgent record when the link is back.
 struct Teller {
-    begun: Instant,
+    clock: Rc<dyn Clock>,
+    began_ms: u64,
     /// Whose records these are.
     origin: Origin,
     by_stick: u64,
@@ -145,14 +147,18 @@ struct Teller {
     acknowledged: u64,
     /// Of those, what no acknowledgement told but the hub's next hello.
     by_hello: u64,
-    urgent_since: Option<Instant>,
+    urgent_ms: Option<u64>,
     urgent_done: bool,
     died: bool,
 }
 
 impl Teller {
+    fn seconds_since(&self, ms: u64) -> f64 {
+        Duration::from_millis(self.clock.monotonic_ms().saturating_sub(ms)).as_secs_f64()
+    }
+
     async fn tell(&mut self, story: &mut Story<'_>, hub: &Standing, clinic: &Standing, what: Happened) -> Result<(), Halt> {
-        let at = self.begun.elapsed().as_secs_f64();
+        let at = self.seconds_since(self.began_ms);
         let text = match what {
             Happened::Step(Step::Connected(ms)) if self.died => {
                 // What had arrived when its acknowledgement was lost: the hello that comes now says so.
@@ -177,11 +183,11 @@ impl Teller {
     }
 
     fn moved(&mut self, story: &mut Story<'_>, moved: &Moved) -> Result<(), Halt> {
-        let at = self.begun.elapsed().as_secs_f64();
+        let at = self.seconds_since(self.began_ms);
         let acknowledged = moved.delivered[Lane::Routine as usize] + self.by_hello;
         if moved.delivered[Lane::Urgent as usize] > 0 && !self.urgent_done {
             self.urgent_done = true;
-            let waited = self.urgent_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+            let waited = self.urgent_ms.map_or(0.0, |since_ms| self.seconds_since(since_ms));
             let behind = self.total.saturating_sub(acknowledged);
             story.say(&format!("{at:>6.1} s  the urgent record is at the hub, {waited:.1} s after it was pushed; {behind} others come behind it"))?;
         }
@@ -194,11 +200,11 @@ impl Teller {
 
     /// Something happens at the clinic that must not wait.
     async fn alarm(&mut self, story: &mut Story<'_>, clinic: &Standing) -> Result<(), Halt> {
-        if self.urgent_since.is_some() {
+        if self.urgent_ms.is_some() {
             return Ok(());
         }
-        let at = self.begun.elapsed().as_secs_f64();
-        self.urgent_since = Some(Instant::now());
+        let at = self.seconds_since(self.began_ms);
+        self.urgent_ms = Some(self.clock.monotonic_ms());
         clinic.with(push_urgent).await?;
         clinic.durable().await?;
         story.say(&format!("{at:>6.1} s  pushed meanwhile, urgent: {URGENT}"))

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 const RECORDS: &str = include_str!("../../../fixtures/clinic/clinic_1000.ndjson");
 /// Records each clinic pushes before the first trip; the rest before the second, but for those that wait for the link.
 const FIRST: usize = 120;
-/// Records of [`LINKED`] that wait for the second act.
-const OVER_LINK: usize = 340;
+/// Records of [`LINKED`] that wait for the second act; the urgent one comes on top.
+pub const OVER_LINK: usize = 340;
 /// Largest bundle whose copy the courier of this story makes.
 const COPY_LEN_MAX: usize = 16 << 20;
 
@@ -57,11 +57,6 @@ impl<'a> Story<'a> {
     pub fn pushed_at(&self, clinic: usize) -> Vec<&'static str> {
         let urgent = (self.with_link && CLINICS[clinic] == LINKED).then_some(URGENT);
         urgent.into_iter().chain(records_of(clinic)).collect()
-    }
-
-    /// Records that go over the link; the urgent one comes on top.
-    pub fn linked_count(&self) -> u64 {
-        OVER_LINK as u64
     }
 
     /// Records of a clinic that go by stick.

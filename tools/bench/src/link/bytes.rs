@@ -19,7 +19,7 @@ const COUNTS: [usize; 5] = [0, 1, 20, 500, 5000];
 /// A link on which nothing passes for so long is settled.
 const SETTLED: Duration = Duration::from_secs(3);
 /// A conversation that is not settled by then never will be.
-const SETTLED_MAX: Duration = Duration::from_secs(60);
+const SETTLED_MAX: Duration = Duration::from_mins(1);
 
 /// `link/bytes/…` and `link/trips/…`.
 ///
@@ -136,7 +136,7 @@ fn warm(hub: &Hub, clinic: &Node, report: &mut Report) -> Result<(), Failure> {
     let standing = Standing::begin(clinic, &way)?;
     let mut rounds = Vec::new();
     for round in 0..5 {
-        let before = standing.settled(&way)?;
+        let before = Standing::settled(&way)?;
         clinic.run(["push", "{\"allergy\":\"penicillin\",\"reaction\":\"anaphylaxis\"}", "--lane", "urgent"], Input::Nothing)?;
         let (mut left, mut back) = (None, None);
         let since = Instant::now();
@@ -147,7 +147,7 @@ fn warm(hub: &Hub, clinic: &Node, report: &mut Report) -> Result<(), Failure> {
             back = back.or((down > before.1).then_some(now));
             thread::sleep(Duration::from_millis(1));
         }
-        let after = standing.settled(&way)?;
+        let after = Standing::settled(&way)?;
         // The proxy takes what comes down as the hub says it: one delay after the event left; the way back is the same again.
         let took = left.zip(back).map(|(left, back)| back - left + Duration::from_millis(DELAY_MS)).ok_or("no acknowledgement came")?;
         if round > 0 {
@@ -178,7 +178,7 @@ impl Standing {
     }
 
     /// Wait until nothing passes any more; what has passed so far.
-    fn settled(&self, way: &Way) -> Result<(u64, u64), Failure> {
+    fn settled(way: &Way) -> Result<(u64, u64), Failure> {
         let begun = Instant::now();
         let (mut last, mut since) = (way.counted(), Instant::now());
         while begun.elapsed() < SETTLED_MAX {
