@@ -78,7 +78,14 @@ impl Pace {
         self.sampled += len;
         let took_ms = now_ms.saturating_sub(self.sample_ms).max(1);
         let seen = self.sampled.saturating_mul(1000) / took_ms;
-        self.rate = Some(self.rate.map_or(seen, |rate| rate.midpoint(seen)).max(1));
+        // It rises at once and falls slowly: where both directions are full, acknowledgements wait behind data, and who took that for a slower link
+        // would send less, and so find it slower still.
+        self.rate = Some(match self.rate {
+            Some(rate) if seen < rate => (7 * rate.min(u64::MAX / 8) + seen) / 8,
+            Some(rate) => rate.midpoint(seen),
+            None => seen,
+        });
+        self.rate = self.rate.map(|rate| rate.max(1));
         self.last_ack_ms = now_ms;
         if self.sampled > 4 * self.flight_len() || behind == 0 {
             (self.sampled, self.sample_ms) = (0, now_ms); // a long memory would not see the link change
@@ -129,7 +136,7 @@ mod tests {
         assert!(pace.rate().unwrap() < 8000, "{:?}", pace.rate());
         pace.acked(2048, 0, 600 + 1424, 0);
         assert!(pace.rate().unwrap() < 6000, "{:?}", pace.rate());
-        pace.acked(2048, 1312, 1312 + 1424, 0);
+        (2..12).for_each(|nth| pace.acked(2048, 600 + 712 * nth - 1424, 600 + 712 * (nth + 1), 2048));
         assert!((2000..4500).contains(&pace.rate().unwrap()), "{:?}", pace.rate());
     }
 

@@ -3,8 +3,8 @@
 use super::halt::Halt;
 use super::{Context, asked_to_end, sync};
 use crate::node::local;
-use crate::node::session::Workshop;
 use crate::node::standing::Standing;
+use crate::node::workshop::Workshop;
 use crate::ports::Ports;
 use bundle_format::error::Code;
 use std::cell::RefCell;

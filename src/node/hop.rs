@@ -1,8 +1,10 @@
 //! A node behind an exchange: each thing the exchange asks is one turn on the standing node. SPEC §7.4.
 
 use super::error::NodeError;
-use super::session::{ByLane, Identity, Learned, Session, Taken, Unconfirmed, Workshop};
+use super::meeting::{Identity, Learned};
+use super::session::{ByLane, Session, Taken, Unconfirmed};
 use super::standing::{Standing, Ticket};
+use super::workshop::Workshop;
 use crate::carry::exchange::{Action, Exchange};
 use crate::link::{Answer, Due, Greeting, Home, Refusal};
 use bundle_format::error::Code;

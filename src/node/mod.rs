@@ -7,6 +7,7 @@ pub mod appending;
 pub mod control;
 pub mod cutting;
 pub mod error;
+pub mod foretelling;
 pub mod forks;
 pub mod fsck;
 pub mod held;
@@ -17,6 +18,7 @@ pub mod known;
 pub mod layout;
 pub mod local;
 pub mod log;
+pub mod meeting;
 pub mod members;
 pub mod naming;
 pub mod payload;
@@ -31,6 +33,7 @@ pub mod state;
 pub mod status;
 pub mod syncing;
 pub mod taking;
+pub mod workshop;
 
 pub use error::NodeError;
 

@@ -3,8 +3,8 @@
 use super::Node;
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
-use super::session::Workshop;
 use super::standing::Standing;
+use super::workshop::Workshop;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
 use crate::keys::roster::Standing as KeyStanding;

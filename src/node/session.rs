@@ -6,26 +6,25 @@
 use super::error::NodeError;
 use super::peers::{Peer, Receipt, Renewal};
 use super::taking::{Ingested, Tally};
+use super::workshop::Workshop;
 use super::{Node, history::LogHistory, known, settle};
 use crate::carry::exchange::Heard;
-use crate::carry::pace::Pace;
 use crate::cut::live::{self, Shape};
 use crate::cut::pieces::SMALLEST;
 use crate::cut::{self, Lack, sign};
 use crate::ingest::Verdict;
 use crate::keys::keyring::Keyring;
-use crate::keys::roster::{Roster, Standing};
+use crate::keys::roster::Roster;
 use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::Position;
-use bundle_format::compress::{Codec, Compressor, Decompressor};
+use bundle_format::compress::Codec;
 use bundle_format::error::Code;
 use bundle_format::ids::{Incarnation, NodeId, Origin};
-use bundle_format::limits::{CHECKPOINT_RAW_LEN, INTRODUCTION_LEN_MAX, MESSAGE_LEN_MAX};
+use bundle_format::limits::{CHECKPOINT_RAW_LEN, MESSAGE_LEN_MAX};
 use bundle_format::logs::LogTable;
 use bundle_format::manifest::Manifest;
 use bundle_format::message::{self, Reason};
 use bundle_format::range::{Range, RangeError};
-use bundle_format::sign::VerifyingKey;
 use bundle_format::trust::History as _;
 use bundle_format::vector::{Salt, Tag, Told};
 use std::collections::BTreeMap;
@@ -43,44 +42,6 @@ const TRIES: usize = 5;
 const FAST_RATE: u64 = 500_000;
 /// Receipt numbers a process that tells many makes durable at once.
 const RECEIPTS_AHEAD: u64 = 63;
-
-/// Compressing and decompressing, shared by all sessions of a process: contexts are large and sessions many.
-#[derive(Debug)]
-pub struct Workshop {
-    compressor: Compressor,
-    decompressor: Decompressor,
-}
-
-impl Workshop {
-    /// A new one; takes memory at its first use.
-    ///
-    /// # Errors
-    /// [`NodeError`] when there is none.
-    pub fn new() -> Result<Self, NodeError> {
-        let none = |error| NodeError::from(cut::CutError::from(RangeError::from(error)));
-        Ok(Self { compressor: Compressor::new().map_err(none)?, decompressor: Decompressor::new().map_err(none)? })
-    }
-}
-
-/// Who answers at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// This member, with its present key.
-    Member(NodeId),
-    /// A key that is a member's no more.
-    Ended(NodeId),
-    /// A key the roster does not have.
-    Unknown,
-}
-
-/// What an introduction was good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Learned {
-    /// Something, or nothing: whether we know the stranger now is to be looked up.
-    Whatever,
-    /// It is of our domain, and begins behind what we hold of the roster.
-    TooFarBehind,
-}
 
 /// What became of a range from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,18 +88,6 @@ pub type Unconfirmed = BTreeMap<Stream, (u64, u64)>;
 
 /// Events counted by lane.
 pub type ByLane = [u64; 4];
-
-/// What TLS and the exchange add to a range on the link.
-const RECORD_LEN: u64 = 28;
-
-/// What a sync would send.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Foretold {
-    /// Events, by lane.
-    pub events: ByLane,
-    /// Bytes on the link, by lane; handshake and hellos not counted.
-    pub bytes: ByLane,
-}
 
 /// One peer on a link.
 #[derive(Debug)]
@@ -601,83 +550,4 @@ fn retag(node: &Node, from: &Salt, to: &Salt, told: &Told) -> Result<Tag, NodeEr
         }
     }
     Ok(told.tag)
-}
-
-impl Node {
-    /// Events that `peer` lacks, by lane, as far as its last word tells.
-    ///
-    /// # Errors
-    /// What its file or the log says.
-    pub fn lacking(&mut self, peer: &NodeId) -> Result<ByLane, NodeError> {
-        Session::begin(self, *peer, Salt([0; 32]))?.remaining(self)
-    }
-
-    /// What a sync with `peer` would send now, as far as its last word tells: events and bytes by lane, on a link of `rate` bytes a second. Nothing is
-    /// sent; own histories are signed as they would be.
-    ///
-    /// # Errors
-    /// What the log says.
-    pub fn foretell(&mut self, peer: &NodeId, workshop: &mut Workshop, rate: Option<u64>) -> Result<Foretold, NodeError> {
-        let mut session = Session::begin(self, *peer, Salt([0; 32]))?;
-        let mut foretold = Foretold { events: session.remaining(self)?, ..Foretold::default() };
-        let pace = Pace::new(rate, session.record.link.round_trip_ms);
-        while let Some(range) = session.next_range(self, workshop, pace.range_len(), rate)? {
-            let len = range.wire_len(&LogTable::default()).unwrap_or(0) + RECORD_LEN;
-            foretold.bytes[range.origin.lane as usize] += len;
-        }
-        Ok(foretold)
-    }
-
-    /// Whose key this is. Before any roster event came, the pin knows one (R7.5-g).
-    pub fn identify(&self, key: &VerifyingKey) -> Identity {
-        match self.roster.holder(key) {
-            Some((member, Standing::Current)) => Identity::Member(member.node),
-            Some((member, _)) => Identity::Ended(member.node),
-            None if self.roster.pin().authority_key == *key && self.roster.head().seq == 0 => Identity::Member(self.roster.pin().node()),
-            None => Identity::Unknown,
-        }
-    }
-
-    /// The newest of the roster, as many whole ranges as an introduction may hold (R7.5-c).
-    ///
-    /// # Errors
-    /// What the log says.
-    pub fn introduction(&self, workshop: &mut Workshop) -> Result<Vec<Range>, NodeError> {
-        let stream = Stream::main(self.roster.pin().roster_origin());
-        let to = self.wal.head(&stream).map_or(0, |head| head.checkpoint_seq);
-        let mut ranges = std::collections::VecDeque::new();
-        let mut len = 0;
-        let mut after = 0;
-        while after < to {
-            let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false };
-            let Some(range) = live::first_range(&self.wal, &Lack { stream, after, to }, shape, &mut workshop.compressor)? else { break };
-            after = range.last();
-            len += range.wire_len(&LogTable::default()).unwrap_or(0);
-            ranges.push_back(range);
-            while len > INTRODUCTION_LEN_MAX as u64 {
-                len -= ranges.pop_front().and_then(|range| range.wire_len(&LogTable::default())).unwrap_or(len);
-            }
-        }
-        Ok(ranges.into())
-    }
-
-    /// Take in what a stranger introduces itself with: the roster alone, and only what the authority signed (R7.5-c).
-    ///
-    /// # Errors
-    /// What the log says; a range that proves nothing is left out.
-    pub fn learn(&mut self, workshop: &mut Workshop, ranges: Vec<Range>) -> Result<Learned, NodeError> {
-        let mut tally = Tally::default();
-        let mut learned = Learned::Whatever;
-        for range in ranges {
-            let base = range.base.filter(|_| self.roster.is_roster(&range.origin) && range.codec == Codec::Stored);
-            let Some(base) = base else { break };
-            let Ok(verified) = range.verify_with(base, &self.roster, None, &mut workshop.decompressor) else { break };
-            if matches!(self.take_range(&verified, &mut tally)?, Verdict::Gap { .. }) {
-                learned = Learned::TooFarBehind;
-                break;
-            }
-        }
-        self.wal.sync()?;
-        Ok(learned)
-    }
 }

@@ -2,8 +2,9 @@
 
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
-use super::session::{ByLane, Unconfirmed, Workshop};
+use super::session::{ByLane, Unconfirmed};
 use super::standing::Standing;
+use super::workshop::Workshop;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
 use crate::link::{Broken, Drive, Ended, LinkError, Refusal, Revoked, Secured, Terms};
