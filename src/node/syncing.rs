@@ -359,7 +359,8 @@ impl<'a> Syncer<'a> {
         let met = hop.meet().await;
         let session = hop.session();
         let pace = Pace::new(session.and_then(|session| session.record().link.rate), round_trip_ms).within(self.range_len_max);
-        let remembered = session.is_some_and(super::session::Session::is_remembered);
+        // What was on its way when the last connection broke may have arrived: the peer's hello says so, and nothing is sent twice.
+        let remembered = session.is_some_and(super::session::Session::is_remembered) && hop.unconfirmed().is_empty();
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), remembered, pace);
         match met {
             Ok(Some(greeting)) => exchange.greet(greeting.pages, greeting.window, greeting.take),

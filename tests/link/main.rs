@@ -4,6 +4,7 @@
 //! WORD…` runs the claims whose name has one of the words. What a wrong clock does is told elsewhere (`src/node`), with a clock in memory: the system's
 //! cannot be changed for one process.
 #![allow(clippy::disallowed_methods, reason = "tests use the disk, the clock and the network they are given")]
+#![allow(clippy::cast_precision_loss, reason = "figures of a link, far below 2^52")]
 
 mod air;
 mod beside;
