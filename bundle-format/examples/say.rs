@@ -91,7 +91,7 @@ impl Speaker {
                     self.say(&Message::Again(again));
                 }
                 6 => self.say(&Message::Busy),
-                _ => self.say(&Message::Done),
+                _ => self.say(&Message::Done(0)),
             }
         }
         let code = CODES[usize::try_from(self.dice.below(CODES.len() as u64))?].code;

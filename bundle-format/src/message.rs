@@ -36,8 +36,8 @@ pub enum Message {
     Ack(Vec<(u64, u64)>),
     /// 3: what you sent of this history does not count; send it once more, from here.
     Again(Again),
-    /// 4: all I have for you is sent.
-    Done,
+    /// 4: all I have for you is sent; so often had I heard [`Message::Again`] by then.
+    Done(u64),
     /// 5: I do not know your key.
     Who,
     /// 6: the newest of the roster, so that you know my key, or see yours in it.
@@ -169,10 +169,14 @@ impl Message {
                 exactly(2)?;
                 Self::Lost(reader.uint()?)
             }
+            DONE if items == 2 => match reader.uint()? {
+                0 => return Err(CborError::Shape.into()), // which has another spelling
+                heard => Self::Done(heard),
+            },
             DONE | WHO | BUSY => {
                 exactly(1)?;
                 match kind {
-                    DONE => Self::Done,
+                    DONE => Self::Done(0),
                     WHO => Self::Who,
                     _ => Self::Busy,
                 }
@@ -216,7 +220,8 @@ impl Message {
             }
             Self::Bye(code) => cbor::to_vec(&(BYE, code.map(Code::as_str))),
             Self::Lost(number) => cbor::to_vec(&(LOST, number)),
-            Self::Done => cbor::to_vec(&(DONE,)),
+            Self::Done(0) => cbor::to_vec(&(DONE,)),
+            Self::Done(heard) => cbor::to_vec(&(DONE, heard)),
             Self::Who => cbor::to_vec(&(WHO,)),
             Self::Busy => cbor::to_vec(&(BUSY,)),
         }
@@ -308,7 +313,8 @@ mod tests {
             hello(vec![told(1), told(2)]),
             Message::Ack(vec![(0, 7), (9, 1 << 40)]),
             Message::Again(again),
-            Message::Done,
+            Message::Done(0),
+            Message::Done(1),
             Message::Who,
             Message::Introduction(Vec::new()),
             Message::Bye(None),
@@ -342,6 +348,7 @@ mod tests {
             ("8503000044000000000a", "an unknown reason"),
             ("8503001b8000000000000000440000000000", "held beyond any position"),
             ("8207f5", "a reason that is no text"),
+            ("820400", "done after nothing, spelled out"),
             ("81188104", "a long head"),
             ("9f04ff", "an indefinite length"),
             ("860002f4001a00010000f6a2008001", "another version"),

@@ -88,7 +88,7 @@ fn name(message: &Message) -> &'static str {
         Message::Range(_) => "range",
         Message::Ack(_) => "ack",
         Message::Again(_) => "again",
-        Message::Done => "done",
+        Message::Done(_) => "done",
         Message::Who => "who",
         Message::Introduction(_) => "introduction",
         Message::Bye(_) => "bye",

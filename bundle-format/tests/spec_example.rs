@@ -77,7 +77,7 @@ fn the_worked_link_is_what_we_say() {
     let range = Range::build(origin, &run, &[(1, checkpoint)], Coding::Stored, &mut compressor).expect("stored");
     said.extend(Message::Range(Range { base: None, ..range }).to_bytes(&numbers));
     assert_eq!(said.len(), 49 + 136);
-    said.extend(Message::Done.to_bytes(&numbers));
+    said.extend(Message::Done(0).to_bytes(&numbers));
     assert_eq!(hex(&Sha256::digest(&said)), "32a25c727e7cf4f7a8b109fd4e1345955482f155c9e961838e8f7552756ffae0");
     assert_eq!(hex(&Message::Ack(vec![(0, 1)]).to_bytes(&numbers)), "4483020001");
 }

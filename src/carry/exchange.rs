@@ -7,7 +7,7 @@
 use super::pace::Pace;
 use bundle_format::error::Code;
 use bundle_format::ids::{Incarnation, Origin};
-use bundle_format::limits::UNKNOWN_LEN_MAX;
+use bundle_format::limits::{INTRODUCTION_LEN_MAX, UNKNOWN_LEN_MAX};
 use bundle_format::logs::LogTable;
 use bundle_format::manifest::{ForkNotice, Manifest};
 use bundle_format::message::{Again, Hello, Message, MessageError, Reason, frame_len};
@@ -18,6 +18,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Below this a range is not worth a place in a bound of bytes that is nearly used up.
 const WORTHWHILE_LEN: u64 = 256;
 
+/// Histories one end of a link may name: above the 50 000 that one manifest holds, and some 4 MB of memory at most.
+const HISTORY_COUNT_MAX: usize = 65_536;
+
 /// How a conversation stands (the rows of SPEC §7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -26,6 +29,8 @@ enum State {
         /// How many bytes of that.
         skipped: usize,
     },
+    /// It has introduced itself, and the node looks whether it knows it now; what comes behind the introduction waits.
+    Learning,
     /// We know its key; its hello is not whole yet.
     Greeting,
     /// Both hellos are heard.
@@ -141,6 +146,7 @@ struct Flying {
 
 /// One conversation.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each was said or not, and none excludes another: any of the sixteen combinations can stand")]
 pub struct Exchange {
     state: State,
     /// Histories by the numbers we gave them, and the peer did.
@@ -157,8 +163,11 @@ pub struct Exchange {
     we_take: Option<u64>,
     /// Histories of the peer that we asked for again, from behind here on: what was on its way then is read past.
     asked: BTreeMap<u64, u64>,
+    /// How often we asked for one again, and the peer did: what it said before it heard so is not its last word.
+    agains_said: u64,
+    agains_heard: u64,
     /// What became durable and is not acknowledged yet.
-    owed: BTreeMap<u64, u64>,
+    owed: Vec<(u64, u64)>,
     we_said_done: bool,
     they_said_done: bool,
     introduced: bool,
@@ -184,7 +193,9 @@ impl Exchange {
             peer_takes: None,
             we_take: None,
             asked: BTreeMap::new(),
-            owed: BTreeMap::new(),
+            agains_said: 0,
+            agains_heard: 0,
+            owed: Vec::new(),
             we_said_done: false,
             they_said_done: false,
             introduced: false,
@@ -199,7 +210,8 @@ impl Exchange {
         exchange
     }
 
-    /// Say hello: what we hold, how many bytes may be on their way to us, how many we take in all (R7.3-a).
+    /// Say hello: what we hold, how many bytes may be on their way to us, how many we take in all (R7.3-a). Who may be sent ranges ahead of its hello
+    /// must take any number: they count as well.
     pub fn greet(&mut self, pages: Vec<Manifest>, window: u64, take: Option<u64>) {
         self.ours = LogTable::default();
         self.we_take = take;
@@ -221,7 +233,9 @@ impl Exchange {
         let read = loop {
             let rest = input.get(at..).unwrap_or_default();
             match frame_len(rest) {
+                _ if self.state == State::Learning => break Ok(()),
                 Err(error) => break Err(error.into()),
+                Ok(Some((_, len))) if self.is_too_long_of_a_stranger(len) => break Err(Violation::Unknown), // before it has arrived
                 Ok(Some((head, len))) if rest.len() >= head + len => {
                     at += head + len;
                     if let Err(violation) = self.message(rest.get(head..head + len).unwrap_or_default(), now_ms) {
@@ -255,7 +269,7 @@ impl Exchange {
             (State::Open, Message::Range(range)) => self.range(range, bytes.len() as u64)?,
             (State::Open, Message::Ack(ends)) => self.ack(&ends, now_ms)?,
             (State::Open, Message::Again(again)) => self.asked_again(again)?,
-            (State::Open, Message::Done) => self.they_said_done = true,
+            (State::Open, Message::Done(answered)) => self.done(answered)?,
             (State::Open, Message::Lost(number)) => self.actions.push_back(Action::Lost(number)),
             (state, message) => return Err(Violation::OutOfPlace { said: name(&message), state: state.name() }),
         }
@@ -264,8 +278,14 @@ impl Exchange {
 
     /// Who we do not know is listened to for its introduction alone (R7.5-b).
     fn message_of_a_stranger(&mut self, bytes: &[u8], skipped: usize) -> Result<(), Violation> {
+        /// Around the ranges of an introduction: its kind, and the heads of two arrays.
+        const INTRODUCTION_HEADS_LEN: usize = 16;
         match Message::read(bytes, &LogTable::default()) {
-            Ok(Message::Introduction(ranges)) => self.actions.push_back(Action::Learn(ranges)),
+            Ok(Message::Introduction(_)) if bytes.len() > INTRODUCTION_LEN_MAX + INTRODUCTION_HEADS_LEN => return Err(Violation::TooMuch),
+            Ok(Message::Introduction(ranges)) => {
+                self.state = State::Learning;
+                self.actions.push_back(Action::Learn(ranges));
+            }
             Ok(Message::Bye(code)) => self.state = State::Closed(code.map_or(Ending::PeerLater, Ending::PeerRefused)),
             Ok(Message::Who) => self.close(Some(Code::Z620)), // two strangers
             _ if skipped + bytes.len() > UNKNOWN_LEN_MAX => return Err(Violation::Unknown),
@@ -274,14 +294,22 @@ impl Exchange {
         Ok(())
     }
 
+    fn is_too_long_of_a_stranger(&self, len: usize) -> bool {
+        if let State::Asking { skipped } = self.state { skipped + len > UNKNOWN_LEN_MAX } else { false }
+    }
+
     fn hello(&mut self, hello: Hello) -> Result<(), Violation> {
         let Hello { more, window, take, manifest } = hello;
         let joins = self.heard.vector.last().zip(manifest.vector.first()).is_none_or(|(last, first)| last < first);
-        if !joins {
+        if !joins || (more && manifest.vector.is_empty()) {
             return Err(Violation::Vector);
         }
+        if self.theirs.len() + manifest.vector.len() > HISTORY_COUNT_MAX || self.heard.forks.len() + manifest.forks.len() > HISTORY_COUNT_MAX {
+            return Err(Violation::TooMuch);
+        }
         manifest.vector.iter().for_each(|told| self.theirs.push(told.origin));
-        (self.window, self.peer_takes) = (window, take);
+        self.window = window;
+        self.peer_takes = take.map(|take| take.saturating_sub(self.flight())); // what went before its hello is of it
         self.heard.vector.extend(manifest.vector);
         self.heard.receipt = self.heard.receipt.or(manifest.receipt);
         self.heard.forks.extend(manifest.forks);
@@ -294,6 +322,9 @@ impl Exchange {
 
     fn range(&mut self, range: Range, len: u64) -> Result<(), Violation> {
         if self.we_take.is_some_and(|left| left == 0) {
+            return Err(Violation::TooMuch);
+        }
+        if self.theirs.len() >= HISTORY_COUNT_MAX && self.theirs.handle(&range.origin).is_none() {
             return Err(Violation::TooMuch);
         }
         self.we_take = self.we_take.map(|left| left.saturating_sub(len));
@@ -309,19 +340,45 @@ impl Exchange {
     }
 
     fn ack(&mut self, ends: &[(u64, u64)], now_ms: u64) -> Result<(), Violation> {
-        let sent = |(log, seq): &(u64, u64)| self.sent.get(log).is_some_and(|sent| seq <= sent);
-        if !ends.iter().all(sent) {
+        if !ends.iter().all(|(log, seq)| self.was_sent(*log, *seq)) {
             return Err(Violation::NeverSent);
         }
         for (log, seq) in ends {
-            while let Some(place) = self.flying.iter().position(|flying| flying.log == *log && flying.last <= *seq) {
-                let Some(landed) = self.flying.remove(place) else { break };
-                let behind = self.flight();
-                self.pace.acked(landed.len, landed.sent_ms, now_ms, behind);
-            }
-            if let Some(origin) = self.ours.origin(*log) {
-                self.actions.push_back(Action::Credit { origin, seq: *seq });
-            }
+            self.land(*log, *seq, now_ms);
+        }
+        Ok(())
+    }
+
+    /// The range that ends at `seq` has arrived, and what went before it of the same history: the peer takes them in order. One that went behind it and
+    /// ends earlier, of the other branch of a fork, has not.
+    fn land(&mut self, log: u64, seq: u64, now_ms: u64) {
+        let last = self.flying.iter().position(|flying| flying.log == log && flying.last == seq);
+        let landed = |place: usize, flying: &Flying| flying.log == log && last.map_or(flying.last <= seq, |last| place <= last);
+        let (landed, flying): (Vec<_>, Vec<_>) = self.flying.drain(..).enumerate().partition(|(place, flying)| landed(*place, flying));
+        self.flying = flying.into_iter().map(|(_, flying)| flying).collect();
+        let mut behind = self.flight() + landed.iter().map(|(_, flying)| flying.len).sum::<u64>();
+        let mut ends = Vec::with_capacity(1);
+        for (_, Flying { last, len, sent_ms, .. }) in landed {
+            behind -= len;
+            self.pace.acked(len, sent_ms, now_ms, behind);
+            ends.push(last); // each by itself: they may be of two branches
+        }
+        if last.is_none() {
+            ends.push(seq);
+        }
+        if let Some(origin) = self.ours.origin(log) {
+            self.actions.extend(ends.into_iter().map(|seq| Action::Credit { origin, seq }));
+        }
+    }
+
+    /// All it has for us is sent, if it had heard of everything we asked for again when it said so.
+    fn done(&mut self, answered: u64) -> Result<(), Violation> {
+        if answered > self.agains_said {
+            return Err(Violation::NeverSent);
+        }
+        if answered == self.agains_said {
+            self.they_said_done = true;
+            self.asked.clear(); // what was on its way has arrived
         }
         Ok(())
     }
@@ -329,8 +386,8 @@ impl Exchange {
     fn asked_again(&mut self, again: Again) -> Result<(), Violation> {
         let Again { log, seq, tag, reason } = again;
         let Some(origin) = self.ours.origin(log).filter(|_| self.sent.contains_key(&log)) else { return Err(Violation::NeverSent) };
-        self.flying.retain(|flying| flying.log != log);
-        self.sent.remove(&log);
+        self.agains_heard += 1;
+        self.flying.retain(|flying| flying.log != log); // what was sent stays sent: an acknowledgement of it may be on its way, or another of these
         self.we_said_done = false;
         self.actions.push_back(Action::Resend { origin, seq, tag, reason });
         Ok(())
@@ -345,7 +402,7 @@ impl Exchange {
     pub fn poll_output(&mut self) -> Vec<u8> {
         if !self.owed.is_empty() && matches!(self.state, State::Open) {
             let ends = std::mem::take(&mut self.owed);
-            self.say(&Message::Ack(ends.into_iter().collect()));
+            self.say(&Message::Ack(ends));
         }
         std::mem::take(&mut self.output)
     }
@@ -355,11 +412,12 @@ impl Exchange {
         let may = match self.state {
             State::Greeting => self.may_speculate && !self.ours.is_empty(),
             State::Open => true,
-            State::Asking { .. } | State::Closed(_) => false,
+            State::Asking { .. } | State::Learning | State::Closed(_) => false,
         };
-        let flight = self.flight();
-        let room = flight == 0 || flight < self.pace.flight_len().min(self.window);
-        let len = self.pace.range_len().min(self.peer_takes.unwrap_or(u64::MAX)).min(self.window.max(WORTHWHILE_LEN));
+        let (flight, bound) = (self.flight(), self.pace.flight_len().min(self.window));
+        // Two at a time, so that the link does not stand idle while an acknowledgement travels.
+        let len = self.pace.range_len().min(self.peer_takes.unwrap_or(u64::MAX)).min((self.window / 2).max(WORTHWHILE_LEN));
+        let room = flight == 0 || flight < bound;
         (may && room && len >= WORTHWHILE_LEN).then_some(len)
     }
 
@@ -382,15 +440,16 @@ impl Exchange {
     pub fn nothing_more(&mut self) {
         if !self.we_said_done && matches!(self.state, State::Greeting | State::Open) {
             self.we_said_done = true;
-            self.say(&Message::Done);
+            self.say(&Message::Done(self.agains_heard));
         }
     }
 
     /// Events of `origin` up to `seq` are durable here.
     pub fn taken(&mut self, origin: &Origin, seq: u64) {
         if let Some(log) = self.theirs.handle(origin) {
-            let owed = self.owed.entry(log).or_insert(seq);
-            *owed = seq.max(*owed);
+            // A later position stands for what came before it. An earlier one after it is of the other branch of a fork, and told by itself.
+            self.owed.retain(|(other, end)| *other != log || *end > seq);
+            self.owed.push((log, seq));
         }
     }
 
@@ -398,6 +457,7 @@ impl Exchange {
     pub fn again(&mut self, origin: &Origin, seq: u64, tag: Tag, reason: Reason) {
         let Some(log) = self.theirs.handle(origin) else { return };
         self.asked.insert(log, seq);
+        self.agains_said += 1;
         self.they_said_done = false;
         self.say(&Message::Again(Again { log, seq, tag, reason }));
     }
@@ -419,7 +479,7 @@ impl Exchange {
         self.say(&Message::Introduction(ranges));
     }
 
-    /// Whether the roster has the stranger's key now. If so, [`Exchange::greet`] follows.
+    /// Whether the roster has the stranger's key now. If so, [`Exchange::greet`] follows, and [`Exchange::receive`], for more may have come already.
     pub fn identified(&mut self, known: bool) {
         if known {
             self.state = State::Greeting;
@@ -444,7 +504,7 @@ impl Exchange {
 
     /// Whether we have asked who the peer is and do not know yet.
     pub fn is_asking(&self) -> bool {
-        matches!(self.state, State::Asking { .. })
+        matches!(self.state, State::Asking { .. } | State::Learning)
     }
 
     /// Whether both hellos are heard.
@@ -487,6 +547,10 @@ impl Exchange {
         &self.pace
     }
 
+    fn was_sent(&self, log: u64, seq: u64) -> bool {
+        self.sent.get(&log).is_some_and(|sent| seq <= *sent)
+    }
+
     fn forget_what_was_sent(&mut self) {
         self.flying.clear();
         self.sent.clear();
@@ -504,6 +568,7 @@ impl State {
     fn name(self) -> &'static str {
         match self {
             Self::Asking { .. } => "we asked who it is",
+            Self::Learning => "its introduction is looked at",
             Self::Greeting => "its hello is due",
             Self::Open => "the exchange is open",
             Self::Closed(_) => "the exchange is closed",
@@ -517,7 +582,7 @@ fn name(message: &Message) -> &'static str {
         Message::Range(_) => "a range",
         Message::Ack(_) => "an acknowledgement",
         Message::Again(_) => "a range is asked for again",
-        Message::Done => "done",
+        Message::Done(_) => "done",
         Message::Who => "who",
         Message::Introduction(_) => "an introduction",
         Message::Bye(_) => "bye",
@@ -525,3 +590,6 @@ fn name(message: &Message) -> &'static str {
         Message::Lost(_) => "lost state",
     }
 }
+
+#[cfg(test)]
+mod tests;

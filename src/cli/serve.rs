@@ -104,7 +104,9 @@ impl Tally {
                     None => address.to_string(),
                 };
                 let text = format!("{name}: {code} {why}");
-                context.console.result(&text, || Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why).with("new", moved.taken))?;
+                context.console.result(&text, || {
+                    Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why).with("new", moved.taken)
+                })?;
             }
             Served::TurnedAway { address } => {
                 self.refused += 1;

@@ -101,12 +101,29 @@ fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool
         () => "level",
     };
     let answer = if peer.answer_due { ", is owed an answer" } else { "" };
-    let line = format!("  peer {:<24} {heard}; has {} of our events, lacks {}{answer}   {state}", peer.name, peer.acknowledged, peer.unacknowledged);
+    let link = link(peer, now_ms);
+    let line =
+        format!("  peer {:<24} {heard}; has {} of our events, lacks {}{answer}{link}   {state}", peer.name, peer.acknowledged, peer.unacknowledged);
     context.console.result(&line, || {
         let object = Object::of("peer").with("name", &peer.name).with("node", peer.node.to_string()).with("state", state.to_ascii_lowercase());
         let object = object.with("heard", (peer.heard_ms > 0).then(|| units::date(peer.heard_ms)).flatten());
-        object.with("acknowledged", peer.acknowledged).with("unacknowledged", peer.unacknowledged).with("answer_due", peer.answer_due)
+        let object = object.with("acknowledged", peer.acknowledged).with("unacknowledged", peer.unacknowledged).with("answer_due", peer.answer_due);
+        let settled = (peer.link.settled_ms > 0).then(|| units::date(peer.link.settled_ms)).flatten();
+        let object = object.with_some("address", peer.link.address.as_ref()).with_some("settled", settled).with_some("rate", peer.link.rate);
+        let round_trip_ms = Some(peer.link.round_trip_ms).filter(|round_trip_ms| *round_trip_ms > 0);
+        object.with_some("round_trip_ms", round_trip_ms).with("link_bytes_today", peer.link.today_bytes)
     })
+}
+
+/// What the link record knows, in a few words. "Level by link" is a moment of the past, not a claim about what was pushed since.
+fn link(peer: &PeerStatus, now_ms: u64) -> String {
+    let mut words = Vec::new();
+    words.extend(peer.link.address.as_ref().map(|address| format!("at {address}")));
+    if peer.link.settled_ms > 0 {
+        words.push(format!("level by link {} ago", units::span(now_ms.saturating_sub(peer.link.settled_ms))));
+    }
+    words.extend(peer.link.rate.map(|rate| format!("{}/s", units::size(rate))));
+    if words.is_empty() { String::new() } else { format!("; {}", words.join(", ")) }
 }
 
 /// What needs a person, or soon will.

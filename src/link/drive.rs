@@ -7,6 +7,7 @@ use super::error::{LinkError, explain};
 use crate::carry::exchange::{Action, Ending, Exchange, Violation};
 use crate::ports::Clock;
 use bundle_format::error::Code;
+use bundle_format::logs::LogTable;
 use bundle_format::manifest::Manifest;
 use bundle_format::range::Range;
 use std::future::poll_fn;
@@ -27,6 +28,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const MESSAGE_MS_MAX: u64 = 120_000;
 /// Who we do not know must have introduced itself by then (R7.5-d).
 const INTRODUCTION_MS_MAX: u64 = 15_000;
+/// While this much waits to be written, nothing more is cut: what comes up meanwhile, an acknowledgement or something urgent, would wait behind it.
+const UNWRITTEN_LEN_MAX: usize = 1024;
 /// A budget may be passed by so much, for acknowledgements of what is on its way already.
 const ACKNOWLEDGING_LEN: u64 = 1024;
 /// Read at a time, on the stack: a task that waits for its peer keeps no buffer.
@@ -105,6 +108,8 @@ pub struct Terms {
     pub rate: Option<u64>,
     /// How many bytes the socket has carried, both ways.
     pub carried: Rc<dyn Fn() -> u64>,
+    /// How many of those were sent.
+    pub written: Rc<dyn Fn() -> u64>,
     /// A stalled link is told as an error. A listener waits longer: who dials decides to dial again.
     pub stall_ms: u64,
     /// Whether somebody asked us to stop.
@@ -193,6 +198,8 @@ pub struct Drive<'a, S, H> {
     clock: &'a dyn Clock,
     terms: Terms,
     out: Vec<u8>,
+    /// Written since the stream was last known to hold nothing back, and what the socket had taken then.
+    unflushed: (u64, u64),
     began_ms: u64,
     last_sign_ms: u64,
     message_began_ms: Option<u64>,
@@ -222,6 +229,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             clock,
             terms,
             out: Vec::new(),
+            unflushed: (0, 0),
             began_ms: now_ms,
             last_sign_ms: now_ms,
             message_began_ms: None,
@@ -257,7 +265,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             {
                 return Ok(ended);
             }
-            match self.wait().await? {
+            let happened = match self.wait().await {
+                // What was said counts for more than that the link is gone by now.
+                Err(_) if self.exchange.ending().is_some() => Happened::HungUp,
+                happened => happened?,
+            };
+            match happened {
                 Happened::Read(bytes) => {
                     self.last_sign_ms = self.clock.monotonic_ms();
                     self.exchange.receive(&bytes, self.last_sign_ms)?;
@@ -287,6 +300,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                     self.exchange.identified(greeting.is_some());
                     if let Some(greeting) = greeting {
                         self.greet(greeting);
+                        self.exchange.receive(&[], self.clock.monotonic_ms())?; // its hello may have come with the introduction
                     }
                 }
                 Answer::Lost(number) => self.exchange.tell_lost(number),
@@ -307,12 +321,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// As many ranges as may be on their way.
     async fn fill(&mut self) -> Result<(), Broken> {
-        while let Some(len) = self.exchange.wants_range() {
+        while self.unflushed.0 == 0
+            && self.out.len() < UNWRITTEN_LEN_MAX
+            && let Some(len) = self.exchange.wants_range()
+        {
             let Some(len) = self.within_bounds(len) else { return Ok(()) };
             let rate = self.exchange.pace().rate();
             match waiting(self.home.cut(len, rate), self.stream, self.exchange, &mut self.out).await? {
                 None => {
                     self.exchange.nothing_more();
+                    return Ok(());
+                }
+                Some(range) if self.breaks_budget(&range) => {
+                    self.bounded = true;
                     return Ok(());
                 }
                 Some(range) => {
@@ -329,15 +350,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// A range of `len` bytes, or as long as budget and deadline leave room for; `None` when they leave none (R7.6-f, R7.6-g).
     fn within_bounds(&mut self, len: u64) -> Option<u64> {
-        /// Acknowledgements, record heads and the farewell still have to fit.
-        const RESERVE: u64 = 400;
         /// A shorter range is not worth its checkpoint.
         const SHORTEST: u64 = 256;
         let mut len = len;
-        if let Some(budget) = self.terms.budget {
-            let pending = self.out.len() as u64 + RESERVE;
-            len = len.min(budget.saturating_sub((self.terms.carried)() + pending));
-        }
+        len = len.min(self.budget_left());
         if let Some(deadline_ms) = self.terms.deadline_ms {
             let left_ms = deadline_ms.saturating_sub(self.clock.monotonic_ms());
             let pace = self.exchange.pace();
@@ -348,6 +364,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         }
         self.bounded |= len < SHORTEST;
         (!self.bounded).then_some(len)
+    }
+
+    /// Bytes that may still be cut, those that wait already counted.
+    fn budget_left(&self) -> u64 {
+        /// Acknowledgements, record heads and the farewell still have to fit.
+        const RESERVE: u64 = 400;
+        let (written, before) = self.unflushed;
+        let held_back = || written.saturating_sub((self.terms.written)().saturating_sub(before)); // in the stream, not on the socket yet
+        let spent = || (self.terms.carried)() + held_back() + self.out.len() as u64 + RESERVE;
+        self.terms.budget.map_or(u64::MAX, |budget| budget.saturating_sub(spent()))
+    }
+
+    /// Whether a range came out longer than it was asked for, and than there is room for.
+    fn breaks_budget(&self, range: &Range) -> bool {
+        self.terms.budget.is_some() && range.wire_len(&LogTable::default()).is_none_or(|len| len > self.budget_left())
     }
 
     fn ended(&mut self) -> Result<Option<Ended>, Broken> {
@@ -371,6 +402,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     }
 
     fn hung_up(&mut self) -> Result<Ended, Broken> {
+        if let Some(ended) = self.ended()?.filter(|_| self.exchange.ending().is_some()) {
+            return Ok(ended);
+        }
         // R7.7-a
         let nothing_open = self.exchange.is_open() && !self.exchange.is_waiting() && self.out.is_empty() && !self.exchange.is_mid_message();
         if nothing_open { Ok(Ended::ByPeer) } else { Err(Broken::HungUp) }
@@ -382,17 +416,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let may_write = self.may_write();
         let out = self.out.get(..may_write).unwrap_or_default();
         let stream = &mut *self.stream;
+        let (unflushed, written) = (&mut self.unflushed, Rc::clone(&self.terms.written));
         let moved = poll_fn(move |context| {
             let mut failed = None;
-            if !out.is_empty() {
-                match Pin::new(&mut *stream).poll_write(context, out) {
+            // Only a stream that holds nothing back is given more: it would hold back acknowledgements behind whole ranges.
+            match Pin::new(&mut *stream).poll_flush(context) {
+                Poll::Ready(Ok(())) if unflushed.0 > 0 => {
+                    *unflushed = (0, written());
+                    return Poll::Ready(Ok((Happened::Wrote, 0)));
+                }
+                Poll::Ready(Ok(())) if !out.is_empty() => match Pin::new(&mut *stream).poll_write(context, out) {
                     Poll::Ready(Ok(count)) => return Poll::Ready(Ok((Happened::Wrote, count))),
                     Poll::Ready(Err(error)) => failed = Some(error),
                     Poll::Pending => {}
-                }
-            }
-            if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(context) {
-                failed = Some(error);
+                },
+                Poll::Ready(Err(error)) => failed = Some(error),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             let mut chunk = [0; READ_LEN];
             let mut read = ReadBuf::new(&mut chunk);
@@ -414,6 +453,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),
         };
         self.out.drain(..wrote);
+        self.unflushed.0 += wrote as u64;
         if self.terms.rate.is_some() {
             self.allowance.0 = self.allowance.0.saturating_sub(wrote as u64);
         }
@@ -455,14 +495,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// How many bytes may be written now: all, or what the rate allows.
     fn may_write(&mut self) -> usize {
-        let Some(rate) = self.terms.rate else { return self.out.len() };
+        // What is written at once becomes one record, and a record is read only when all of it is there: in one with the ranges behind it, the first
+        // range would be acknowledged with the last, and the link stand idle meanwhile.
+        let record_len = self.exchange.pace().range_len() * 5 / 4;
+        let len = usize::try_from(record_len).unwrap_or(usize::MAX).min(self.out.len());
+        let Some(rate) = self.terms.rate else { return len };
         let now_ms = self.clock.monotonic_ms();
         let (left, counted_ms) = self.allowance;
         let grown = rate.saturating_mul(now_ms.saturating_sub(counted_ms)) / 1000;
         if grown > 0 {
             self.allowance = ((left + grown).min(rate.max(1)), now_ms);
         }
-        usize::try_from(self.allowance.0).unwrap_or(usize::MAX).min(self.out.len())
+        usize::try_from(self.allowance.0).unwrap_or(usize::MAX).min(len)
     }
 
     /// The last words, as far as the peer still listens.

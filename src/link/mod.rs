@@ -10,6 +10,6 @@ pub mod first;
 pub mod tls;
 
 pub use drive::{Answer, Broken, Drive, Due, Ended, Greeting, Home, Refusal, Terms};
-pub use first::Begun;
 pub use error::{LinkError, explain};
+pub use first::Begun;
 pub use tls::{Profile, Revoked, Secured};

@@ -1,10 +1,9 @@
 //! A node behind an exchange: each thing the exchange asks is one turn on the standing node. SPEC §7.4.
 
 use super::error::NodeError;
-use super::session::{ByLane, Identity, Session, Taken, Workshop};
+use super::session::{ByLane, Identity, Learned, Session, Taken, Unconfirmed, Workshop};
 use super::standing::{Standing, Ticket};
 use crate::carry::exchange::{Action, Exchange};
-use crate::ports::store::Stream;
 use crate::link::{Answer, Due, Greeting, Home, Refusal};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
@@ -12,7 +11,6 @@ use bundle_format::range::Range;
 use bundle_format::sign::VerifyingKey;
 use bundle_format::vector::Salt;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -65,12 +63,7 @@ pub struct HopTerms {
     pub take: Option<u64>,
     /// Told as soon as the peer is known.
     pub known: Box<dyn FnMut(NodeId)>,
-    /// What connections before this one sent and nobody acknowledged.
-    pub unconfirmed: Unconfirmed,
 }
-
-/// Sent and not acknowledged when the connection broke: acknowledged up to where, sent up to where. If the peer's next hello has it, it was delivered.
-pub type Unconfirmed = BTreeMap<Stream, (u64, u64)>;
 
 /// The node at this end of one link.
 pub struct Hop {
@@ -116,6 +109,13 @@ impl Hop {
         }
     }
 
+    /// What an earlier connection of the same sync left on its way; see [`Session::confirm`].
+    pub fn confirm(&mut self, unconfirmed: Unconfirmed) {
+        if let Some(session) = &mut self.session {
+            session.confirm(unconfirmed);
+        }
+    }
+
     /// The session, once the peer is known.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
@@ -155,25 +155,6 @@ impl Hop {
         Ok(Some(Greeting { pages, window: self.terms.window, take: self.terms.take }))
     }
 
-    /// What was sent, here or before, and is not acknowledged.
-    pub fn unconfirmed(&self) -> Unconfirmed {
-        let mut all = self.terms.unconfirmed.clone();
-        for (stream, held, sent) in self.session.iter().flat_map(Session::in_flight) {
-            let before = all.entry(stream).or_insert((held, sent));
-            *before = (before.0.min(held), before.1.max(sent));
-        }
-        all
-    }
-
-    /// The peer has told what it holds: what of it we sent before counts as delivered.
-    fn confirm(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        for (stream, (held, sent)) in std::mem::take(&mut self.terms.unconfirmed) {
-            let now = session.held(&stream).unwrap_or(held);
-            session.delivered[stream.origin.lane as usize] += now.min(sent).saturating_sub(held);
-        }
-    }
-
     /// Run `work` on the session and the node.
     async fn on<T>(&mut self, work: impl FnOnce(&mut Session, &mut super::Node, &mut Workshop) -> Result<T, NodeError>) -> Result<T, Refusal> {
         let Some(session) = &mut self.session else {
@@ -185,11 +166,11 @@ impl Hop {
 
     /// A peer that we do not know has introduced itself (R7.5-f).
     async fn learn(&mut self, ranges: Vec<Range>) -> Result<Answer, Refusal> {
-        let (workshop, brought) = (&self.workshop, !ranges.is_empty());
+        let workshop = &self.workshop;
         let learned = self.standing.with(|node| node.learn(&mut workshop.borrow_mut(), ranges)).await?;
         let greeting = self.meet().await?;
         if greeting.is_none() {
-            let code = if brought && learned == 0 { Code::Z621 } else { Code::Z620 };
+            let code = if learned == Learned::TooFarBehind { Code::Z621 } else { Code::Z620 };
             return Err(Refusal { code, why: code.row().title.to_owned() });
         }
         Ok(Answer::Identified(greeting))
@@ -236,7 +217,6 @@ impl Home for Hop {
             Action::Learn(ranges) => self.learn(ranges).await,
             Action::Hear(heard) => {
                 let lost = self.on(|session, node, _| session.hear(node, heard)).await?;
-                self.confirm();
                 Ok(lost.map_or(Answer::Nothing, Answer::Lost))
             }
             Action::Take(range) => {
@@ -295,9 +275,9 @@ impl Home for Hop {
         if self.changes.changed().await.is_err() {
             return std::future::pending().await; // nobody changes anything any more
         }
+        self.check_key = true; // before the wait: whoever stops waiting for this has heard the news all the same
         tokio::time::sleep(GATHER).await;
         self.changes.mark_unchanged();
-        self.check_key = true;
     }
 
     fn moved(&mut self, exchange: &Exchange) {

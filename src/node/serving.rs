@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::error::NodeError;
-use super::hop::{Hop, HopTerms, Moved, Unconfirmed};
+use super::hop::{Hop, HopTerms, Moved};
 use super::session::Workshop;
 use super::standing::Standing;
 use crate::carry::exchange::Exchange;
@@ -15,7 +15,7 @@ use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use bundle_format::sign::VerifyingKey;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -89,9 +89,9 @@ pub struct Server {
     handshakes: Rc<Semaphore>,
     doors: RefCell<BTreeMap<IpAddr, Door>>,
     sessions: RefCell<BTreeMap<u64, Running>>,
+    /// Peers whose last session did not end well: the next one begins with small ranges, for a link that breaks early must get somewhere.
+    broke: RefCell<BTreeSet<NodeId>>,
     last_id: Cell<u64>,
-    /// What connections that broke taught about the length of ranges.
-    range_len_max: RefCell<BTreeMap<NodeId, u64>>,
     tell: Box<dyn Fn(Served)>,
 }
 
@@ -129,8 +129,8 @@ impl Server {
         let profile = RefCell::new(profile.await?);
         let clock = Rc::clone(&ports.clock);
         let handshakes = Rc::new(Semaphore::new(HANDSHAKES_MAX));
-        let (doors, sessions, last_id, range_len_max) = (RefCell::default(), RefCell::default(), Cell::new(0), RefCell::default());
-        Ok(Rc::new(Self { standing, clock, workshop, profile, revoked, handshakes, doors, sessions, last_id, range_len_max, tell }))
+        let (doors, sessions, broke, last_id) = (RefCell::default(), RefCell::default(), RefCell::default(), Cell::new(0));
+        Ok(Rc::new(Self { standing, clock, workshop, profile, revoked, handshakes, doors, sessions, broke, last_id, tell }))
     }
 
     /// Take in whoever dials, until `stop`; then let the sessions finish what is on its way, and end them. Must run on a `LocalSet`.
@@ -224,11 +224,11 @@ impl Server {
         let server = Rc::clone(self);
         let known = Box::new(move |peer| server.is_known(id, peer));
         let window = (WINDOWS_LEN / self.session_count().max(1) as u64).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
-        let terms = HopTerms { expected: None, window, take: None, known, unconfirmed: Unconfirmed::default() };
+        let terms = HopTerms { expected: None, window, take: None, known };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), (key, salt), terms, Box::new(|_| {}));
         let met = hop.meet().await;
-        let len_max = hop.session().and_then(|session| self.range_len_max.borrow().get(&session.peer()).copied());
-        let pace = Pace::new(hop.session().and_then(|session| session.record().link.rate), 0).within(len_max);
+        let before = hop.session().filter(|session| self.broke.borrow_mut().insert(session.peer())); // it counts as broken until it ends
+        let pace = Pace::new(before.and_then(|session| session.record().link.rate), 0);
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), false, pace);
         match met {
             Ok(Some(greeting)) => {
@@ -238,21 +238,19 @@ impl Server {
             Ok(None) => {} // it counts as a stranger until it has introduced itself
             Err(Refusal { code, .. }) => exchange.close(Some(code)),
         }
-        let carried = Rc::clone(&traffic);
+        let (carried, written) = (Rc::clone(&traffic), Rc::clone(&traffic));
         let terms = Terms {
             once: false,
             deadline_ms: None,
             budget: None,
             rate: None,
             carried: Rc::new(move || carried.read_len.get() + carried.written_len.get()),
+            written: Rc::new(move || written.written_len.get()),
             stall_ms: Terms::LISTENER_STALL_MS,
             stop,
         };
         let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.clock, terms).run().await;
         let peer = hop.session().map(super::session::Session::peer);
-        if let (Err(_), Some(peer), true) = (&ended, peer, exchange.flight() > 0 || len_max.is_some()) {
-            self.range_len_max.borrow_mut().insert(peer, exchange.pace().after_break());
-        }
         let (rate, now_ms) = (exchange.pace().rate(), self.clock.now_ms());
         let settled = matches!(ended, Ok(Ended::ByPeer | Ended::Settled)) && exchange.flight() == 0;
         let kept = hop.remember(|record| {
@@ -265,6 +263,7 @@ impl Server {
         let moved = hop.session().map(|session| Moved::of(session, &exchange)).unwrap_or_default();
         match (ended, peer) {
             (Ok(how), Some(peer)) => {
+                self.broke.borrow_mut().remove(&peer);
                 (self.tell)(Served::Ended { peer, how, moved, bytes: (traffic.read_len.get(), traffic.written_len.get()) });
             }
             (Ok(_), None) => {}

@@ -13,12 +13,13 @@ use crate::cut::live::{self, Shape};
 use crate::cut::pieces::SMALLEST;
 use crate::cut::{self, Lack, sign};
 use crate::ingest::Verdict;
-use crate::keys::roster::Standing;
+use crate::keys::keyring::Keyring;
+use crate::keys::roster::{Roster, Standing};
 use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::Position;
 use bundle_format::compress::{Codec, Compressor, Decompressor};
 use bundle_format::error::Code;
-use bundle_format::ids::{Lane, NodeId, Origin};
+use bundle_format::ids::{Incarnation, NodeId, Origin};
 use bundle_format::limits::{CHECKPOINT_RAW_LEN, INTRODUCTION_LEN_MAX, MESSAGE_LEN_MAX};
 use bundle_format::logs::LogTable;
 use bundle_format::manifest::Manifest;
@@ -33,6 +34,10 @@ use std::collections::BTreeMap;
 const AGAIN_MAX: u8 = 3;
 /// Raw bytes that make one byte on the link, until this session knows better.
 const FIRST_RATIO: usize = 4;
+/// A stretch between two checkpoints of ours is not longer than this on a link, so that one which dies every 15 kB gets somewhere.
+const STRETCH_LEN_MAX: usize = 8 * 1024;
+/// How often a range is made anew because it came out too long.
+const TRIES: usize = 5;
 /// Above this many bytes a second compressing well takes longer than sending.
 const FAST_RATE: u64 = 500_000;
 /// Receipt numbers a process that tells many makes durable at once.
@@ -65,6 +70,15 @@ pub enum Identity {
     Ended(NodeId),
     /// A key the roster does not have.
     Unknown,
+}
+
+/// What an introduction was good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// Something, or nothing: whether we know the stranger now is to be looked up.
+    Whatever,
+    /// It is of our domain, and begins behind what we hold of the roster.
+    TooFarBehind,
 }
 
 /// What became of a range from the peer.
@@ -107,6 +121,9 @@ struct Reach {
     again: u8,
 }
 
+/// What was sent and never acknowledged: of each stream, how far the peer was known to hold it and how far it was sent.
+pub type Unconfirmed = BTreeMap<Stream, (u64, u64)>;
+
 /// Events counted by lane.
 pub type ByLane = [u64; 4];
 
@@ -136,6 +153,9 @@ pub struct Session {
     pub delivered: ByLane,
     /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link (R7.3-i).
     pub left: Vec<Stream>,
+    unconfirmed: Unconfirmed,
+    /// Our life, as our hello named it.
+    told_life: Option<Incarnation>,
     renewed: bool,
     dirty: bool,
 }
@@ -156,11 +176,25 @@ impl Session {
             tally: Tally::default(),
             delivered: [0; 4],
             left: Vec::new(),
+            unconfirmed: Unconfirmed::new(),
+            told_life: None,
             renewed: false,
             dirty: false,
         };
         session.survey(node)?;
         Ok(session)
+    }
+
+    /// What an earlier connection left on its way: if the peer's hello shows that it arrived, it was delivered, though its acknowledgement was lost.
+    pub fn confirm(&mut self, unconfirmed: Unconfirmed) {
+        self.unconfirmed = unconfirmed;
+    }
+
+    /// What is on its way as this session ends.
+    pub fn unconfirmed(&self) -> Unconfirmed {
+        let flying = self.reach.iter().filter(|(_, reach)| reach.held < reach.sent);
+        let flying: Unconfirmed = flying.map(|(stream, reach)| (*stream, (reach.held, reach.sent))).collect();
+        self.unconfirmed.iter().map(|(stream, ends)| (*stream, *ends)).chain(flying).collect()
     }
 
     /// With whom.
@@ -226,6 +260,7 @@ impl Session {
             }
         }
         let number = node.next_receipt_number(RECEIPTS_AHEAD)?;
+        self.told_life = Some(node.keyring.incarnation());
         let forks = node.fork_notices(&told)?;
         Ok(message::pages(Manifest::new(vector, Some((node.keyring.incarnation(), number)), forks, [])))
     }
@@ -256,6 +291,11 @@ impl Session {
             self.lose(node)?;
         }
         self.survey(node)?;
+        for (stream, (held, sent)) in std::mem::take(&mut self.unconfirmed) {
+            if let Some(reach) = self.reach.get(&stream).filter(|reach| reach.ours && reach.held != u64::MAX) {
+                self.delivered[stream.origin.lane as usize] += reach.held.min(sent).saturating_sub(held);
+            }
+        }
         Ok(lost)
     }
 
@@ -264,6 +304,9 @@ impl Session {
     /// # Errors
     /// What the files beside the log say.
     pub fn lose(&mut self, node: &mut Node) -> Result<(), NodeError> {
+        if self.told_life.is_some_and(|told| told != node.keyring.incarnation()) {
+            return Ok(()); // of the life that this peer was told of, it is known already
+        }
         self.tally.new_life = true;
         node.begin_new_life()
     }
@@ -279,16 +322,12 @@ impl Session {
             let Some(lack) = self.lacks(node)?.into_iter().next() else { return Ok(None) };
             let stored = node.roster.is_roster(&lack.stream.origin);
             let raw_len = if stored { wanted } else { wanted.saturating_mul(self.ratio) };
-            let Some(lack) = self.provable(node, lack, raw_len)? else { return Ok(None) };
+            let Some(lack) = Self::provable(node, lack, raw_len)? else { return Ok(None) };
             let reach = self.reach.get(&lack.stream).copied();
             let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast };
             node.wal.sync()?; // a cut never reaches beyond what is durable (R4.6-f)
-            let fits = |range: &Range| range.wire_len(&LogTable::default()).is_some_and(|len| len + 16 <= MESSAGE_LEN_MAX as u64);
-            let mut range = live::first_range(&node.wal, &lack, shape, &mut workshop.compressor)?;
-            if !range.as_ref().is_none_or(fits) {
-                range = live::first_range(&node.wal, &lack, Shape { raw_len: SMALLEST, ..shape }, &mut workshop.compressor)?;
-            }
-            match range.filter(fits) {
+            let range = Self::range_that_fits(node, workshop, &lack, shape, wanted)?;
+            match range {
                 Some(range) => {
                     if let Some(reach) = self.reach.get_mut(&lack.stream) {
                         reach.sent = range.last();
@@ -301,6 +340,47 @@ impl Session {
                 None => self.leave(lack.stream),
             }
         }
+    }
+
+    /// The first range of `lack`, of about `wanted` bytes on the link if its checkpoints stand close enough; where they do not and the history is
+    /// ours, they do afterwards. `None` when even the shortest is too long for a message.
+    fn range_that_fits(node: &mut Node, workshop: &mut Workshop, lack: &Lack, shape: Shape, wanted: usize) -> Result<Option<Range>, NodeError> {
+        let signs = Self::is_signed_here(node, &lack.stream);
+        let mut shape = shape;
+        let mut fitting = None;
+        for _ in 0..TRIES {
+            let Some(range) = live::first_range(&node.wal, lack, shape, &mut workshop.compressor)? else { break };
+            let len = range.wire_len(&LogTable::default()).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
+            let (raw_len, count, stretches) = (range.raw_len, range.count, range.checkpoints.len());
+            fitting = Some(range).filter(|_| len + 16 <= MESSAGE_LEN_MAX);
+            if len <= wanted.saturating_add(wanted / 2) {
+                break;
+            }
+            if stretches > 1 {
+                // It compresses worse than what went before: as much less. The last try is one stretch.
+                shape.raw_len = if shape.raw_len > raw_len / stretches { raw_len.saturating_mul(wanted) / len } else { SMALLEST };
+            } else if signs && count > 1 && len > STRETCH_LEN_MAX {
+                let apart = raw_len.saturating_mul(STRETCH_LEN_MAX) / len;
+                if sign::sign_between(&mut node.wal, &lack.stream, &Self::signer(&node.keyring, &node.roster), lack.after, apart)? == 0 {
+                    break;
+                }
+                node.wal.sync()?;
+                shape.raw_len = SMALLEST;
+            } else {
+                break;
+            }
+        }
+        Ok(fitting)
+    }
+
+    /// Whether the history is ours to sign; the roster is signed where it is written.
+    fn is_signed_here(node: &Node, stream: &Stream) -> bool {
+        stream.origin.node == node.keyring.node() && stream.branch.is_none() && !node.roster.is_roster(&stream.origin)
+    }
+
+    fn signer<'a>(keyring: &'a Keyring, roster: &Roster) -> sign::Signer<'a> {
+        let keys = keyring.current();
+        sign::Signer { key: &keys.signing, key_number: keys.number, domain: roster.pin().domain() }
     }
 
     /// What the peer lacks and was not sent yet, in the order it goes (R7.3-k, R7.6-c). Own histories to their end: they are signed when they are cut.
@@ -317,8 +397,7 @@ impl Session {
                 let reach = Reach { held: after, sent: after, ours, whole: !ours, again: 0 };
                 self.reach.insert(*stream, reach);
             }
-            let signs = stream.origin.node == node.keyring.node() && stream.branch.is_none() && !node.roster.is_roster(&stream.origin);
-            let to = if signs && !node.is_settled_life(&stream.origin) { head.end.seq } else { head.checkpoint_seq };
+            let to = if Self::is_signed_here(node, stream) && !node.is_settled_life(&stream.origin) { head.end.seq } else { head.checkpoint_seq };
             ours.push((*stream, head.base.seq, to));
         }
         let left = |stream: &Stream| self.left.contains(stream);
@@ -327,13 +406,11 @@ impl Session {
     }
 
     /// The lack as far as a checkpoint proves it; of our own histories a batch is signed, at distances that fit the link.
-    fn provable(&self, node: &mut Node, lack: Lack, raw_len: usize) -> Result<Option<Lack>, NodeError> {
+    fn provable(node: &mut Node, lack: Lack, raw_len: usize) -> Result<Option<Lack>, NodeError> {
         let head = node.wal.head(&lack.stream);
         let mut proved = head.map_or(0, |head| head.checkpoint_seq);
-        let own = lack.stream.origin.node == node.keyring.node() && lack.stream.branch.is_none();
-        if own && !node.roster.is_roster(&lack.stream.origin) {
-            let keys = node.keyring.current();
-            let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain: node.roster.pin().domain() };
+        if Self::is_signed_here(node, &lack.stream) {
+            let signer = Self::signer(&node.keyring, &node.roster);
             let mut signed = sign::sign_again(&mut node.wal, &lack.stream, &signer)?;
             if proved <= lack.after {
                 signed += sign::sign_some(&mut node.wal, &lack.stream, &signer, raw_len.clamp(CHECKPOINT_RAW_LEN / 8, CHECKPOINT_RAW_LEN))?;
@@ -344,17 +421,6 @@ impl Session {
         }
         let lack = Lack { to: lack.to.min(proved), ..lack };
         Ok((lack.after < lack.to).then_some(lack))
-    }
-
-    /// How far the peer has `stream`, by its last word.
-    pub fn held(&self, stream: &Stream) -> Option<u64> {
-        self.reach.get(stream).map(|reach| reach.held)
-    }
-
-    /// What is on its way: acknowledged up to where, sent up to where.
-    pub fn in_flight(&self) -> impl Iterator<Item = (Stream, u64, u64)> {
-        let flying = self.reach.iter().filter(|(_, reach)| reach.sent > reach.held);
-        flying.map(|(stream, reach)| (*stream, reach.held, reach.sent))
     }
 
     fn leave(&mut self, stream: Stream) {
@@ -469,28 +535,29 @@ impl Session {
             Err(_) if !whole => return self.again(node, &origin, Reason::Differs),
             Err(error) => return Ok(Taken::Refused(error.code())),
         };
-        let end = verified.end().seq;
+        let end = verified.end();
         let verdict = node.take_range(&verified, &mut self.tally)?;
         if self.record.sent.insert(origin) {
             self.dirty = true;
         }
-        match verdict {
-            Verdict::Gap { .. } => {
-                self.tally.missing.pop(); // it is asked for, not missing
-                self.again(node, &origin, Reason::Gap)
-            }
-            _ => {
-                self.holds(&main, end);
-                Ok(Taken::Held { origin, seq: end })
-            }
+        if let Verdict::Gap { .. } = verdict {
+            self.tally.missing.pop(); // it is asked for, not missing
+            return self.again(node, &origin, Reason::Gap);
         }
+        self.holds(node, &origin, end)?;
+        Ok(Taken::Held { origin, seq: end.seq })
     }
 
-    /// Who sent it has it.
-    fn holds(&mut self, stream: &Stream, seq: u64) {
-        let fresh = Reach { held: seq, sent: seq, ours: true, whole: false, again: 0 };
-        let reach = self.reach.entry(*stream).or_insert(fresh);
-        (reach.held, reach.sent) = (reach.held.max(seq), reach.sent.max(seq));
+    /// Who sent it has it: of a fork, the branch it is on and not the other.
+    fn holds(&mut self, node: &Node, origin: &Origin, end: Position) -> Result<(), NodeError> {
+        for (stream, _) in node.wal.streams().iter().filter(|(stream, _)| stream.origin == *origin) {
+            if node.wal.position(stream, end.seq)? == Some(end) {
+                let main = stream.branch.is_none();
+                let reach = self.reach.entry(*stream).or_insert(Reach { held: end.seq, sent: end.seq, ours: main, whole: !main, again: 0 });
+                (reach.held, reach.sent) = (reach.held.max(end.seq), reach.sent.max(end.seq));
+            }
+        }
+        Ok(())
     }
 
     fn again(&self, node: &Node, origin: &Origin, reason: Reason) -> Result<Taken, NodeError> {
@@ -565,10 +632,8 @@ impl Node {
         match self.roster.holder(key) {
             Some((member, Standing::Current)) => Identity::Member(member.node),
             Some((member, _)) => Identity::Ended(member.node),
-            None => match self.roster.pin().authority_key == *key && self.roster.head().seq == 0 {
-                true => Identity::Member(self.roster.pin().node()),
-                false => Identity::Unknown,
-            },
+            None if self.roster.pin().authority_key == *key && self.roster.head().seq == 0 => Identity::Member(self.roster.pin().node()),
+            None => Identity::Unknown,
         }
     }
 
@@ -599,17 +664,19 @@ impl Node {
     ///
     /// # Errors
     /// What the log says; a range that proves nothing is left out.
-    pub fn learn(&mut self, workshop: &mut Workshop, ranges: Vec<Range>) -> Result<u64, NodeError> {
+    pub fn learn(&mut self, workshop: &mut Workshop, ranges: Vec<Range>) -> Result<Learned, NodeError> {
         let mut tally = Tally::default();
+        let mut learned = Learned::Whatever;
         for range in ranges {
             let base = range.base.filter(|_| self.roster.is_roster(&range.origin) && range.codec == Codec::Stored);
             let Some(base) = base else { break };
             let Ok(verified) = range.verify_with(base, &self.roster, None, &mut workshop.decompressor) else { break };
-            if verified.origin().lane != Lane::Control || matches!(self.take_range(&verified, &mut tally)?, Verdict::Gap { .. }) {
+            if matches!(self.take_range(&verified, &mut tally)?, Verdict::Gap { .. }) {
+                learned = Learned::TooFarBehind;
                 break;
             }
         }
         self.wal.sync()?;
-        Ok(tally.counts.control)
+        Ok(learned)
     }
 }

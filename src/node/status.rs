@@ -5,7 +5,8 @@ use super::error::NodeError;
 use super::forks::Fork;
 use super::held::Held;
 use super::known::{self, Word};
-use super::peers::Peer;
+use super::peers::{Link, Peer};
+use super::syncing::DAY_MS;
 use crate::ports::store::{Finding, Head, Log as _, Stream};
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
@@ -88,6 +89,23 @@ pub struct PeerStatus {
     pub acknowledged: u64,
     /// It is owed an answer.
     pub answer_due: bool,
+    /// What is remembered of the link to it.
+    pub link: LinkStatus,
+}
+
+/// The link to one peer, as it was last seen. It says nothing of what the peer holds: only acknowledgements do.
+#[derive(Debug)]
+pub struct LinkStatus {
+    /// Where it listens, when somebody said so.
+    pub address: Option<String>,
+    /// When both sides last had everything, milliseconds since 1970 by our clock; 0 when never.
+    pub settled_ms: u64,
+    /// Bytes a second towards it, when last measured.
+    pub rate: Option<u64>,
+    /// The round trip then, milliseconds; 0 when never.
+    pub round_trip_ms: u64,
+    /// Bytes on the socket today, both ways.
+    pub today_bytes: u64,
 }
 
 /// Bundles kept in a folder.
@@ -185,7 +203,10 @@ impl View {
             unacknowledged += head.end.seq - held;
         }
         let name = self.naming().node(&node);
-        Ok(PeerStatus { node, name, heard_ms: peer.heard_ms, unacknowledged, acknowledged, answer_due: peer.answer_due })
+        let Link { address, rate, round_trip_ms, settled_ms, .. } = peer.link.clone();
+        let today_bytes = peer.link.spent_on(self.ports.clock.now_ms() / DAY_MS);
+        let link = LinkStatus { address, settled_ms, rate, round_trip_ms, today_bytes };
+        Ok(PeerStatus { node, name, heard_ms: peer.heard_ms, unacknowledged, acknowledged, answer_due: peer.answer_due, link })
     }
 
     /// Events of a stream that stand under an ended key beyond what is kept of it (R8.3-b, R8.3-h).

@@ -1,8 +1,8 @@
 //! A node that dials: until both sides have everything, again whenever the link dies, within what time and bytes allow. SPEC §7.6, §7.7.
 
 use super::error::NodeError;
-use super::hop::{Hop, HopTerms, Moved, Unconfirmed};
-use super::session::{ByLane, Workshop};
+use super::hop::{Hop, HopTerms, Moved};
+use super::session::{ByLane, Unconfirmed, Workshop};
 use super::standing::Standing;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
@@ -32,7 +32,7 @@ const WINDOW_LEN: u64 = 64 * 1024;
 /// A budget below this does not pay for a handshake.
 pub const BUDGET_MIN: u64 = 2_000;
 /// A day, for a budget that is a day's.
-const DAY_MS: u64 = 24 * 3600 * 1000;
+pub(super) const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// What to sync, and within which bounds.
 #[derive(Clone, Debug, Default)]
@@ -136,11 +136,11 @@ pub struct Syncer<'a> {
     last_progress_ms: u64,
     dialled_ms: u64,
     failures: u32,
-    round_trip_ms: Option<u64>,
-    /// What connections that broke taught about the length of ranges.
-    range_len_max: Option<u64>,
-    /// Sent on connections that broke, and not acknowledged there.
+    /// The connection before this one broke.
+    broke: bool,
+    /// What was on its way to the peer when the last connection ended.
     unconfirmed: Unconfirmed,
+    round_trip_ms: Option<u64>,
     /// Why the last attempt failed; none once one has gone well.
     failure: Option<(Code, String)>,
     done: Synced,
@@ -185,9 +185,9 @@ impl<'a> Syncer<'a> {
             last_progress_ms: now_ms,
             dialled_ms: now_ms,
             failures: 0,
+            broke: false,
+            unconfirmed: Unconfirmed::new(),
             round_trip_ms: None,
-            range_len_max: None,
-            unconfirmed: Unconfirmed::default(),
             failure: None,
             done,
         }
@@ -204,14 +204,20 @@ impl<'a> Syncer<'a> {
             (self.watcher)(Step::Dialling(self.done.dials));
             let before = (self.done.delivered, self.done.taken);
             let attempt = self.attempt().await;
+            self.broke = attempt.is_err();
             if (self.done.delivered, self.done.taken) != before {
                 (self.last_progress_ms, self.failures) = (self.now_ms(), 0);
             }
             self.failure = attempt.as_ref().err().map(|broken| (broken.code(), broken.to_string()));
             match attempt {
                 Ok(Ended::Settled) => break SyncEnd::Complete,
-                // It ends a little before a deadline into which nothing more would fit.
-                Ok(Ended::Bound) => break self.bound().await.unwrap_or(SyncEnd::Deadline),
+                Ok(Ended::Bound) => match self.bound().await {
+                    Some(end) => break end,
+                    // It ends as soon as not even one range more would fit.
+                    None if self.order.budget.is_some() || self.order.daily_budget.is_some() => break SyncEnd::Budget,
+                    None if self.order.deadline_ms.is_some() => break SyncEnd::Deadline,
+                    None => break SyncEnd::Stopped,
+                },
                 Ok(Ended::ByPeer) if self.order.every_ms.is_none() => {
                     if !self.again(Code::Z502, "the other side ended it".to_owned()).await {
                         break SyncEnd::Stopped;
@@ -329,7 +335,7 @@ impl<'a> Syncer<'a> {
             dialled = dialled => dialled.map_err(|_| LinkError::Dial(std::io::ErrorKind::TimedOut.into()))?.map_err(LinkError::Dial)?,
             () = stopped => return Ok(Ended::Bound),
         };
-        let round_trip_ms = self.now_ms().saturating_sub(dialled_ms);
+        let connected_ms = self.now_ms();
         let profile = self.standing.with(|node| {
             node.require_joined()?;
             let revoked = Revoked::default();
@@ -339,6 +345,8 @@ impl<'a> Syncer<'a> {
         let profile = profile.await.map_err(Refusal::from)?;
         let shook = tokio::time::timeout(within(u64::MAX), profile.dial(Counted::new(stream, &self.traffic)));
         let Secured { stream, peer, salt } = shook.await.map_err(|_| LinkError::Silent)??;
+        // Each takes one; either may have lost a packet.
+        let round_trip_ms = (connected_ms - dialled_ms).min(self.now_ms().saturating_sub(connected_ms));
         self.round_trip_ms = Some(round_trip_ms);
         (self.watcher)(Step::Connected(round_trip_ms));
         self.converse(stream, (peer, salt), round_trip_ms).await
@@ -353,33 +361,36 @@ impl<'a> Syncer<'a> {
         let budget = self.budget_left().await;
         let (watcher, before) = (Rc::clone(&self.watcher), self.done.clone());
         let tell = Box::new(move |moved: &Moved| watcher(Step::Moved(moved.after(&before))));
-        let unconfirmed = std::mem::take(&mut self.unconfirmed);
-        let terms = HopTerms { expected: self.order.expected, window: WINDOW_LEN, take: budget, known: Box::new(|_| {}), unconfirmed };
+        let terms = HopTerms { expected: self.order.expected, window: WINDOW_LEN, take: budget, known: Box::new(|_| {}) };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), key, terms, tell);
         let met = hop.meet().await;
+        hop.confirm(std::mem::take(&mut self.unconfirmed));
         let session = hop.session();
-        let pace = Pace::new(session.and_then(|session| session.record().link.rate), round_trip_ms).within(self.range_len_max);
-        // What was on its way when the last connection broke may have arrived: the peer's hello says so, and nothing is sent twice.
-        let remembered = session.is_some_and(super::session::Session::is_remembered) && hop.unconfirmed().is_empty();
+        let rate = session.and_then(|session| session.record().link.rate);
+        let pace = Pace::new(rate.filter(|_| !self.broke), round_trip_ms); // after a break a first range must be small enough to pass
+        // What was on its way when the link broke may have arrived: its hello tells, and is waited for.
+        let remembered = !self.broke && session.is_some_and(super::session::Session::is_remembered);
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), remembered, pace);
+        let refusal = met.as_ref().err().cloned();
         match met {
             Ok(Some(greeting)) => exchange.greet(greeting.pages, greeting.window, greeting.take),
             Ok(None) => {}
-            Err(refusal) => return Err(refusal.into()),
+            Err(Refusal { code, .. }) => exchange.close(Some(code)), // the peer is told before our own side is
         }
-        let (carried, base) = (Rc::clone(&self.traffic), self.carried());
+        let (carried, base, written) = (Rc::clone(&self.traffic), self.carried(), Rc::clone(&self.traffic));
         let terms = Terms {
             once: self.order.every_ms.is_none(),
             deadline_ms: self.order.deadline_ms,
             budget,
             rate: self.order.rate,
             carried: Rc::new(move || (carried.read_len.get() + carried.written_len.get()).saturating_sub(base)),
+            written: Rc::new(move || written.written_len.get()),
             stall_ms: Terms::DIALLER_STALL_MS,
             stop: self.stop.clone(),
         };
         let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.ports.clock, terms).run().await;
-        if ended.is_err() && (exchange.flight() > 0 || self.range_len_max.is_some()) {
-            self.range_len_max = Some(exchange.pace().after_break());
+        if let Some(refusal) = refusal {
+            return Err(refusal.into());
         }
         let kept = self.account(&mut hop, &exchange, round_trip_ms, &ended).await;
         ended.and_then(|ended| kept.map(|()| ended).map_err(|error| Refusal::from(error).into()))
@@ -387,12 +398,12 @@ impl<'a> Syncer<'a> {
 
     /// What this connection brought, and what it teaches about the next.
     async fn account(&mut self, hop: &mut Hop, exchange: &Exchange, round_trip_ms: u64, ended: &Result<Ended, Broken>) -> Result<(), NodeError> {
-        self.unconfirmed = hop.unconfirmed();
         let Some(session) = hop.session() else { return Ok(()) };
         self.done.peer = Some(session.peer());
         for (sum, more) in self.done.delivered.iter_mut().zip(session.delivered) {
             *sum += more;
         }
+        self.unconfirmed = session.unconfirmed();
         let tally = &session.tally;
         self.done.taken.0 += tally.counts.new;
         self.done.taken.1 += tally.counts.duplicate;

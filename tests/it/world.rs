@@ -15,7 +15,7 @@ use zbundle::push::Fields;
 /// Largest file of a cut unless a test says otherwise.
 pub const MAX_SIZE: u64 = 64 << 20;
 
-struct TestClock(Rc<Cell<u64>>);
+pub struct TestClock(Rc<Cell<u64>>);
 
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
@@ -57,7 +57,7 @@ impl World {
         self.folder.path().join(name)
     }
 
-    fn secret(&self, name: &str) -> Secret {
+    pub fn secret(&self, name: &str) -> Secret {
         let path = self.path(&format!("{name}.key"));
         if path.exists() {
             Secret::read_key_file(&*self.ports.disk, &path).unwrap()

@@ -22,15 +22,16 @@ pub fn a_2g_link_with_loss_and_a_cut_brings_everything_once() {
         linger: 0.0,
         ..Options::default()
     };
-    let report = match run(&options, &words("clinic", &format!("sync {place}"), "clinic.out"), &words("hub", &format!("serve --listen {place}"), "hub.out")) {
-        Ok(report) => report,
-        Err(Failure::Missing(what)) => {
-            assert!(std::env::var_os("CI").is_none(), "{what}");
-            println!("      the emulated link: NOT TRIED, {what}");
-            return;
-        }
-        Err(Failure::Broken(what)) => panic!("{what}"),
-    };
+    let report =
+        match run(&options, &words("clinic", &format!("sync {place}"), "clinic.out"), &words("hub", &format!("serve --listen {place}"), "hub.out")) {
+            Ok(report) => report,
+            Err(Failure::Missing(what)) => {
+                assert!(std::env::var_os("CI").is_none(), "{what}");
+                println!("      the emulated link: NOT TRIED, {what}");
+                return;
+            }
+            Err(Failure::Broken(what)) => panic!("{what}"),
+        };
     let said = ["clinic.out", "clinic.out.err", "hub.out", "hub.out.err"].map(|name| std::fs::read_to_string(world.path(name)).unwrap_or_default());
     assert_eq!(report.a_rc, Some(0), "{report:?} {said:?}");
     let summary: serde_json::Value = serde_json::from_str(said[0].lines().last().unwrap()).unwrap();

@@ -132,7 +132,12 @@ pub fn a_dry_run_tells_what_the_run_then_sends() {
     assert_eq!(carried(&proxy.counts()), carried(&before), "a dry run sends nothing");
     let done = world.run("clinic", &["sync", "hub", "--json"]).expect(0).summary();
     let (foretold, sent) = (told.number("bytes"), done.number("bytes_sent"));
-    figure!("dry run: {foretold} bytes foretold, {sent} sent ({} received); {} ms foretold, {} ms", done.number("bytes_received"), told.number("took_ms"), done.number("took_ms"));
+    figure!(
+        "dry run: {foretold} bytes foretold, {sent} sent ({} received); {} ms foretold, {} ms",
+        done.number("bytes_received"),
+        told.number("took_ms"),
+        done.number("took_ms")
+    );
     assert_eq!((told.number("events"), done.number("sent")), (300, 300));
     assert!(foretold.abs_diff(sent) * 10 <= sent, "{foretold} foretold, {sent} sent: {told:?} {done:?}");
 }

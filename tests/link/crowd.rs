@@ -83,7 +83,11 @@ pub fn a_hostile_crowd_holds_up_nobody() {
     let address = hub.address;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (over, is_over) = tokio::sync::oneshot::channel::<()>();
-    let crowd = std::thread::spawn(move || runtime.block_on(async { tokio::select! { () = crowd(address) => {}, _ = is_over => {} } }));
+    let crowd = std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! { () = crowd(address) => {}, _ = is_over => {} }
+        })
+    });
     std::thread::sleep(ms(1000));
     let begun = Instant::now();
     let running = ["one", "two"].map(|name| (name, world.sync(name, hub.address, &[])));

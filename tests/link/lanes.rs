@@ -21,7 +21,11 @@ pub fn what_is_urgent_passes_a_backlog() {
     });
     let took = begun.elapsed();
     let bulk = world.ok("hub", &["log", "--lane", "bulk", "--format", "json"]).lines().count();
-    figure!("urgent behind a bulk backlog on 2G: {} ms to push, {} ms until the hub has it; {bulk} of 1000 bulk events there by then", pushed.as_millis(), took.as_millis());
+    figure!(
+        "urgent behind a bulk backlog on 2G: {} ms to push, {} ms until the hub has it; {bulk} of 1000 bulk events there by then",
+        pushed.as_millis(),
+        took.as_millis()
+    );
     assert!(bulk < 800, "long before the rest: {bulk} were there");
     // What is on its way, one range, a round trip: five to six seconds; two for a busy machine.
     assert!(took < Duration::from_secs(8), "{took:?}");

@@ -99,6 +99,9 @@ fn main() -> ExitCode {
     failed.iter().for_each(|name| println!("failed: {name}"));
     let (word, passed, filtered) = (if failed.is_empty() { "ok" } else { "FAILED" }, claims.len() - failed.len(), CLAIMS.len() - claims.len());
     let took = begun.elapsed().as_secs_f64();
-    println!("\ntest result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; {filtered} filtered out; finished in {took:.2}s\n", failed.len());
+    println!(
+        "\ntest result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; {filtered} filtered out; finished in {took:.2}s\n",
+        failed.len()
+    );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

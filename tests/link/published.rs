@@ -38,7 +38,11 @@ pub fn the_neighbours_link_with_a_cut_in_its_middle_brings_5000_of_5000_once() {
 fn check_bytes(summary: &Summary, counts: &Counts, unread_len_max: u64) {
     let (sent, received) = (summary.number("bytes_sent"), summary.number("bytes_received"));
     assert!((counts.up.taken_len..=counts.up.taken_len + unread_len_max).contains(&sent), "sent {sent}: {:?}", counts.up);
-    assert!(received <= counts.down.delivered_len && received + unread_len_max >= counts.down.delivered_len, "received {received}: {:?}", counts.down);
+    assert!(
+        received <= counts.down.delivered_len && received + unread_len_max >= counts.down.delivered_len,
+        "received {received}: {:?}",
+        counts.down
+    );
 }
 
 pub fn any_round_trip_up_to_three_seconds_will_do() {

@@ -86,7 +86,7 @@ GOOD = [
     ("join", ["zbundle/1 join", JOIN, [RANGE]]),
     ("hello", [0, 1, False, 65536, None, MANIFEST]), ("hello", [0, 1, True, 0, 7, {0: [], 1: []}]),
     ("said-range", [1, {**without(RANGE, 12), 0: 3}]), ("said-range", [1, {**RANGE, 0: DIRECTED}]), ("said-range", [1, {**RANGE, 0: 0, 6: [2, 10], 14: [1, 2]}]),
-    ("ack", [2, 0, 7]), ("ack", [2, 0, 7, 3, 1]), ("again", [3, 0, 0, b(4), 2]), ("done", [4]), ("who", [5]),
+    ("ack", [2, 0, 7]), ("ack", [2, 0, 7, 3, 1]), ("again", [3, 0, 0, b(4), 2]), ("done", [4]), ("done", [4, 1]), ("who", [5]),
     ("introduction", [6, []]), ("introduction", [6, [{**RANGE, 0: ORIGIN}] * 2]), ("bye", [7, None]), ("bye", [7, "Z203"]), ("busy", [8]), ("lost", [9, 7]),
 ]
 BAD = [

@@ -135,7 +135,14 @@ def _alone(value, numbers):
     return {}
 
 
-_done = _who = _busy = _alone
+def _done(value, numbers):
+    BAD.need(len(value) in (1, 2), "neither alone nor with a number")
+    if len(value) == 2:
+        BAD.uint(value[1], "agains heard", 1)
+    return {}
+
+
+_who = _busy = _alone
 
 
 def conversation(data: bytes) -> list:

@@ -1,6 +1,6 @@
 //! The proof: what stands at the hub is what the clinics pushed, byte for byte, each record once, in order, none missing.
 
-use super::story::{CLINICS, HUB, Story, records_of};
+use super::story::{CLINICS, HUB, Story};
 use crate::cli::Context;
 use crate::cli::halt::Halt;
 use crate::node::NodeError;
@@ -37,7 +37,7 @@ pub fn prove(story: &Story<'_>) -> Result<Verdict, Halt> {
     for (clinic, name) in CLINICS.iter().enumerate() {
         let node = story.view(name)?.keyring().node();
         let held = payloads_of(hub.log(), node).map_err(NodeError::from)?;
-        let pushed = records_of(clinic);
+        let pushed = story.pushed_at(clinic);
         verdict.pushed += pushed.len() as u64;
         verdict.at_hub += held.len() as u64;
         verdict.identical += held.iter().zip(&pushed).filter(|(held, pushed)| held.as_slice() == pushed.as_bytes()).count() as u64;

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Write `keys-for-readers.json` into the demo's folder.
 pub fn export(context: &mut Context, root: &Path) -> Result<(), Halt> {
     let path = root.join("keys-for-readers.json");
-    let story = Story::new(context, root);
+    let story = Story::new(context, root, false);
     let hub = story.view(HUB)?;
     let mut secrets = Map::new();
     for name in CLINICS.iter().chain(&[HUB]) {

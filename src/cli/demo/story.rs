@@ -1,5 +1,6 @@
-//! What happens: a domain is made, records are pushed, carried badly, taken in, acknowledged, and carried again.
+//! What happens: a domain is made, records are pushed, carried badly, taken in, acknowledged, and carried again. Then the link (`link`).
 
+use super::link::Actor;
 use crate::cli::halt::Halt;
 use crate::cli::{Context, units};
 use crate::keys::{Policy, Secret};
@@ -16,18 +17,26 @@ use std::path::{Path, PathBuf};
 
 /// A day at a clinic, invented.
 const RECORDS: &str = include_str!("../../../fixtures/clinic/clinic_1000.ndjson");
-/// Records each clinic pushes before the first trip; the rest before the second.
-const FIRST: usize = 450;
+/// Records each clinic pushes before the first trip; the rest before the second, but for those that wait for the link.
+const FIRST: usize = 120;
+/// Records of [`LINKED`] that wait for the second act; the urgent one comes on top.
+pub const OVER_LINK: usize = 340;
 /// Largest bundle whose copy the courier of this story makes.
 const COPY_LEN_MAX: usize = 16 << 20;
 
 pub const HUB: &str = "punakha-hub";
 pub const CLINICS: [&str; 2] = ["lunana-bhu", "laya-bhu"];
+/// The clinic that has a mast in sight.
+pub const LINKED: &str = CLINICS[0];
+/// What must not wait.
+pub const URGENT: &str = r#"{"patient":"BT-0042","allergy":"penicillin","reaction":"anaphylaxis"}"#;
 
 /// The story so far.
 pub struct Story<'a> {
     pub context: &'a mut Context,
     pub root: PathBuf,
+    /// Whether the second act is played.
+    with_link: bool,
     bundles: u64,
     bytes: u64,
 }
@@ -40,8 +49,20 @@ pub fn records_of(clinic: usize) -> Vec<&'static str> {
 }
 
 impl<'a> Story<'a> {
-    pub fn new(context: &'a mut Context, root: &Path) -> Self {
-        Self { context, root: root.to_owned(), bundles: 0, bytes: 0 }
+    pub fn new(context: &'a mut Context, root: &Path, with_link: bool) -> Self {
+        Self { context, root: root.to_owned(), with_link, bundles: 0, bytes: 0 }
+    }
+
+    /// Everything a clinic has pushed by the end, in the order of its histories: urgent first.
+    pub fn pushed_at(&self, clinic: usize) -> Vec<&'static str> {
+        let urgent = (self.with_link && CLINICS[clinic] == LINKED).then_some(URGENT);
+        urgent.into_iter().chain(records_of(clinic)).collect()
+    }
+
+    /// Records of a clinic that go by stick.
+    fn by_stick(&self, clinic: usize) -> usize {
+        let all = records_of(clinic).len();
+        if self.with_link && CLINICS[clinic] == LINKED { all - OVER_LINK } else { all }
     }
 
     /// Bundles cut, and their bytes.
@@ -69,7 +90,7 @@ impl<'a> Story<'a> {
         }
         self.say("\nSecond trip: only what the hub has not acknowledged")?;
         for (clinic, name) in CLINICS.iter().enumerate() {
-            self.push(name, &records_of(clinic)[FIRST..])?;
+            self.push(name, &records_of(clinic)[FIRST..self.by_stick(clinic)])?;
             self.cut(name, hub, "stick-2")?;
         }
         self.ingest(HUB, "stick-2")?;
@@ -82,8 +103,20 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    fn say(&mut self, text: &str) -> Result<(), Halt> {
-        self.context.console.line(text)
+    /// The clinic with a mast in sight pushes the rest, for the second act.
+    pub fn push_rest(&mut self) -> Result<(), Halt> {
+        self.push(LINKED, &records_of(0)[self.by_stick(0)..])
+    }
+
+    /// One line, told at once.
+    pub fn say(&mut self, text: &str) -> Result<(), Halt> {
+        self.context.console.line(text)?;
+        self.context.console.flush()
+    }
+
+    /// One node, for the second act.
+    pub fn actor(&self, name: &str) -> Result<Actor, Halt> {
+        Ok(Actor { node: self.node(name)?, data_dir: self.root.join(name), secret: self.secret(name)? })
     }
 
     fn found_domain(&mut self) -> Result<NodeId, Halt> {

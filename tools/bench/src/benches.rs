@@ -34,6 +34,7 @@ const PUSH_ROUND_LEN: usize = 20;
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Events to measure with.
+#[derive(Clone)]
 pub struct Corpus {
     /// For the table.
     pub name: String,
@@ -44,7 +45,11 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    fn lines(&self, count: usize) -> Result<Box<dyn Iterator<Item = String>>, Failure> {
+    /// Its first `count` events.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn lines(&self, count: usize) -> Result<Box<dyn Iterator<Item = String>>, Failure> {
         match &self.file {
             None => Ok(Box::new(clinic::events(1, count))),
             Some(file) => Ok(Box::new(BufReader::new(fs::File::open(file)?).lines().map_while(Result::ok).take(count))),

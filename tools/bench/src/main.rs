@@ -4,7 +4,7 @@
 use bench::benches::{self, Corpus};
 use bench::report::Report;
 use bench::walk::Zbundle;
-use bench::{Failure, clinic, machine, measure};
+use bench::{Failure, clinic, link, machine, measure};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write as _};
@@ -30,6 +30,14 @@ enum Bench {
     Store(Options),
     /// Whole logs of growing size: time and peak memory of every command
     Walk(Options),
+    /// The live link: bytes, an emulated 2G link (needs root and /dev/net/tun), hundreds of clinics at once
+    Link {
+        #[command(flatten)]
+        options: Options,
+        /// Only these parts
+        #[arg(long, value_name = "PART,…", value_delimiter = ',', default_value = "bytes,air,crowd,pull")]
+        parts: Vec<String>,
+    },
     /// Print invented clinic events, one JSON object a line
     Clinic {
         /// Which clinic
@@ -70,11 +78,12 @@ struct Options {
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().bench {
-        Bench::All(options) => run(&options, &["machine", "sizes", "push", "store", "walk"]),
+        Bench::All(options) => run(&options, &["machine", "sizes", "push", "store", "walk", "bytes", "air", "crowd", "pull"]),
         Bench::Sizes(options) => run(&options, &["sizes"]),
         Bench::Push(options) => run(&options, &["machine", "push"]),
         Bench::Store(options) => run(&options, &["machine", "store"]),
         Bench::Walk(options) => run(&options, &["machine", "walk"]),
+        Bench::Link { options, parts } => run(&options, &parts.iter().map(String::as_str).collect::<Vec<_>>()),
         Bench::Clinic { seed, events } => print_clinic(seed, events).map(|()| ExitCode::SUCCESS),
         Bench::Measure { out, program, args } => measure::parent(&out, &program, &args).map(|()| ExitCode::SUCCESS),
     };
@@ -109,13 +118,19 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
     }
     let mut report = Report::default();
     let mut whole = true;
+    let corpora = corpora(&options.data.clone().unwrap_or_else(|| root.join("target/bench-data")));
     for bench in wanted {
         let ended = match *bench {
             "machine" => benches::machine(&zbundle, &mut report),
-            "sizes" => benches::sizes(&zbundle, &mut report, &corpora(&options.data.clone().unwrap_or_else(|| root.join("target/bench-data")))),
+            "sizes" => benches::sizes(&zbundle, &mut report, &corpora),
             "push" => benches::push(&zbundle, &mut report),
             "store" => benches::store(&zbundle, &mut report),
-            _ => benches::walk(&zbundle, &mut report, &options.events),
+            "walk" => benches::walk(&zbundle, &mut report, &options.events),
+            "bytes" => link::bytes(&zbundle, &mut report, &corpora),
+            "air" => link::air(&zbundle, &mut report),
+            "crowd" => link::crowd(&zbundle, &mut report),
+            "pull" => link::pull(&zbundle, &mut report),
+            other => Err(format!("there is no bench called {other}").into()),
         };
         if let Err(failure) = ended {
             eprintln!("bench: {bench}: {failure}");

@@ -11,8 +11,12 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// How many children were measured: several may be at once.
+static MEASURED: AtomicU64 = AtomicU64::new(0);
 
 /// What goes into a child's stdin.
 pub enum Input {
@@ -53,7 +57,7 @@ impl Cost {
 /// # Errors
 /// When it cannot be started. How it ended is in [`Cost::exit`].
 pub fn measure(program: &Path, args: &[OsString], input: Input, scratch: &Path) -> Result<Cost, Failure> {
-    let out = scratch.join(format!("cost-{}", std::process::id()));
+    let out = scratch.join(format!("cost-{}-{}", std::process::id(), MEASURED.fetch_add(1, Ordering::Relaxed)));
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("measure").arg(&out).arg(program).args(args).stdout(Stdio::piped());
     command.stdin(match &input {
@@ -74,6 +78,7 @@ pub fn measure(program: &Path, args: &[OsString], input: Input, scratch: &Path) 
         return Err(format!("{} cannot be started", program.display()).into());
     }
     let text = std::fs::read_to_string(&out)?;
+    std::fs::remove_file(&out)?;
     let mut numbers = text.split_whitespace().map(str::parse::<u64>);
     let mut next = || numbers.next().ok_or("a cost is missing")?.map_err(|_| "a cost is no number");
     let (wall, cpu, rss, exit) = (Duration::from_nanos(next()?), Duration::from_nanos(next()?), next()?, next()?);

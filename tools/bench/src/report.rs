@@ -109,6 +109,14 @@ pub enum Unit {
     Times,
     /// `1.01 a push`
     PerPush,
+    /// `3.0 round trips`
+    Trips,
+    /// `1.23 s`
+    Seconds,
+    /// `0.20 a range`
+    PerRange,
+    /// `3`
+    Count,
 }
 
 impl Unit {
@@ -120,6 +128,10 @@ impl Unit {
             Self::BytesPerEvent => format!("{figure:.1} B/event"),
             Self::Times => format!("{figure:.2} ×"),
             Self::PerPush => format!("{figure:.2} a push"),
+            Self::Trips => format!("{figure:.1} round trips"),
+            Self::Seconds => format!("{figure:.2} s"),
+            Self::Count => format!("{figure:.0}"),
+            Self::PerRange => format!("{figure:.2} a range"),
         }
     }
 }

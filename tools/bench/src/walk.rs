@@ -127,6 +127,22 @@ impl Node {
         self.run(["push", "--ndjson", "-"], Input::Lines(Box::new(lines)))
     }
 
+    /// Bring what this node has to `to`, and the receipt back, by file: so that a link has nothing to remember but a receipt.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn carry(&self, to: &Self) -> Result<(), Failure> {
+        for (from, to) in [(self, to), (to, self)] {
+            let folder = format!("{}-to-{}", from.name, to.name);
+            let (_, out) = from.cut(to, &folder)?;
+            if out.is_dir() {
+                to.run(["ingest".into(), out.clone().into_os_string()], Input::Nothing)?;
+                fs::remove_dir_all(out)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Cut for `to` into a folder of the scratch; returns it.
     ///
     /// # Errors

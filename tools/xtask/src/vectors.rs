@@ -59,7 +59,7 @@ fn cross_check(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result<(), Fail
         std::fs::remove_dir_all(&kept).map_err(|error| Failure(format!("{} cannot be emptied: {error}", kept.display())))?;
     }
     let zbundle = target_dir(tree).join("debug").join(format!("zbundle{}", std::env::consts::EXE_SUFFIX));
-    command(Command::new(&zbundle).args(["demo", "--quiet", "--keep"]).arg(&kept))?;
+    command(Command::new(&zbundle).args(["demo", "--quiet", "--sticks-only", "--keep"]).arg(&kept))?;
     let keys = kept.join("keys-for-readers.json");
     if !keys.is_file() {
         return Err(Failure(format!("`zbundle demo --keep` wrote no {}", keys.display())));
