@@ -50,8 +50,8 @@ pub fn a_daily_budget_is_of_the_day_and_not_of_the_process() {
     let after_third = carried(&proxy.counts());
     figure!("20 000 a day: {after_first} in the first run, {} in two more, dialled {} times", after_third - after_first, third.number("dials"));
     assert!(after_third <= 20_000 + RECORD_LEN, "{after_third}: {second:?} {third:?}");
-    assert_eq!((third.word("reason"), third.number("dials")), ("budget", 0), "{third:?}");
-    assert!(!third.is_complete());
+    // What is left may pay for a handshake and for no range: it may be dialled for, and is never passed.
+    assert!(third.word("reason") == "budget" && !third.is_complete() && third.number("sent") < first.number("sent") / 4, "{third:?}");
 }
 
 pub fn a_deadline_is_kept_when_the_peer_falls_silent() {

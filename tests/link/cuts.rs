@@ -25,7 +25,7 @@ pub fn whatever_way_it_is_cut_nothing_is_lost_and_nothing_comes_twice() {
         })
         .collect();
     for (name, sync, proxy) in running {
-        let summary = sync.end(Duration::from_secs(120)).expect(0).summary();
+        let summary = sync.end(Duration::from_mins(2)).expect(0).summary();
         assert!(summary.is_complete() && summary.number("sent") == EVENTS as u64, "{name}: {summary:?}");
         world.check_all("hub", name, EVENTS);
         let cut = proxy.counts().connections.iter().filter(|connection| connection.cut.is_some()).count();

@@ -74,7 +74,9 @@ fn main() -> ExitCode {
     let chosen = |claim: &&Claim| words.is_empty() || words.iter().any(|word| claim.name.contains(word.as_str()));
     let claims: Vec<&Claim> = CLAIMS.iter().filter(chosen).collect();
     if std::env::args().any(|word| word == "--list") {
-        claims.iter().for_each(|claim| println!("{}: test", claim.name));
+        for claim in claims {
+            println!("{}: test", claim.name);
+        }
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", claims.len());
@@ -96,7 +98,9 @@ fn main() -> ExitCode {
         }
     });
     let failed = failed.into_inner().unwrap();
-    failed.iter().for_each(|name| println!("failed: {name}"));
+    for name in &failed {
+        println!("failed: {name}");
+    }
     let (word, passed, filtered) = (if failed.is_empty() { "ok" } else { "FAILED" }, claims.len() - failed.len(), CLAIMS.len() - claims.len());
     let took = begun.elapsed().as_secs_f64();
     println!(
