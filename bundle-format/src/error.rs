@@ -123,7 +123,7 @@ codes! {
     Z503 Link "the peer was silent for too long" "What was acknowledged stays safe; nothing else was marked as sent." "try again later; if it stays silent, look after its machine and the line";
     Z504 Link "what is at the other end does not speak zbundle's TLS" "Nothing was sent or taken." "check the address and the port; a login page or proxy in between must let the connection pass untouched";
     Z505 Damaged "the peer broke the protocol" "What was acknowledged stays safe; what broke the protocol was not taken." "update zbundle on both sides and try again; if it fails again, do not trust this peer or the line";
-    Z506 Link "the peer is too busy" "Nothing was sent or taken; what was pushed here stays safe." "try again later";
+    Z506 Link "the peer cannot go on now" "What was acknowledged stays safe; nothing else was marked as sent." "try again later; if it stays so, look after its machine: its disk may be full";
     Z601 WrongKey "the key file or passphrase does not fit this node" "Nothing was changed." "name the right one with --key-file";
     Z602 WrongKey "the key file is not there" "Nothing was changed." "name it with --key-file; it lies outside the data directory";
     Z603 WrongKey "the key file cannot be used" "Nothing was changed." "it must be a file that `zbundle init` made, readable by you alone";

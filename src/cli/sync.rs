@@ -73,7 +73,7 @@ fn parse_budget(text: &str) -> Result<Budget, String> {
     let (number, daily) = text.strip_suffix("/day").map_or((text, false), |number| (number, true));
     let bytes = units::parse_size(number)?;
     if bytes < BUDGET_MIN {
-        return Err(format!("a handshake alone takes some 1 KB: at least {}", units::size(BUDGET_MIN)));
+        return Err(format!("the handshake and one range take some 4 KB: at least {}", units::size(BUDGET_MIN)));
     }
     Ok(if daily { Budget::Day(bytes) } else { Budget::Run(bytes) })
 }

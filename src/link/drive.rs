@@ -6,7 +6,7 @@
 use super::error::{LinkError, explain};
 use crate::carry::exchange::{Action, Ending, Exchange, Violation};
 use crate::ports::Clock;
-use bundle_format::error::Code;
+use bundle_format::error::{Code, Exit};
 use bundle_format::logs::LogTable;
 use bundle_format::manifest::Manifest;
 use bundle_format::range::Range;
@@ -172,7 +172,11 @@ impl Broken {
             Self::HungUp => Code::Z502,
             Self::Stalled(_) => Code::Z503,
             Self::Violation(violation) => violation.code(),
-            Self::Refused(code) => *code,
+            // What is wrong with us keeps its code; what is wrong with the peer's own machine does not concern ours.
+            Self::Refused(code) => match code.row().exit {
+                Exit::NotTrusted | Exit::Damaged | Exit::Link => *code,
+                _ => Code::Z506,
+            },
             Self::Home(refusal) => refusal.code,
         }
     }

@@ -34,8 +34,9 @@ use std::collections::BTreeMap;
 const AGAIN_MAX: u8 = 3;
 /// Raw bytes that make one byte on the link, until this session knows better.
 const FIRST_RATIO: usize = 4;
-/// A stretch between two checkpoints of ours is not longer than this on a link, so that one which dies every 15 kB gets somewhere.
-const STRETCH_LEN_MAX: usize = 8 * 1024;
+/// A stretch between two checkpoints of ours is not longer than this on a link: on one that dies every 15 kB one each way must pass, beside a handshake
+/// and two hellos. Two of 8 KiB, on their way at once, never did.
+const STRETCH_LEN_MAX: usize = 5 * 1024;
 /// How often a range is made anew because it came out too long.
 const TRIES: usize = 5;
 /// Above this many bytes a second compressing well takes longer than sending.

@@ -29,8 +29,8 @@ const BACKOFF_MS_MAX: u64 = 15_000;
 const SHORTEST_WAIT_MS: u64 = 300;
 /// What the peer may have on its way to us.
 const WINDOW_LEN: u64 = 64 * 1024;
-/// A budget below this does not pay for a handshake.
-pub const BUDGET_MIN: u64 = 2_000;
+/// A budget below this does not pay for a handshake, two hellos and one range.
+pub const BUDGET_MIN: u64 = 4_000;
 /// A day, for a budget that is a day's.
 pub(super) const DAY_MS: u64 = 24 * 3600 * 1000;
 

@@ -109,6 +109,7 @@ fn a_cut_costs_no_more_than_what_was_on_its_way() {
     let line = Line { rate: 8000, delay_ms: 150 };
     // Two seconds and the round trip of the line, and one range; a handshake, hello, acknowledgements and record heads.
     let allowance = 8000 * 23 / 10 + 8000 + 4000;
+    let most = 2 * allowance;
     for (name, cut) in DIRECTIONS {
         run(async {
             let (lab, ..) = hub_and_clinic();
@@ -118,7 +119,7 @@ fn a_cut_costs_no_more_than_what_was_on_its_way() {
             let mut whole = 0;
             let mut at = 0;
             loop {
-                let payload: Vec<_> = (0..20).map(|_| luck.bytes(1000)).collect();
+                let payload: Vec<_> = (0..100).map(|_| luck.bytes(1000)).collect();
                 push(&clinic, "routine", &[], &payload).await;
                 push(&hub.standing, "routine", &["clinic"], &payload).await;
                 if at > 0 {
@@ -130,12 +131,13 @@ fn a_cut_costs_no_more_than_what_was_on_its_way() {
                 let bytes = synced.bytes.0 + synced.bytes.1;
                 if at == 0 {
                     whole = bytes;
-                    assert!((40_000..46_000).contains(&whole), "{name}: {whole} bytes for 40 000");
+                    assert!((200_000..225_000).contains(&whole), "{name}: {whole} bytes for 200 000");
                 } else if synced.dials == 1 {
                     break;
                 }
-                assert!(bytes <= whole + 2 * allowance, "{name} {at}: {bytes} bytes instead of {whole}");
-                at += step(101) * 37;
+                // A third of what it would cost to send all of it twice: so this can fail.
+                assert!(3 * most < whole && bytes <= whole + most, "{name} {at}: {bytes} bytes instead of {whole}");
+                at += step(401) * 37;
             }
             hub.end().await;
             clinic.close().await.unwrap();

@@ -261,25 +261,27 @@ fn a_range_that_lies_is_asked_for_again_or_ends_the_session() {
 #[test]
 fn whatever_a_member_says_it_holds_costs_at_most_a_delay() {
     run(async {
-        let mut place = Place::new().await;
-        let hub = place.lab.world.view("hub");
-        let hub_life = hub.keyring().incarnation();
-        let of_hub = Origin { node: hub.keyring().node(), incarnation: hub_life, lane: Lane::Routine, audience: None };
-        let head = hub.log().head(&Stream::main(of_hub)).unwrap().end;
-        drop(hub);
         // What it says of the hub's own history; whether the hub sends it; whether it believes it has lost its past.
-        for (story, seq, hash, sends, lost) in [
-            ("the truth", head.seq, head.hash, false, false),
-            ("nothing", 0, head.hash, true, false),
-            ("another history", head.seq, Hash([7; 32]), true, true),
-            ("more than there is", head.seq + 9, Hash([7; 32]), false, true),
+        for (story, ahead, lies, sends, lost) in [
+            ("the truth", Some(0), false, false, false),
+            ("nothing", None, false, true, false),
+            ("another history", Some(0), true, true, true),
+            ("more than there is", Some(9), true, false, true),
         ] {
+            let mut place = Place::new().await; // a hub in a new life would be another story
+            let hub = place.lab.world.view("hub");
+            let hub_life = hub.keyring().incarnation();
+            let of_hub = Origin { node: hub.keyring().node(), incarnation: hub_life, lane: Lane::Routine, audience: None };
+            let head = hub.log().head(&Stream::main(of_hub)).unwrap().end;
+            drop(hub);
+            let hash = if lies { Hash([7; 32]) } else { head.hash };
             let mut hand = place.hand().await;
             let mut told: Vec<_> = place.told(&hand).into_iter().filter(|told| told.origin != of_hub).collect();
-            if seq > 0 {
+            if let Some(ahead) = ahead {
+                let seq = head.seq + ahead;
                 told.push(Told { origin: of_hub, seq, tag: Tag::of(&hand.salt, &hash) });
             }
-            hand.greet(told, (place.life, 2000 + seq)).await;
+            hand.greet(told, (place.life, 2000)).await;
             hand.say(&Message::Done(0)).await;
             let mut sent = false;
             loop {
@@ -296,9 +298,6 @@ fn whatever_a_member_says_it_holds_costs_at_most_a_delay() {
             place.hub.quiet().await;
             place.hub.codes();
             place.unharmed(story).await;
-            if lost {
-                return; // in its new life the rest would be another story
-            }
         }
     });
 }
@@ -324,7 +323,7 @@ fn a_session_that_is_played_again_is_no_session() {
 }
 
 #[test]
-fn a_hundred_who_come_at_once_are_all_served() {
+fn thirty_who_come_at_once_on_slow_lines_are_all_served() {
     run(async {
         let world = World::quick();
         world.init("hub", true);

@@ -93,7 +93,7 @@ pub fn an_address_must_be_known_and_options_possible() {
         (&["sync", "nobody"], 2, "nobody"),
         (&["sync", "hub:port"], 2, "is no HOST:PORT"),
         (&["sync", ":7070"], 2, "is no HOST:PORT"),
-        (&["sync", "hub:7070", "--budget", "1K"], 2, "a handshake alone takes some 1 KB"),
+        (&["sync", "hub:7070", "--budget", "1K"], 2, "the handshake and one range take some 4 KB"),
         (&["sync", "hub:7070", "--budget", "1M/week"], 2, "no unit"),
         (&["sync", "hub:7070", "--dry-run", "--every", "1m"], 2, "cannot be used with"),
         (&["sync", "hub:7070", "--dry-run"], 2, "name the member"),
