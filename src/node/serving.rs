@@ -8,7 +8,7 @@ use super::workshop::Workshop;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
 use crate::keys::roster::Standing as KeyStanding;
-use crate::link::{Begun, Drive, Ended, LinkError, Profile, Refusal, Revoked, Secured, Terms};
+use crate::link::{Begun, Broken, Drive, Ended, LinkError, Profile, Refusal, Revoked, Secured, Terms};
 use crate::ports::net::{Counted, Listener, Stream, Traffic};
 use crate::ports::{Clock, Ports};
 use bundle_format::error::Code;
@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
 
 /// Handshakes at once: each costs memory, and nobody has proved a key yet (R7.8-a).
@@ -106,6 +106,8 @@ struct Door {
 struct Running {
     peer: Option<NodeId>,
     stop: watch::Sender<bool>,
+    /// Its connection counts as lost from then on, whatever it looks like.
+    lost: Rc<Notify>,
     task: Option<AbortHandle>,
 }
 
@@ -193,12 +195,13 @@ impl Server {
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
         let (stop, stopped) = watch::channel(false);
-        self.sessions.borrow_mut().insert(id, Running { peer: None, stop, task: None });
+        let lost = Rc::new(Notify::new());
+        self.sessions.borrow_mut().insert(id, Running { peer: None, stop, lost: Rc::clone(&lost), task: None });
         let stranger = Stranger::count(self, address);
         let leaving = Leaving { server: Rc::clone(self), id };
         let task = tokio::task::spawn_local(async move {
             let server = Rc::clone(&leaving.server);
-            server.attend(stream, stranger, id, stopped).await;
+            server.attend(stream, stranger, id, (stopped, lost)).await;
             drop(leaving);
         });
         if let Some(running) = self.sessions.borrow_mut().get_mut(&id) {
@@ -206,7 +209,7 @@ impl Server {
         }
     }
 
-    async fn attend(self: &Rc<Self>, stream: Stream, stranger: Stranger, id: u64, stop: watch::Receiver<bool>) {
+    async fn attend(self: &Rc<Self>, stream: Stream, stranger: Stranger, id: u64, (stop, lost): (watch::Receiver<bool>, Rc<Notify>)) {
         let (address, traffic) = (stranger.address, Rc::new(Traffic::default()));
         // Who says nothing, or one byte a second, waits outside; a place is for who is ready to prove a key.
         let Ok(stream) = tokio::time::timeout(WAITING, Begun::wait(Counted::new(stream, &traffic))).await else {
@@ -249,7 +252,10 @@ impl Server {
             stall_ms: Terms::LISTENER_STALL_MS,
             stop,
         };
-        let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.clock, terms).run().await;
+        let ended = tokio::select! {
+            ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.clock, terms).run() => ended,
+            () = lost.notified() => Err(Broken::HungUp),
+        };
         let peer = hop.session().map(super::session::Session::peer);
         let (rate, now_ms) = (exchange.pace().rate(), self.clock.now_ms());
         let settled = matches!(ended, Ok(Ended::ByPeer | Ended::Settled)) && exchange.flight() == 0;
@@ -276,12 +282,11 @@ impl Server {
         let mut sessions = self.sessions.borrow_mut();
         for (_, older) in sessions.iter_mut().filter(|(other, running)| **other != id && running.peer == Some(peer)) {
             older.stop.send_replace(true); // if it lives still, it says goodbye
-            if let Some(task) = older.task.take() {
-                tokio::task::spawn_local(async move {
-                    tokio::time::sleep(PART).await;
-                    task.abort();
-                });
-            }
+            let lost = Rc::clone(&older.lost);
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(PART).await;
+                lost.notify_one(); // and is told with what it brought
+            });
         }
         if let Some(running) = sessions.get_mut(&id) {
             running.peer = Some(peer);

@@ -1,5 +1,6 @@
 //! Budget, deadline, rate, and being asked to stop.
 
+use crate::honest::GOODBYE_LEN;
 use crate::process::wait_for;
 use crate::world::{RATE_2G, SOON, World, figure, ms};
 use netlab::proxy::{Counts, Faults};
@@ -29,7 +30,7 @@ pub fn a_budget_is_kept_to_the_record() {
         assert_eq!(before + sent + summary.number("remaining"), 1000, "{summary:?}");
         assert_eq!(world.log("hub", "clinic").len() as u64, before + sent);
         let carried = carried(&proxy.stop());
-        assert_eq!(carried, summary.bytes());
+        assert!(carried - summary.bytes() <= GOODBYE_LEN, "all of it is told: {carried} {summary:?}");
         figure!("budget {budget}: {carried} bytes carried, {sent} events sent");
         assert!(carried <= budget + RECORD_LEN, "{carried} bytes for a budget of {budget}");
     }
@@ -49,8 +50,8 @@ pub fn a_daily_budget_is_of_the_day_and_not_of_the_process() {
     let after_third = carried(&proxy.counts());
     figure!("20 000 a day: {after_first} in the first run, {} in two more, dialled {} times", after_third - after_first, third.number("dials"));
     assert!(after_third <= 20_000 + RECORD_LEN, "{after_third}: {second:?} {third:?}");
-    assert_eq!((third.word("reason"), third.number("dials")), ("budget", 0), "{third:?}");
-    assert!(!third.is_complete());
+    // What is left may pay for a handshake and for no range: it may be dialled for, and is never passed.
+    assert!(third.word("reason") == "budget" && !third.is_complete() && third.number("sent") < first.number("sent") / 4, "{third:?}");
 }
 
 pub fn a_deadline_is_kept_when_the_peer_falls_silent() {

@@ -63,7 +63,7 @@ pub fn who_does_not_speak_our_tls_is_told() {
     let address = web.local_addr().unwrap();
     let serving = std::thread::spawn(move || {
         let (mut dialler, _) = web.accept().unwrap();
-        dialler.read(&mut [0; 4096]).unwrap();
+        assert!(dialler.read(&mut [0; 4096]).unwrap() > 0);
         dialler.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
     let ended = world.run("clinic", &["sync", &address.to_string(), "--json"]);

@@ -50,7 +50,7 @@ pub fn a_full_disk_is_told_and_nothing_is_lost() {
         world.ok("clinic", &["push", "--file", "scan", "--type", "scan", "--lane", "bulk"]);
     }
     let hub = world.serve(hub_dir);
-    let ended = world.sync("clinic", hub.address, &[]).end(Duration::from_secs(60));
+    let ended = world.sync("clinic", hub.address, &[]).end(Duration::from_mins(1));
     let summary = ended.summary();
     let (sent, left) = (summary.number("sent"), summary.number("remaining"));
     figure!("a full hub: exit {:?}, {sent} of {EVENTS} sent", ended.status);
@@ -61,7 +61,7 @@ pub fn a_full_disk_is_told_and_nothing_is_lost() {
     assert_eq!(world.acknowledged("clinic", "hub"), sent, "status agrees");
     // Nobody restarts it: there is room, and it goes on.
     disk.resize("size=64m");
-    let summary = world.sync("clinic", hub.address, &[]).end(Duration::from_secs(60)).expect(0).summary();
+    let summary = world.sync("clinic", hub.address, &[]).end(Duration::from_mins(1)).expect(0).summary();
     assert!(summary.is_complete() && summary.number("sent") == left, "{summary:?}");
     world.check_all(hub_dir, "clinic", SCANS);
     let served = hub.end();

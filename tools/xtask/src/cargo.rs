@@ -1,9 +1,9 @@
 //! The steps that cargo does: fmt, clippy, tests, docs, deny.
 
-use crate::run::{Failure, run, run_seeing, works};
+use crate::run::{Failure, need_packages, run, run_seeing, works};
 use crate::tree::Tree;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The cargo-deny that is built when none is there.
@@ -37,6 +37,9 @@ pub fn clippy(tree: &Tree) -> Result<String, Failure> {
 
 /// `cargo test` over everything; the closing lines of all test binaries are added up.
 pub fn tests(tree: &Tree) -> Result<String, Failure> {
+    if std::env::var_os("CI").is_some() {
+        need_link()?;
+    }
     let mut sum = Sum::default();
     let ended = run_seeing(cargo(tree).args(["test", "--locked", "--workspace", "--no-fail-fast"]), |line| sum.add(line));
     println!("{sum}");
@@ -52,7 +55,24 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
 pub fn campaign(tree: &Tree) -> Result<String, Failure> {
     let times = std::env::var("ZBUNDLE_SEEDS").unwrap_or_else(|_| "200".to_owned());
     run(cargo(tree).args(["test", "--locked", "--profile", "quick", "--lib", "wal::"]).env("ZBUNDLE_SEEDS", times))?;
+    run(cargo(tree).args(["test", "--locked", "--test", "link"]).env("ZBUNDLE_FAR", "1"))?;
     Ok(String::new())
+}
+
+/// What the tests of the link need of the machine: programs, and the device behind an emulated line. Without them they fail where CI is set.
+fn need_link() -> Result<(), Failure> {
+    for (program, package) in [("ip", "iproute2"), ("mount", "mount")] {
+        if !works(Command::new(program).arg("-V")) {
+            need_packages(&[package], "the tests of the link make a line and a small disk")?;
+        }
+    }
+    let folder = Path::new("/dev/net");
+    if !folder.join("tun").exists() {
+        println!("/dev/net/tun is not here: making it");
+        // Where it cannot be made, the test that needs it says so.
+        let _ = works(Command::new("mkdir").arg("-p").arg(folder)) && works(Command::new("mknod").arg(folder.join("tun")).args(["c", "10", "200"]));
+    }
+    Ok(())
 }
 
 /// `cargo doc` of our own crates, every warning an error.
