@@ -108,7 +108,6 @@ async fn act(story: &mut Story<'_>) -> Result<LinkTotals, Halt> {
         by_stick: held(&hub, &origin).await?,
         total,
         acknowledged: 0,
-        by_hello: 0,
         urgent_ms: None,
         urgent_done: false,
         died: false,
@@ -145,8 +144,6 @@ struct Teller {
     by_stick: u64,
     total: u64,
     acknowledged: u64,
-    /// Of those, what no acknowledgement told but the hub's next hello.
-    by_hello: u64,
     urgent_ms: Option<u64>,
     urgent_done: bool,
     died: bool,
@@ -163,7 +160,6 @@ impl Teller {
             Happened::Step(Step::Connected(ms)) if self.died => {
                 // What had arrived when its acknowledgement was lost: the hello that comes now says so.
                 let held = held(hub, &self.origin).await?.saturating_sub(self.by_stick);
-                self.by_hello = held.saturating_sub(self.acknowledged);
                 self.acknowledged = held;
                 let again = format!("connected again, round trip {ms} ms; the hub says hello and what it holds: {held}; goes on right behind");
                 story.say(&format!("{at:>6.1} s  {again}"))?;
@@ -184,7 +180,7 @@ impl Teller {
 
     fn moved(&mut self, story: &mut Story<'_>, moved: &Moved) -> Result<(), Halt> {
         let at = self.seconds_since(self.began_ms);
-        let acknowledged = moved.delivered[Lane::Routine as usize] + self.by_hello;
+        let acknowledged = moved.delivered[Lane::Routine as usize].max(self.acknowledged);
         if moved.delivered[Lane::Urgent as usize] > 0 && !self.urgent_done {
             self.urgent_done = true;
             let waited = self.urgent_ms.map_or(0.0, |since_ms| self.seconds_since(since_ms));
