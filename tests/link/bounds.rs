@@ -1,6 +1,6 @@
 //! Budget, deadline, rate, and being asked to stop.
 
-use crate::honest::GOODBYE_LEN;
+use crate::honest::LAST_WORDS_LEN;
 use crate::process::wait_for;
 use crate::world::{RATE_2G, SOON, World, figure, ms};
 use netlab::proxy::{Counts, Faults};
@@ -30,7 +30,7 @@ pub fn a_budget_is_kept_to_the_record() {
         assert_eq!(before + sent + summary.number("remaining"), 1000, "{summary:?}");
         assert_eq!(world.log("hub", "clinic").len() as u64, before + sent);
         let carried = carried(&proxy.stop());
-        assert!(carried - summary.bytes() <= GOODBYE_LEN, "all of it is told: {carried} {summary:?}");
+        assert!(carried - summary.bytes() <= LAST_WORDS_LEN, "all of it is told: {carried} {summary:?}");
         figure!("budget {budget}: {carried} bytes carried, {sent} events sent");
         assert!(carried <= budget + RECORD_LEN, "{carried} bytes for a budget of {budget}");
     }
