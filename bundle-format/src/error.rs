@@ -104,6 +104,10 @@ codes! {
     Z227 Partial "what this bundle holds begins after a gap" "It is kept in held/ and will be taken when the gap is filled." "bring the bundle that is missing; our next bundle asks for it";
     Z228 Partial "a history has forked: its origin has used the same numbers twice" "Both branches are kept; nothing was overwritten." "the device was restored or cloned: see `zbundle status`, then `zbundle fork close`";
     Z229 Usage "this is not a regular file" "It was not touched." "name a file, or a folder that holds bundles";
+    Z240 Partial "a file in a watched folder has stopped arriving" "Nothing of it was taken; it was not touched." "copy it again; if a sync program brings it, see whether that still runs";
+    Z241 Partial "the folder holds more than is searched" "What was found first was taken; the rest was not touched." "take out what is no bundle, or name the inner folders one by one";
+    Z242 NoSpace "little space is left, so nothing more is taken from folders" "What came lies where it came; nothing was lost." "make room; what waits is taken then";
+    Z243 Partial "the watched folder is not there" "Nothing was read or changed." "put the stick in or mount the folder; while `zbundle watch` runs it is taken up then";
     Z301 LogDamaged "a part of the log is damaged" "The rest is readable; the damaged bytes are kept aside." "run `zbundle fsck`; what others hold comes back with the next exchange";
     Z302 LogDamaged "the log was written with another key, or tampered with" "Nothing was changed." "check --key-file; if it is the right one, restore the directory from a copy";
     Z303 Internal "the disk failed to store what was written" "What was acknowledged before stays safe; what was not acknowledged is unknown." "check the disk and its cable, then run it again";

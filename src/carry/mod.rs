@@ -6,4 +6,6 @@
 
 pub mod drop_folder;
 pub mod exchange;
+pub mod finding;
 pub mod pace;
+pub mod watch;

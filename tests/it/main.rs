@@ -17,3 +17,4 @@ mod lab;
 mod members;
 mod restored;
 mod walk;
+mod watch_ledger;
