@@ -1,4 +1,4 @@
-//! The ledger: which bundles have been taken, by their content, and what files in watched folders looked like when they were read. SPEC §10.2, §10.5.
+//! The ledger: which bundles have been taken, by their content, and what files in watched folders looked like when they were read. SPEC §10.2, §10.11.
 //!
 //! In: bundles that counted whole, looks at files. Out: what need not be done again. Invariants: a cache, so losing it costs reading only, and it
 //! never says "taken" of what the log does not hold: it is empty again when the log ends before where the ledger was written (R10.11-b). Bounded.
