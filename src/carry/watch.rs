@@ -38,7 +38,7 @@ pub enum Known {
     Waiting(Code),
     /// A row that has been told of it, or is not worth telling.
     Told(Code),
-    /// Taken, or kept where it is tried again.
+    /// Taken.
     Taken,
 }
 
@@ -74,10 +74,17 @@ pub fn is_trusted(look_since_s: u32, stamp_s: i64, now_s: u32) -> bool {
     unchanged_s(look_since_s, stamp_s, now_s) >= TICK_S
 }
 
+/// Whether a refusal may come from a file that is not there yet: checks 1–9 of SPEC §6.1, or a file that changed between two readings.
+pub fn may_be_arriving(code: Code) -> bool {
+    use Code::{Z201, Z211, Z212, Z213, Z215, Z216, Z217, Z218, Z219};
+    matches!(code, Z201 | Z211 | Z212 | Z213 | Z215 | Z216 | Z217 | Z218 | Z219)
+}
+
 /// Whether a faulty file is told now: one that is cut short when it has stalled, any other when it has not changed for a while (R10.11-e).
 pub fn is_to_tell(code: Code, since_s: u32, stamp_s: i64, now_s: u32, pace: &Pace) -> bool {
     match code {
         Code::Z212 => elapsed(since_s, now_s) >= pace.stalled_s,
+        whole if !may_be_arriving(whole) => true,
         _ => unchanged_s(since_s, stamp_s, now_s) >= settle_s(pace),
     }
 }
@@ -103,9 +110,9 @@ fn settle_s(pace: &Pace) -> u32 {
     u32::try_from(pace.every_ms.div_ceil(1000)).unwrap_or(u32::MAX).clamp(1, pace.stalled_s.max(1))
 }
 
-/// A clock that went back starts the count anew.
+/// A clock that went back says nothing; the ledger lets the count begin anew then.
 fn elapsed(since_s: u32, now_s: u32) -> u32 {
-    now_s.checked_sub(since_s).unwrap_or(0)
+    now_s.saturating_sub(since_s)
 }
 
 #[cfg(test)]
