@@ -174,6 +174,11 @@ impl MemoryDisk {
         self.0.borrow_mut().faults.clear();
     }
 
+    /// Whether a fault is still to come.
+    pub fn has_faults_to_come(&self) -> bool {
+        self.0.borrow().faults.iter().any(|fault| fault.nth > 0)
+    }
+
     /// Let the disk be full when its files have this many bytes together.
     pub fn set_space(&self, space: Option<u64>) {
         self.0.borrow_mut().space = space;
