@@ -104,6 +104,15 @@ codes! {
     Z227 Partial "what this bundle holds begins after a gap" "It is kept in held/ and will be taken when the gap is filled." "bring the bundle that is missing; our next bundle asks for it";
     Z228 Partial "a history has forked: its origin has used the same numbers twice" "Both branches are kept; nothing was overwritten." "the device was restored or cloned: see `zbundle status`, then `zbundle fork close`";
     Z229 Usage "this is not a regular file" "It was not touched." "name a file, or a folder that holds bundles";
+    Z231 NotTrusted "this place has not been prepared for zbundle" "Nothing was read or changed." "check that it is the right stick; a new one is prepared once: `zbundle stick init DIR`, a shared folder with --folder";
+    Z232 Usage "no stick is mounted here" "Nothing was read or changed." "put the stick in, mount it, and run it again";
+    Z233 NotTrusted "the marker ZBUNDLE.TXT cannot be understood" "Nothing was read or changed." "update zbundle, or take another stick; if it is damaged, remove the marker and prepare the stick again";
+    Z234 Partial "the stick cannot be written: it is read-only" "Safe on this computer; what was on the stick has been taken in." "move its lock switch, look at it on another computer, or use another stick";
+    Z235 Partial "the stick is full" "Safe on this computer; what was copied is whole." "use another stick for the rest";
+    Z236 NoSpace "the stick has no room for even one record" "Safe on this computer; nothing was copied." "make room on it, or use another stick";
+    Z237 Partial "the stick was taken out too early, or stopped answering" "Nothing is lost: safe on this computer, and nothing was marked as sent." "put it back and run it again, or try another stick";
+    Z238 Usage "this place has been prepared already" "It was not touched." "use it as it is; to prepare it anew remove its ZBUNDLE.TXT";
+    Z239 Partial "the store for others is full" "What is in it stays; what found no room was left where it is." "give it more room with --quota, or carry it on first";
     Z301 LogDamaged "a part of the log is damaged" "The rest is readable; the damaged bytes are kept aside." "run `zbundle fsck`; what others hold comes back with the next exchange";
     Z302 LogDamaged "the log was written with another key, or tampered with" "Nothing was changed." "check --key-file; if it is the right one, restore the directory from a copy";
     Z303 Internal "the disk failed to store what was written" "What was acknowledged before stays safe; what was not acknowledged is unknown." "check the disk and its cable, then run it again";

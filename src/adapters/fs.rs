@@ -110,6 +110,10 @@ impl Disk for OsDisk {
         Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
     }
 
+    fn volume(&self, folder: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(folder)?.dev())
+    }
+
     fn lock(&self, path: &Path, wait_ms: u64) -> io::Result<Option<Box<dyn Lock>>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);

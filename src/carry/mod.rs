@@ -7,3 +7,4 @@
 pub mod drop_folder;
 pub mod exchange;
 pub mod pace;
+pub mod stick;

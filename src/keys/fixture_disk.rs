@@ -92,6 +92,10 @@ impl Disk for SmallDisk {
         Ok(u64::MAX)
     }
 
+    fn volume(&self, _: &Path) -> io::Result<u64> {
+        Ok(0)
+    }
+
     fn lock(&self, _: &Path, _: u64) -> io::Result<Option<Box<dyn Lock>>> {
         Err(ErrorKind::Unsupported.into())
     }

@@ -65,6 +65,8 @@ pub trait Disk {
     fn sync_volume(&self, folder: &Path) -> io::Result<()>;
     /// Bytes free for us on the file system of `folder`.
     fn free_space(&self, folder: &Path) -> io::Result<u64>;
+    /// Which file system `folder` is on: equal numbers, one file system. It changes when a medium is pulled or mounted.
+    fn volume(&self, folder: &Path) -> io::Result<u64>;
     /// Take the lock file at `path`, waiting up to `wait_ms`; `None` when another process keeps it.
     fn lock(&self, path: &Path, wait_ms: u64) -> io::Result<Option<Box<dyn Lock>>>;
 }

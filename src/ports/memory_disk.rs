@@ -72,6 +72,8 @@ struct World {
     counts: Counts,
     /// Bytes all files may have together; `None` for no bound.
     space: Option<u64>,
+    /// Folders where another file system begins, and its number; everything else is on number 0.
+    mounts: BTreeMap<PathBuf, u64>,
 }
 
 #[derive(Clone, Default)]
@@ -172,9 +174,19 @@ impl MemoryDisk {
         self.0.borrow_mut().faults.clear();
     }
 
+    /// Whether a fault is still to come.
+    pub fn has_faults_to_come(&self) -> bool {
+        self.0.borrow().faults.iter().any(|fault| fault.nth > 0)
+    }
+
     /// Let the disk be full when its files have this many bytes together.
     pub fn set_space(&self, space: Option<u64>) {
         self.0.borrow_mut().space = space;
+    }
+
+    /// Let the file system `number` begin at `folder`; 0 is the machine's own.
+    pub fn mount(&self, folder: &Path, number: u64) {
+        self.0.borrow_mut().mounts.insert(folder.to_owned(), number);
     }
 
     /// Operations so far.
@@ -333,6 +345,14 @@ impl Disk for MemoryDisk {
     fn free_space(&self, _: &Path) -> io::Result<u64> {
         let world = self.0.borrow();
         Ok(world.space.map_or(u64::MAX, |space| space.saturating_sub(world.used())))
+    }
+
+    fn volume(&self, folder: &Path) -> io::Result<u64> {
+        let world = self.0.borrow();
+        if !world.folders.contains(folder) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(folder.ancestors().find_map(|above| world.mounts.get(above)).copied().unwrap_or(0))
     }
 
     fn lock(&self, path: &Path, _: u64) -> io::Result<Option<Box<dyn Lock>>> {

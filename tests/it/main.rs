@@ -16,4 +16,6 @@ mod hostile;
 mod lab;
 mod members;
 mod restored;
+mod stick;
+mod stick_pulled;
 mod walk;
