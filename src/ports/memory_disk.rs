@@ -3,7 +3,7 @@
 //! What is not synced is volatile: bytes by sectors of 512, lengths, and names in folders. [`MemoryDisk::crash`] keeps any part of it. A failed
 //! sync loses what it should have stored, for good, as Linux does: a second sync that succeeds says nothing of it.
 
-use super::disk::{Disk, DiskFile, Entry, Kind, Lock, Open};
+use super::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print};
 use super::entropy::{Entropy as _, SeededEntropy};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -281,10 +281,11 @@ impl Disk for MemoryDisk {
     fn look(&self, path: &Path) -> io::Result<Option<Entry>> {
         let world = self.0.borrow();
         if world.folders.contains(path) {
-            return Ok(Some(Entry { path: path.to_owned(), kind: Kind::Folder, len: 0 }));
+            return Ok(Some(Entry { path: path.to_owned(), kind: Kind::Folder, len: 0, print: Print::default() }));
         }
         let len = |file: &usize| world.files[*file].live.len() as u64;
-        Ok(world.names.get(path).map(|file| Entry { path: path.to_owned(), kind: Kind::File, len: len(file) }))
+        let print = |file: &usize| Print { inode: *file as u64, ..Print::default() };
+        Ok(world.names.get(path).map(|file| Entry { path: path.to_owned(), kind: Kind::File, len: len(file), print: print(file) }))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {

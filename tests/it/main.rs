@@ -19,3 +19,4 @@ mod restored;
 mod stick;
 mod stick_pulled;
 mod walk;
+mod watch_ledger;
