@@ -101,12 +101,12 @@ fn exit_of_one(file: &FileReport) -> Exit {
 }
 
 /// Bundles for others and files that are not ours never count against a folder.
-fn exit_of_many(ingested: &Ingested) -> Exit {
+pub(super) fn exit_of_many(ingested: &Ingested) -> Exit {
     let against = |file: &FileReport| matches!(file.outcome, Outcome::Held | Outcome::Incomplete | Outcome::Refused(_)) || !file.forks.is_empty();
     if ingested.files.iter().any(against) || !ingested.missing.is_empty() { Exit::Partial } else { Exit::Done }
 }
 
-fn missing_text(naming: &Naming<'_>, gap: &Missing) -> String {
+pub(super) fn missing_text(naming: &Naming<'_>, gap: &Missing) -> String {
     let origin = naming.origin(&gap.origin);
     if gap.from == gap.to { format!("{origin}:{}", gap.from) } else { format!("{origin}:{}-{}", gap.from, gap.to) }
 }

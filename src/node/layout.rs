@@ -54,6 +54,11 @@ impl Layout {
         self.root.join("peers")
     }
 
+    /// One small file per stick or shared folder that was exchanged with.
+    pub fn places(&self) -> PathBuf {
+        self.root.join("places")
+    }
+
     /// Verified bundles that begin after a gap.
     pub fn held(&self) -> PathBuf {
         self.root.join("held")

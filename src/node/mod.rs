@@ -7,6 +7,7 @@ pub mod appending;
 pub mod control;
 pub mod cutting;
 pub mod error;
+pub mod exchanging;
 pub mod foretelling;
 pub mod forks;
 pub mod fsck;
@@ -24,6 +25,7 @@ pub mod members;
 pub mod naming;
 pub mod payload;
 pub mod peers;
+pub mod places;
 pub mod pushing;
 pub mod record;
 pub mod serving;
@@ -197,7 +199,7 @@ impl Node {
     fn answer_findings(&mut self) -> Result<(), NodeError> {
         let me = self.keyring.node();
         if self.wal.findings().iter().any(|finding| !matches!(finding, Finding::Index { .. })) {
-            self.ledger()?.clear(); // what it says was taken may be gone (R10.11-b)
+            self.ledger()?.clear(); // what it says was taken may be gone (R10.12-b)
             self.save_ledger()?;
         }
         let holes = self.wal.findings().iter().filter_map(|finding| match finding {

@@ -1,4 +1,4 @@
-//! Watch prepared places and take in what comes. SPEC §10.11.
+//! Watch prepared places and take in what comes. SPEC §10.12.
 //!
 //! In: folders, hints, time. Out: a word for each file that brought something or is refused, once; for each folder that goes away or comes back.
 //! Invariants: the node is held for a few files at a time, and nothing of a folder between looks; whatever goes wrong with a folder or our own
@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
-/// Nothing is taken while the file system of the data directory has less free (R10.11-g): pushes and the log's own upkeep come first.
+/// Nothing is taken while the file system of the data directory has less free (R10.12-g): pushes and the log's own upkeep come first.
 const RESERVE: u64 = 64 << 20;
 /// In one turn on the node so many files are read, or so many bytes: others wait for their turn meanwhile.
 const TURN_FILES: usize = 32;
@@ -160,7 +160,7 @@ impl Node {
         self.save_ledger()
     }
 
-    /// Verdicts on what was not taken stand on the roster, our keys and this program (R10.11-d).
+    /// Verdicts on what was not taken stand on the roster, our keys and this program (R10.12-d).
     fn stand_ledger(&mut self) -> Result<(), NodeError> {
         let roster = crate::ports::store::Stream::main(self.roster.pin().roster_origin());
         let known = self.log().head(&roster).map_or(0, |head| head.end.seq);
