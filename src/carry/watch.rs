@@ -100,10 +100,11 @@ pub fn settle_ms(took_ms: u64) -> u64 {
     SETTLE_MS.max(took_ms.saturating_mul(4))
 }
 
-/// How long a file has not changed, as far as we saw it or its stamps say. A stamp of the future says nothing.
+/// How many whole seconds a file has certainly not changed, as far as we saw it or its stamps say: between 1.9 s and 2.1 s lies no second. A stamp of
+/// the future says nothing.
 fn unchanged_s(since_s: u32, stamp_s: i64, now_s: u32) -> u32 {
     let by_stamp = u32::try_from(i64::from(now_s).saturating_sub(stamp_s)).unwrap_or(0);
-    elapsed(since_s, now_s).max(by_stamp)
+    elapsed(since_s, now_s).max(by_stamp).saturating_sub(1)
 }
 
 fn settle_s(pace: &Pace) -> u32 {
@@ -129,7 +130,7 @@ mod tests {
     #[test]
     fn what_was_read_within_a_tick_of_its_last_change_is_read_again() {
         assert!(!is_trusted(100, 100, 101));
-        assert!(is_trusted(100, 100, 104), "seen unchanged for longer than a tick");
+        assert!(!is_trusted(100, 100, 104) && is_trusted(100, 100, 105), "seen unchanged for longer than a tick");
         assert!(is_trusted(100, 50, 100), "its stamps are old");
         assert!(!is_trusted(100, 9_000_000_000, 101), "a stamp of the future proves nothing");
         assert!(!due(100, false, Known::Taken, 103) && due(100, false, Known::Taken, 104));
@@ -148,7 +149,7 @@ mod tests {
     #[test]
     fn no_verdict_is_told_of_a_file_that_may_still_be_changing() {
         let told = |code, since_s, stamp_s, now_s| is_to_tell(code, since_s, stamp_s, now_s, &PACE);
-        assert!(!told(Code::Z213, 1000, 1000, 1059) && told(Code::Z213, 1000, 1000, 1060));
+        assert!(!told(Code::Z213, 1000, 1000, 1060) && told(Code::Z213, 1000, 1000, 1061));
         assert!(told(Code::Z213, 1000, 10, 1000), "unchanged for long by its stamps");
         assert!(!told(Code::Z212, 1000, 10, 1599) && told(Code::Z212, 1000, 10, 1600), "an old date says nothing about arriving");
     }

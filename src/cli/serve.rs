@@ -58,7 +58,7 @@ impl Args {
             listening.push(tokio::task::spawn_local(async move { server.listen(listener, stop).await }));
         }
         context.console.flush()?;
-        let (mut watcher, mut seen) = watch::watcher(context, stay, self.pace.pace(), &self.watch);
+        let (mut watcher, mut seen) = watch::watcher(context, stay, &self.pace, &self.watch);
         let stop = stay.stop.clone();
         listening.push(tokio::task::spawn_local(async move { watcher.run(stop).await }));
         let (mut tally, mut watched) = (Tally::default(), watch::Tally::default());

@@ -3,22 +3,28 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Context, Finished, OsHints, escape, ingest, summary, units};
+use super::{Context, Finished, OsHints, escape, exchange, ingest, summary, units};
 use crate::carry::stick;
 use crate::carry::watch::Pace;
 use crate::node::naming::Naming;
 use crate::node::taking::{FileReport, Outcome};
-use crate::node::watching::{Watched, Watcher};
+use crate::node::watching::{Answers, Watched, Watcher};
 use crate::ports::hints::{Hints, NoHints};
 use bundle_format::error::Exit;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+/// Largest file written, and how many of ours may lie in a folder: as `exchange` has them when it is told nothing else.
+const MAX_SIZE: u64 = 64 << 20;
+/// As [`MAX_SIZE`].
+const FILES_MAX: u64 = 1000;
+
 const EXAMPLES: &str = "\
 Examples:
   zbundle watch /srv/drop
   zbundle watch /media/stick /srv/drop --json
+  zbundle watch --exchange /srv/drop             answers there too: receipts, and what the others lack
   zbundle watch --once /srv/drop                 from cron: says nothing when all is well
 
 Each folder must have been prepared once: `zbundle stick init DIR`, a shared folder with --folder. One that is not there yet is waited for. Files that
@@ -33,7 +39,7 @@ pub struct Args {
     #[arg(required = true, value_name = "DIR")]
     folders: Vec<PathBuf>,
     /// Look once, take in what is there, and end
-    #[arg(long)]
+    #[arg(long, conflicts_with = "exchange")]
     once: bool,
     #[command(flatten)]
     pace: PaceArgs,
@@ -48,9 +54,17 @@ pub struct PaceArgs {
     /// Tell of a file that is not whole when it has not grown for so long
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = units::parse_duration_ms)]
     stalled_after: u64,
+    /// Also write there what others lack and take away what has arrived, as `zbundle exchange` does
+    #[arg(long)]
+    exchange: bool,
 }
 
 impl PaceArgs {
+    /// How the folders are written to, when they are.
+    fn answers(&self) -> Option<Answers> {
+        self.exchange.then_some(Answers { max_size: MAX_SIZE, files_max: FILES_MAX })
+    }
+
     /// As the watcher takes them.
     pub fn pace(&self) -> Pace {
         Pace { every_ms: self.look_every.max(100), stalled_s: u32::try_from(self.stalled_after / 1000).unwrap_or(u32::MAX) }
@@ -71,7 +85,7 @@ impl Args {
     }
 
     async fn watch(&self, context: &mut Context, stay: &Stay) -> Result<Finished, Halt> {
-        let (mut watcher, mut said) = watcher(context, stay, self.pace.pace(), &self.folders);
+        let (mut watcher, mut said) = watcher(context, stay, &self.pace, &self.folders);
         let mut tally = Tally::default();
         let stop = stay.stop.clone();
         let mut watching = std::pin::pin!(watcher.run(stop));
@@ -113,7 +127,7 @@ pub fn refuse_wrong(context: &Context, folder: &Path) -> Result<(), Halt> {
 }
 
 /// A watcher of `folders`, and where its words come out.
-pub fn watcher(context: &mut Context, stay: &Stay, pace: Pace, folders: &[PathBuf]) -> (Watcher, UnboundedReceiver<Watched>) {
+pub fn watcher(context: &mut Context, stay: &Stay, pace: &PaceArgs, folders: &[PathBuf]) -> (Watcher, UnboundedReceiver<Watched>) {
     let hints: Rc<dyn Hints> = match OsHints::new() {
         Ok(hints) => Rc::new(hints),
         Err(error) => {
@@ -123,7 +137,7 @@ pub fn watcher(context: &mut Context, stay: &Stay, pace: Pace, folders: &[PathBu
     };
     let (told, said) = mpsc::unbounded_channel();
     let tell = Box::new(move |word| told.send(word).unwrap_or(())); // nobody reads any more: the end is near
-    (Watcher::new(Rc::clone(&stay.standing), &context.ports, hints, pace, folders, tell), said)
+    (Watcher::new(Rc::clone(&stay.standing), &context.ports, hints, pace.pace(), folders, tell).answering(pace.answers()), said)
 }
 
 /// What a watcher did.
@@ -178,6 +192,10 @@ impl Tally {
             Watched::Away { code, why, .. } | Watched::Trouble { code, why } => {
                 self.exit = self.exit.max(code.row().exit);
                 context.console.warn(*code, why)?;
+            }
+            Watched::Exchanged(exchanged) => {
+                let code = exchange::tell_watched(context, exchanged)?;
+                self.exit = self.exit.max(code.map_or(Exit::Done, |code| code.row().exit));
             }
             Watched::Back(folder) => {
                 let folder = escape::plain_path(folder);

@@ -1,9 +1,11 @@
 //! Watch prepared places and take in what comes. SPEC §10.12.
 //!
 //! In: folders, hints, time. Out: a word for each file that brought something or is refused, once; for each folder that goes away or comes back.
-//! Invariants: the node is held for a few files at a time, and nothing of a folder between looks; whatever goes wrong with a folder or our own
-//! disk, the next look tries again. Not here: when a file is due (`carry::watch`), what the machine volunteers (`ports::hints`).
+//! Invariants: looking changes nothing in a folder (R10.12-h); the node is held for a few files at a time, and nothing of a folder between looks;
+//! whatever goes wrong with a folder or our own disk, the next look tries again (R10.12-f). Not here: when a file is due (`carry::watch`), what the
+//! machine volunteers (`ports::hints`), what is written into a folder that is answered in (`node::exchanging`).
 
+use super::exchanging::{ExchangeOrder, Exchanged};
 use super::standing::Standing;
 use super::taking::{FileReport, Ingested, Manner, Outcome, nearest};
 use super::{Node, NodeError, settle};
@@ -53,6 +55,8 @@ pub enum Watched {
     },
     /// A look has ended that took something in.
     Taken(Ingested),
+    /// What others lacked was written into a folder, or could not be; what has arrived was taken away.
+    Exchanged(Box<Exchanged>),
 }
 
 /// One look at a folder, on its way: so many of the entries have been judged.
@@ -62,6 +66,8 @@ struct Visit {
     early: Vec<FileReport>,
     ingested: Ingested,
     reports: Vec<FileReport>,
+    /// Some bundle for us was read: its sender may be owed a receipt.
+    has_met_bundles: bool,
 }
 
 impl Node {
@@ -125,6 +131,7 @@ impl Node {
         } else {
             FileReport::of(entry.path.clone(), Outcome::Foreign(Code::Z229), None)
         };
+        visit.has_met_bundles |= before.is_none() && matches!(report.outcome, Outcome::Taken | Outcome::Held);
         let after = self.ports.disk.look(&entry.path).ok().flatten();
         let is_same = after.is_some_and(|after| after.len == entry.len && after.print == entry.print && after.kind == entry.kind);
         let (known, report) = judge(report, is_same, to_tell);
@@ -185,7 +192,7 @@ fn judge(mut report: FileReport, is_same: bool, to_tell: impl Fn(Code) -> bool) 
     match report.outcome {
         Outcome::Taken => (Known::Taken, Some(report).filter(FileReport::is_news)),
         Outcome::Held => (Known::Told(Code::Z227), Some(report)),
-        Outcome::NotForUs => (Known::Told(Code::Z611), Some(report)),
+        Outcome::NotForUs => (Known::Told(Code::Z611), None), // also our own, on their way: a shared folder is full of such
         Outcome::Incomplete if is_same && to_tell(Code::Z212) => {
             report.outcome = Outcome::Refused(Code::Z240);
             (Known::Told(Code::Z240), Some(report))
@@ -199,7 +206,7 @@ fn judge(mut report: FileReport, is_same: bool, to_tell: impl Fn(Code) -> bool) 
 
 impl Visit {
     fn new(entries: Vec<Entry>) -> Self {
-        Self { entries, at: 0, early: Vec::new(), ingested: Ingested::default(), reports: Vec::new() }
+        Self { entries, at: 0, early: Vec::new(), ingested: Ingested::default(), reports: Vec::new(), has_met_bundles: false }
     }
 
     fn is_worth_telling(&self) -> bool {
@@ -213,6 +220,15 @@ impl Visit {
     }
 }
 
+/// How much is written into watched folders: as of [`ExchangeOrder`].
+#[derive(Clone, Copy, Debug)]
+pub struct Answers {
+    /// Largest file.
+    pub max_size: u64,
+    /// How many files of ours may lie in each.
+    pub files_max: u64,
+}
+
 /// A watched folder.
 struct Folder {
     path: PathBuf,
@@ -223,6 +239,10 @@ struct Folder {
     /// What has been told of it, while it cannot be read.
     away: Option<Code>,
     too_much: bool,
+    /// Something may have to be written there.
+    owes: bool,
+    /// When that was last seen to.
+    exchanged_ms: Option<u64>,
 }
 
 /// Watches folders for a process that stays.
@@ -232,6 +252,8 @@ pub struct Watcher {
     hints: Rc<dyn Hints>,
     pace: Pace,
     folders: Vec<Folder>,
+    /// How what others lack is written into the folders, when it is.
+    answers: Option<Answers>,
     /// What of our own node or disk has been told, until a look succeeds.
     trouble: Option<Code>,
     tell: Box<dyn FnMut(Watched)>,
@@ -240,12 +262,20 @@ pub struct Watcher {
 impl Watcher {
     /// Watch `folders`; each word goes to `tell`.
     pub fn new(standing: Rc<Standing>, ports: &Ports, hints: Rc<dyn Hints>, pace: Pace, folders: &[PathBuf], tell: Box<dyn FnMut(Watched)>) -> Self {
-        let folder = |path: &PathBuf| Folder { path: path.clone(), due_ms: 0, took_ms: 0, away: None, too_much: false };
-        Self { standing, ports: ports.clone(), hints, pace, folders: folders.iter().map(folder).collect(), trouble: None, tell }
+        let folder =
+            |path: &PathBuf| Folder { path: path.clone(), due_ms: 0, took_ms: 0, away: None, too_much: false, owes: true, exchanged_ms: None };
+        Self { answers: None, standing, ports: ports.clone(), hints, pace, folders: folders.iter().map(folder).collect(), trouble: None, tell }
+    }
+
+    /// Write into the folders what others lack, too, whenever something has come or been pushed.
+    #[must_use]
+    pub fn answering(self, answers: Option<Answers>) -> Self {
+        Self { answers, ..self }
     }
 
     /// Watch until `stop` says so.
     pub async fn run(&mut self, mut stop: Receiver<bool>) {
+        let mut changes = self.standing.changes();
         while !*stop.borrow() {
             let now_ms = self.standing.now_ms();
             for number in 0..self.folders.len() {
@@ -253,17 +283,66 @@ impl Watcher {
                     self.look_at(number).await;
                 }
             }
-            let due_ms = self.folders.iter().map(|folder| folder.due_ms).min().unwrap_or(u64::MAX);
+            for number in 0..self.folders.len() {
+                if self.answer_due_ms(number).is_some_and(|due_ms| due_ms <= now_ms) && !*stop.borrow() {
+                    self.answer(number).await;
+                }
+            }
+            let due_ms = (0..self.folders.len()).map(|number| self.folders[number].due_ms.min(self.answer_due_ms(number).unwrap_or(u64::MAX)));
+            let due_ms = due_ms.min().unwrap_or(u64::MAX);
             let wait = Duration::from_millis(due_ms.saturating_sub(self.standing.now_ms()));
             let hints = Rc::clone(&self.hints);
             tokio::select! {
                 changed = stop.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(wait) => {}
+                Ok(()) = changes.changed(), if self.answers.is_some() => self.owe(),
                 hint = hints.next() => match hint {
                     Ok(hint) => self.hurry(hint),
                     Err(_) => self.hints = Rc::new(NoHints), // nothing is volunteered any more; looking is the truth
                 },
             }
+        }
+    }
+
+    /// Something is new here: others may lack it (R10.12-i).
+    fn owe(&mut self) {
+        self.folders.iter_mut().for_each(|folder| folder.owes = true);
+    }
+
+    /// When a folder is written to: at once, but not oftener than it is looked at without hints, and only while it is there.
+    fn answer_due_ms(&self, number: usize) -> Option<u64> {
+        let folder = &self.folders[number];
+        let is_due = self.answers.is_some() && folder.owes && folder.away.is_none();
+        is_due.then(|| folder.exchanged_ms.map_or(0, |last_ms| last_ms + self.pace.every_ms))
+    }
+
+    /// Write what others lack into one folder. What went wrong there is told; what went wrong here is tried again.
+    async fn answer(&mut self, number: usize) {
+        let Some(Answers { max_size, files_max }) = self.answers else { return };
+        let place = self.folders[number].path.clone();
+        self.folders[number].exchanged_ms = Some(self.standing.now_ms());
+        let order = ExchangeOrder { place: &place, to: &[], max_size, files_max, dry_run: false };
+        let exchanged = self.standing.with(|node| node.exchange(&order, &mut |_| {})).await;
+        let exchanged = match exchanged {
+            Ok(exchanged) => self.standing.durable().await.map(|()| exchanged),
+            Err(error) => Err(error),
+        };
+        match exchanged {
+            Ok(mut exchanged) => {
+                self.folders[number].owes = exchanged.trouble.is_some();
+                let came = std::mem::take(&mut exchanged.ingested.files).into_iter().filter(|file| file.outcome == Outcome::Taken && file.is_news());
+                came.for_each(|file| (self.tell)(Watched::File(file)));
+                (self.tell)(Watched::Exchanged(Box::new(exchanged)));
+            }
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    /// Our own node or disk said no. Told once until something succeeds.
+    fn complain(&mut self, error: &NodeError) {
+        let code = error.code();
+        if self.trouble.replace(code) != Some(code) {
+            (self.tell)(Watched::Trouble { code, why: error.to_string() });
         }
     }
 
@@ -340,13 +419,13 @@ impl Watcher {
                     break;
                 }
                 Err(error) => {
-                    let code = error.code();
-                    if self.trouble.replace(code) != Some(code) {
-                        (self.tell)(Watched::Trouble { code, why: error.to_string() });
-                    }
+                    self.complain(&error);
                     break;
                 }
             }
+        }
+        if visit.has_met_bundles {
+            self.owe();
         }
         if visit.is_worth_telling() {
             (self.tell)(Watched::Taken(visit.ingested));

@@ -4,6 +4,7 @@ use crate::copiers::end;
 use crate::place::{Place, program, seconds, text};
 use crate::process::{Process, wait_for};
 use crate::world::{SOON, figure};
+use rustix::process::Signal;
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ pub fn an_idle_watch_costs_nearly_nothing() {
     sleep(seconds(8)); // read once more, and then left
     let before = watch.processor_time();
     sleep(seconds(20));
-    let spent = watch.processor_time() - before;
+    let spent = watch.processor_time().saturating_sub(before);
     let (own, peak) = (watch.own_memory(), watch.peak_memory());
     figure!("idle, looking every second: {spent:?} of processor in 20 s, {} KiB of its own, {} KiB peak", own >> 10, peak >> 10);
     assert!(spent < Duration::from_millis(200), "{spent:?}");
@@ -73,6 +74,26 @@ pub fn thousands_of_files_at_once_are_all_taken() {
         program("cp", &[text(&from), text(&place.drop.join(format!("x ({number}).zb")))]);
     }
     place.wait_for_events(FILES);
+    end(watch);
+}
+
+/// More events than the kernel keeps for who does not read them: it is told so, and looks.
+pub fn hints_that_were_lost_are_made_up_for_by_looking() {
+    let place = Place::new();
+    let bundle = place.bundle(10);
+    let watch = place.watch(&[]);
+    wait_for("it has begun", SOON, || place.world.path("hub/ctl.sock").exists().then_some(()));
+    sleep(seconds(1));
+    watch.signal(Signal::STOP);
+    let most: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    for number in 0..=most / 2 {
+        fs::write(place.drop.join(format!("{number}.jpg")), b"").unwrap();
+    }
+    program("cp", &[text(&bundle), text(&place.drop.join("a.zb"))]);
+    watch.signal(Signal::CONT);
+    let begun = Instant::now();
+    place.wait_for_events(10);
+    assert!(begun.elapsed() < seconds(20), "sooner than the next look without a hint");
     end(watch);
 }
 
@@ -138,6 +159,29 @@ pub fn serve_watches_too_and_other_commands_work_beside_it() {
     place.world.sync("clinic", address.unwrap().parse().unwrap(), &[]).end(SOON).expect(0);
     let ended = end(hub);
     assert_eq!(ended.summary().number("watched_new"), 40, "{ended:?}");
+}
+
+/// R10.12-i: a drop folder between a hub and a clinic that looks after itself, until both have fallen silent.
+pub fn a_hub_answers_in_its_drop_folder_by_itself_and_falls_silent() {
+    let place = Place::new();
+    let watch = place.watch(&["--exchange", "--look-every", "1s"]);
+    for round in 1..=3 {
+        let bundle = place.bundle(10);
+        program("cp", &[text(&bundle), text(&place.drop.join(format!("{round}.zb")))]);
+        place.wait_for_events(round * 10);
+        place.world.ok("hub", &["push", "{\"from\":\"the hub\"}", "--lane", "urgent"]);
+        wait_for("the receipt is there", SOON, || {
+            place.world.run("clinic", &["ingest", "drop"]);
+            (place.world.acknowledged("clinic", "hub") >= (round * 10) as u64).then_some(())
+        });
+    }
+    sleep(seconds(3));
+    let count = || fs::read_dir(&place.drop).unwrap().count();
+    let (files, said) = (count(), watch.said().len());
+    sleep(seconds(6));
+    assert_eq!((count(), watch.said().len()), (files, said), "nothing more to say: {}", watch.said());
+    figure!("{files} files in the folder, the marker and three of the clinic's included");
+    end(watch);
 }
 
 impl Process {

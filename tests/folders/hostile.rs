@@ -102,8 +102,8 @@ fn fill(drop: &Path, good: &[u8], other: &Path) -> Vec<(String, &'static str)> {
     tell("foreign.zb", "Z613");
     // Names.
     fs::write(drop.join(std::ffi::OsStr::from_bytes(b"\x1b]0;owned\x07\nevil\xff.zb")), b"x").unwrap();
-    fs::write(drop.join("..%2f..%2fetc.zb"), b"words").unwrap();
-    tell("..%2f..%2fetc.zb", "Z211");
+    fs::write(drop.join("a..%2f..%2fetc.zb"), b"words").unwrap();
+    tell("a..%2f..%2fetc.zb", "Z211");
     fs::write(drop.join(format!("{}.zb", "n".repeat(250))), b"words").unwrap();
     // Copies under every name that copies get, all the same and all good.
     for name in ["x (1).zb", "x - Copy.zb", "x.sync-conflict-20261125-101010-ABCDEFG.zb", "X.zb", "x.zb"] {

@@ -36,6 +36,7 @@ claims! {
     copiers::a_bundle_replaced_again_and_again_while_it_is_read_is_never_called_damaged,
     copiers::what_stops_arriving_is_told_once_and_taken_when_it_is_completed,
     copiers::a_damaged_bundle_is_told_once_and_its_repair_is_taken,
+    days::hints_that_were_lost_are_made_up_for_by_looking,
     days::a_watch_killed_again_and_again_loses_nothing_and_tells_nothing_twice,
     days::thousands_of_files_at_once_are_all_taken,
     media::a_stick_that_comes_and_goes_is_taken_up_each_time_and_can_be_unmounted,
@@ -46,6 +47,7 @@ claims! {
     units::every_service_that_reads_strangers_files_is_closed_tightly,
     units::systemd_understands_every_line_of_the_units,
     days::cron_hears_nothing_when_all_is_well,
+    days::a_hub_answers_in_its_drop_folder_by_itself_and_falls_silent,
     days::serve_watches_too_and_other_commands_work_beside_it,
 }
 

@@ -54,7 +54,7 @@ fn half_way(words: &[&str], mut is_begun: impl FnMut() -> bool) {
 }
 
 fn has_temporary(folder: &Path) -> bool {
-    fs::read_dir(folder).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with("."))
+    fs::read_dir(folder).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with('.'))
 }
 
 pub fn syncthing_carries_both_ways_and_its_temporaries_are_left_alone() {

@@ -15,7 +15,7 @@ pub fn every_service_that_reads_strangers_files_is_closed_tightly() {
     for unit in units.iter().filter(|unit| !unit.to_str().unwrap().contains("mount")) {
         let done = Command::new("systemd-analyze").args(["security", "--offline=yes", "--no-pager"]).arg(unit).output().unwrap();
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        let verdict = said.lines().find(|line| line.contains("Overall exposure level")).unwrap_or_else(|| panic!("{unit:?}: {done:?}"));
+        let verdict = said.lines().find(|line| line.contains("Overall exposure level")).unwrap_or_else(|| panic!("{}: {done:?}", unit.display()));
         let rated = verdict.split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap();
         figure!("{}: {rated}", unit.file_name().unwrap().to_string_lossy());
         assert!((rated * 10.0).round() <= f64::from(EXPOSURE_MAX), "{said}");
