@@ -112,7 +112,7 @@ impl Wal {
         if empty {
             place.disk.sync_folder(folder).map_err(io)?; // its maker may have died before it did
         }
-        if replayed.torn_len > 0 && !replayed.sealing && !(empty && header == Header::Bad) {
+        if replayed.torn_len > 0 && !replayed.sealing {
             findings.push(Finding::TornTail { bytes: replayed.torn_len });
         }
         findings.extend(hole_findings(newest, &replayed, &streams));

@@ -11,6 +11,7 @@ use crate::station::{Around, Station};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use zbundle::node::workshop::Workshop;
 use zbundle::node::{Node, NodeError};
@@ -19,7 +20,7 @@ use zbundle::ports::disk::Disk as _;
 use zbundle::ports::memory_disk::{Counts, Fault, Operation};
 
 /// Sticks there are.
-const STICK_COUNT: usize = 4;
+const STICK_COUNT: usize = 3;
 
 /// A machine and what is known of it.
 pub struct Machine {
@@ -66,6 +67,8 @@ pub struct World {
     pub first_cards: Vec<MemoryDisk>,
     /// Files as they were once cut.
     pub archive: Vec<(String, Vec<u8>)>,
+    /// For whom the newest file on a stick is.
+    pub carried: BTreeMap<usize, usize>,
     /// What happened, line by line.
     pub story: Vec<String>,
     /// How often what happened.
@@ -120,6 +123,7 @@ impl World {
             model,
             first_cards: begun.iter().map(|member| member.card.image()).collect(),
             archive: Vec::new(),
+            carried: BTreeMap::new(),
             story: Vec::new(),
             coverage: Coverage::default(),
             workshop: Rc::new(RefCell::new(Workshop::new().expect("memory"))),
@@ -155,6 +159,18 @@ impl World {
         number % self.members.len()
     }
 
+    /// Another member than that of a machine.
+    fn other(&self, at: usize, number: usize) -> usize {
+        let to = self.member(number);
+        if to == self.machines[at].station.member { self.member(to + 1) } else { to }
+    }
+
+    /// A machine of a member: its own, or a clone.
+    fn machine_of(&self, member: usize, luck: &mut Luck) -> usize {
+        let machines: Vec<_> = (0..self.machines.len()).filter(|at| self.machines[*at].station.member == member).collect();
+        luck.one_of(&machines)
+    }
+
     /// Luck for what this world leaves open beside its steps.
     pub fn luck(&self, of: u64) -> Luck {
         Luck(self.seed ^ of.rotate_left(32))
@@ -177,9 +193,21 @@ impl World {
         let luck = &mut Luck(step.luck);
         match &step.act {
             Act::Push { at, lane, to, lens } => self.push(self.machine(*at), *lane, *to, lens, step),
-            Act::Cut { at, to, stick, max_size } => self.cut(self.machine(*at), self.member(*to), stick % STICK_COUNT, *max_size, step),
-            Act::Ingest { at, stick } => self.ingest(self.machine(*at), stick % STICK_COUNT, step),
-            Act::Sync { at, to, line, budget } => self.sync(self.machine(*at), self.machine(*to), line, *budget, step),
+            Act::Cut { at, to, stick, max_size } => {
+                let at = self.machine(*at);
+                self.cut(at, self.other(at, *to), stick % STICK_COUNT, *max_size, step)
+            }
+            Act::Ingest { at, stick } => {
+                let stick = stick % STICK_COUNT;
+                // Most sticks reach whom they are for.
+                let meant = self.carried.get(&stick).copied().filter(|_| !luck.once_in(5));
+                let at = meant.map_or_else(|| self.machine(*at), |member| self.machine_of(member, luck));
+                self.ingest(at, stick, step)
+            }
+            Act::Sync { at, to, line, budget } => {
+                let at = self.machine(*at);
+                self.sync(at, self.other(at, *to), line, *budget, step)
+            }
             Act::Courier { stick, deed } => self.courier(stick % STICK_COUNT, *deed, luck),
             Act::Image { at } => self.image(self.machine(*at)),
             Act::Restore { at } => self.restore(self.machine(*at)),
