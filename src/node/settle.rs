@@ -32,7 +32,7 @@ pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError>
         for origin in &origins {
             open |= !all_fetched(node, &peers, origin)?;
         }
-        // Where nothing of that life is known, somebody must have said so: a node that wrote nothing in it has nothing to settle.
+        // Where nothing of that life is known, somebody must have said so: a node that wrote nothing in it has nothing to settle (R6.6-l).
         let unheard = origins.is_empty() && !peers.iter().any(|(_, peer)| peer.receipt.is_some());
         if open || unheard {
             continue; // what is missing comes with a later bundle

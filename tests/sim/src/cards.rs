@@ -4,7 +4,7 @@ use crate::luck::Luck;
 use crate::model::{Memory, Verdict};
 use crate::plan::Leap;
 use crate::station::{BEGIN_MS, Station};
-use crate::world::{Machine, World};
+use crate::world::{Machine, Planted, World};
 use bundle_format::error::Code;
 
 /// Machines there may be beside the members'.
@@ -18,7 +18,9 @@ impl World {
     /// # Errors
     /// Never; for the shape of steps.
     pub fn image(&mut self, at: usize) -> Verdict {
-        self.machines[at].image = Some(self.machines[at].station.card.image());
+        let machine = &mut self.machines[at];
+        machine.image = Some(machine.station.card.image());
+        machine.luck_then = machine.station.entropy.0.get();
         Ok(())
     }
 
@@ -30,6 +32,9 @@ impl World {
         let at = self.imaged(at);
         let Some(image) = self.machines[at].image.as_ref().map(zbundle::ports::MemoryDisk::image) else { return Ok(()) };
         self.coverage.count("an image is put back");
+        if self.planted == Some(Planted::LuckRestored) {
+            self.machines[at].station.entropy.0.set(self.machines[at].luck_then);
+        }
         self.put_card(at, image)
     }
 
@@ -65,7 +70,7 @@ impl World {
         let name = format!("{}-twin{}", station.name, clones + 1);
         self.restored.push(station.member);
         let station = Station::new(name, station.member, station.id, image.image(), luck, &self.around);
-        self.machines.push(Machine { station, memory: Memory::default(), image: None, is_clone: true, seen: None });
+        self.machines.push(Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: true, seen: None });
         self.coverage.count("a machine is cloned");
         self.look(self.machines.len() - 1, true)
     }

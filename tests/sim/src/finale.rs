@@ -117,12 +117,15 @@ impl World {
 
     fn judge(&mut self) -> Verdict {
         let order = self.order()?;
-        let hubs: BTreeSet<NodeId> = self.members.iter().zip(&order.policies).filter(|(_, policy)| **policy == Some(Policy::All)).map(|(id, _)| *id).collect();
+        let hubs: BTreeSet<NodeId> =
+            self.members.iter().zip(&order.policies).filter(|(_, policy)| **policy == Some(Policy::All)).map(|(id, _)| *id).collect();
         let whole = self.machines[AUTHORITY].memory.clone();
         let excused = |number: &&usize| {
             let writer = self.members.iter().position(|id| *id == self.model.pushed[**number].node);
-            // Who is revoked is sent nothing: a past it lost does not come back to it, and what it wrote on another branch cannot be placed.
-            writer.is_some_and(|writer| order.policies[writer].is_none() && self.restored.contains(&writer))
+            // Who is revoked is sent nothing: a past it lost does not come back to it, what it wrote on another branch cannot be placed, and it does not hear
+            // what the authority has lost.
+            let lost = |writer: &usize| self.restored.contains(writer) || self.restored.contains(&AUTHORITY);
+            writer.is_some_and(|writer| order.policies[writer].is_none() && lost(&writer))
         };
         let missing: Vec<_> = self.model.promised.iter().filter(|number| !excused(number)).filter(|number| !whole.whole.contains(number)).collect();
         if !missing.is_empty() {

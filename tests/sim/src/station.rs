@@ -43,7 +43,8 @@ pub struct Station {
     pub card: MemoryDisk,
     /// How wrong its clock is.
     pub zero_ms: Rc<Cell<u64>>,
-    entropy: Rc<SeededEntropy>,
+    /// Where its random bytes come from.
+    pub entropy: Rc<SeededEntropy>,
     /// The keys of its log, once they were read: they never change.
     pub log_keys: RefCell<Option<DataKeys>>,
     /// The key file, on a medium that never fails.

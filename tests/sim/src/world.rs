@@ -13,6 +13,7 @@ use bundle_format::ids::NodeId;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use zbundle::keys::Policy;
 use zbundle::node::workshop::Workshop;
 use zbundle::node::{Node, NodeError};
 use zbundle::ports::MemoryDisk;
@@ -30,6 +31,8 @@ pub struct Machine {
     pub memory: Memory,
     /// Its card as it was copied once.
     pub image: Option<MemoryDisk>,
+    /// Its luck then.
+    pub luck_then: u64,
     /// It is a second machine with another's card.
     pub is_clone: bool,
     /// Operations of its card when it was last looked at.
@@ -43,14 +46,16 @@ pub enum Planted {
     LyingCards,
     /// People are told that something is safe that was not pushed.
     FalsePromise,
-    /// Somebody's log shows what nobody pushed.
+    /// Somebody writes in a member's log what its people did not push.
     Invention,
-    /// Policies are not what the roster says.
-    WrongPolicy,
-    /// Images of cards bring their luck back with them.
+    /// A log forgets one payload.
+    LostEvent,
+    /// Everybody is sent more than it may see.
+    NoPolicy,
+    /// Images of cards bring the luck of their time back with them.
     LuckRestored,
-    /// A courier takes a machine's newest file of what it knows of its peers, and puts an older one there.
-    ForgottenLoss,
+    /// Nobody is told of forks.
+    SilentForks,
 }
 
 /// The world.
@@ -101,7 +106,7 @@ impl World {
     ///
     /// # Panics
     /// When no domain can be founded.
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan, planted: Option<Planted>) -> Self {
         let sticks = (0..STICK_COUNT).map(|number| {
             let stick = MemoryDisk::new();
             stick.create_folder(&Station::stick(number)).expect("an empty stick");
@@ -110,11 +115,15 @@ impl World {
         let around = Around { sticks: Rc::new(sticks.collect()), ticker: Rc::default(), cable: crate::wire::Cable::default() };
         let begun = base::domain(plan.shape, &around);
         let mut model = Model::default();
-        begun.iter().for_each(|member| model.grant(member.id, &member.policy));
+        let policy = |member: &base::Begun| if planted == Some(Planted::NoPolicy) { Policy::Own } else { member.policy.clone() };
+        begun.iter().for_each(|member| model.grant(member.id, &policy(member)));
+        if planted == Some(Planted::LyingCards) {
+            begun.iter().for_each(|member| member.card.lie());
+        }
         let machine = |(at, member): (usize, &base::Begun)| {
             let station = Station::new(member.name.to_owned(), at, member.id, member.card.clone(), plan.seed.rotate_left(17) ^ at as u64, &around);
             *station.log_keys.borrow_mut() = Some(member.log_keys.clone());
-            Machine { station, memory: Memory::default(), image: None, is_clone: false, seen: None }
+            Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: false, seen: None }
         };
         Self {
             members: begun.iter().map(|member| member.id).collect(),
@@ -133,7 +142,7 @@ impl World {
             has_new_authority: false,
             rekeyed: Vec::new(),
             rotten: Vec::new(),
-            planted: None,
+            planted,
             nonces: Nonces::default(),
             seed: plan.seed,
         }
@@ -353,6 +362,10 @@ impl World {
         let log = machine.station.log_on(&card);
         let log = log.map_err(|error| format!("P4: after a power cut {} would not open: {} {error}", machine.station.name, error.code()))?;
         let memory = self.model.look(machine.station.id, &log).map_err(|why| format!("at {}: {why}", machine.station.name))?;
+        let mut memory = memory;
+        if self.planted == Some(Planted::LostEvent) {
+            memory.whole.pop_last();
+        }
         let before = &machine.memory;
         if !replaced && let Some(lost) = before.held.difference(&memory.held).next() {
             return Err(format!("P1: {} showed {lost:?}, and would not after a power cut", machine.station.name));

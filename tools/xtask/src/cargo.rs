@@ -51,11 +51,20 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     }
 }
 
+/// The simulator: as many seeds as fit in some minutes of two processors. They are the same ones every time, so that a change is judged alone.
+pub fn sim(tree: &Tree) -> Result<String, Failure> {
+    let mut last = String::new();
+    let lives = ["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--seeds", "10000", "--covered"];
+    run_seeing(cargo(tree).args(lives), |line| line.clone_into(&mut last))?;
+    Ok(last)
+}
+
 /// The searching tests of the log, far: `ZBUNDLE_SEEDS` times as far as every day, 200 where it is not set.
 pub fn campaign(tree: &Tree) -> Result<String, Failure> {
     let times = std::env::var("ZBUNDLE_SEEDS").unwrap_or_else(|_| "200".to_owned());
     run(cargo(tree).args(["test", "--locked", "--profile", "quick", "--lib", "wal::"]).env("ZBUNDLE_SEEDS", times))?;
     run(cargo(tree).args(["test", "--locked", "--test", "link"]).env("ZBUNDLE_FAR", "1"))?;
+    run(cargo(tree).args(["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--from", "1000000", "--seeds", "1000000"]))?;
     Ok(String::new())
 }
 
