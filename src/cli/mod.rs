@@ -36,7 +36,7 @@ mod sign;
 mod standing;
 mod status;
 mod sync;
-mod units;
+pub mod units;
 mod verify;
 
 use crate::adapters::{OsInput, asked_to_end, os_ports, read_hidden_line};
