@@ -10,6 +10,7 @@ mod cut;
 mod demo;
 mod error;
 mod escape;
+mod exchange;
 mod files;
 mod fork;
 mod fsck;
@@ -35,6 +36,7 @@ mod show;
 mod sign;
 mod standing;
 mod status;
+mod stick;
 mod sync;
 pub mod units;
 mod verify;
@@ -129,6 +131,8 @@ enum Command {
     Log(log::Args),
     Cut(cut::Args),
     Ingest(ingest::Args),
+    Exchange(exchange::Args),
+    Stick(stick::Args),
     Peer(peer::Args),
     Sync(sync::Args),
     Serve(serve::Args),
@@ -241,6 +245,8 @@ commands! {
     Log "log";
     Cut "cut";
     Ingest "ingest";
+    Exchange "exchange";
+    Stick "stick";
     Peer "peer";
     Sync "sync";
     Serve "serve";

@@ -16,4 +16,7 @@ mod hostile;
 mod lab;
 mod members;
 mod restored;
+mod stick;
+mod stick_pulled;
 mod walk;
+mod watch_ledger;
