@@ -68,6 +68,14 @@ pub const TARGETS: &[Target] = &[
         live_max: 8 << 20,
     },
     Target {
+        name: "mixed",
+        claim: "mixed bytes are what a writer makes of what they unpack to, or they are refused",
+        run: targets::format::mixed,
+        seeds: targets::format::mixed_seeds,
+        len_max: 4096,
+        live_max: 16 << 20,
+    },
+    Target {
         name: "message",
         claim: "what is heard on a link is said again in the same meaning",
         run: targets::format::message,

@@ -61,6 +61,7 @@ bursts! {
     any_event_is_written_as_it_was_read: "event", 20_000;
     any_manifest_is_written_as_it_was_read: "manifest", 20_000;
     any_range_unpacks_to_what_it_claims: "range", 4000;
+    any_mixed_bytes_are_what_a_writer_makes: "mixed", 1000;
     any_message_is_heard_as_it_was_said: "message", 10_000;
     no_part_of_a_file_is_whole: "envelope", 2000;
     any_inside_gives_only_what_was_signed: "inner", 2000;

@@ -8,6 +8,7 @@ use bundle_format::limits::{CBOR_DEPTH_MAX, RANGE_RAW_LEN_MAX};
 use bundle_format::logs::{LogTable, Logs};
 use bundle_format::manifest::{Manifest, NodeTable};
 use bundle_format::message::{Message, frame_len};
+use bundle_format::mix;
 use bundle_format::range::Range;
 
 /// R2.1-a to g: one value, one spelling.
@@ -98,6 +99,30 @@ fn unpacks_to_what_it_claims(range: Range, primed: bool) {
     let start = Position { seq: first - 1, hash: base };
     let end = verified.events().fold(start, |position, (_, event)| position.then(&digest(event)));
     assert_eq!((verified.start(), verified.end()), (start, end));
+}
+
+/// SPEC §4.8. The first bytes choose how long the output is claimed to be, and whether there is a prefix.
+pub fn mixed(bytes: &[u8]) {
+    let Some(([high, low, choice], data)) = bytes.split_first_chunk::<3>() else { return };
+    let raw_len = usize::from(*high % 16) << 8 | usize::from(*low);
+    let prefix = if choice % 2 == 1 { DOMAIN.roster_events.concat() } else { Vec::new() };
+    let Ok(raw) = mix::decode(&prefix, data, raw_len) else { return };
+    assert_eq!(raw.len(), raw_len);
+    let again = mix::encode(&prefix, &raw, u32::from(data[0])).expect("what was unpacked can be packed");
+    assert_eq!(again, data, "one range of bytes has one spelling");
+}
+
+pub fn mixed_seeds() -> Vec<Vec<u8>> {
+    let prefix = DOMAIN.roster_events.concat();
+    let mut seeds = Vec::new();
+    for raw in event_seeds().iter().filter(|event| (1..600).contains(&event.len())).step_by(5) {
+        for (choice, prefix) in [(0, &[][..]), (1, &prefix[..])] {
+            let data = mix::encode(prefix, raw, mix::SLOTS_LOG_MIN).expect("it is short");
+            let len = u16::try_from(raw.len()).expect("it is short").to_be_bytes();
+            seeds.push([&len[..], &[choice], &data].concat());
+        }
+    }
+    seeds
 }
 
 /// Ranges of the fixtures' files, named by places in the table of all who write, and by numbers.
