@@ -194,7 +194,8 @@ impl Node {
     }
 }
 
-fn refused_by_medium(error: &NodeError) -> Option<std::io::ErrorKind> {
+/// The system's reason, when a place refused to be written to.
+pub(super) fn refused_by_medium(error: &NodeError) -> Option<std::io::ErrorKind> {
     use crate::carry::drop_folder::PublishError;
     use bundle_format::seal::SealError;
     match error {

@@ -17,5 +17,6 @@ mod lab;
 mod members;
 mod restored;
 mod stick;
+mod stick_blind;
 mod stick_pulled;
 mod walk;
