@@ -113,6 +113,10 @@ codes! {
     Z237 Partial "the stick was taken out too early, or stopped answering" "Nothing is lost: safe on this computer, and nothing was marked as sent." "put it back and run it again, or try another stick";
     Z238 Usage "this place has been prepared already" "It was not touched." "use it as it is; to prepare it anew remove its ZBUNDLE.TXT";
     Z239 Partial "the store for others is full" "What is in it stays; what found no room was left where it is." "give it more room with --quota, or carry it on first";
+    Z240 Partial "a file in a watched folder has stopped arriving" "Nothing of it was taken; it was not touched." "copy it again; if a sync program brings it, see whether that still runs";
+    Z241 Partial "the folder holds more than is searched" "What was found first was taken; the rest was not touched." "take out what is no bundle, or name the inner folders one by one";
+    Z242 NoSpace "little space is left, so nothing more is taken from folders" "What came lies where it came; nothing was lost." "make room; what waits is taken then";
+    Z243 Partial "the watched folder is not there" "Nothing was read or changed." "put the stick in or mount the folder; while `zbundle watch` runs it is taken up then";
     Z301 LogDamaged "a part of the log is damaged" "The rest is readable; the damaged bytes are kept aside." "run `zbundle fsck`; what others hold comes back with the next exchange";
     Z302 LogDamaged "the log was written with another key, or tampered with" "Nothing was changed." "check --key-file; if it is the right one, restore the directory from a copy";
     Z303 Internal "the disk failed to store what was written" "What was acknowledged before stays safe; what was not acknowledged is unknown." "check the disk and its cable, then run it again";

@@ -4,7 +4,7 @@ use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
 use super::{Context, Finished, bundle, escape, files, summary, units};
-use crate::carry::drop_folder::Candidate;
+use crate::carry::finding::Candidate;
 use crate::node::inspect;
 use crate::node::naming::Naming;
 use crate::node::taking::{FileReport, Ingested, Missing, Outcome};
@@ -79,7 +79,7 @@ fn total_len(context: &Context, paths: &[PathBuf]) -> Option<u64> {
     let bundles = paths.iter().filter_map(|path| inspect::bundles(&context.ports, path).ok()).flatten();
     let len = |candidate: Candidate| match candidate {
         Candidate::File(path) => context.ports.disk.look(&path).ok().flatten().map_or(0, |entry| entry.len),
-        Candidate::NotAFile(_) => 0,
+        Candidate::NotAFile(_) | Candidate::TooMuch(_) => 0,
     };
     Some(bundles.map(len).sum()).filter(|total| *total > 0)
 }

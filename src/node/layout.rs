@@ -39,6 +39,11 @@ impl Layout {
         self.root.join("state")
     }
 
+    /// Which bundles were taken and what watched files looked like: a cache.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger")
+    }
+
     /// Segments.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")

@@ -17,6 +17,7 @@ pub mod hop;
 pub mod inspect;
 pub mod known;
 pub mod layout;
+pub mod ledger;
 pub mod local;
 pub mod log;
 pub mod meeting;
@@ -50,6 +51,7 @@ use bundle_format::ids::{EventId, Incarnation, Lane, Name, NodeId, Origin};
 use bundle_format::manifest::ForkNotice;
 use control::Note;
 use layout::Layout;
+use ledger::Ledger;
 use peers::{Peer, Peers};
 use state::State;
 use std::path::Path;
@@ -74,6 +76,8 @@ pub struct Node {
     pub(crate) peers: Peers,
     pub(crate) state: State,
     saved: State,
+    /// Read when it is first asked.
+    ledger: Option<Ledger>,
     /// The number of the last receipt told; `state` on the disk may be ahead of it (R6.5-b).
     pub(crate) receipt_told: u64,
     wrap: keys::Lock,
@@ -147,7 +151,8 @@ impl Node {
         let forgotten = state.is_none();
         let state = state.unwrap_or_default();
         let (saved, receipt_told) = (state.clone(), state.receipt_number);
-        let mut node = Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, receipt_told, wrap, _lock: lock };
+        let mut node =
+            Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, ledger: None, receipt_told, wrap, _lock: lock };
         if forgotten {
             node.begin_new_life()?; // which receipts we told is not known any more
         } else if node.state.open_lives.contains(&node.keyring.incarnation()) {
@@ -193,6 +198,10 @@ impl Node {
     /// readable behind the hole is written again (R6.6-f).
     fn answer_findings(&mut self) -> Result<(), NodeError> {
         let me = self.keyring.node();
+        if self.wal.findings().iter().any(|finding| !matches!(finding, Finding::Index { .. })) {
+            self.ledger()?.clear(); // what it says was taken may be gone (R10.11-b)
+            self.save_ledger()?;
+        }
         let holes = self.wal.findings().iter().filter_map(|finding| match finding {
             Finding::Hole { cut_back, .. } => Some(cut_back.clone()),
             _ => None,
@@ -224,6 +233,8 @@ impl Node {
     /// Freeze the present incarnation durably and draw a new one: nothing is ever written twice under one number (R6.6-a, R3.5-d, R6.6-g).
     pub(crate) fn begin_new_life(&mut self) -> Result<(), NodeError> {
         let old = self.keyring.incarnation();
+        self.ledger()?.clear();
+        self.save_ledger()?;
         self.state.open_lives.push(old);
         (self.state.receipt_number, self.receipt_told) = (0, 0);
         self.save_state()?;
@@ -253,6 +264,24 @@ impl Node {
             self.saved = self.state.clone();
         }
         Ok(())
+    }
+
+    /// What need not be taken in again.
+    pub(crate) fn ledger(&mut self) -> Result<&mut Ledger, NodeError> {
+        let ledger = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => Ledger::load(&*self.ports.disk, &self.layout.ledger(), self.wal.end())?,
+        };
+        Ok(self.ledger.insert(ledger))
+    }
+
+    /// Write the ledger if it has changed, after what it notes is durable.
+    pub(crate) fn save_ledger(&mut self) -> Result<(), NodeError> {
+        let end = self.wal.end();
+        match &mut self.ledger {
+            Some(ledger) => ledger.save(&*self.ports.disk, &self.layout.ledger(), end),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn save_keyring(&self) -> Result<(), NodeError> {

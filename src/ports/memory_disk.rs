@@ -3,7 +3,7 @@
 //! What is not synced is volatile: bytes by sectors of 512, lengths, and names in folders. [`MemoryDisk::crash`] keeps any part of it. A failed
 //! sync loses what it should have stored, for good, as Linux does: a second sync that succeeds says nothing of it.
 
-use super::disk::{Disk, DiskFile, Entry, Kind, Lock, Open};
+use super::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print};
 use super::entropy::{Entropy as _, SeededEntropy};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +74,10 @@ struct World {
     space: Option<u64>,
     /// Folders where another file system begins, and its number; everything else is on number 0.
     mounts: BTreeMap<PathBuf, u64>,
+    /// Operations until the power goes; `None` while it stays.
+    power: Option<u64>,
+    /// Whether a fault has struck since faults were last set.
+    struck: bool,
 }
 
 #[derive(Clone, Default)]
@@ -136,6 +140,21 @@ impl MemoryDisk {
         }
         world.locks.clear();
         world.faults.clear();
+        world.power = None;
+    }
+
+    /// What would be there if the power went now and nothing unsynced were lucky: a disk of its own.
+    #[must_use]
+    pub fn durable(&self) -> Self {
+        let mut world = self.0.borrow().clone();
+        for file in &mut world.files {
+            file.live.clone_from(&file.synced);
+            file.dirty.clear();
+        }
+        world.names = world.durable_names.clone();
+        (world.name_changes, world.locks, world.faults) = (Vec::new(), BTreeSet::new(), Vec::new());
+        (world.space, world.power) = (None, None);
+        Self(Rc::new(RefCell::new(world)))
     }
 
     /// A copy of the whole disk as it is now, durable: an image of the card.
@@ -161,17 +180,39 @@ impl MemoryDisk {
         }
         world.names = world.durable_names.clone();
         (world.name_changes, world.locks, world.faults) = (Vec::new(), BTreeSet::new(), Vec::new());
+        (world.space, world.power) = (None, None);
         Self(Rc::new(RefCell::new(world)))
     }
 
     /// Let an operation fail.
     pub fn fail(&self, fault: Fault) {
-        self.0.borrow_mut().faults.push(fault);
+        let world = &mut *self.0.borrow_mut();
+        world.faults.push(fault);
+        world.struck = false;
     }
 
-    /// Nothing fails any more.
+    /// Let the power go at the `nth` operation from now, counted from 1: that one and all later ones fail, until [`MemoryDisk::crash`] says what is left.
+    pub fn lose_power(&self, nth: u64) {
+        let world = &mut *self.0.borrow_mut();
+        world.power = Some(nth);
+        world.struck = false;
+    }
+
+    /// Whether anything has failed since a fault, a bound or a power cut was last asked for.
+    pub fn has_struck(&self) -> bool {
+        self.0.borrow().struck
+    }
+
+    /// Nothing fails any more, and there is room.
     pub fn heal(&self) {
-        self.0.borrow_mut().faults.clear();
+        let world = &mut *self.0.borrow_mut();
+        world.faults.clear();
+        (world.power, world.space) = (None, None);
+    }
+
+    /// Every file there is, by path.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.0.borrow().names.keys().cloned().collect()
     }
 
     /// Whether a fault is still to come.
@@ -181,7 +222,14 @@ impl MemoryDisk {
 
     /// Let the disk be full when its files have this many bytes together.
     pub fn set_space(&self, space: Option<u64>) {
-        self.0.borrow_mut().space = space;
+        let world = &mut *self.0.borrow_mut();
+        world.space = space;
+        world.struck = false;
+    }
+
+    /// Bytes all files have together.
+    pub fn used(&self) -> u64 {
+        self.0.borrow().used()
     }
 
     /// Let the file system `number` begin at `folder`; 0 is the machine's own.
@@ -215,6 +263,13 @@ impl MemoryDisk {
 
 impl World {
     fn try_to(&mut self, operation: Operation) -> io::Result<()> {
+        if let Some(left) = &mut self.power {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.struck = true;
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+        }
         let mut failed = None;
         for fault in self.faults.iter_mut().filter(|fault| fault.operation == operation) {
             fault.nth = fault.nth.saturating_sub(1);
@@ -223,6 +278,7 @@ impl World {
             }
         }
         self.faults.retain(|fault| fault.sticky || fault.nth > 0);
+        self.struck |= failed.is_some();
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -281,10 +337,11 @@ impl Disk for MemoryDisk {
     fn look(&self, path: &Path) -> io::Result<Option<Entry>> {
         let world = self.0.borrow();
         if world.folders.contains(path) {
-            return Ok(Some(Entry { path: path.to_owned(), kind: Kind::Folder, len: 0 }));
+            return Ok(Some(Entry { path: path.to_owned(), kind: Kind::Folder, len: 0, print: Print::default() }));
         }
         let len = |file: &usize| world.files[*file].live.len() as u64;
-        Ok(world.names.get(path).map(|file| Entry { path: path.to_owned(), kind: Kind::File, len: len(file) }))
+        let print = |file: &usize| Print { inode: *file as u64, ..Print::default() };
+        Ok(world.names.get(path).map(|file| Entry { path: path.to_owned(), kind: Kind::File, len: len(file), print: print(file) }))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
@@ -437,6 +494,7 @@ impl DiskFile for MemoryFile {
         let grown = (at + bytes.len()).saturating_sub(world.files[self.file].live.len()) as u64;
         let full = world.space.is_some_and(|space| world.used() + grown > space);
         let tried = world.try_to(Operation::Write);
+        world.struck |= full;
         let file = &mut world.files[self.file];
         if full || tried.is_err() {
             file.write(&bytes[..bytes.len() / 2], at);
@@ -463,11 +521,13 @@ impl DiskFile for MemoryFile {
         let world = &mut *self.world.borrow_mut();
         world.counts.syncs += 1;
         let tried = world.try_to(Operation::Sync);
+        let dark = world.power == Some(0);
         let file = &mut world.files[self.file];
-        if tried.is_err() {
+        if tried.is_err() && !dark {
             file.dirty.clear(); // marked clean, and not stored
             return tried;
         }
+        tried?;
         file.sync();
         Ok(())
     }

@@ -20,3 +20,4 @@ mod stick;
 mod stick_blind;
 mod stick_pulled;
 mod walk;
+mod watch_ledger;

@@ -1,0 +1,83 @@
+//! How often what happened: a simulator that never meets a fork proves nothing about forks.
+
+use crate::plan::{Act, Mishap};
+use std::collections::BTreeMap;
+use zbundle::ports::store::Finding;
+
+/// What some thousand lives must meet.
+const EXPECTED: &[&str] = &[];
+
+/// Counts, by what.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage(pub BTreeMap<&'static str, u64>);
+
+impl Coverage {
+    /// It happened.
+    pub fn count(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    /// Add another's.
+    pub fn add(&mut self, other: &Self) {
+        for (what, count) in &other.0 {
+            *self.0.entry(what).or_default() += count;
+        }
+    }
+
+    /// What lives should meet and these did not.
+    pub fn unmet(&self) -> Vec<&'static str> {
+        EXPECTED.iter().copied().filter(|what| !self.0.contains_key(what)).collect()
+    }
+
+    /// Opening a log found this.
+    pub fn found(&mut self, finding: &Finding) {
+        self.count(match finding {
+            Finding::TornTail { .. } => "a torn tail is cut off",
+            Finding::Hole { .. } => "a hole is found",
+            Finding::Index { .. } => "an index is made again",
+        });
+    }
+}
+
+impl Act {
+    /// What is counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Push { .. } => "step: push",
+            Self::Cut { .. } => "step: cut",
+            Self::Ingest { .. } => "step: ingest",
+            Self::Sync { .. } => "step: sync",
+            Self::Courier { .. } => "step: courier",
+            Self::Image { .. } => "step: image",
+            Self::Restore { .. } => "step: restore",
+            Self::Clone { .. } => "step: clone",
+            Self::Dismiss => "step: dismiss",
+            Self::Clock { .. } => "step: clock",
+            Self::Rot { .. } => "step: rot",
+            Self::Enrol { .. } => "step: enrol",
+            Self::Rekey { .. } => "step: rekey",
+            Self::Revoke { .. } => "step: revoke",
+            Self::Accept { .. } => "step: accept",
+            Self::Policy { .. } => "step: policy",
+            Self::Insist { .. } => "step: insist",
+            Self::Heal => "step: heal",
+            Self::Forge { .. } => "step: forge",
+        }
+    }
+}
+
+impl Mishap {
+    /// What is counted when it strikes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PowerCut(_) => "fault: power cut",
+            Self::SyncFails(_) => "fault: a sync fails",
+            Self::WriteFails(_) => "fault: a write fails",
+            Self::NameFails(_) => "fault: a name fails",
+            Self::ReadFails(_) => "fault: a read fails",
+            Self::CardFull(_) => "fault: a card is full",
+            Self::StickFull(_) => "fault: a stick is full",
+            Self::StickPulled(_) => "fault: a stick is pulled",
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The end of a life: nothing goes wrong any more, everybody meets everybody, by stick and by line, until nobody has anything to say. Then everything
+//! that was promised must be where it was promised, and everybody must hold the same.
+
+use crate::model::{Memory, Verdict};
+use crate::plan::{Act, Line, Step};
+use crate::station::Station;
+use crate::world::World;
+use bundle_format::ids::{Lane, NodeId, Origin};
+use std::collections::BTreeSet;
+use zbundle::keys::Policy;
+use zbundle::ports::disk::Disk as _;
+
+/// Two who are well fall silent long before.
+const ROUNDS_MAX: usize = 24;
+/// Where the authority is among members and machines.
+const AUTHORITY: usize = 0;
+
+/// What the authority's roster says at the end.
+struct Order {
+    policies: Vec<Option<Policy>>,
+}
+
+impl World {
+    /// Meet until all is quiet, and hold everything against what was promised.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn finish(&mut self) -> Verdict {
+        self.tell("the end: everybody meets everybody");
+        while self.machines.last().is_some_and(|machine| machine.is_clone) {
+            self.dismiss()?;
+        }
+        self.calm();
+        let calm = Step { act: Act::Heal, mishap: None, luck: 0 };
+        let mut silent = 0;
+        for round in 0..ROUNDS_MAX {
+            self.around.ticker.pass(3_600_000);
+            if self.is_forked()? {
+                self.heal(&calm)?;
+                silent = 0;
+            }
+            let talked = if round % 2 == 0 { self.meet_by_line(&calm)? } else { self.meet_by_stick(&calm)? };
+            self.look_at_all()?;
+            silent = if talked { 0 } else { silent + 1 };
+            if silent >= 2 && round >= 2 {
+                return self.judge();
+            }
+        }
+        Err(format!("P6: {ROUNDS_MAX} rounds, and they still talk"))
+    }
+
+    fn calm(&mut self) {
+        for (number, stick) in self.around.sticks.iter().enumerate() {
+            stick.heal();
+            for path in stick.paths() {
+                stick.remove(&path).unwrap_or_default();
+            }
+            stick.sync_folder(&Station::stick(number)).unwrap_or_default();
+        }
+    }
+
+    fn is_forked(&self) -> Verdict<bool> {
+        let view = self.machines[AUTHORITY].station.durable_view().map_err(|error| format!("P4: the authority does not open: {error}"))?;
+        Ok(view.roster().is_forked())
+    }
+
+    fn order(&self) -> Verdict<Order> {
+        let view = self.machines[AUTHORITY].station.durable_view().map_err(|error| format!("P4: the authority does not open: {error}"))?;
+        let policy = |id: &NodeId| view.roster().member(id).filter(|member| !member.is_revoked()).map(|member| member.policy.clone());
+        Ok(Order { policies: self.members.iter().map(policy).collect() })
+    }
+
+    /// Everybody dials the authority. Returns whether anybody had anything to say.
+    fn meet_by_line(&mut self, calm: &Step) -> Verdict<bool> {
+        let mut talked = false;
+        for at in 1..self.machines.len() {
+            if let Some(synced) = self.meet(at, AUTHORITY, &Line::default(), None, calm)? {
+                let in_good_standing = self.order()?.policies[at].is_some() && !self.has_old_keys(at)?;
+                if in_good_standing && !synced.is_complete() {
+                    talked = true;
+                }
+                talked |= synced.delivered.iter().sum::<u64>() + synced.taken.0 > 0 || synced.new_life;
+            }
+        }
+        Ok(talked)
+    }
+
+    /// Everybody brings a stick to the authority, and takes one home.
+    fn meet_by_stick(&mut self, calm: &Step) -> Verdict<bool> {
+        let mut talked = false;
+        for at in 1..self.machines.len() {
+            for (from, to) in [(at, AUTHORITY), (AUTHORITY, at)] {
+                self.calm();
+                let before = self.archive.len();
+                self.cut(from, to, 0, 64 << 20, calm)?;
+                if self.archive.len() > before {
+                    let taken = self.take_in(to, 0, calm)?;
+                    talked |= taken.is_some_and(|taken| taken.counts.new + taken.counts.control > 0 || taken.new_life || !taken.missing.is_empty());
+                }
+            }
+        }
+        Ok(talked)
+    }
+
+    /// Whether a member's new keys never reached it: it must ask again, which is a person's doing.
+    fn has_old_keys(&self, at: usize) -> Verdict<bool> {
+        let hub = self.machines[AUTHORITY].station.durable_view().map_err(|error| format!("P4: the authority does not open: {error}"))?;
+        let view = self.machines[at].station.durable_view().map_err(|error| format!("P4: {} does not open: {error}", self.name(at)))?;
+        let current = hub.roster().member(&self.members[at]).and_then(|member| member.current()).map(|key| key.signing);
+        Ok(current != Some(view.keyring().current().signing.verifying_key()))
+    }
+
+    fn judge(&mut self) -> Verdict {
+        let order = self.order()?;
+        let hubs: BTreeSet<NodeId> = self.members.iter().zip(&order.policies).filter(|(_, policy)| **policy == Some(Policy::All)).map(|(id, _)| *id).collect();
+        let whole = self.machines[AUTHORITY].memory.clone();
+        let excused = |number: &&usize| {
+            let writer = self.members.iter().position(|id| *id == self.model.pushed[**number].node);
+            // Who is revoked is sent nothing: a past it lost does not come back to it, and what it wrote on another branch cannot be placed.
+            writer.is_some_and(|writer| order.policies[writer].is_none() && self.restored.contains(&writer))
+        };
+        let missing: Vec<_> = self.model.promised.iter().filter(|number| !excused(number)).filter(|number| !whole.whole.contains(number)).collect();
+        if !missing.is_empty() {
+            return Err(format!("P1: the authority lacks {missing:?}, which somebody was told are safe and nobody lost"));
+        }
+        for at in 1..self.machines.len() {
+            let Some(policy) = &order.policies[at] else { continue };
+            let id = self.members[at];
+            if self.model.liars.contains(&id) || self.has_old_keys(at)? {
+                continue;
+            }
+            let sees = |origin: &Origin| origin.lane != Lane::Control && origin.node != id && sees(policy, &hubs, &id, origin);
+            let memory = &self.machines[at].memory;
+            if let Some(lacks) = whole.held.iter().find(|seen| sees(&seen.0) && !memory.held.contains(*seen)) {
+                return Err(format!("P6: {} lacks {lacks:?}, which the authority holds and it may see", self.name(at)));
+            }
+            if let Some(number) = whole.whole.iter().find(|number| self.model.pushed[**number].node == id && !memory.whole.contains(number)) {
+                return Err(format!("P6: {} lacks its own payload {number}, which the authority holds", self.name(at)));
+            }
+            self.is_settled(at)?;
+            if *policy == Policy::All {
+                self.is_level(at, &whole, memory)?;
+            }
+        }
+        self.is_settled(AUTHORITY)
+    }
+
+    /// What a hub holds of others is what the authority holds of them.
+    fn is_level(&self, at: usize, authority: &Memory, hub: &Memory) -> Verdict {
+        let others = |seen: &&(Origin, u64, [u8; 8])| seen.0.node != self.members[AUTHORITY] && seen.0.node != self.members[at];
+        let (here, there): (BTreeSet<_>, BTreeSet<_>) = (hub.held.iter().filter(others).collect(), authority.held.iter().filter(others).collect());
+        match here.symmetric_difference(&there).next() {
+            Some(one) => Err(format!("P6: of the authority and {} only one holds {one:?}", self.name(at))),
+            None => Ok(()),
+        }
+    }
+
+    /// No life is open, nothing waits, nothing is in doubt.
+    fn is_settled(&self, at: usize) -> Verdict {
+        let name = self.name(at);
+        let view = self.machines[at].station.durable_view().map_err(|error| format!("P4: {name} does not open: {error}"))?;
+        if !view.open_lives().is_empty() {
+            return Err(format!("P6: a lost life of {name} is not settled"));
+        }
+        if view.roster().is_forked() {
+            return Err(format!("P6: the roster is healed, and {name} does not know"));
+        }
+        let status = view.status().map_err(|error| format!("status at {name}: {error}"))?;
+        if status.domain.is_some_and(|domain| domain.in_doubt) && self.model.liars.is_empty() {
+            return Err(format!("P6: the roster at {name} is still in doubt"));
+        }
+        if status.held.count > 0 {
+            return Err(format!("P6: {} bundle(s) are still held at {name}", status.held.count));
+        }
+        Ok(())
+    }
+}
+
+/// The table of SPEC §8.7 for one policy.
+fn sees(policy: &Policy, hubs: &BTreeSet<NodeId>, id: &NodeId, origin: &Origin) -> bool {
+    match (origin.audience, policy) {
+        (_, Policy::All) => true,
+        (Some(audience), _) => audience == *id,
+        (None, Policy::Own) => false,
+        (None, Policy::OwnAndHubs) => hubs.contains(&origin.node),
+        (None, Policy::Nodes(nodes)) => nodes.contains(&origin.node),
+    }
+}

@@ -1,0 +1,357 @@
+//! A world: machines, sticks, a network, and the model that knows what was promised. Steps are carried out here; after each one everything that may have
+//! changed is looked at.
+
+use crate::base;
+use crate::coverage::Coverage;
+use crate::luck::Luck;
+use crate::model::{Memory, Model, Verdict};
+use crate::nonces::Nonces;
+use crate::plan::{Act, Mishap, Plan, Step};
+use crate::station::{Around, Station};
+use bundle_format::error::Code;
+use bundle_format::ids::NodeId;
+use std::cell::RefCell;
+use std::rc::Rc;
+use zbundle::node::workshop::Workshop;
+use zbundle::node::{Node, NodeError};
+use zbundle::ports::MemoryDisk;
+use zbundle::ports::disk::Disk as _;
+use zbundle::ports::memory_disk::{Counts, Fault, Operation};
+
+/// Sticks there are.
+const STICK_COUNT: usize = 4;
+
+/// A machine and what is known of it.
+pub struct Machine {
+    /// The machine.
+    pub station: Station,
+    /// What it showed when it was last looked at.
+    pub memory: Memory,
+    /// Its card as it was copied once.
+    pub image: Option<MemoryDisk>,
+    /// It is a second machine with another's card.
+    pub is_clone: bool,
+    /// Operations of its card when it was last looked at.
+    pub seen: Option<Counts>,
+}
+
+/// A fault planted in the world itself, to see whether the simulator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// Syncs of cards do nothing.
+    LyingCards,
+    /// People are told that something is safe that was not pushed.
+    FalsePromise,
+    /// Somebody's log shows what nobody pushed.
+    Invention,
+    /// Policies are not what the roster says.
+    WrongPolicy,
+    /// Images of cards bring their luck back with them.
+    LuckRestored,
+    /// A courier takes a machine's newest file of what it knows of its peers, and puts an older one there.
+    ForgottenLoss,
+}
+
+/// The world.
+pub struct World {
+    /// Members' ids, by number; the first is the authority.
+    pub members: Vec<NodeId>,
+    /// Members' names.
+    pub names: Vec<String>,
+    /// Machines; the first ones are the members', clones come behind.
+    pub machines: Vec<Machine>,
+    /// What was promised.
+    pub model: Model,
+    /// Members' cards as they were when they had joined.
+    pub first_cards: Vec<MemoryDisk>,
+    /// Files as they were once cut.
+    pub archive: Vec<(String, Vec<u8>)>,
+    /// What happened, line by line.
+    pub story: Vec<String>,
+    /// How often what happened.
+    pub coverage: Coverage,
+    /// Shared by all sessions.
+    pub workshop: Rc<RefCell<Workshop>>,
+    /// What machines share.
+    pub around: Around,
+    /// Members whose key the authority has ended.
+    pub revoked: Vec<usize>,
+    /// Members that were restored or cloned, ever.
+    pub restored: Vec<usize>,
+    /// What is planted.
+    pub planted: Option<Planted>,
+    nonces: Nonces,
+    seed: u64,
+}
+
+/// How a step ended for the one who asked for it.
+pub type Asked<T> = Result<T, NodeError>;
+
+impl World {
+    /// The world of a plan, before its first step.
+    ///
+    /// # Panics
+    /// When no domain can be founded.
+    pub fn new(plan: &Plan) -> Self {
+        let sticks = (0..STICK_COUNT).map(|number| {
+            let stick = MemoryDisk::new();
+            stick.create_folder(&Station::stick(number)).expect("an empty stick");
+            stick
+        });
+        let around = Around { sticks: Rc::new(sticks.collect()), ticker: Rc::default(), cable: crate::wire::Cable::default() };
+        let begun = base::domain(plan.shape, &around);
+        let mut model = Model::default();
+        begun.iter().for_each(|member| model.grant(member.id, &member.policy));
+        let machine = |(at, member): (usize, &base::Begun)| {
+            let station = Station::new(member.name.to_owned(), at, member.id, member.card.clone(), plan.seed.rotate_left(17) ^ at as u64, &around);
+            Machine { station, memory: Memory::default(), image: None, is_clone: false, seen: None }
+        };
+        Self {
+            members: begun.iter().map(|member| member.id).collect(),
+            names: begun.iter().map(|member| member.name.to_owned()).collect(),
+            machines: begun.iter().enumerate().map(machine).collect(),
+            model,
+            first_cards: begun.iter().map(|member| member.card.image()).collect(),
+            archive: Vec::new(),
+            story: Vec::new(),
+            coverage: Coverage::default(),
+            workshop: Rc::new(RefCell::new(Workshop::new().expect("memory"))),
+            around,
+            revoked: Vec::new(),
+            restored: Vec::new(),
+            planted: None,
+            nonces: Nonces::default(),
+            seed: plan.seed,
+        }
+    }
+
+    /// Say what happens.
+    pub fn tell(&mut self, line: impl Into<String>) {
+        self.story.push(line.into());
+    }
+
+    /// The name of a machine.
+    pub fn name(&self, at: usize) -> String {
+        self.machines[at].station.name.clone()
+    }
+
+    /// A machine, whatever number was drawn.
+    pub fn machine(&self, number: usize) -> usize {
+        number % self.machines.len()
+    }
+
+    /// A member, whatever number was drawn.
+    pub fn member(&self, number: usize) -> usize {
+        number % self.members.len()
+    }
+
+    /// Luck for what this world leaves open beside its steps.
+    pub fn luck(&self, of: u64) -> Luck {
+        Luck(self.seed ^ of.rotate_left(32))
+    }
+
+    /// Do one step and look at everything it may have changed.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn step(&mut self, number: usize, step: &Step) -> Verdict {
+        let mishap = step.mishap.map_or_else(String::new, |mishap| format!(" [{mishap:?}]"));
+        self.tell(format!("{number}. {:?}{mishap}", step.act));
+        self.coverage.count(step.act.name());
+        self.around.ticker.pass(60_000);
+        self.act(step)?;
+        self.look_at_all()
+    }
+
+    fn act(&mut self, step: &Step) -> Verdict {
+        let luck = &mut Luck(step.luck);
+        match &step.act {
+            Act::Push { at, lane, to, lens } => self.push(self.machine(*at), *lane, *to, lens, step),
+            Act::Cut { at, to, stick, max_size } => self.cut(self.machine(*at), self.member(*to), stick % STICK_COUNT, *max_size, step),
+            Act::Ingest { at, stick } => self.ingest(self.machine(*at), stick % STICK_COUNT, step),
+            Act::Sync { at, to, line, budget } => self.sync(self.machine(*at), self.machine(*to), line, *budget, step),
+            Act::Courier { stick, deed } => self.courier(stick % STICK_COUNT, *deed, luck),
+            Act::Image { at } => self.image(self.machine(*at)),
+            Act::Restore { at } => self.restore(self.machine(*at)),
+            Act::Clone { at } => self.clone_machine(self.machine(*at), step.luck),
+            Act::Dismiss => self.dismiss(),
+            Act::Clock { at, leap } => self.clock(self.machine(*at), *leap),
+            Act::Rot { at, len } => self.rot(self.machine(*at), *len, luck),
+            Act::Enrol { policy } => self.enrol(*policy, step),
+            Act::Rekey { at } => self.rekey(self.machine(*at), step),
+            Act::Revoke { at } => self.revoke(self.member(*at), step),
+            Act::Accept { at } => self.accept(self.member(*at), step),
+            Act::Policy { at, policy } => self.set_policy(self.member(*at), *policy, false, step),
+            Act::Insist { at, policy } => self.set_policy(self.member(*at), *policy, true, step),
+            Act::Heal => self.heal(step),
+            Act::Forge { at, to, stick, lie } => self.forge(self.machine(*at), self.member(*to), stick % STICK_COUNT, *lie, luck),
+        }
+    }
+
+    /// Let `work` happen at a machine while the mishap of its step is about. What it answers is `None` when the mishap struck and it failed.
+    ///
+    /// # Errors
+    /// When it failed though nothing went wrong, and not for one of `allowed`.
+    pub fn while_it_happens<T>(
+        &mut self,
+        at: usize,
+        stick: Option<usize>,
+        step: &Step,
+        allowed: &[Code],
+        work: impl FnOnce(&mut Self) -> Asked<T>,
+    ) -> Verdict<Option<T>> {
+        self.prepare(at, stick, step.mishap);
+        let done = work(self);
+        let struck = self.clear_up(at, stick, step)?;
+        match done {
+            Ok(done) => Ok(Some(done)),
+            Err(error) => {
+                self.tell(format!("   {}: {} {error}", self.name(at), error.code()));
+                if struck || allowed.contains(&error.code()) {
+                    self.coverage.count(if struck { "failed by a mishap" } else { "refused" });
+                    Ok(None)
+                } else {
+                    Err(format!("P4: {} at {}: {error}, and nothing is wrong there", error.code(), self.name(at)))
+                }
+            }
+        }
+    }
+
+    fn prepare(&mut self, at: usize, stick: Option<usize>, mishap: Option<Mishap>) {
+        let card = &self.machines[at].station.card;
+        let fail = |operation, nth| card.fail(Fault { operation, nth, error: std::io::ErrorKind::Other, sticky: false });
+        match mishap {
+            Some(Mishap::PowerCut(nth)) => card.lose_power(nth),
+            Some(Mishap::SyncFails(nth)) => fail(Operation::Sync, nth),
+            Some(Mishap::WriteFails(nth)) => fail(Operation::Write, nth),
+            Some(Mishap::NameFails(nth)) => fail(Operation::Name, nth),
+            Some(Mishap::ReadFails(nth)) => fail(Operation::Read, nth),
+            Some(Mishap::CardFull(room)) => card.set_space(Some(card.used() + room)),
+            Some(Mishap::StickFull(room)) => {
+                if let Some(stick) = stick.map(|stick| &self.around.sticks[stick]) {
+                    stick.set_space(Some(stick.used() + 64 * 1024 + room));
+                }
+            }
+            Some(Mishap::StickPulled(nth)) => {
+                if let Some(stick) = stick {
+                    self.around.sticks[stick].lose_power(nth);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The mishap is over: what it left is left. Returns whether it struck.
+    fn clear_up(&mut self, at: usize, stick: Option<usize>, step: &Step) -> Verdict<bool> {
+        let Some(mishap) = step.mishap else { return Ok(false) };
+        let card = self.machines[at].station.card.clone();
+        let of_stick = matches!(mishap, Mishap::StickFull(_) | Mishap::StickPulled(_));
+        let struck = match (of_stick, stick) {
+            (true, Some(stick)) => self.around.sticks[stick].has_struck() || matches!(mishap, Mishap::StickFull(_)),
+            (true, None) => false,
+            (false, _) => card.has_struck(),
+        };
+        self.nonces.note(&card)?;
+        if struck {
+            self.coverage.count(mishap.name());
+            if matches!(mishap, Mishap::PowerCut(_)) {
+                card.crash(step.luck);
+                if let Some(stick) = stick {
+                    self.around.sticks[stick].crash(step.luck);
+                }
+            }
+        }
+        if let Some(stick) = stick {
+            if struck && matches!(mishap, Mishap::StickPulled(_)) {
+                self.around.sticks[stick].crash(step.luck);
+            }
+            self.around.sticks[stick].heal();
+        }
+        card.heal();
+        Ok(struck)
+    }
+
+    /// Open a node and do something with it.
+    ///
+    /// # Errors
+    /// What the node says.
+    pub fn with_node<T>(&mut self, at: usize, work: impl FnOnce(&mut Self, &mut Node) -> Asked<T>) -> Asked<T> {
+        let mut node = self.machines[at].station.open()?;
+        for finding in node.findings().to_vec() {
+            self.coverage.found(&finding);
+            self.tell(format!("   {}: {finding:?}", self.name(at)));
+        }
+        work(self, &mut node)
+    }
+
+    /// Look at every machine whose card was used, and at what each believes of the others.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn look_at_all(&mut self) -> Verdict {
+        let mut changed = Vec::new();
+        for at in 0..self.machines.len() {
+            let counts = self.machines[at].station.card.counts();
+            if self.machines[at].seen != Some(counts) {
+                self.look(at, false)?;
+                self.machines[at].seen = Some(counts);
+                changed.push(at);
+            }
+        }
+        for at in changed {
+            self.check_receipts(at)?;
+        }
+        Ok(())
+    }
+
+    /// Look at one machine: what it showed before it still shows, unless its card was `replaced`.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn look(&mut self, at: usize, replaced: bool) -> Verdict {
+        let machine = &self.machines[at];
+        self.nonces.note(&machine.station.card)?;
+        let view = machine.station.durable_view();
+        let view = view.map_err(|error| format!("P4: after a power cut {} would not open: {} {error}", machine.station.name, error.code()))?;
+        let memory = self.model.look(machine.station.id, &view).map_err(|why| format!("at {}: {why}", machine.station.name))?;
+        let before = &machine.memory;
+        if !replaced && let Some(lost) = before.held.difference(&memory.held).next() {
+            return Err(format!("P1: {} showed {lost:?}, and would not after a power cut", machine.station.name));
+        }
+        let forked = Model::forked(&memory);
+        if !forked.is_empty() {
+            self.coverage.count("a fork is held");
+            let forks = view.forks().map_err(|error| format!("forks at {}: {error}", machine.station.name))?;
+            if let Some(origin) = forked.iter().find(|origin| !forks.iter().any(|fork| fork.origin == **origin)) {
+                return Err(format!("forks: {} holds {origin:?} twice and does not say so", machine.station.name));
+            }
+        }
+        if !view.open_lives().is_empty() {
+            self.coverage.count("a life is open");
+        }
+        self.machines[at].memory = memory;
+        Ok(())
+    }
+
+    /// A card went back in time, rotted, or is gone: what nobody holds any more is lost, and nobody is to blame. What anybody holds must come back.
+    pub fn forgive(&mut self) {
+        let machines = &self.machines;
+        let held = |number: &usize| machines.iter().any(|machine| machine.memory.whole.contains(number));
+        self.model.promised.retain(held);
+    }
+
+    fn check_receipts(&self, at: usize) -> Verdict {
+        let machine = &self.machines[at];
+        let peers = zbundle::node::peers::Peers::at(&std::path::Path::new(crate::station::NODE).join("peers"));
+        let all = peers.all(&machine.station.card.durable()).map_err(|error| format!("P3: peers at {}: {error}", machine.station.name))?;
+        for (node, peer) in all {
+            self.model.receipt(node, &peer).map_err(|why| format!("at {}: {why}", machine.station.name))?;
+        }
+        Ok(())
+    }
+
+    /// Frames of all logs that were looked at.
+    pub fn frame_count(&self) -> usize {
+        self.nonces.count()
+    }
+}
