@@ -6,7 +6,8 @@
 use super::cutting::whole_bundle;
 use super::error::NodeError;
 use super::record::{self, RecordError};
-use crate::carry::drop_folder::{Candidate, Draft, candidates};
+use crate::carry::drop_folder::Draft;
+use crate::carry::finding::{Candidate, candidates};
 use crate::carry::stick::{self, Place, PlaceId};
 use crate::ports::Ports;
 use crate::ports::disk::{Disk, Open};
