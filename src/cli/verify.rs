@@ -61,7 +61,7 @@ impl Args {
         for (sender, digests) in senders {
             let (bundles, words) = (units::count(digests.len() as u64, "bundle"), Words::of_bundles(digests.into_iter()).to_string());
             context.console.result(&format!("check @{sender}  {bundles}: {words}"), || {
-                Object::of("check").with("sender", sender.to_string()).with("words", &words) // as on the courier's page (R10.11-h)
+                Object::of("check").with("sender", sender.to_string()).with("words", &words) // as on the courier's page (R10.12-h)
             })?;
         }
         let exit = tally.exit(single);

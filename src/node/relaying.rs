@@ -1,5 +1,5 @@
-//! Carry bundles for others, without any key: from prepared places into a store, and from the store to the places they have not been to. SPEC §10.11
-//! (R10.11-i).
+//! Carry bundles for others, without any key: from prepared places into a store, and from the store to the places they have not been to. SPEC §10.12
+//! (R10.12-i).
 //!
 //! Nothing is opened. What is taken must be whole and signed by the key it names; who that is, is not known here.
 
@@ -62,7 +62,7 @@ pub struct Relayed {
     pub stored: (u64, u64),
     /// What the place did not let us do.
     pub trouble: Option<NodeError>,
-    /// It may be taken out (R10.11-f).
+    /// It may be taken out (R10.12-f).
     pub safe: bool,
 }
 
@@ -96,6 +96,7 @@ impl Kept {
 pub fn relay(ports: &Ports, order: &RelayOrder<'_>) -> Result<Relayed, NodeError> {
     let disk = &*ports.disk;
     let place = stick::recognise(disk, order.place)?;
+    place.make_files(disk)?;
     disk.create_folder(order.store).map_err(|error| NodeError::writing(order.store, error))?;
     let lock = order.store.join(LOCK_NAME);
     let held = disk.lock(&lock, order.lock_wait_ms).map_err(|error| NodeError::writing(&lock, error))?;

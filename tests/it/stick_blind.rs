@@ -14,7 +14,7 @@ fn carry(world: &World, place: &str, quota: u64) -> Relayed {
     relayed
 }
 
-/// R10.11-i.
+/// R10.12-i.
 #[test]
 fn a_post_office_without_keys_carries_both_ways_and_comes_to_rest() {
     let world = World::new();
@@ -41,7 +41,7 @@ fn a_post_office_without_keys_carries_both_ways_and_comes_to_rest() {
     assert_eq!((again.taken, again.given), (0, 0), "where a bundle has been it is not brought again");
 }
 
-/// R10.11-i.
+/// R10.12-i.
 #[test]
 fn a_full_store_keeps_what_is_urgent_and_says_what_found_no_room() {
     let world = World::new();
@@ -63,7 +63,7 @@ fn a_full_store_keeps_what_is_urgent_and_says_what_found_no_room() {
     assert_eq!(world.payloads(HUB), ["an allergy"]);
 }
 
-/// R10.11-i: what is not whole goes nowhere; a store whose index is gone or damaged is read again.
+/// R10.12-i: what is not whole goes nowhere; a store whose index is gone or damaged is read again.
 #[test]
 fn what_is_not_whole_is_left_and_a_store_finds_its_bundles_without_its_index() {
     let world = World::new();

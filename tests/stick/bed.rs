@@ -58,6 +58,7 @@ impl Stick {
 
     pub fn mount(&mut self, how: &str) {
         let (image, at) = (self.image.to_str().unwrap(), self.at.to_str().unwrap());
+        assert_eq!(std::fs::read_dir(at).unwrap().count(), 0, "nothing was written where the stick was pulled");
         if self.system == System::Fat32 {
             run("fusefat", &["-o", if how == "rw" { "rw+" } else { "ro" }, image, at]);
         } else {
