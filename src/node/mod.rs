@@ -28,6 +28,7 @@ pub mod peers;
 pub mod places;
 pub mod pushing;
 pub mod record;
+pub mod relaying;
 pub mod serving;
 pub mod session;
 pub mod settle;

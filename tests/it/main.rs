@@ -17,6 +17,7 @@ mod lab;
 mod members;
 mod restored;
 mod stick;
+mod stick_blind;
 mod stick_pulled;
 mod walk;
 mod watch_ledger;

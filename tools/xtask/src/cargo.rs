@@ -39,6 +39,7 @@ pub fn clippy(tree: &Tree) -> Result<String, Failure> {
 pub fn tests(tree: &Tree) -> Result<String, Failure> {
     if std::env::var_os("CI").is_some() {
         need_link()?;
+        need_sticks()?;
     }
     let mut sum = Sum::default();
     let ended = run_seeing(cargo(tree).args(["test", "--locked", "--workspace", "--no-fail-fast"]), |line| sum.add(line));
@@ -56,6 +57,7 @@ pub fn campaign(tree: &Tree) -> Result<String, Failure> {
     let times = std::env::var("ZBUNDLE_SEEDS").unwrap_or_else(|_| "200".to_owned());
     run(cargo(tree).args(["test", "--locked", "--profile", "quick", "--lib", "wal::"]).env("ZBUNDLE_SEEDS", times))?;
     run(cargo(tree).args(["test", "--locked", "--test", "link"]).env("ZBUNDLE_FAR", "1"))?;
+    run(cargo(tree).args(["test", "--locked", "--test", "stick"]).env("ZBUNDLE_FAR", "1"))?;
     Ok(String::new())
 }
 
@@ -71,6 +73,29 @@ fn need_link() -> Result<(), Failure> {
         println!("/dev/net/tun is not here: making it");
         // Where it cannot be made, the test that needs it says so.
         let _ = works(Command::new("mkdir").arg("-p").arg(folder)) && works(Command::new("mknod").arg(folder.join("tun")).args(["c", "10", "200"]));
+    }
+    Ok(())
+}
+
+/// What the tests of sticks need of the machine: the file systems that sticks have, in user space, for few kernels of such machines have them all.
+fn need_sticks() -> Result<(), Failure> {
+    let there = |program: &str| ["/sbin", "/usr/sbin", "/bin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(program).exists());
+    let wanted = [
+        ("mkfs.ext4", "e2fsprogs"),
+        ("mkfs.exfat", "exfatprogs"),
+        ("mount.exfat-fuse", "exfat-fuse"),
+        ("mkfs.vfat", "dosfstools"),
+        ("fusefat", "fusefat"),
+        ("losetup", "mount"),
+    ];
+    let lacking: Vec<&str> = wanted.into_iter().filter(|(program, _)| !there(program)).map(|(_, package)| package).collect();
+    if !lacking.is_empty() {
+        need_packages(&lacking, "the tests of sticks make file systems and mount them")?;
+    }
+    if !Path::new("/dev/fuse").exists() {
+        println!("/dev/fuse is not here: making it");
+        // Where it cannot be made, the test that needs it says so.
+        let _ = works(Command::new("mknod").arg("/dev/fuse").args(["c", "10", "229"]));
     }
     Ok(())
 }
