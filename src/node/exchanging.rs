@@ -1,7 +1,7 @@
-//! Exchange with a prepared place: take in what is for us, take away what has arrived, write what the others lack, prove it. SPEC §10.11.
+//! Exchange with a prepared place: take in what is for us, take away what has arrived, write what the others lack, prove it. SPEC §10.12.
 //!
 //! What was written is no fact about what arrived: nothing here advances a peer (R10.7-d). What we note of a place only tells that a range is on
-//! its way already, and only as long as the file is found there again (R10.11-c).
+//! its way already, and only as long as the file is found there again (R10.12-c).
 
 use super::Node;
 use super::cutting::{CutOrder, CutReport, Group, Target};
@@ -18,7 +18,7 @@ use bundle_format::error::Code;
 use bundle_format::ids::{Lane, NodeId};
 use std::path::Path;
 
-/// After so many runs behind what was never confirmed everything is written again from the receipt (R10.11-c, R10.11-d).
+/// After so many runs behind what was never confirmed everything is written again from the receipt (R10.12-c, R10.12-d).
 const RUNS_MAX: u64 = 3;
 /// An event of a clinic is smaller than this, cut: with less room than that for each, what is urgent goes first for everybody.
 const EVENT_LEN_USUAL: u64 = 1024;
@@ -27,7 +27,7 @@ const EVENT_LEN_USUAL: u64 = 1024;
 pub struct ExchangeOrder<'a> {
     /// The place.
     pub place: &'a Path,
-    /// For whom; everybody whom something may be written for when empty (R10.11-a).
+    /// For whom; everybody whom something may be written for when empty (R10.12-a).
     pub to: &'a [NodeId],
     /// Largest file.
     pub max_size: u64,
@@ -68,7 +68,7 @@ pub struct Exchanged {
     pub lying: Vec<Written>,
     /// What kept it from being complete. Our data is safe whatever it is.
     pub trouble: Option<NodeError>,
-    /// Everything there is on the medium, proved, and the place is still the one it was: it may be taken out (R10.11-f).
+    /// Everything there is on the medium, proved, and the place is still the one it was: it may be taken out (R10.12-f).
     pub safe: bool,
 }
 
@@ -128,7 +128,7 @@ impl Node {
         self.ingest(std::slice::from_ref(&place.root), &mut |file| tell(Step::Took(file)))
     }
 
-    /// The last look: everything on the medium, the place still there (R10.11-f).
+    /// The last look: everything on the medium, the place still there (R10.12-f).
     fn leave(&self, place: &Place, record: &mut PlaceRecord) -> Result<(), NodeError> {
         let disk = &*self.ports.disk;
         (record.path, record.seen_ms) = (place.root.to_string_lossy().into_owned(), self.ports.clock.now_ms());
@@ -158,13 +158,13 @@ impl Node {
         Places::at(&self.layout.places())
     }
 
-    /// Everybody for whom something may be written: every member but us and the revoked (R10.11-a).
+    /// Everybody for whom something may be written: every member but us and the revoked (R10.12-a).
     fn everybody(&self) -> Vec<NodeId> {
         let me = self.keyring.node();
         self.roster.members().filter(|member| member.node != me && !member.is_revoked()).map(|member| member.node).collect()
     }
 
-    /// Whether this place is a way to `group`: hubs carry everything to everybody; between others only what is meant for them (R10.11-a).
+    /// Whether this place is a way to `group`: hubs carry everything to everybody; between others only what is meant for them (R10.12-a).
     fn is_way_to(&self, group: &Group) -> bool {
         let hubs = self.roster.is_hub(&self.keyring.node()) || group.nodes.iter().any(|node| self.roster.is_hub(node));
         hubs || group.answer_due || group.lacks.iter().any(|lack| lack.stream.origin.lane != Lane::Control)
@@ -174,7 +174,7 @@ impl Node {
         Ok(self.peer(node)?.receipt.map(|receipt| (receipt.incarnation, receipt.number)))
     }
 
-    /// Whether `written` has nothing left to do: all its recipients have confirmed its ranges, or heard of us since; who is revoked gets nothing (R10.11-e).
+    /// Whether `written` has nothing left to do: all its recipients have confirmed its ranges, or heard of us since; who is revoked gets nothing (R10.12-e).
     fn has_arrived(&self, written: &Written) -> Result<bool, NodeError> {
         for (node, heard) in &written.recipients {
             if self.roster.member(node).is_none_or(crate::keys::Member::is_revoked) {
@@ -265,7 +265,7 @@ impl Writing<'_> {
         groups.iter().try_for_each(|group| self.write(group, elsewhere, tell))
     }
 
-    /// Whether the place may be too small for everything: then the urgent goes first for everybody (R10.11-b).
+    /// Whether the place may be too small for everything: then the urgent goes first for everybody (R10.12-b).
     fn is_scarce(&self, groups: &[Group]) -> Result<bool, NodeError> {
         let events: u64 = groups.iter().map(|group| event_counts(&group.lacks).iter().sum::<u64>()).sum();
         let free = self.node.ports.disk.free_space(&self.place.root).map_err(|error| NodeError::reading(&self.place.root, error))?;
@@ -302,7 +302,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// What of `group`'s lacks lies neither here nor, on the newest sticks of a run that was too much for one, elsewhere (R10.11-c, R10.11-d).
+    /// What of `group`'s lacks lies neither here nor, on the newest sticks of a run that was too much for one, elsewhere (R10.12-c, R10.12-d).
     fn not_on_its_way(&self, group: &Group, elsewhere: &mut [(PlaceRecord, bool)]) -> Result<Vec<Lack>, NodeError> {
         let mut ranges = self.record.ranges_for(&group.nodes);
         let here = behind(&group.lacks, &ranges);
@@ -358,7 +358,7 @@ impl Writing<'_> {
         Ok(all.into_iter().filter(usable).map(|record| (record, false)).collect())
     }
 
-    /// Take away files of ours that have arrived, or whose content lies there in a newer one (R10.11-e).
+    /// Take away files of ours that have arrived, or whose content lies there in a newer one (R10.12-e).
     fn tidy(&mut self) -> Result<(), NodeError> {
         if self.order.dry_run {
             return Ok(());

@@ -199,7 +199,7 @@ impl Node {
     fn answer_findings(&mut self) -> Result<(), NodeError> {
         let me = self.keyring.node();
         if self.wal.findings().iter().any(|finding| !matches!(finding, Finding::Index { .. })) {
-            self.ledger()?.clear(); // what it says was taken may be gone (R10.12-b)
+            self.ledger()?.clear(); // what it says was taken may be gone (R10.11-b)
             self.save_ledger()?;
         }
         let holes = self.wal.findings().iter().filter_map(|finding| match finding {

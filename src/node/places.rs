@@ -2,7 +2,7 @@
 //! `places/`.
 //!
 //! A memory, not the truth: a file counts only when it is found again, whole, with the digest noted here; without this memory the next exchange
-//! writes too much, never too little (R10.11-c).
+//! writes too much, never too little (R10.12-c).
 
 use super::error::NodeError;
 use super::record::{self, RecordError};
@@ -45,7 +45,7 @@ impl Written {
         nodes.iter().all(|node| self.recipients.iter().any(|(recipient, _)| recipient == node))
     }
 
-    /// Whether `newer`, for the same recipients, holds all that this one does (R10.11-e).
+    /// Whether `newer`, for the same recipients, holds all that this one does (R10.12-e).
     pub fn is_superseded_by(&self, newer: &Self) -> bool {
         let nodes: Vec<_> = self.recipients.iter().map(|(node, _)| *node).collect();
         let holds =
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!((all.len(), all[0].seen_ms), (PLACES_MAX, 1000));
     }
 
-    /// R10.11-e.
+    /// R10.12-e.
     #[test]
     fn a_file_is_superseded_by_a_later_one_for_the_same_people_that_holds_all_of_it() {
         let old = written(1, 8, 9);

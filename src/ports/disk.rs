@@ -40,7 +40,7 @@ pub struct Entry {
     pub print: Print,
 }
 
-/// What a look at a file tells of it beside its length. Where it differs, the file may have changed; where it does not, R10.12-c.
+/// What a look at a file tells of it beside its length. Where it differs, the file may have changed; where it does not, R10.11-c.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Print {
     /// The file system it is on.

@@ -98,7 +98,7 @@ fn arrives_in_the_end(world: &World, wanted: usize, what: &str) {
     assert_eq!(world.payloads(HUB).len(), wanted, "{what}");
 }
 
-/// R10.11-f, R10.11-g: pulled at every write, sync, name and read; what was not synced is lost in part.
+/// R10.12-f, R10.12-g: pulled at every write, sync, name and read; what was not synced is lost in part.
 #[test]
 fn a_stick_pulled_at_any_step_is_never_called_safe_and_the_next_run_completes() {
     let mut pulled = 0;
@@ -148,7 +148,7 @@ fn assert_lies_there(world: &World, exchanged: &Exchanged) {
     }
 }
 
-/// R10.11-b, R10.11-d: every size of stick from nothing to enough.
+/// R10.12-b, R10.12-d: every size of stick from nothing to enough.
 #[test]
 fn a_stick_of_any_size_takes_what_fits_and_several_carry_the_rest() {
     let payloads = records(400);
@@ -186,7 +186,7 @@ fn a_stick_of_any_size_takes_what_fits_and_several_carry_the_rest() {
     assert!(seen.0 >= 3 && seen.1 >= 3, "{seen:?}");
 }
 
-/// R10.11-d: the first stick of two never arrives.
+/// R10.12-d: the first stick of two never arrives.
 #[test]
 fn a_lost_stick_of_several_costs_three_trips_at_most() {
     let (machine, world) = Machine::with_stick();
@@ -209,7 +209,7 @@ fn a_lost_stick_of_several_costs_three_trips_at_most() {
     assert_eq!(world.payloads(HUB).len(), 1500, "all of it, but for the other clinic's file on the lost stick");
 }
 
-/// R10.11-g: the lock switch of a stick is set.
+/// R10.12-g: the lock switch of a stick is set.
 #[test]
 fn a_read_only_stick_is_taken_in_from_and_said_to_be_read_only() {
     let (machine, world) = Machine::with_stick();
