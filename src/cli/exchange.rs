@@ -114,7 +114,7 @@ fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool
     for file in exchanged.ingested.files.iter().filter(|file| is_worth_a_line(file)) {
         ingest::tell(context, &naming, file, None)?;
     }
-    ingest::remarks(context, node, &exchanged.ingested)?;
+    ingest::remarks(context, &node.naming(), &exchanged.ingested)?;
     for file in exchanged.cut.files.iter().filter(|file| !file.already_there) {
         let to: Vec<_> = file.recipients.iter().map(|node| naming.node(node)).collect();
         context.console.result(&cut::line(file, &to, dry_run), || cut::object(file, &to, dry_run))?;
@@ -124,6 +124,21 @@ fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool
         context.console.result(&format!("{name} has received everything"), || Object::of("level").with("node", &name))?;
     }
     Ok(())
+}
+
+/// What a process that watches did in a place by itself: nothing is said of nothing.
+pub(super) fn tell_watched(context: &mut Context, exchanged: &Exchanged) -> Result<Option<Code>, Halt> {
+    let ended = Ended::of(exchanged, false);
+    if let Some(code) = ended.code {
+        let why = exchanged.trouble.as_ref().map_or_else(|| ended.sentence.clone(), ToString::to_string);
+        context.console.warn(code, &why)?;
+    }
+    if ended.state != State::Nothing {
+        let place = escape::plain_path(&exchanged.place.root);
+        context.console.line(&format!("{place}: {}", ended.sentence))?;
+        context.console.object(sum_up(exchanged, &ended, false).with("place", &place))?;
+    }
+    Ok(ended.code)
 }
 
 /// Of what was looked at, what a person wants to know: what was new, and what is not well.

@@ -37,6 +37,7 @@ pub mod state;
 pub mod status;
 pub mod syncing;
 pub mod taking;
+pub mod watching;
 pub mod workshop;
 
 pub use error::NodeError;

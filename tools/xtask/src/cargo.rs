@@ -40,6 +40,7 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     if std::env::var_os("CI").is_some() {
         need_link()?;
         need_sticks()?;
+        need_folders()?;
     }
     let mut sum = Sum::default();
     let ended = run_seeing(cargo(tree).args(["test", "--locked", "--workspace", "--no-fail-fast"]), |line| sum.add(line));
@@ -96,6 +97,22 @@ fn need_sticks() -> Result<(), Failure> {
         println!("/dev/fuse is not here: making it");
         // Where it cannot be made, the test that needs it says so.
         let _ = works(Command::new("mknod").arg("/dev/fuse").args(["c", "10", "229"]));
+    }
+    Ok(())
+}
+
+/// What the tests of watched folders run: copiers and sync programs, by the options that only tell a version.
+fn need_folders() -> Result<(), Failure> {
+    for (program, word, package) in [
+        ("rsync", "--version", "rsync"),
+        ("rclone", "version", "rclone"),
+        ("syncthing", "--version", "syncthing"),
+        ("gio", "version", "libglib2.0-bin"),
+        ("systemd-analyze", "--version", "systemd"),
+    ] {
+        if !works(Command::new(program).arg(word)) {
+            need_packages(&[package], "the tests of watched folders run real copiers and sync programs")?;
+        }
     }
     Ok(())
 }
