@@ -165,9 +165,13 @@ impl Node {
         if !self.keyring.is_authority() {
             return Err(NodeError::refused(Code::Z608, format!("that is {}", self.naming().node(&self.roster.authority()))));
         }
-        let doubt = !sure && super::roster_in_doubt(&self.wal, &self.roster, &self.peers.all(&*self.ports.disk)?)?;
+        let orphans = self.wal.orphans(&Stream::main(self.roster.pin().roster_origin()))?;
+        let doubt = !sure && super::roster_in_doubt(&self.wal, &self.roster, &self.peers.all(&*self.ports.disk)?, &orphans)?;
         if doubt {
-            Err(NodeError::refused(Code::Z610, "a member's receipt is ahead of this roster or differs from it, or it has forked"))
+            Err(NodeError::refused(
+                Code::Z610,
+                "a member's receipt is ahead of this roster or differs from it, it has forked, or a part of it is damaged",
+            ))
         } else {
             Ok(())
         }

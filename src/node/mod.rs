@@ -398,8 +398,13 @@ impl View {
     }
 }
 
-/// Whether the authority may have lost its newest roster events: some receipt is ahead of its roster or differs from it, or it has forked (R8.4-a, R8.4-b).
-pub(crate) fn roster_in_doubt(log: &dyn Log, roster: &Roster, peers: &[(NodeId, Peer)]) -> Result<bool, NodeError> {
+/// Whether the authority may have lost its newest roster events: some receipt is ahead of its roster or differs from it, it has forked, or events of it lie
+/// behind a hole, `orphans`, and it does not reach so far yet (R8.4-a, R8.4-b).
+pub(crate) fn roster_in_doubt(log: &dyn Log, roster: &Roster, peers: &[(NodeId, Peer)], orphans: &[(u64, Vec<u8>)]) -> Result<bool, NodeError> {
+    let end = log.head(&Stream::main(roster.pin().roster_origin())).map_or(0, |head| head.end.seq);
+    if orphans.iter().any(|(seq, _)| *seq > end) {
+        return Ok(true);
+    }
     for (_, peer) in peers {
         if !known::holds_all_told(log, peer, &roster.pin().roster_origin())? {
             return Ok(true);

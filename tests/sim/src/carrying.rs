@@ -79,6 +79,9 @@ impl World {
         }
         let events: Vec<_> = report.files.iter().map(|file| file.events).collect();
         self.tell(format!("   {} cut {events:?} for {}, left {:?}", self.name(at), self.names[to], report.left));
+        if !report.files.is_empty() {
+            self.carried.insert(stick, to);
+        }
         for file in &report.files {
             self.coverage.count(if file.already_there { "a bundle was there already" } else { "a bundle is cut" });
             let disk = self.around.sticks[stick].durable();

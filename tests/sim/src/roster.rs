@@ -27,7 +27,8 @@ impl World {
 
     /// The authority does something to the roster.
     fn at_authority<T>(&mut self, step: &Step, allowed: &[Code], work: impl FnOnce(&mut Node) -> Asked<T>) -> Verdict<Option<T>> {
-        let allowed: Vec<Code> = allowed.iter().copied().chain([Code::Z610]).collect();
+        // In doubt; or its roster rotted away, and comes back from the members.
+        let allowed: Vec<Code> = allowed.iter().copied().chain([Code::Z610, Code::Z619]).collect();
         self.while_it_happens(AUTHORITY, None, step, &allowed, |world| world.with_node(AUTHORITY, |_, node| work(node)))
     }
 
@@ -72,10 +73,17 @@ impl World {
         let calm = Step { mishap: None, ..step.clone() };
         let request = self.while_it_happens(at, None, &calm, &[], |world| world.with_node(at, |_, node| node.request(true)))?;
         let Some(request) = request else { return Ok(()) };
-        let own = self.machines[at].station.member == AUTHORITY;
-        let policy = if own { Policy::All } else { Policy::Own };
-        let allowed = [Code::Z609, Code::Z605, Code::Z606, Code::Z616, Code::Z406];
-        let signed = self.at_authority(step, &allowed, |hub| hub.sign(&request, policy.clone(), None, false))?;
+        let (member, id) = (self.machines[at].station.member, self.machines[at].station.id);
+        self.rekeyed.push(member);
+        let policy = if member == AUTHORITY { Policy::All } else { Policy::Own };
+        let again = self.revoked.contains(&member).then_some(id);
+        let allowed = [Code::Z609, Code::Z605, Code::Z606, Code::Z616, Code::Z618, Code::Z406];
+        let signed = self.at_authority(step, &allowed, |hub| hub.sign(&request, policy.clone(), again, false))?;
+        if member == AUTHORITY {
+            // An authority whose newest keys are lost with its card is lost: people keep copies of these.
+            self.machines[AUTHORITY].image = None;
+            self.has_new_authority = true;
+        }
         let Some(signed) = signed else { return Ok(()) };
         let joined = self.while_it_happens(at, None, &calm, &[Code::Z606, Code::Z609], |world| {
             world.with_node(at, |_, node| {
@@ -85,6 +93,7 @@ impl World {
         })?;
         if joined.is_some() {
             self.coverage.count("a member has new keys");
+            self.first_cards[member] = self.machines[at].station.card.image();
         }
         Ok(())
     }
