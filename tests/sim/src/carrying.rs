@@ -83,7 +83,11 @@ impl World {
             self.coverage.count(if file.already_there { "a bundle was there already" } else { "a bundle is cut" });
             let disk = self.around.sticks[stick].durable();
             let Some(bytes) = disk.bytes(&file.path) else {
-                return Err(format!("P1: {} said {} is written, and it would not outlive the pulling of the stick", self.name(at), file.path.display()));
+                return Err(format!(
+                    "P1: {} said {} is written, and it would not outlive the pulling of the stick",
+                    self.name(at),
+                    file.path.display()
+                ));
             };
             if bytes.len() as u64 != file.bytes {
                 return Err(format!("P1: {} said {} has {} bytes; it has {}", self.name(at), file.path.display(), file.bytes, bytes.len()));
@@ -109,9 +113,7 @@ impl World {
     pub fn take_in(&mut self, at: usize, stick: usize, step: &Step) -> Verdict<Option<Ingested>> {
         let folder = Station::stick(stick);
         let before = self.machines[at].memory.clone();
-        let taken = self.while_it_happens(at, Some(stick), step, &[], |world| {
-            world.with_node(at, |_, node| node.ingest(&[folder], &mut |_| {}))
-        })?;
+        let taken = self.while_it_happens(at, Some(stick), step, &[], |world| world.with_node(at, |_, node| node.ingest(&[folder], &mut |_| {})))?;
         let Some(taken) = taken else { return Ok(None) };
         let told = format!(
             "   {} took {:?} from {} file(s), missing {:?}, written again {}{}",

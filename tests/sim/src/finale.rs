@@ -112,7 +112,8 @@ impl World {
 
     fn judge(&mut self) -> Verdict {
         let order = self.order()?;
-        let hubs: BTreeSet<NodeId> = self.members.iter().zip(&order.policies).filter(|(_, policy)| **policy == Some(Policy::All)).map(|(id, _)| *id).collect();
+        let hubs: BTreeSet<NodeId> =
+            self.members.iter().zip(&order.policies).filter(|(_, policy)| **policy == Some(Policy::All)).map(|(id, _)| *id).collect();
         let whole = self.machines[AUTHORITY].memory.clone();
         let excused = |number: &&usize| {
             let writer = self.members.iter().position(|id| *id == self.model.pushed[**number].node);

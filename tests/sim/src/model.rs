@@ -154,7 +154,11 @@ impl Model {
                 return Err(format!("P1: {stream:?} ends at {}, and its head says {}", position.seq, head.end.seq));
             }
         }
-        memory.whole = parts.into_iter().filter(|(number, parts)| parts.len() == self.pushed[*number].len.div_ceil(PART_LEN)).map(|(number, _)| number).collect();
+        memory.whole = parts
+            .into_iter()
+            .filter(|(number, parts)| parts.len() == self.pushed[*number].len.div_ceil(PART_LEN))
+            .map(|(number, _)| number)
+            .collect();
         Ok(memory)
     }
 
@@ -165,7 +169,9 @@ impl Model {
         let (origin, seq, _) = seen;
         let event = Event::from_bytes(bytes).map_err(|error| format!("P2: {origin:?}:{seq} is no event: {error}"))?;
         let (number, part) = label(event.payload).ok_or_else(|| format!("P2: {origin:?}:{seq} was pushed by nobody"))?;
-        let Some(pushed) = self.pushed.get(number) else { return Err(format!("P2: {origin:?}:{seq} says it is payload {number}, which nobody pushed")) };
+        let Some(pushed) = self.pushed.get(number) else {
+            return Err(format!("P2: {origin:?}:{seq} says it is payload {number}, which nobody pushed"));
+        };
         if (origin.node, origin.lane, origin.audience) != (pushed.node, pushed.lane, pushed.audience) {
             return Err(format!("P2: payload {number} stands in {origin:?}, and was pushed as {pushed:?}"));
         }

@@ -289,10 +289,30 @@ fn act(kind: usize, luck: &mut Luck) -> Act {
     let stick = luck.index(4);
     match kind {
         0 => Act::Push { at, lane: luck.one_of(&[1, 2, 2, 2, 3]), to: luck.once_in(4).then(|| luck.index(60)), lens: lens(luck) },
-        1 => Act::Cut { at, to: if luck.once_in(2) { 0 } else { luck.index(60) }, stick, max_size: luck.one_of(&[64 << 20, 64 << 20, 64 << 20, 2048]) },
+        1 => {
+            Act::Cut { at, to: if luck.once_in(2) { 0 } else { luck.index(60) }, stick, max_size: luck.one_of(&[64 << 20, 64 << 20, 64 << 20, 2048]) }
+        }
         2 => Act::Ingest { at, stick },
-        3 => Act::Sync { at, to: if luck.once_in(2) { 0 } else { luck.index(60) }, line: line(luck), budget: luck.once_in(8).then(|| 4000 + luck.below(8000)) },
-        4 => Act::Courier { stick, deed: luck.one_of(&[Deed::Lose, Deed::Truncate, Deed::Flip, Deed::Twice, Deed::Swap, Deed::LastYear, Deed::LastYear, Deed::Rubbish, Deed::Yank]) },
+        3 => Act::Sync {
+            at,
+            to: if luck.once_in(2) { 0 } else { luck.index(60) },
+            line: line(luck),
+            budget: luck.once_in(8).then(|| 4000 + luck.below(8000)),
+        },
+        4 => Act::Courier {
+            stick,
+            deed: luck.one_of(&[
+                Deed::Lose,
+                Deed::Truncate,
+                Deed::Flip,
+                Deed::Twice,
+                Deed::Swap,
+                Deed::LastYear,
+                Deed::LastYear,
+                Deed::Rubbish,
+                Deed::Yank,
+            ]),
+        },
         5 => Act::Image { at },
         6 => Act::Restore { at },
         7 => Act::Clone { at },
@@ -306,7 +326,12 @@ fn act(kind: usize, luck: &mut Luck) -> Act {
         15 => Act::Policy { at, policy: luck.index(4) },
         16 => Act::Insist { at, policy: luck.index(4) },
         17 => Act::Heal,
-        _ => Act::Forge { at, to: luck.index(60), stick, lie: luck.one_of(&[Lie::Changed, Lie::LeftOut, Lie::Reordered, Lie::Invented, Lie::WrongTag, Lie::TooMuch]) },
+        _ => Act::Forge {
+            at,
+            to: luck.index(60),
+            stick,
+            lie: luck.one_of(&[Lie::Changed, Lie::LeftOut, Lie::Reordered, Lie::Invented, Lie::WrongTag, Lie::TooMuch]),
+        },
     }
 }
 
