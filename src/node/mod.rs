@@ -106,7 +106,7 @@ impl Node {
         let disk = &*ports.disk;
         disk.create_folder(layout.root()).map_err(|error| NodeError::writing(layout.root(), error))?;
         let lock = take_lock(ports, &layout, opening.lock_wait_ms)?;
-        if exists(ports, &layout.keyring())? || exists(ports, &layout.log())? {
+        if is_taken(ports, &layout)? {
             return Err(NodeError::refused(Code::Z103, layout.root().display().to_string()));
         }
         let make = if authority { Keyring::generate_authority } else { Keyring::generate };
@@ -140,8 +140,15 @@ impl Node {
         let lock = keep(take_lock(ports, &layout, opening.lock_wait_ms)?);
         let (keyring, wrap) = Keyring::load(&*ports.disk, &layout.keyring(), opening.secret)?;
         let mut node = Self::assemble(ports, layout, keyring, wrap, lock)?;
+        node.finish_init()?;
         node.answer_findings()?;
         Ok(node)
+    }
+
+    /// An authority whose `init` was broken off before its roster began: nothing is in its log, and it never told anybody anything.
+    fn finish_init(&mut self) -> Result<(), NodeError> {
+        let lost = self.receipt_told > 0 || self.wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. }));
+        if self.keyring.is_authority() && self.wal.streams().is_empty() && !lost { self.enrol_itself() } else { Ok(()) }
     }
 
     fn assemble(ports: &Ports, layout: Layout, keyring: Keyring, wrap: keys::Lock, lock: Box<dyn Lock>) -> Result<Self, NodeError> {
@@ -429,6 +436,13 @@ fn wal_keys(keyring: &Keyring) -> DataKeys {
 
 fn exists(ports: &Ports, path: &Path) -> Result<bool, NodeError> {
     Ok(ports.disk.look(path).map_err(|error| NodeError::reading(path, error))?.is_some())
+}
+
+/// Whether a node is here, or was. Empty folders are what an `init` that was broken off leaves; a log without its keyring is somebody's records.
+pub fn is_taken(ports: &Ports, layout: &Layout) -> Result<bool, NodeError> {
+    let log = layout.log();
+    let has_log = || ports.disk.list(&log).map(|entries| !entries.is_empty()).map_err(|error| NodeError::reading(&log, error));
+    Ok(exists(ports, &layout.keyring())? || (exists(ports, &log)? && has_log()?))
 }
 
 fn require_node(ports: &Ports, layout: &Layout) -> Result<(), NodeError> {
