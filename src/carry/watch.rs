@@ -105,7 +105,7 @@ fn settle_s(pace: &Pace) -> u32 {
 
 /// A clock that went back starts the count anew.
 fn elapsed(since_s: u32, now_s: u32) -> u32 {
-    now_s.checked_sub(since_s).unwrap_or(0)
+    now_s.saturating_sub(since_s)
 }
 
 #[cfg(test)]
