@@ -38,7 +38,7 @@ mod standing;
 mod status;
 mod stick;
 mod sync;
-mod units;
+pub mod units;
 mod verify;
 
 use crate::adapters::{OsInput, asked_to_end, os_ports, read_hidden_line};

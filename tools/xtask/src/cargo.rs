@@ -108,16 +108,24 @@ pub fn docs(tree: &Tree) -> Result<String, Failure> {
 
 /// `cargo deny check`, built under `target/tools` when the machine has none.
 pub fn deny(tree: &Tree) -> Result<String, Failure> {
-    let tools = target_dir(tree).join("tools");
-    let own = tools.join("bin/cargo-deny");
-    let program = if works(Command::new("cargo-deny").arg("--version")) { PathBuf::from("cargo-deny") } else { own.clone() };
-    if program == own && !works(Command::new(&own).arg("--version")) {
-        println!("cargo-deny is not here: building it under {}", tools.display());
-        // Unoptimised: it runs for a second or two, and builds in half the time.
-        run(cargo(tree).args(["install", "cargo-deny", "--version", CARGO_DENY_VERSION, "--locked", "--debug", "--root"]).arg(&tools))?;
-    }
+    // Unoptimised: it runs for a second or two, and builds in half the time.
+    let program = tool(tree, "cargo-deny", CARGO_DENY_VERSION, &["--debug"])?;
     run(Command::new(program).current_dir(&tree.root).args(["check", "bans", "licenses", "sources"]))?;
     Ok(String::new())
+}
+
+/// A program of cargo's: the machine's own, or one that is built under `target/tools`.
+pub fn tool(tree: &Tree, name: &str, version: &str, options: &[&str]) -> Result<PathBuf, Failure> {
+    let tools = target_dir(tree).join("tools");
+    let own = tools.join("bin").join(name);
+    for program in [PathBuf::from(name), own.clone()] {
+        if works(Command::new(&program).arg("--version")) || works(Command::new(&program).args([name.trim_start_matches("cargo-"), "--version"])) {
+            return Ok(program);
+        }
+    }
+    println!("{name} is not here: building it under {}", tools.display());
+    run(cargo(tree).args(["install", name, "--version", version, "--locked", "--root"]).arg(&tools).args(options))?;
+    Ok(own)
 }
 
 fn need_component(tree: &Tree, subcommand: &str, component: &str) -> Result<(), Failure> {
