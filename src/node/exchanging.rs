@@ -111,7 +111,7 @@ impl Node {
         let ended = if order.dry_run { Ok(()) } else { self.leave(&place, &mut record) };
         exchanged.safe = ended.is_ok() && !order.dry_run;
         for error in [written.err(), ended.err()].into_iter().flatten() {
-            let trouble = self.trouble_of(&place, error)?;
+            let trouble = trouble_of(&place, error)?;
             exchanged.safe &= !matches!(trouble.code(), Code::Z214 | Code::Z237);
             exchanged.trouble.get_or_insert(trouble);
         }
@@ -139,22 +139,6 @@ impl Node {
         place.still_there(disk)?;
         disk.sync_volume(&place.root).map_err(|error| NodeError::writing(&place.root, error))?;
         Ok(place.still_there(disk)?)
-    }
-
-    /// What the place, and not our own disk, did not let us do; our own faults stop the command.
-    fn trouble_of(&self, place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
-        let of_place = match &error {
-            NodeError::Publish(_) | NodeError::Stick(_) | NodeError::Cut(CutError::Seal(_)) => true,
-            NodeError::Io { path, .. } => path.starts_with(&place.root),
-            _ => false,
-        };
-        let read_only = || refused_by_medium(&error) == Some(std::io::ErrorKind::ReadOnlyFilesystem);
-        match error.code() {
-            _ if !of_place => Err(error),
-            Code::Z214 | Code::Z203 => Ok(error),
-            _ if read_only() => Ok(NodeError::refused(Code::Z234, error.to_string())),
-            _ => Ok(NodeError::refused(Code::Z237, error.to_string())),
-        }
     }
 
     fn places(&self) -> Places {
@@ -194,6 +178,22 @@ impl Node {
             }
         }
         Ok(true)
+    }
+}
+
+/// What the place, and not our own disk, did not let us do; our own faults stop the command.
+fn trouble_of(place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
+    let of_place = match &error {
+        NodeError::Publish(_) | NodeError::Stick(_) | NodeError::Cut(CutError::Seal(_)) => true,
+        NodeError::Io { path, .. } => path.starts_with(&place.root),
+        _ => false,
+    };
+    let read_only = || refused_by_medium(&error) == Some(std::io::ErrorKind::ReadOnlyFilesystem);
+    match error.code() {
+        _ if !of_place => Err(error),
+        Code::Z214 | Code::Z203 => Ok(error),
+        _ if read_only() => Ok(NodeError::refused(Code::Z234, error.to_string())),
+        _ => Ok(NodeError::refused(Code::Z237, error.to_string())),
     }
 }
 

@@ -122,7 +122,7 @@ impl Nncp {
             fs::create_dir_all(&spool)?;
             fs::create_dir_all(&incoming)?;
             let pick = |fields: &HashMap<String, String>, names: &[&str]| -> String {
-                names.iter().map(|name| format!("{name}: {}\n", fields.get(*name).map_or("", String::as_str))).collect()
+                names.iter().flat_map(|name| [name, ": ", fields.get(*name).map_or("", String::as_str), "\n"]).collect()
             };
             let public = ["id", "exchpub", "signpub", "noisepub"];
             let own_keys = pick(own, &["id", "exchpub", "exchprv", "signpub", "signprv", "noiseprv", "noisepub"]);
