@@ -16,12 +16,14 @@ pub enum Codec {
     Zstd = 1,
     /// One zstd frame against a prefix of the same history, which the reader must hold.
     Primed = 2,
+    /// By context mixing, against a prefix or not.
+    Mixed = 3,
 }
 
 impl Codec {
     /// From its number on the wire.
     pub fn from_number(number: u64) -> Option<Self> {
-        [Self::Stored, Self::Zstd, Self::Primed].into_iter().find(|codec| *codec as u64 == number)
+        [Self::Stored, Self::Zstd, Self::Primed, Self::Mixed].into_iter().find(|codec| *codec as u64 == number)
     }
 }
 

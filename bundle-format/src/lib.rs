@@ -19,6 +19,7 @@ pub mod limits;
 pub mod logs;
 pub mod manifest;
 pub mod message;
+pub mod mix;
 pub mod open;
 pub mod range;
 pub mod seal;

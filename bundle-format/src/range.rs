@@ -18,6 +18,7 @@ use crate::hlc::Hlc;
 use crate::ids::{Hash, Origin};
 use crate::limits::{EVENT_LEN_MAX, PREFIX_LEN_MAX, RANGE_DATA_LEN_MAX, RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX, SEQ_MAX};
 use crate::logs::{Logs, WireLog};
+use crate::mix;
 use crate::trust::Trust;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
@@ -127,6 +128,25 @@ impl Range {
         Ok(Self { codec: Codec::Primed, data, prefix: Some((prefix_first, prefix_count)), ..range })
     }
 
+    /// The range of `run` in codec 3, learned from `prefix` first where there is one: position of its first event, how many, and their bytes.
+    ///
+    /// # Errors
+    /// [`RangeError::Compress`] when the prefix is longer than [`MIX_PREFIX_LEN_MAX`](crate::limits::MIX_PREFIX_LEN_MAX).
+    ///
+    /// # Panics
+    /// As [`Range::build`].
+    pub fn build_mixed(
+        origin: Origin,
+        run: &Run<'_>,
+        checkpoints: &[(u64, Checkpoint)],
+        prefix: Option<(u64, u64, &[u8])>,
+    ) -> Result<Self, RangeError> {
+        let raw = run.events().concat();
+        let range = Self::stored(origin, run, raw.len(), checkpoints);
+        let data = mix::encode(prefix.map_or(&[], |(_, _, bytes)| bytes), &raw, mix::SLOTS_LOG_MAX)?;
+        Ok(Self { codec: Codec::Mixed, data, prefix: prefix.map(|(first, count, _)| (first, count)), ..range })
+    }
+
     /// Everything but its data.
     fn stored(origin: Origin, run: &Run<'_>, raw_len: usize, checkpoints: &[(u64, Checkpoint)]) -> Self {
         let count = run.events().len() as u64;
@@ -231,7 +251,7 @@ impl Range {
     fn check(&self) -> Result<(), RangeError> {
         let positions = self.first.checked_add(self.count).is_some_and(|behind| behind - 1 <= SEQ_MAX);
         let prefix = match (self.codec, self.prefix) {
-            (Codec::Primed, Some((first, count))) => first.checked_add(count).is_some_and(|behind| behind <= self.first),
+            (Codec::Primed | Codec::Mixed, Some((first, count))) => first.checked_add(count).is_some_and(|behind| behind <= self.first),
             (Codec::Primed, None) | (_, Some(_)) => false,
             (_, None) => true,
         };
@@ -288,6 +308,11 @@ impl Range {
                     return Err(RangeError::Limit { what: "bytes of prefix", claim: prefix.len() as u64 });
                 }
                 Decompressor::decompress_primed(&self.data, self.raw_len, prefix)?
+            }
+            (Codec::Mixed, named) => {
+                let missing = |(first, count)| RangeError::NoPrefix { first, count };
+                let prefix = named.map(|named| prefix.ok_or_else(|| missing(named))).transpose()?;
+                mix::decode(prefix.unwrap_or_default(), &self.data, self.raw_len)?
             }
         };
         let start = Position { seq: self.first.saturating_sub(1), hash: base };

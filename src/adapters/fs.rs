@@ -1,8 +1,9 @@
 //! Files by std and rustix. Nothing here follows a link at the end of a path, waits on a FIFO or reads a device.
 
-use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Lock, Open};
+use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print};
 use rustix::fs::{Advice, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
@@ -60,17 +61,11 @@ impl Disk for OsDisk {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for found in fs::read_dir(folder)? {
-            let path = found?.path();
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) => entries.push(entry(path, &metadata)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // gone since: as if never seen
-                Err(error) => return Err(error),
-            }
-        }
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(entries)
+        looked_at(folder, &|_| true)
+    }
+
+    fn list_wanted(&self, folder: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+        looked_at(folder, &|found| found.file_type().is_ok_and(|kind| kind.is_dir()) || wanted(&found.file_name()))
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
@@ -107,7 +102,14 @@ impl Disk for OsDisk {
 
     fn free_space(&self, folder: &Path) -> io::Result<u64> {
         let volume = rustix::fs::fstatvfs(open_folder(folder)?)?;
+        if volume.f_blocks == 0 {
+            return Ok(u64::MAX); // a file system that does not know its size, as some FUSE and network ones do: not one without room
+        }
         Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+    }
+
+    fn volume(&self, folder: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(folder)?.dev())
     }
 
     fn lock(&self, path: &Path, wait_ms: u64) -> io::Result<Option<Box<dyn Lock>>> {
@@ -180,13 +182,39 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Entries of a folder that are `wanted`, sorted; what nobody wants is not looked at.
+fn looked_at(folder: &Path, wanted: &dyn Fn(&fs::DirEntry) -> bool) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for found in fs::read_dir(folder)? {
+        let found = found?;
+        if !wanted(&found) {
+            continue;
+        }
+        let path = found.path();
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) => entries.push(entry(path, &metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // gone since: as if never seen
+            Err(error) => return Err(error),
+        }
+    }
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(entries)
+}
+
 fn entry(path: PathBuf, metadata: &fs::Metadata) -> Entry {
     let kind = match metadata.file_type() {
         kind if kind.is_file() => Kind::File,
         kind if kind.is_dir() => Kind::Folder,
         _ => Kind::Other,
     };
-    Entry { path, kind, len: if kind == Kind::File { metadata.len() } else { 0 } }
+    let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+    let print = Print {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        changed_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+    };
+    Entry { path, kind, len: if kind == Kind::File { metadata.len() } else { 0 }, print }
 }
 
 fn not_regular() -> io::Error {

@@ -1,12 +1,10 @@
-//! Publishing into a folder and finding candidates in one. SPEC §10.5.
+//! Publishing into a folder. SPEC §10.5.
 
-use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Open};
+use crate::ports::disk::{Disk, DiskFile, Open};
 use bundle_format::error::Code;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Folders below the named one that are searched: a stick's `zbundle/` and what a file manager may have wrapped around it.
-const DEPTH_MAX: usize = 3;
 /// How a file being written is marked; never a candidate, swept by the next publisher.
 const TEMPORARY_SUFFIX: &str = ".zb.part";
 
@@ -51,16 +49,14 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Begin a file in `folder`, which is made if it is not there. `stem` names the temporary; one left by a power cut is swept.
+    /// Begin a file in `folder`, which must be there: where a stick was pulled, nothing is made in its place (R10.10-e). `stem` names the temporary; one
+    /// left by a power cut is swept.
     ///
     /// # Errors
     /// [`PublishError::Io`].
     pub fn begin(disk: &'a dyn Disk, folder: &Path, stem: &str) -> Result<(Self, Box<dyn DiskFile>), PublishError> {
         let path = folder.join(format!(".{stem}{TEMPORARY_SUFFIX}"));
         let begun = (|| {
-            if disk.look(folder)?.is_none() {
-                disk.create_folder(folder)?;
-            }
             if disk.look(&path)?.is_some() {
                 disk.remove(&path)?;
             }
@@ -95,45 +91,6 @@ impl Drop for Draft<'_> {
     fn drop(&mut self) {
         if !self.published {
             self.disk.remove(&self.path).unwrap_or(()); // the error that brought us here is the one to tell
-        }
-    }
-}
-
-/// One thing found in a folder that bears a bundle's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Candidate {
-    /// A regular file to open.
-    File(PathBuf),
-    /// A folder, link, FIFO or device with a bundle's name: told, never opened.
-    NotAFile(PathBuf),
-}
-
-/// Everything below `folder` that bears a bundle's name, sorted; links are never followed, hidden files and operating systems' litter are passed
-/// over in silence (R10.5-d).
-///
-/// # Errors
-/// When `folder` itself cannot be read; a folder below it that cannot is passed over.
-pub fn candidates(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Candidate>> {
-    let mut found = Vec::new();
-    visit(disk.list(folder)?, disk, DEPTH_MAX, &mut found);
-    Ok(found)
-}
-
-fn visit(entries: Vec<Entry>, disk: &dyn Disk, depth: usize, found: &mut Vec<Candidate>) {
-    for entry in entries {
-        let name = entry.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with('.') {
-            continue;
-        }
-        match (entry.kind, name.to_ascii_lowercase().ends_with(".zb")) {
-            (Kind::File, true) => found.push(Candidate::File(entry.path)),
-            (_, true) => found.push(Candidate::NotAFile(entry.path)),
-            (Kind::Folder, false) if depth > 0 => {
-                if let Ok(inner) = disk.list(&entry.path) {
-                    visit(inner, disk, depth - 1, found); // a system's own folders may refuse us; that is not an error
-                }
-            }
-            _ => {}
         }
     }
 }

@@ -6,4 +6,7 @@
 
 pub mod drop_folder;
 pub mod exchange;
+pub mod finding;
 pub mod pace;
+pub mod stick;
+pub mod watch;

@@ -3,7 +3,7 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::{Context, escape, units};
-use crate::carry::drop_folder::Candidate;
+use crate::carry::finding::Candidate;
 use crate::node::inspect;
 use crate::ports::disk::Kind;
 use bundle_format::error::{Code, Exit};
@@ -19,6 +19,7 @@ pub fn find(context: &Context, paths: &[PathBuf]) -> Result<Vec<Found>, Halt> {
         found.extend(inspect::bundles(&context.ports, path)?.into_iter().map(|candidate| match candidate {
             Candidate::File(path) => Ok(path),
             Candidate::NotAFile(path) => Err(inspect::not_a_file(&path)),
+            Candidate::TooMuch(path) => Err((path, Code::Z241)),
         }));
     }
     Ok(found)

@@ -75,7 +75,7 @@ impl Args {
     }
 }
 
-fn line(file: &CutFile, to: &[String], dry_run: bool) -> String {
+pub(super) fn line(file: &CutFile, to: &[String], dry_run: bool) -> String {
     let did = match () {
         () if dry_run => "would write",
         () if file.already_there => "already there:",
@@ -85,7 +85,7 @@ fn line(file: &CutFile, to: &[String], dry_run: bool) -> String {
     format!("{did} {}  {}  for {}: {holds}", escape::plain_path(&file.path), units::size(file.bytes), to.join(", "))
 }
 
-fn object(file: &CutFile, to: &[String], dry_run: bool) -> Object {
+pub(super) fn object(file: &CutFile, to: &[String], dry_run: bool) -> Object {
     let mut events = Object::empty();
     for (lane, count) in Lane::ALL.iter().zip(file.events) {
         events = events.with(lane.name(), count);
@@ -96,7 +96,7 @@ fn object(file: &CutFile, to: &[String], dry_run: bool) -> Object {
 }
 
 /// `urgent 3, routine 209`.
-fn lanes(events: &[u64; 4]) -> String {
+pub(super) fn lanes(events: &[u64; 4]) -> String {
     let some = Lane::ALL.iter().zip(events).filter(|(_, count)| **count > 0);
     some.map(|(lane, count)| format!("{} {count}", lane.name())).collect::<Vec<_>>().join(", ")
 }

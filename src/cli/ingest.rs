@@ -4,11 +4,11 @@ use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
 use super::{Context, Finished, bundle, escape, files, summary, units};
-use crate::carry::drop_folder::Candidate;
+use crate::carry::finding::Candidate;
+use crate::node::NodeError;
 use crate::node::inspect;
 use crate::node::naming::Naming;
 use crate::node::taking::{FileReport, Ingested, Missing, Outcome};
-use crate::node::{Node, NodeError};
 use bundle_format::error::{Code, Exit};
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,7 @@ impl Args {
         for file in &ingested.files {
             tell(context, &node.naming(), file, piped.as_deref())?;
         }
-        remarks(context, &node, &ingested)?;
+        remarks(context, &node.naming(), &ingested)?;
         let single = bundle::is_single(context, &self.paths);
         let exit = if single { ingested.files.first().map_or(Exit::Done, exit_of_one) } else { exit_of_many(&ingested) };
         let counts = &ingested.counts;
@@ -79,7 +79,7 @@ fn total_len(context: &Context, paths: &[PathBuf]) -> Option<u64> {
     let bundles = paths.iter().filter_map(|path| inspect::bundles(&context.ports, path).ok()).flatten();
     let len = |candidate: Candidate| match candidate {
         Candidate::File(path) => context.ports.disk.look(&path).ok().flatten().map_or(0, |entry| entry.len),
-        Candidate::NotAFile(_) => 0,
+        Candidate::NotAFile(_) | Candidate::TooMuch(_) => 0,
     };
     Some(bundles.map(len).sum()).filter(|total| *total > 0)
 }
@@ -101,17 +101,18 @@ fn exit_of_one(file: &FileReport) -> Exit {
 }
 
 /// Bundles for others and files that are not ours never count against a folder.
-fn exit_of_many(ingested: &Ingested) -> Exit {
+pub(super) fn exit_of_many(ingested: &Ingested) -> Exit {
     let against = |file: &FileReport| matches!(file.outcome, Outcome::Held | Outcome::Incomplete | Outcome::Refused(_)) || !file.forks.is_empty();
     if ingested.files.iter().any(against) || !ingested.missing.is_empty() { Exit::Partial } else { Exit::Done }
 }
 
-fn missing_text(naming: &Naming<'_>, gap: &Missing) -> String {
+pub(super) fn missing_text(naming: &Naming<'_>, gap: &Missing) -> String {
     let origin = naming.origin(&gap.origin);
     if gap.from == gap.to { format!("{origin}:{}", gap.from) } else { format!("{origin}:{}-{}", gap.from, gap.to) }
 }
 
-fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport, piped: Option<&Path>) -> Result<(), Halt> {
+/// One file's line.
+pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport, piped: Option<&Path>) -> Result<(), Halt> {
     let name = if Some(file.path.as_path()) == piped { "-".to_owned() } else { escape::plain_path(&file.path) };
     let code = code_of(&file.outcome);
     let (outcome, said) = match &file.outcome {
@@ -144,13 +145,13 @@ fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport, piped: Op
 }
 
 /// What a person should know beside the files.
-fn remarks(context: &mut Context, node: &Node, ingested: &Ingested) -> Result<(), Halt> {
+pub(super) fn remarks(context: &mut Context, naming: &Naming<'_>, ingested: &Ingested) -> Result<(), Halt> {
     if ingested.new_life {
         let why = format!("{} written again", units::count(ingested.reappended, "event"));
         context.console.warn(Code::Z306, &why)?;
     }
     for peer in &ingested.renewed_peers {
-        context.console.note(&format!("{} goes on in a new life: its card or image was replaced or restored", node.naming().node(peer)));
+        context.console.note(&format!("{} goes on in a new life: its card or image was replaced or restored", naming.node(peer)));
     }
     if ingested.counts.left_out > 0 {
         context.console.note(&format!("{} left out: a branch of a fork is full", units::count(ingested.counts.left_out, "event")));

@@ -10,6 +10,7 @@ mod cut;
 mod demo;
 mod error;
 mod escape;
+mod exchange;
 mod files;
 mod fork;
 mod fsck;
@@ -35,11 +36,13 @@ mod show;
 mod sign;
 mod standing;
 mod status;
+mod stick;
 mod sync;
-mod units;
+pub mod units;
 mod verify;
+mod watch;
 
-use crate::adapters::{OsInput, asked_to_end, os_ports, read_hidden_line};
+use crate::adapters::{OsHints, OsInput, asked_to_end, os_ports, read_hidden_line};
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;
@@ -129,9 +132,12 @@ enum Command {
     Log(log::Args),
     Cut(cut::Args),
     Ingest(ingest::Args),
+    Exchange(exchange::Args),
+    Stick(stick::Args),
     Peer(peer::Args),
     Sync(sync::Args),
     Serve(serve::Args),
+    Watch(watch::Args),
     Status(status::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -241,9 +247,12 @@ commands! {
     Log "log";
     Cut "cut";
     Ingest "ingest";
+    Exchange "exchange";
+    Stick "stick";
     Peer "peer";
     Sync "sync";
     Serve "serve";
+    Watch "watch";
     Status "status";
     Inspect "inspect";
     Verify "verify";

@@ -34,6 +34,21 @@ pub fn plan(
     lacks
 }
 
+/// What of `lacks` is left behind `ranges` (stream, first, last, in any order) that are on their way already (R10.12-c).
+pub fn behind(lacks: &[Lack], ranges: &[(Stream, u64, u64)]) -> Vec<Lack> {
+    let mut left = lacks.to_vec();
+    for lack in &mut left {
+        let mut after = lack.after;
+        let goes_on = |after: u64, (stream, first, last): &(Stream, u64, u64)| *stream == lack.stream && *first <= after + 1 && *last > after;
+        while let Some((.., last)) = ranges.iter().find(|range| goes_on(after, range)) {
+            after = *last;
+        }
+        lack.after = after;
+    }
+    left.retain(|lack| lack.after < lack.to);
+    left
+}
+
 /// The most urgent lane of what is sent, for the courier's sorting; the roster counts as control.
 pub fn best_lane(lacks: &[Lack]) -> Option<Lane> {
     lacks.iter().map(|lack| lack.stream.origin.lane).min()
@@ -65,6 +80,23 @@ mod tests {
         check(&[(1, 5)], &[(1, 5)], &[]);
         check(&[(1, 5)], &[(1, 9)], &[]);
         check(&[], &[(1, 9)], &[]);
+    }
+
+    /// R10.12-c.
+    #[test]
+    fn what_is_on_its_way_is_not_sent_again_but_a_gap_is() {
+        let (a, b) = (stream(1, Lane::Routine), stream(2, Lane::Routine));
+        let lack = |stream, after, to| Lack { stream, after, to };
+        let cases = [
+            (vec![lack(a, 3, 9)], vec![], vec![lack(a, 3, 9)]),
+            (vec![lack(a, 3, 9)], vec![(a, 4, 6)], vec![lack(a, 6, 9)]),
+            (vec![lack(a, 3, 9)], vec![(a, 7, 9), (a, 2, 6)], vec![]),
+            (vec![lack(a, 3, 9)], vec![(a, 5, 9)], vec![lack(a, 3, 9)]),
+            (vec![lack(a, 3, 9), lack(b, 0, 2)], vec![(b, 1, 12), (a, 1, 3)], vec![lack(a, 3, 9)]),
+        ];
+        for (lacks, ranges, want) in cases {
+            assert_eq!(behind(&lacks, &ranges), want, "{ranges:?}");
+        }
     }
 
     #[test]

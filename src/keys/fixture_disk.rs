@@ -1,6 +1,6 @@
 //! A disk just large enough for a keyring: files in a map, and whether others may read them. Names every byte it is asked to change.
 
-use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Lock, Open};
+use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -53,7 +53,7 @@ impl Disk for SmallDisk {
 
     fn look(&self, path: &Path) -> io::Result<Option<Entry>> {
         let files = self.files.borrow();
-        Ok(files.get(path).map(|bytes| Entry { path: path.to_owned(), kind: Kind::File, len: bytes.len() as u64 }))
+        Ok(files.get(path).map(|bytes| Entry { path: path.to_owned(), kind: Kind::File, len: bytes.len() as u64, print: Print::default() }))
     }
 
     fn is_private(&self, _: &Path) -> io::Result<bool> {
@@ -90,6 +90,10 @@ impl Disk for SmallDisk {
 
     fn free_space(&self, _: &Path) -> io::Result<u64> {
         Ok(u64::MAX)
+    }
+
+    fn volume(&self, _: &Path) -> io::Result<u64> {
+        Ok(0)
     }
 
     fn lock(&self, _: &Path, _: u64) -> io::Result<Option<Box<dyn Lock>>> {

@@ -1,7 +1,9 @@
-//! Six words both screens show while a node joins: who compares them knows that nobody stands in between. SPEC §8.5 (R8.5-g).
+//! Six words that two people compare: on both screens while a node joins, so that nobody stands in between (SPEC §8.5, R8.5-g), and on the paper
+//! that goes with a stick (R10.12-h).
 
 use bip39::Language;
 use bundle_format::chain;
+use bundle_format::ids::Hash;
 use bundle_format::sign::VerifyingKey;
 use std::fmt;
 
@@ -16,7 +18,18 @@ pub struct Words([&'static str; WORD_COUNT]);
 impl Words {
     /// Of a request file's bytes and the authority that signs it.
     pub fn of(request: &[u8], authority_key: &VerifyingKey) -> Self {
-        let hash = chain::hash(b"zbundle/1 join\0", &[request, authority_key.as_bytes()]).0;
+        Self::of_hash(&chain::hash(b"zbundle/1 join\0", &[request, authority_key.as_bytes()]).0)
+    }
+
+    /// Of the bundles one node left in one place, by what their signatures are over, in whatever order: SHA-256("zbundle/1 stick" 00 ‖ sorted digests)
+    /// (R10.12-h).
+    pub fn of_bundles(digests: impl Iterator<Item = Hash>) -> Self {
+        let mut digests: Vec<_> = digests.map(|digest| digest.0).collect();
+        digests.sort_unstable();
+        Self::of_hash(&chain::hash(b"zbundle/1 stick\0", &digests.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>()).0)
+    }
+
+    fn of_hash(hash: &[u8; 32]) -> Self {
         let bit = |at: usize| usize::from(hash[at / 8] >> (7 - at % 8) & 1);
         let number = |word: usize| (word * WORD_BITS..(word + 1) * WORD_BITS).fold(0, |number, at| number << 1 | bit(at));
         Self(std::array::from_fn(|word| Language::English.word_list()[number(word)]))
@@ -44,6 +57,13 @@ mod tests {
     fn the_words_of_known_bytes_never_change() {
         let key = SigningKey::from_seed(&[1; 32]).verifying_key();
         assert_eq!(Words::of(b"request", &key).to_string(), "news capable hunt orange derive bicycle");
+    }
+
+    #[test]
+    fn the_words_of_a_stick_do_not_depend_on_the_order_of_its_files() {
+        let words = |seeds: &[u8]| Words::of_bundles(seeds.iter().map(|seed| Hash([*seed; 32])));
+        assert_eq!(words(&[1, 2, 3]), words(&[3, 1, 2]));
+        assert!(words(&[1, 2]) != words(&[1, 2, 3]) && words(&[]) != words(&[1]));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::error::NodeError;
 use super::peers::Peer;
 use super::{Node, control, known};
 use crate::carry::drop_folder::Draft;
+use crate::carry::stick::Place;
 use crate::cut::name::{self, Named};
 use crate::cut::write::{best_lane, event_counts, rest};
 use crate::cut::{self, CutError, Fixed, Lack, Order, sign};
@@ -12,16 +13,18 @@ use crate::ports::store::{Head, Log as _, Store as _, Stream};
 use crate::ports::stream::{FileReader, FileWriter};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
-use bundle_format::ids::{NodeId, Origin};
+use bundle_format::ids::{Hash, NodeId, Origin};
 use bundle_format::limits::BUNDLE_LEN_MAX;
 use bundle_format::manifest::{ForkNotice, Manifest};
 use bundle_format::open::SealedBundle;
-use bundle_format::seal::{HeaderPlan, Sealer};
+use bundle_format::seal::{HeaderPlan, Sealed, Sealer};
 use bundle_format::vector::{Salt, Told};
 use std::path::{Path, PathBuf};
 
 /// Left free on the medium: directory entries and what others write meanwhile (R10.5-f).
 const RESERVE: u64 = 64 * 1024;
+/// No bundle is shorter: header, one chunk and trailer.
+const BUNDLE_LEN_MIN: u64 = 256;
 /// A day: how often a node shows that it lives.
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -37,6 +40,15 @@ pub struct CutOrder<'a> {
     pub dry_run: bool,
 }
 
+/// Where a cut goes: what was asked for, and the prepared place it was asked for, if it was one.
+pub(super) struct Target<'a> {
+    pub(super) order: &'a CutOrder<'a>,
+    /// Looked at again before each file (R10.10-e).
+    pub(super) place: Option<&'a Place>,
+    /// How many files may be added.
+    pub(super) room: u64,
+}
+
 /// One bundle written, or found already there.
 #[derive(Clone, Debug)]
 pub struct CutFile {
@@ -50,6 +62,10 @@ pub struct CutFile {
     pub events: [u64; 4],
     /// Raw bytes of those events.
     pub raw_len: u64,
+    /// Ranges inside: stream, first, last.
+    pub ranges: Vec<(Stream, u64, u64)>,
+    /// What its signature is over.
+    pub digest: Hash,
     /// It was there already, whole and with the same content.
     pub already_there: bool,
 }
@@ -63,14 +79,16 @@ pub struct CutReport {
     pub left: [u64; 4],
     /// Recipients who have everything already and are owed no answer.
     pub level: Vec<NodeId>,
+    /// The medium had no room for all of it.
+    pub full: bool,
 }
 
 /// Recipients who lack the same and may see the same.
-struct Group {
-    nodes: Vec<NodeId>,
-    lacks: Vec<Lack>,
-    vector: Vec<(Stream, Head)>,
-    answer_due: bool,
+pub(super) struct Group {
+    pub(super) nodes: Vec<NodeId>,
+    pub(super) lacks: Vec<Lack>,
+    pub(super) vector: Vec<(Stream, Head)>,
+    pub(super) answer_due: bool,
 }
 
 impl Node {
@@ -88,17 +106,18 @@ impl Node {
         }
         self.sign_own_histories()?;
         let mut report = CutReport::default();
+        let target = Target { order, place: None, room: u64::MAX };
         for group in self.groups(order.to)? {
             if group.lacks.is_empty() && !group.answer_due {
                 report.level.extend(&group.nodes);
             } else {
-                self.cut_group(&group, order, &mut report, progress)?;
+                self.cut_lacks(&group, &group.lacks, &target, &mut report, progress)?;
             }
         }
         Ok(report)
     }
 
-    fn require_recipient(&self, node: &NodeId) -> Result<(), NodeError> {
+    pub(super) fn require_recipient(&self, node: &NodeId) -> Result<(), NodeError> {
         let name = self.naming().node(node);
         if *node == self.keyring.node() {
             return Err(NodeError::refused(Code::Z616, format!("{name} is this node; it has everything it has")));
@@ -115,6 +134,9 @@ impl Node {
         let now = self.ports.clock.now_ms();
         if self.state.alive_due && now.abs_diff(self.state.alive_ms) >= DAY_MS {
             self.note_control(&control::alive())?;
+            if self.keyring.is_authority() {
+                self.refresh_roster()?; // its control lane is the roster: one event longer now, in names too (R10.6-b)
+            }
             self.state.alive_due = false;
             self.state.alive_ms = now;
             self.save_state()?;
@@ -123,7 +145,7 @@ impl Node {
     }
 
     /// Checkpoints for everything of ours that has none yet.
-    fn sign_own_histories(&mut self) -> Result<(), NodeError> {
+    pub(super) fn sign_own_histories(&mut self) -> Result<(), NodeError> {
         let (me, domain) = (self.keyring.node(), self.roster.pin().domain());
         let keys = self.keyring.current();
         let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
@@ -142,7 +164,7 @@ impl Node {
     }
 
     /// Recipients with one and the same delta share a file; who may see something else gets its own (R4.2-b, R4.6-b).
-    fn groups(&self, to: &[NodeId]) -> Result<Vec<Group>, NodeError> {
+    pub(super) fn groups(&self, to: &[NodeId]) -> Result<Vec<Group>, NodeError> {
         let mut groups: Vec<Group> = Vec::new();
         for node in to {
             let peer = self.peers.load(&*self.ports.disk, node)?;
@@ -195,25 +217,32 @@ impl Node {
         self.wal.streams().into_iter().filter(told).collect()
     }
 
-    fn cut_group(
+    /// Write `lacks` for `group`, file by file, as many as there is room for; what is left is returned, and counted in `report`.
+    pub(super) fn cut_lacks(
         &mut self,
         group: &Group,
-        order: &CutOrder<'_>,
+        lacks: &[Lack],
+        target: &Target<'_>,
         report: &mut CutReport,
         progress: &mut dyn FnMut(u64, u64, u64),
-    ) -> Result<(), NodeError> {
-        let mut lacks = group.lacks.clone();
+    ) -> Result<Vec<Lack>, NodeError> {
+        let mut lacks = lacks.to_vec();
         let total: u64 = event_counts(&lacks).iter().sum();
-        let all: Vec<_> = lacks.iter().map(|lack| (lack.stream, lack.after + 1, lack.to)).collect();
-        if let Some(file) = self.find_existing(group, &all, order)? {
+        if let Some(file) = self.find_existing(group, &lacks, target.order)? {
             report.files.push(file);
-            return self.answered(group, order);
+            self.answered(group, target.order)?;
+            return Ok(Vec::new());
         }
+        let mut added = 0;
         loop {
-            let len_max = self.len_max(order)?;
-            let file = self.cut_file(group, &lacks, len_max, order, &mut |events, raw| progress(events, raw, total))?;
-            let Some((file, fixed)) = file else { break };
+            let file =
+                if added < target.room { self.cut_fitting(group, &lacks, target, &mut |events, raw| progress(events, raw, total))? } else { None };
+            let Some((file, fixed)) = file else {
+                report.full = true;
+                break;
+            };
             lacks = rest(&lacks, &fixed.ranges);
+            added += u64::from(!file.already_there);
             report.files.push(file);
             if lacks.is_empty() || fixed.ranges.is_empty() {
                 break;
@@ -222,11 +251,32 @@ impl Node {
         for (left, count) in report.left.iter_mut().zip(event_counts(&lacks)) {
             *left += count;
         }
-        self.answered(group, order)
+        if added > 0 {
+            self.answered(group, target.order)?;
+        }
+        Ok(lacks)
+    }
+
+    /// One file, smaller and smaller while the medium has less room than it said it had; `None` when it has none (R4.6-j).
+    fn cut_fitting(
+        &mut self,
+        group: &Group,
+        lacks: &[Lack],
+        target: &Target<'_>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Option<(CutFile, Fixed)>, NodeError> {
+        let mut len_max = self.len_max(target)?;
+        loop {
+            match self.cut_file(group, lacks, len_max, target, progress) {
+                Err(error) if error.is_full_medium() && len_max > BUNDLE_LEN_MIN => len_max = (len_max / 2).min(BUNDLE_LEN_MAX),
+                Err(error) if error.is_full_medium() => return Ok(None),
+                cut => return cut,
+            }
+        }
     }
 
     /// The answer that was due has been written (or would have been) (R6.5-g).
-    fn answered(&self, group: &Group, order: &CutOrder<'_>) -> Result<(), NodeError> {
+    pub(super) fn answered(&self, group: &Group, order: &CutOrder<'_>) -> Result<(), NodeError> {
         for node in group.nodes.iter().filter(|_| !order.dry_run) {
             let mut peer = self.peers.load(&*self.ports.disk, node)?;
             if std::mem::take(&mut peer.answer_due) {
@@ -236,14 +286,15 @@ impl Node {
         Ok(())
     }
 
-    fn len_max(&self, order: &CutOrder<'_>) -> Result<u64, NodeError> {
+    fn len_max(&self, target: &Target<'_>) -> Result<u64, NodeError> {
+        let order = target.order;
         let asked = order.max_size.min(BUNDLE_LEN_MAX);
         if order.dry_run {
             return Ok(asked);
         }
         let disk = &*self.ports.disk;
         let there = disk.look(order.out).map_err(|error| NodeError::writing(order.out, error))?;
-        if there.is_none() {
+        if there.is_none() && target.place.is_none() {
             disk.create_folder(order.out).map_err(|error| NodeError::writing(order.out, error))?;
         }
         let free = disk.free_space(order.out).map_err(|error| NodeError::writing(order.out, error))?;
@@ -251,19 +302,21 @@ impl Node {
     }
 
     /// A bundle with this very content that lies in the folder already, whole (R10.5-c).
-    fn find_existing(&self, group: &Group, ranges: &[(Stream, u64, u64)], order: &CutOrder<'_>) -> Result<Option<CutFile>, NodeError> {
-        let path = order.out.join(self.file_name(group, ranges));
+    fn find_existing(&self, group: &Group, lacks: &[Lack], order: &CutOrder<'_>) -> Result<Option<CutFile>, NodeError> {
+        let ranges: Vec<_> = lacks.iter().map(|lack| (lack.stream, lack.after + 1, lack.to)).collect();
+        let path = order.out.join(self.file_name(group, &ranges));
         let disk = &*self.ports.disk;
         if disk.look(&path).map_err(|error| NodeError::reading(&path, error))?.is_none() {
             return Ok(None);
         }
         let file = disk.open(&path, Open::Read).map_err(|error| NodeError::reading(&path, error))?;
-        let Some(bytes) = whole_bundle_len(file) else { return Ok(None) };
-        let counts = event_counts(&group.lacks);
-        Ok(Some(CutFile { path, recipients: group.nodes.clone(), bytes, events: counts, raw_len: 0, already_there: true }))
+        let Some(Sealed { len, digest }) = whole_bundle(file) else { return Ok(None) };
+        let (recipients, events) = (group.nodes.clone(), event_counts(lacks));
+        Ok(Some(CutFile { path, recipients, bytes: len, events, raw_len: 0, ranges, digest, already_there: true }))
     }
 
-    fn file_name(&self, group: &Group, ranges: &[(Stream, u64, u64)]) -> String {
+    /// The name of a file with `ranges`; without any, of one that only tells what we hold.
+    pub(super) fn file_name(&self, group: &Group, ranges: &[(Stream, u64, u64)]) -> String {
         let vector: Vec<_> = group.vector.iter().map(|(stream, head)| (stream.origin, head.checkpoint_seq)).collect();
         let named = Named { recipients: &group.nodes, ranges, vector: &vector, roster_seq: self.roster.head().seq };
         name::file_name(self.keyring.data_keys().current().1, &named)
@@ -275,9 +328,10 @@ impl Node {
         group: &Group,
         lacks: &[Lack],
         len_max: u64,
-        order: &CutOrder<'_>,
+        target: &Target<'_>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Option<(CutFile, Fixed)>, NodeError> {
+        let order = target.order;
         if order.dry_run {
             let (_, fixed) = self.fix(group, lacks, len_max, std::io::sink(), progress)?;
             let path = order.out.join(self.file_name(group, &fixed.ranges));
@@ -285,8 +339,10 @@ impl Node {
         }
         self.next_receipt_number(0)?;
         let disk = self.ports.disk.clone();
-        let stem = self.file_name(group, &[]);
-        let (draft, file) = Draft::begin(&*disk, order.out, stem.trim_end_matches(".zb"))?;
+        if let Some(place) = target.place {
+            place.still_there(&*disk)?;
+        }
+        let (draft, file) = Draft::begin(&*disk, order.out, &self.draft_stem())?;
         let (writer, fixed) = self.fix(group, lacks, len_max, FileWriter::new(file), progress)?;
         if fixed.ranges.is_empty() && !lacks.is_empty() {
             return Ok(None);
@@ -296,12 +352,19 @@ impl Node {
         let path = order.out.join(&name);
         let mut cut = cut_file(path.clone(), group, &fixed);
         let there = disk.look(&path).map_err(|error| NodeError::reading(&path, error))?;
-        if there.is_some() && disk.open(&path, Open::Read).is_ok_and(|file| whole_bundle_len(file).is_some()) {
-            cut.already_there = true;
+        let same = there.and_then(|_| disk.open(&path, Open::Read).ok()).and_then(whole_bundle);
+        if let Some(Sealed { len, digest }) = same {
+            (cut.already_there, cut.bytes, cut.digest) = (true, len, digest);
         } else {
-            draft.publish(&name, &|file| whole_bundle_len(file) == Some(fixed.sealed.len))?;
+            draft.publish(&name, &|file| whole_bundle(file).is_some_and(|sealed| sealed.digest == fixed.sealed.digest))?;
         }
         Ok(Some((cut, fixed)))
+    }
+
+    /// Under which name this node's next file is written: always the same one, so that what a power cut left is found and swept (R10.5-f).
+    pub(super) fn draft_stem(&self) -> String {
+        let nothing = Named { recipients: &[], ranges: &[], vector: &[], roster_seq: 0 };
+        name::file_name(self.keyring.data_keys().current().1, &nothing).trim_end_matches(".zb").to_owned()
     }
 
     fn fix<W: std::io::Write>(
@@ -359,10 +422,12 @@ impl Node {
 }
 
 fn cut_file(path: PathBuf, group: &Group, fixed: &Fixed) -> CutFile {
-    CutFile { path, recipients: group.nodes.clone(), bytes: fixed.sealed.len, events: fixed.events, raw_len: fixed.raw_len, already_there: false }
+    let (recipients, ranges, digest) = (group.nodes.clone(), fixed.ranges.clone(), fixed.sealed.digest);
+    CutFile { path, recipients, bytes: fixed.sealed.len, events: fixed.events, raw_len: fixed.raw_len, ranges, digest, already_there: false }
 }
 
-/// The length of a bundle that is whole and signed; `None` for anything else (R10.5-e).
-fn whole_bundle_len(file: Box<dyn DiskFile>) -> Option<u64> {
-    SealedBundle::read(FileReader::new(file).ok()?).ok().map(|bundle| bundle.len())
+/// Length and digest of a bundle that is whole and signed; `None` for anything else (R10.5-e).
+pub(super) fn whole_bundle(file: Box<dyn DiskFile>) -> Option<Sealed> {
+    let bundle = SealedBundle::read(FileReader::new(file).ok()?).ok()?;
+    Some(Sealed { len: bundle.len(), digest: bundle.digest() })
 }

@@ -3,6 +3,7 @@
 use super::appending::AppendError;
 use super::record::RecordError;
 use crate::carry::drop_folder::PublishError;
+use crate::carry::stick::StickError;
 use crate::cut::CutError;
 use crate::keys::{JoinError, KeysError, RequestError};
 use crate::ports::store::StoreError;
@@ -61,6 +62,9 @@ pub enum NodeError {
         #[source]
         error: std::io::Error,
     },
+    /// A prepared place.
+    #[error(transparent)]
+    Stick(#[from] StickError),
     /// A rule of the node, with the words that make it concrete; the row says the rest.
     #[error("{detail}")]
     Refused {
@@ -86,12 +90,19 @@ impl NodeError {
             Self::Publish(error) => error.code(),
             Self::Open(error) => error.code(),
             Self::Seal(error) => error.code(),
+            Self::Stick(error) => error.code(),
             Self::Event(_) => Code::Z404,
             Self::Io { error, .. } if matches!(error.kind(), StorageFull | QuotaExceeded) => Code::Z203,
             Self::Io { writing: true, .. } => Code::Z202,
             Self::Io { .. } => Code::Z201,
             Self::Refused { code, .. } => *code,
         }
+    }
+
+    /// Whether the place something was written to is full; never of the node's own disk.
+    pub fn is_full_medium(&self) -> bool {
+        let of_place = matches!(self, Self::Publish(_) | Self::Io { writing: true, .. } | Self::Cut(CutError::Seal(_)));
+        of_place && self.code() == Code::Z203
     }
 
     /// A refusal by a row of the table.

@@ -2,7 +2,7 @@
 //! (R6.3-f, R10.7-c)
 
 use super::error::NodeError;
-use crate::ports::disk::{self, Disk, Kind, Open};
+use crate::ports::disk::{self, Disk, DiskFile, Kind, Open};
 use bundle_format::error::Code;
 use bundle_format::ids::hex;
 use sha2::{Digest as _, Sha256};
@@ -21,6 +21,25 @@ pub struct Held {
     folder: PathBuf,
     len_max: u64,
     order: Order,
+}
+
+/// What keeping a copy came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A copy is there already, or none is wanted.
+    Already,
+    /// Copied now.
+    Now {
+        /// Others were put out for it.
+        put_out: bool,
+    },
+    /// It cannot be read any more: a stick was pulled.
+    Unreadable,
+    /// Larger than all that may be kept.
+    TooLarge {
+        /// The bound.
+        len_max: u64,
+    },
 }
 
 /// Who goes first when there is no room.
@@ -48,41 +67,42 @@ impl Held {
         Self { folder: folder.to_owned(), len_max: QUARANTINE_LEN_MAX, order: Order::Oldest }
     }
 
-    /// Keep a copy of `source`; a plain sentence when there was no room. A copy that is there already is not made again. `rank` is the position it
-    /// waits for, or for strangers and refused ones nothing: they are numbered as they come (R6.3-a).
+    /// Keep a copy of `source`. `rank` is the position it waits for, or for strangers and refused ones nothing: they are numbered as they come
+    /// (R6.3-a).
     ///
     /// # Errors
     /// When our own disk fails.
-    pub fn keep(&self, disk: &dyn Disk, source: &Path, rank: u64) -> Result<Option<String>, NodeError> {
-        if source.starts_with(&self.folder) {
-            return Ok(None);
+    pub fn keep(&self, disk: &dyn Disk, source: &dyn DiskFile, rank: u64) -> Result<Kept, NodeError> {
+        self.keep_named(disk, source, rank).map(|(kept, _)| kept)
+    }
+
+    /// [`Held::keep`], and where the copy made now is.
+    fn keep_named(&self, disk: &dyn Disk, source: &dyn DiskFile, rank: u64) -> Result<(Kept, Option<PathBuf>), NodeError> {
+        if source.len().is_ok_and(|len| len > self.len_max) {
+            return Ok((Kept::TooLarge { len_max: self.len_max }, None));
         }
-        let (len, digest) = read_through(disk, source, &mut |_, _| Ok(())).map_err(|error| NodeError::reading(source, error))?;
-        if len > self.len_max {
-            return Ok(Some(format!("it is larger than all that may be held ({} bytes); bring it again after what is missing", self.len_max)));
-        }
+        let Ok((len, digest)) = read_through(source, &mut |_, _| Ok(())) else { return Ok((Kept::Unreadable, None)) };
         let kept = self.list(disk)?;
         if kept.iter().any(|path| path.to_string_lossy().ends_with(&format!("-{digest}.zb"))) {
-            return Ok(None);
+            return Ok((Kept::Already, None));
         }
         let rank = if self.order == Order::Oldest { kept.last().map_or(0, |path| rank_of(path) + 1) } else { rank };
         let name = format!("{rank:016x}-{digest}.zb");
-        self.make_room(disk, len)?;
-        self.copy(disk, source, &name)?;
-        Ok(None)
+        let put_out = self.make_room(disk, len)?;
+        Ok((Kept::Now { put_out }, Some(self.copy(disk, source, &name)?)))
     }
 
     /// Keep a copy of a refused bundle, and why, beside it (R6.3-h).
     ///
     /// # Errors
     /// When our own disk fails.
-    pub fn keep_with_reason(&self, disk: &dyn Disk, source: &Path, code: Code, reason: &str) -> Result<(), NodeError> {
-        let (_, digest) = read_through(disk, source, &mut |_, _| Ok(())).map_err(|error| NodeError::reading(source, error))?;
-        self.keep(disk, source, 0)?;
-        let kept = self.list(disk)?.into_iter().find(|path| path.to_string_lossy().ends_with(&format!("-{digest}.zb")));
-        let Some(path) = kept.map(|path| path.with_extension("reason.json")) else { return Ok(()) };
-        let text = serde_json::json!({ "code": code.as_str(), "reason": reason, "file": source.to_string_lossy() }).to_string();
-        disk::replace(disk, &path, text.as_bytes()).map_err(|error| NodeError::writing(&path, error))
+    pub fn keep_with_reason(&self, disk: &dyn Disk, source: &dyn DiskFile, from: &Path, code: Code, reason: &str) -> Result<Kept, NodeError> {
+        let (kept, copy) = self.keep_named(disk, source, 0)?;
+        if let Some(path) = copy.map(|path| path.with_extension("reason.json")) {
+            let text = serde_json::json!({ "code": code.as_str(), "reason": reason, "file": from.to_string_lossy() }).to_string();
+            disk::replace(disk, &path, text.as_bytes()).map_err(|error| NodeError::writing(&path, error))?;
+        }
+        Ok(kept)
     }
 
     /// Every bundle kept, nearest first.
@@ -120,8 +140,9 @@ impl Held {
     }
 
     /// Put out what goes first until `len` fits; its digest goes with it, so it is taken again when it comes again (R6.3-g).
-    fn make_room(&self, disk: &dyn Disk, len: u64) -> Result<(), NodeError> {
+    fn make_room(&self, disk: &dyn Disk, len: u64) -> Result<bool, NodeError> {
         let mut entries = self.entries(disk)?;
+        let before = entries.len();
         let mut used: u64 = entries.iter().map(|(_, len)| len).sum();
         while used + len > self.len_max {
             let first = if self.order == Order::Oldest { 0 } else { entries.len().saturating_sub(1) };
@@ -132,10 +153,10 @@ impl Held {
             remove(disk, &path)?;
             used -= freed;
         }
-        Ok(())
+        Ok(entries.len() < before)
     }
 
-    fn copy(&self, disk: &dyn Disk, source: &Path, name: &str) -> Result<(), NodeError> {
+    fn copy(&self, disk: &dyn Disk, source: &dyn DiskFile, name: &str) -> Result<PathBuf, NodeError> {
         let target = self.folder.join(name);
         let temporary = self.folder.join(format!(".{name}.part"));
         let copied = (|| {
@@ -144,12 +165,12 @@ impl Held {
                 disk.remove(&temporary)?;
             }
             let copy = disk.open(&temporary, Open::New)?;
-            read_through(disk, source, &mut |bytes, at| copy.write_at(bytes, at))?;
+            read_through(source, &mut |bytes, at| copy.write_at(bytes, at))?;
             copy.sync()?;
             disk.rename(&temporary, &target)?;
             disk.sync_folder(&self.folder)
         })();
-        copied.map_err(|error| NodeError::writing(&target, error))
+        copied.map(|()| target.clone()).map_err(|error| NodeError::writing(&target, error))
     }
 }
 
@@ -170,8 +191,7 @@ fn rank_of(path: &Path) -> u64 {
 }
 
 /// Read a file in pieces; its length and the first 16 bytes of its SHA-256 in hexadecimal.
-fn read_through(disk: &dyn Disk, path: &Path, take: &mut dyn FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<(u64, String)> {
-    let file = disk.open(path, Open::Read)?;
+fn read_through(file: &dyn DiskFile, take: &mut dyn FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<(u64, String)> {
     let mut buffer = vec![0; 64 * 1024];
     let (mut at, mut sha) = (0, Sha256::new());
     loop {

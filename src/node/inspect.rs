@@ -3,7 +3,7 @@
 use super::View;
 use super::error::NodeError;
 use super::history::LogHistory;
-use crate::carry::drop_folder::{self, Candidate};
+use crate::carry::finding::{self, Candidate};
 use crate::ports::Ports;
 use crate::ports::disk::{Kind, Open};
 use crate::ports::stream::FileReader;
@@ -62,7 +62,7 @@ pub fn bundles(ports: &Ports, path: &Path) -> Result<Vec<Candidate>, NodeError> 
     let fail = |error| NodeError::reading(path, error);
     match ports.disk.look(path).map_err(fail)?.map(|entry| entry.kind) {
         None => Err(fail(std::io::ErrorKind::NotFound.into())),
-        Some(Kind::Folder) => drop_folder::candidates(&*ports.disk, path).map_err(fail),
+        Some(Kind::Folder) => finding::candidates(&*ports.disk, path).map_err(fail),
         Some(Kind::File) => Ok(vec![Candidate::File(path.to_owned())]),
         Some(Kind::Other) => Ok(vec![Candidate::NotAFile(path.to_owned())]),
     }

@@ -39,6 +39,11 @@ impl Layout {
         self.root.join("state")
     }
 
+    /// Which bundles were taken and what watched files looked like: a cache.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger")
+    }
+
     /// Segments.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
@@ -47,6 +52,11 @@ impl Layout {
     /// One small file per peer.
     pub fn peers(&self) -> PathBuf {
         self.root.join("peers")
+    }
+
+    /// One small file per stick or shared folder that was exchanged with.
+    pub fn places(&self) -> PathBuf {
+        self.root.join("places")
     }
 
     /// Verified bundles that begin after a gap.

@@ -7,6 +7,7 @@ pub mod appending;
 pub mod control;
 pub mod cutting;
 pub mod error;
+pub mod exchanging;
 pub mod foretelling;
 pub mod forks;
 pub mod fsck;
@@ -16,6 +17,7 @@ pub mod hop;
 pub mod inspect;
 pub mod known;
 pub mod layout;
+pub mod ledger;
 pub mod local;
 pub mod log;
 pub mod meeting;
@@ -23,8 +25,10 @@ pub mod members;
 pub mod naming;
 pub mod payload;
 pub mod peers;
+pub mod places;
 pub mod pushing;
 pub mod record;
+pub mod relaying;
 pub mod serving;
 pub mod session;
 pub mod settle;
@@ -33,6 +37,7 @@ pub mod state;
 pub mod status;
 pub mod syncing;
 pub mod taking;
+pub mod watching;
 pub mod workshop;
 
 pub use error::NodeError;
@@ -47,6 +52,7 @@ use bundle_format::ids::{EventId, Incarnation, Lane, Name, NodeId, Origin};
 use bundle_format::manifest::ForkNotice;
 use control::Note;
 use layout::Layout;
+use ledger::Ledger;
 use peers::{Peer, Peers};
 use state::State;
 use std::path::Path;
@@ -71,6 +77,8 @@ pub struct Node {
     pub(crate) peers: Peers,
     pub(crate) state: State,
     saved: State,
+    /// Read when it is first asked.
+    ledger: Option<Ledger>,
     /// The number of the last receipt told; `state` on the disk may be ahead of it (R6.5-b).
     pub(crate) receipt_told: u64,
     wrap: keys::Lock,
@@ -98,7 +106,7 @@ impl Node {
         let disk = &*ports.disk;
         disk.create_folder(layout.root()).map_err(|error| NodeError::writing(layout.root(), error))?;
         let lock = take_lock(ports, &layout, opening.lock_wait_ms)?;
-        if exists(ports, &layout.keyring())? || exists(ports, &layout.log())? {
+        if is_taken(ports, &layout)? {
             return Err(NodeError::refused(Code::Z103, layout.root().display().to_string()));
         }
         let make = if authority { Keyring::generate_authority } else { Keyring::generate };
@@ -132,8 +140,15 @@ impl Node {
         let lock = keep(take_lock(ports, &layout, opening.lock_wait_ms)?);
         let (keyring, wrap) = Keyring::load(&*ports.disk, &layout.keyring(), opening.secret)?;
         let mut node = Self::assemble(ports, layout, keyring, wrap, lock)?;
+        node.finish_init()?;
         node.answer_findings()?;
         Ok(node)
+    }
+
+    /// An authority whose `init` was broken off before its roster began: nothing is in its log, and it never told anybody anything.
+    fn finish_init(&mut self) -> Result<(), NodeError> {
+        let lost = self.receipt_told > 0 || self.wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. }));
+        if self.keyring.is_authority() && self.wal.streams().is_empty() && !lost { self.enrol_itself() } else { Ok(()) }
     }
 
     fn assemble(ports: &Ports, layout: Layout, keyring: Keyring, wrap: keys::Lock, lock: Box<dyn Lock>) -> Result<Self, NodeError> {
@@ -144,7 +159,8 @@ impl Node {
         let forgotten = state.is_none();
         let state = state.unwrap_or_default();
         let (saved, receipt_told) = (state.clone(), state.receipt_number);
-        let mut node = Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, receipt_told, wrap, _lock: lock };
+        let mut node =
+            Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, ledger: None, receipt_told, wrap, _lock: lock };
         if forgotten {
             node.begin_new_life()?; // which receipts we told is not known any more
         } else if node.state.open_lives.contains(&node.keyring.incarnation()) {
@@ -190,6 +206,10 @@ impl Node {
     /// readable behind the hole is written again (R6.6-f).
     fn answer_findings(&mut self) -> Result<(), NodeError> {
         let me = self.keyring.node();
+        if self.wal.findings().iter().any(|finding| !matches!(finding, Finding::Index { .. })) {
+            self.ledger()?.clear(); // what it says was taken may be gone (R10.11-b)
+            self.save_ledger()?;
+        }
         let holes = self.wal.findings().iter().filter_map(|finding| match finding {
             Finding::Hole { cut_back, .. } => Some(cut_back.clone()),
             _ => None,
@@ -221,6 +241,8 @@ impl Node {
     /// Freeze the present incarnation durably and draw a new one: nothing is ever written twice under one number (R6.6-a, R3.5-d, R6.6-g).
     pub(crate) fn begin_new_life(&mut self) -> Result<(), NodeError> {
         let old = self.keyring.incarnation();
+        self.ledger()?.clear();
+        self.save_ledger()?;
         self.state.open_lives.push(old);
         (self.state.receipt_number, self.receipt_told) = (0, 0);
         self.save_state()?;
@@ -250,6 +272,24 @@ impl Node {
             self.saved = self.state.clone();
         }
         Ok(())
+    }
+
+    /// What need not be taken in again.
+    pub(crate) fn ledger(&mut self) -> Result<&mut Ledger, NodeError> {
+        let ledger = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => Ledger::load(&*self.ports.disk, &self.layout.ledger(), self.wal.end())?,
+        };
+        Ok(self.ledger.insert(ledger))
+    }
+
+    /// Write the ledger if it has changed, after what it notes is durable.
+    pub(crate) fn save_ledger(&mut self) -> Result<(), NodeError> {
+        let end = self.wal.end();
+        match &mut self.ledger {
+            Some(ledger) => ledger.save(&*self.ports.disk, &self.layout.ledger(), end),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn save_keyring(&self) -> Result<(), NodeError> {
@@ -396,6 +436,13 @@ fn wal_keys(keyring: &Keyring) -> DataKeys {
 
 fn exists(ports: &Ports, path: &Path) -> Result<bool, NodeError> {
     Ok(ports.disk.look(path).map_err(|error| NodeError::reading(path, error))?.is_some())
+}
+
+/// Whether a node is here, or was. Empty folders are what an `init` that was broken off leaves; a log without its keyring is somebody's records.
+pub fn is_taken(ports: &Ports, layout: &Layout) -> Result<bool, NodeError> {
+    let log = layout.log();
+    let has_log = || ports.disk.list(&log).map(|entries| !entries.is_empty()).map_err(|error| NodeError::reading(&log, error));
+    Ok(exists(ports, &layout.keyring())? || (exists(ports, &log)? && has_log()?))
 }
 
 fn require_node(ports: &Ports, layout: &Layout) -> Result<(), NodeError> {

@@ -1,14 +1,16 @@
 //! Take bundles in: find, open, verify, admit, append, hold what is early, believe receipts. SPEC §6 (R6.1-h).
 
 use super::error::NodeError;
-use super::held::Held;
+use super::held::{Held, Kept};
 use super::history::LogHistory;
+use super::ledger::TakenBundle;
 use super::peers::{Receipt, Renewal};
 use super::{Node, inspect, settle};
-use crate::carry::drop_folder::Candidate;
+use crate::carry::finding::Candidate;
+use crate::carry::watch::may_be_arriving;
 use crate::ingest::{self, Applied, Verdict};
 use crate::keys::roster::Standing;
-use crate::ports::disk::Open;
+use crate::ports::disk::{DiskFile, Open};
 use crate::ports::store::{Store as _, Stream};
 use crate::ports::stream::FileReader;
 use bundle_format::error::Code;
@@ -17,7 +19,9 @@ use bundle_format::ids::{Lane, NodeId, Origin};
 use bundle_format::manifest::Manifest;
 use bundle_format::open::{OpenError, SealedBundle, VerifiedBundle};
 use bundle_format::range::VerifiedRange;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// What became of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +132,20 @@ pub struct Ingested {
     pub missing: Vec<Missing>,
     /// Events written again in the new life, because others lacked them.
     pub reappended: u64,
+    /// Who sent bundles that had been taken before.
+    known_senders: BTreeSet<NodeId>,
+}
+
+/// Who wants a file taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Somebody who named it, and who may have brought it again because he waits for an answer (R6.5-g).
+    Asked,
+    /// Nobody: it lies in a watched folder. Of one that may still be changing nothing is kept.
+    Watched {
+        /// It may still be changing.
+        is_doubtful: bool,
+    },
 }
 
 impl Node {
@@ -142,8 +160,9 @@ impl Node {
         for path in paths {
             for candidate in inspect::bundles(&self.ports, path)? {
                 let report = match candidate {
-                    Candidate::File(path) => self.take_file(&path, &mut ingested)?,
+                    Candidate::File(path) => self.take_file(&path, Manner::Asked, &mut ingested)?,
                     Candidate::NotAFile(path) => FileReport::of(path, Outcome::Foreign(Code::Z229), None),
+                    Candidate::TooMuch(path) => FileReport::of(path, Outcome::Refused(Code::Z241), None),
                 };
                 if report.outcome == Outcome::Held {
                     early.push(report);
@@ -153,20 +172,40 @@ impl Node {
                 }
             }
         }
-        self.take_early(early, &mut ingested, tell)?;
+        self.take_early(early, Manner::Asked, &mut ingested, tell)?;
         self.retry_held(&mut ingested, tell)?;
         settle::settle(self, &mut ingested)?;
+        self.owe_answers(&ingested.known_senders)?;
+        self.save_ledger()?;
         ingested.missing = nearest(ingested.missing);
         Ok(ingested)
     }
 
+    /// Whoever sends what we had waits for an answer, for all we know: the last may have been lost (R6.5-g).
+    fn owe_answers(&self, senders: &BTreeSet<NodeId>) -> Result<(), NodeError> {
+        for sender in senders {
+            let mut peer = self.peer(sender)?;
+            if !peer.answer_due {
+                peer.answer_due = true;
+                self.peers.save(&*self.ports.disk, sender, &peer)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Files that began after a gap when they were met: another one beside them may have filled it. What still does is kept in `held/`.
-    fn take_early(&mut self, mut early: Vec<FileReport>, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
+    pub(super) fn take_early(
+        &mut self,
+        mut early: Vec<FileReport>,
+        manner: Manner,
+        ingested: &mut Ingested,
+        tell: &mut dyn FnMut(&FileReport),
+    ) -> Result<(), NodeError> {
         loop {
             early.sort_by_key(|report| report.missing.first().map(|gap| (gap.origin, gap.to)));
             let (mut waiting, mut moved) = (Vec::new(), false);
             for before in early {
-                let report = self.take_file(&before.path, ingested)?.after(&before.counts);
+                let report = self.take_file(&before.path, manner, ingested)?.after(&before.counts);
                 moved |= report.counts != before.counts || report.outcome != Outcome::Held;
                 if report.outcome == Outcome::Held {
                     waiting.push(report);
@@ -183,25 +222,38 @@ impl Node {
         let disk = self.ports.disk.clone();
         for mut report in early {
             let until = report.missing.first().map_or(0, |gap| gap.to);
-            report.detail = Held::at(&self.layout.held()).keep(&*disk, &report.path, until)?.or(report.detail.take());
+            let kept = match disk.open(&report.path, Open::Read) {
+                Ok(file) => Held::at(&self.layout.held()).keep(&*disk, &*file, until)?,
+                Err(_) => Kept::Unreadable,
+            };
+            match kept {
+                Kept::TooLarge { len_max } => {
+                    let why = format!("it is larger than all that may be held ({len_max} bytes); bring it again after what is missing");
+                    report.detail = Some(why);
+                }
+                Kept::Unreadable => report.outcome = Outcome::Refused(Code::Z201),
+                Kept::Already | Kept::Now { .. } => {}
+            }
+            self.note_kept(kept)?;
             tell(&report);
             ingested.note(report);
         }
         Ok(())
     }
 
-    /// One file, whatever it is. Only our own log and disk can fail; a faulty bundle is an outcome.
-    fn take_file(&mut self, path: &Path, ingested: &mut Ingested) -> Result<FileReport, NodeError> {
+    /// One file, whatever it is, opened once. Only our own log and disk can fail; a faulty bundle is an outcome.
+    pub(crate) fn take_file(&mut self, path: &Path, manner: Manner, ingested: &mut Ingested) -> Result<FileReport, NodeError> {
         let disk = self.ports.disk.clone();
-        let reader = match disk.open(path, Open::Read).and_then(FileReader::new) {
-            Ok(reader) => reader,
+        let opened =
+            disk.open(path, Open::Read).map(Rc::from).and_then(|file: Rc<dyn DiskFile>| Ok((FileReader::new(Box::new(file.clone()))?, file)));
+        let (reader, file) = match opened {
+            Ok(opened) => opened,
             Err(error) => return Ok(FileReport::of(path.to_owned(), Outcome::Refused(Code::Z201), Some(error.to_string()))),
         };
-        let len = reader.file_len();
         let mut report = FileReport::of(path.to_owned(), Outcome::Taken, None);
-        report.bytes = len;
-        let taken = match self.open_bundle(reader) {
-            Ok(bundle) => self.take_bundle(bundle, &mut report, ingested),
+        report.bytes = reader.file_len();
+        let taken = match SealedBundle::read(reader) {
+            Ok(sealed) => self.take_sealed(sealed, manner, &mut report, ingested),
             Err(error) => Err(error.into()),
         };
         match taken {
@@ -209,7 +261,7 @@ impl Node {
             Err(NodeError::Open(error)) => {
                 self.wal.sync()?;
                 self.save_state()?;
-                self.refuse(path, &error, &mut report)?;
+                self.refuse(&*file, &error, manner, &mut report)?;
             }
             taken => taken?,
         }
@@ -219,8 +271,33 @@ impl Node {
         Ok(report)
     }
 
-    fn open_bundle(&self, reader: FileReader) -> Result<VerifiedBundle<FileReader>, OpenError> {
-        let sealed = SealedBundle::read(reader)?;
+    /// A whole, signed file: one that was taken before is counted and passed by (R10.11-b), any other is opened.
+    fn take_sealed(
+        &mut self,
+        sealed: SealedBundle<FileReader>,
+        manner: Manner,
+        report: &mut FileReport,
+        ingested: &mut Ingested,
+    ) -> Result<(), NodeError> {
+        let digest = sealed.digest();
+        if let Some(known) = self.ledger()?.taken(&digest) {
+            report.sender = Some(known.sender);
+            report.counts.duplicate = known.events;
+            if manner == Manner::Asked && known.has_ranges {
+                ingested.known_senders.insert(known.sender);
+            }
+            return Ok(());
+        }
+        let bundle = self.open_bundle(sealed)?;
+        let has_ranges = self.take_bundle(bundle, report, ingested)?;
+        if let Some(sender) = report.sender.filter(|_| report.is_plain() && !ingested.new_life) {
+            let events = report.counts.new + report.counts.duplicate;
+            self.ledger()?.note_taken(&digest, TakenBundle { sender, events, has_ranges });
+        }
+        Ok(())
+    }
+
+    fn open_bundle(&self, sealed: SealedBundle<FileReader>) -> Result<VerifiedBundle<FileReader>, OpenError> {
         sealed.check_domain(&self.roster.domain())?;
         let keys = self.keyring.sealing_keys();
         let unsealed = sealed.unseal(&keys.iter().collect::<Vec<_>>())?;
@@ -230,7 +307,7 @@ impl Node {
     }
 
     /// A bundle that is not taken: say why, keep a copy where that may help (R6.1-g).
-    fn refuse(&mut self, path: &Path, error: &OpenError, report: &mut FileReport) -> Result<(), NodeError> {
+    fn refuse(&mut self, file: &dyn DiskFile, error: &OpenError, manner: Manner, report: &mut FileReport) -> Result<(), NodeError> {
         let code = error.code();
         report.detail = Some(error.to_string());
         report.outcome = match code {
@@ -240,21 +317,31 @@ impl Node {
             _ => Outcome::Refused(code),
         };
         let disk = self.ports.disk.clone();
-        match code {
-            Code::Z612 | Code::Z615 => {
-                Held::unknown_at(&self.layout.held_unknown()).keep(&*disk, path, 0)?;
+        let path = report.path.clone();
+        let kept = match code {
+            _ if path.starts_with(self.layout.root()) => Kept::Already,
+            Code::Z612 | Code::Z615 => Held::unknown_at(&self.layout.held_unknown()).keep(&*disk, file, 0)?,
+            Code::Z613 | Code::Z201 => Kept::Already,
+            _ if manner == (Manner::Watched { is_doubtful: true }) && may_be_arriving(code) => Kept::Already,
+            _ if matches!(report.outcome, Outcome::Refused(_)) => {
+                Held::quarantine_at(&self.layout.quarantine()).keep_with_reason(&*disk, file, &path, code, &error.to_string())?
             }
-            Code::Z613 | Code::Z201 => {}
-            _ if matches!(report.outcome, Outcome::Refused(_)) && !path.starts_with(self.layout.root()) => {
-                Held::quarantine_at(&self.layout.quarantine()).keep_with_reason(&*disk, path, code, &error.to_string())?;
-            }
-            _ => {}
+            _ => Kept::Already,
+        };
+        self.note_kept(kept)
+    }
+
+    /// What is put out must be taken again when it is met again, so nothing may say that it has been looked at (R6.3-g).
+    fn note_kept(&mut self, kept: Kept) -> Result<(), NodeError> {
+        if kept == (Kept::Now { put_out: true }) {
+            self.ledger()?.forget_looks();
         }
         Ok(())
     }
 
     /// Let a verified bundle count: its events durable first, then its receipt (R6.2-d).
-    fn take_bundle(&mut self, mut bundle: VerifiedBundle<FileReader>, report: &mut FileReport, ingested: &mut Ingested) -> Result<(), NodeError> {
+    /// Whether it had ranges.
+    fn take_bundle(&mut self, mut bundle: VerifiedBundle<FileReader>, report: &mut FileReport, ingested: &mut Ingested) -> Result<bool, NodeError> {
         let (sender, sender_key, salt) = (bundle.sender(), bundle.sealed().header().sender_key, bundle.sealed().salt());
         report.sender = Some(sender);
         let (mut sent, mut tally) = (Vec::new(), Tally::default());
@@ -280,13 +367,14 @@ impl Node {
         }
         let receipt = manifest.receipt.filter(|_| current);
         let receipt = receipt.map(|(incarnation, number)| Receipt { incarnation, number, salt, vector: manifest.vector.clone() });
+        let has_ranges = !sent.is_empty();
         self.remember_peer(sender, receipt, sent, ingested)?;
         if current && self.notice_proves_loss(&manifest.forks)? {
             ingested.new_life = true;
             self.begin_new_life()?;
         }
         report.note_forks(&manifest);
-        Ok(())
+        Ok(has_ranges)
     }
 
     /// Let one verified range count, and what follows from it. Durable only after the caller's sync.
@@ -353,7 +441,7 @@ impl Node {
     }
 
     /// What waited may fit now; again and again until nothing moves (R6.3-c).
-    fn retry_held(&mut self, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
+    pub(super) fn retry_held(&mut self, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
         let disk = self.ports.disk.clone();
         let folders = [Held::unknown_at(&self.layout.held_unknown()), Held::at(&self.layout.held())];
         loop {
@@ -361,7 +449,7 @@ impl Node {
             ingested.missing.clear();
             for folder in &folders {
                 for path in folder.list(&*disk)? {
-                    let report = self.take_file(&path, ingested)?;
+                    let report = self.take_file(&path, Manner::Watched { is_doubtful: true }, ingested)?;
                     match report.outcome {
                         Outcome::Taken => {
                             disk.remove(&path).map_err(|error| NodeError::writing(&path, error))?;
@@ -402,7 +490,7 @@ fn count(range: &VerifiedRange, applied: &Applied, counts: &mut Counts) {
 }
 
 /// Of each origin only the nearest gap: what lies behind it may be waiting here already.
-fn nearest(mut missing: Vec<Missing>) -> Vec<Missing> {
+pub(super) fn nearest(mut missing: Vec<Missing>) -> Vec<Missing> {
     missing.sort_unstable_by_key(|gap| (gap.origin, gap.to));
     missing.dedup_by_key(|gap| gap.origin);
     missing
@@ -419,6 +507,16 @@ impl FileReport {
         }
     }
 
+    /// Taken whole, and nothing to tell but counts.
+    fn is_plain(&self) -> bool {
+        self.outcome == Outcome::Taken && self.detail.is_none() && self.forks.is_empty() && self.missing.is_empty() && self.counts.left_out == 0
+    }
+
+    /// It brought or showed something that was not here.
+    pub(super) fn is_news(&self) -> bool {
+        !self.is_plain() || self.counts.new > 0 || self.counts.control > 0
+    }
+
     /// The same file after an earlier try that appended a part of it.
     fn after(mut self, before: &Counts) -> Self {
         let Counts { new, control, left_out, .. } = self.counts;
@@ -427,16 +525,21 @@ impl FileReport {
         self
     }
 
-    fn of(path: PathBuf, outcome: Outcome, detail: Option<String>) -> Self {
+    pub(super) fn of(path: PathBuf, outcome: Outcome, detail: Option<String>) -> Self {
         Self { path, outcome, detail, sender: None, bytes: 0, counts: Counts::default(), missing: Vec::new(), forks: Vec::new() }
     }
 }
 
 impl Ingested {
-    fn note(&mut self, report: FileReport) {
+    pub(super) fn note(&mut self, report: FileReport) {
         self.counts.add(&report.counts);
         self.missing.extend(&report.missing);
         self.files.push(report);
+    }
+
+    /// Something was appended.
+    pub fn has_grown(&self) -> bool {
+        self.counts.new > 0 || self.counts.control > 0
     }
 
     /// Files by outcome.

@@ -1,7 +1,9 @@
 //! The disk: files, folders and the two syncs that order anything. A power cut keeps what was synced, and any part of the rest (R10.1-a).
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,21 @@ pub struct Entry {
     pub kind: Kind,
     /// Bytes, for a regular file.
     pub len: u64,
+    /// What else the look told.
+    pub print: Print,
+}
+
+/// What a look at a file tells of it beside its length. Where it differs, the file may have changed; where it does not, R10.11-c.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Print {
+    /// The file system it is on.
+    pub device: u64,
+    /// Its number there; FAT draws these anew at each mount.
+    pub inode: u64,
+    /// When its bytes were last written, nanoseconds since 1970 as somebody's clock said.
+    pub modified_ns: i64,
+    /// When anything about it last changed, by the clock of the machine it is on; FAT keeps none and repeats `modified_ns`.
+    pub changed_ns: i64,
 }
 
 /// Held while this process is the writer; released when dropped, and by the kernel when the process dies.
@@ -53,6 +70,11 @@ pub trait Disk {
     }
     /// Entries of a folder, sorted by name, not following links.
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>>;
+    /// Like [`Disk::list`], only folders and what has a name that is `wanted`: the rest, however much it is, costs no look and no memory.
+    fn list_wanted(&self, folder: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+        let keep = |entry: &Entry| entry.kind == Kind::Folder || entry.path.file_name().is_some_and(wanted);
+        Ok(self.list(folder)?.into_iter().filter(keep).collect())
+    }
     /// Make a folder (0700) and the parents it lacks, and make their names durable.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
     /// Give a file another name in the same folder, replacing what stood there.
@@ -65,6 +87,8 @@ pub trait Disk {
     fn sync_volume(&self, folder: &Path) -> io::Result<()>;
     /// Bytes free for us on the file system of `folder`.
     fn free_space(&self, folder: &Path) -> io::Result<u64>;
+    /// Which file system `folder` is on: equal numbers, one file system. It changes when a medium is pulled or mounted.
+    fn volume(&self, folder: &Path) -> io::Result<u64>;
     /// Take the lock file at `path`, waiting up to `wait_ms`; `None` when another process keeps it.
     fn lock(&self, path: &Path, wait_ms: u64) -> io::Result<Option<Box<dyn Lock>>>;
 }
@@ -88,6 +112,33 @@ pub trait DiskFile {
     fn sync(&self) -> io::Result<()>;
     /// Forget the cached pages, so that the next read asks the medium.
     fn drop_cache(&self) -> io::Result<()>;
+}
+
+/// One open file with several readers.
+impl DiskFile for Rc<dyn DiskFile> {
+    fn len(&self) -> io::Result<u64> {
+        (**self).len()
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        (**self).write_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        (**self).set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        (**self).sync()
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        (**self).drop_cache()
+    }
 }
 
 /// Sync, and after a failure forget the cached pages: the system holds them for stored then, and whoever opens the file next, in this process or another,

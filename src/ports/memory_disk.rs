@@ -3,7 +3,7 @@
 //! What is not synced is volatile: bytes by sectors of 512, lengths, and names in folders. [`MemoryDisk::crash`] keeps any part of it. A failed
 //! sync loses what it should have stored, for good, as Linux does: a second sync that succeeds says nothing of it.
 
-use super::disk::{Disk, DiskFile, Entry, Kind, Lock, Open};
+use super::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print};
 use super::entropy::{Entropy as _, SeededEntropy};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +72,8 @@ struct World {
     counts: Counts,
     /// Bytes all files may have together; `None` for no bound.
     space: Option<u64>,
+    /// Folders where another file system begins, and its number; everything else is on number 0.
+    mounts: BTreeMap<PathBuf, u64>,
     /// Operations until the power goes; `None` while it stays.
     power: Option<u64>,
     /// Syncs of files say that they stored, and store nothing.
@@ -206,6 +208,11 @@ impl MemoryDisk {
         self.0.borrow().names.keys().cloned().collect()
     }
 
+    /// Whether a fault is still to come.
+    pub fn has_faults_to_come(&self) -> bool {
+        self.0.borrow().faults.iter().any(|fault| fault.nth > 0)
+    }
+
     /// Let the disk be full when its files have this many bytes together.
     pub fn set_space(&self, space: Option<u64>) {
         let world = &mut *self.0.borrow_mut();
@@ -216,6 +223,11 @@ impl MemoryDisk {
     /// Bytes all files have together.
     pub fn used(&self) -> u64 {
         self.0.borrow().used()
+    }
+
+    /// Let the file system `number` begin at `folder`; 0 is the machine's own.
+    pub fn mount(&self, folder: &Path, number: u64) {
+        self.0.borrow_mut().mounts.insert(folder.to_owned(), number);
     }
 
     /// Operations so far.
@@ -329,10 +341,11 @@ impl Disk for MemoryDisk {
     fn look(&self, path: &Path) -> io::Result<Option<Entry>> {
         let world = self.0.borrow();
         if world.folders.contains(path) {
-            return Ok(Some(Entry { path: path.to_owned(), kind: Kind::Folder, len: 0 }));
+            return Ok(Some(Entry { path: path.to_owned(), kind: Kind::Folder, len: 0, print: Print::default() }));
         }
         let len = |file: &usize| world.files[*file].live.len() as u64;
-        Ok(world.names.get(path).map(|file| Entry { path: path.to_owned(), kind: Kind::File, len: len(file) }))
+        let print = |file: &usize| Print { inode: *file as u64, ..Print::default() };
+        Ok(world.names.get(path).map(|file| Entry { path: path.to_owned(), kind: Kind::File, len: len(file), print: print(file) }))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
@@ -393,6 +406,14 @@ impl Disk for MemoryDisk {
     fn free_space(&self, _: &Path) -> io::Result<u64> {
         let world = self.0.borrow();
         Ok(world.space.map_or(u64::MAX, |space| space.saturating_sub(world.used())))
+    }
+
+    fn volume(&self, folder: &Path) -> io::Result<u64> {
+        let world = self.0.borrow();
+        if !world.folders.contains(folder) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(folder.ancestors().find_map(|above| world.mounts.get(above)).copied().unwrap_or(0))
     }
 
     fn lock(&self, path: &Path, _: u64) -> io::Result<Option<Box<dyn Lock>>> {
@@ -530,66 +551,4 @@ impl DiskFile for MemoryFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ports::disk::{read_small, replace};
-
-    const FILE: &str = "/d/f";
-
-    fn disk() -> MemoryDisk {
-        let disk = MemoryDisk::new();
-        disk.create_folder(Path::new("/d")).unwrap();
-        disk
-    }
-
-    #[test]
-    fn a_power_cut_keeps_what_was_synced_and_any_part_of_the_rest() {
-        let mut outcomes = BTreeSet::new();
-        for seed in 0..200 {
-            let disk = disk();
-            let file = disk.open(Path::new(FILE), Open::New).unwrap();
-            file.write_at(&[1; 1024], 0).unwrap();
-            file.sync().unwrap();
-            disk.sync_folder(Path::new("/d")).unwrap();
-            file.write_at(&[2; 1024], 512).unwrap();
-            disk.crash(seed);
-            let bytes = disk.bytes(Path::new(FILE)).unwrap();
-            assert_eq!(bytes[..512], [1; 512], "what was synced and not written since stays");
-            outcomes.insert((bytes.len() == 1536, bytes[512], bytes.get(1535).copied()));
-        }
-        assert!(outcomes.len() >= 5, "{outcomes:?}");
-    }
-
-    #[test]
-    fn a_replaced_file_is_the_old_one_or_the_new_one_after_every_crash() {
-        for seed in 0..200 {
-            let disk = disk();
-            replace(&disk, Path::new(FILE), b"old").unwrap();
-            for (nth, operation) in (1..5).flat_map(|nth| [(nth, Operation::Write), (nth, Operation::Sync), (nth, Operation::Name)]) {
-                let copy = disk.image();
-                copy.fail(Fault { operation, nth, error: io::ErrorKind::Other, sticky: true });
-                let replaced = replace(&copy, Path::new(FILE), b"new").is_ok();
-                copy.crash(seed);
-                let found = read_small(&copy, Path::new(FILE), 9).unwrap().unwrap();
-                assert!(found == b"new" || (!replaced && found == b"old"), "{operation:?} {nth}: {found:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_failed_sync_loses_what_it_should_have_stored() {
-        let disk = disk();
-        let file = disk.open(Path::new(FILE), Open::New).unwrap();
-        disk.sync_folder(Path::new("/d")).unwrap();
-        file.write_at(&[1; 600], 0).unwrap();
-        disk.fail(Fault { operation: Operation::Sync, nth: 1, error: io::ErrorKind::Other, sticky: false });
-        assert!(file.sync().is_err());
-        assert!(file.sync().is_ok(), "and a second one lies");
-        file.drop_cache().unwrap();
-        let mut bytes = [9; 600];
-        file.read_at(&mut bytes, 0).unwrap();
-        assert_eq!(bytes, [0; 600], "who asks the medium sees it");
-        disk.crash(1);
-        assert_eq!(disk.bytes(Path::new(FILE)).unwrap(), [0; 600]);
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use zbundle::keys::{Policy, Secret};
 use zbundle::node::cutting::{CutOrder, CutReport};
 use zbundle::node::taking::Ingested;
 use zbundle::node::{Node, Opening, View};
-use zbundle::ports::{Clock, Ports};
+use zbundle::ports::{Clock, Disk, Ports};
 use zbundle::push::Fields;
 
 /// Largest file of a cut unless a test says otherwise.
@@ -43,6 +43,13 @@ impl World {
         Self::within(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
     }
 
+    /// On another disk than the system's; the paths are the same.
+    pub fn on(disk: Rc<dyn Disk>) -> Self {
+        let world = Self::within(tempfile::tempdir().unwrap());
+        disk.create_folder(world.folder.path()).unwrap();
+        Self { ports: Ports { disk, ..world.ports.clone() }, ..world }
+    }
+
     fn within(folder: tempfile::TempDir) -> Self {
         let clock = Rc::new(Cell::new(1_800_000_000_000));
         let ports = Ports { clock: Rc::new(TestClock(clock.clone())), ..zbundle::adapters::os_ports() };
@@ -59,7 +66,7 @@ impl World {
 
     pub fn secret(&self, name: &str) -> Secret {
         let path = self.path(&format!("{name}.key"));
-        if path.exists() {
+        if self.ports.disk.look(&path).unwrap().is_some() {
             Secret::read_key_file(&*self.ports.disk, &path).unwrap()
         } else {
             Secret::make_key_file(&*self.ports.disk, &path, &*self.ports.entropy).unwrap()

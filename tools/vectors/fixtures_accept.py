@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import zbmix
 from zbcbor import enc
 from zbcrypto import digest
 from zbworld import DOMAIN, GASA, HUB, LAYA, LUNANA, REHUB, enrol, rekey, roster, visits
@@ -104,6 +105,22 @@ def zstd(label):
 def zstd_largest_window(label):
     log = visits(count=5)
     return send(label, [log.range(domain=DOMAIN, codec=1, data=stored_frame(b"".join(log.events), window_log=20))])
+
+
+@accept("40 events by context mixing, with the smallest tables", ["R4.8-a", "R4.8-b", "R4.8-n"])
+def mixed(label):
+    log = visits(count=40)
+    return send(label, [log.range(domain=DOMAIN, codec=3, data=zbmix.encode(b"".join(log.events)))])
+
+
+@accept("a range by context mixing, with the largest tables: CBOR of every kind, JSON with escapes and depth, bytes that are neither",
+        ["R4.8-a", "R4.8-g", "R4.8-h"])
+def mixed_anything(label):
+    log = Log(LUNANA, 2)
+    deep = b'{"a":' * 20 + b'[1,-2.5e3,"x\\\"y\\\\",null,true,{}]' + b"}" * 20
+    for payload in (deep, b"", bytes(range(256)), deep, b"[]]]}:,", b'{"a', "\u0f40\u0f0b".encode() * 9, bytes(range(255, -1, -1)), b"abc" * 200, deep):
+        log.add("anything", payload)
+    return send(label, [log.range(domain=DOMAIN, codec=3, data=zbmix.encode(b"".join(log.events), t=18))])
 
 
 @accept("a frame of several blocks, stored and repeated: 60 events of zeros in a few hundred bytes", ["R4.4-c", "R4.4-l"])

@@ -1,5 +1,6 @@
 """Fixtures of a link: what one end says, from its first message on (SPEC §7.2, §7.3), right and wrong."""
 
+import zbmix
 from zbcbor import Raw, enc, head
 from zbcrypto import digest, sha256
 from zbworld import DOMAIN, HUB, LUNANA, roster, visits
@@ -116,6 +117,10 @@ def good() -> dict:
                                  hello(page()) + told_range(LOG, None, base=True) + told_range(PRIMED_URGENT, None, 1, 20)
                                  + told_range(PRIMED_URGENT, 1, 21, base=True, codec=2, data=primed, edit=lambda r: r | {14: [11, 10]}),
                                  [told(LOG), told(PRIMED_URGENT, 1, 20), told(PRIMED_URGENT, 21)]),
+        "range_mixed": ("a range by context mixing that has read the events of the range before it first", ["R7.3-g", "R4.8-n"], ["hello", "range", "range"],
+                        hello() + told_range(PRIMED, 0, 1, 20) + told_range(PRIMED, 0, 21, codec=3, edit=lambda r: r | {14: [11, 10]},
+                                                                            data=zbmix.encode(b"".join(PRIMED.events[20:]), b"".join(PRIMED.events[10:20]))),
+                        [told(PRIMED, 1, 20), told(PRIMED, 21)]),
         "range_unknown_odd_key": ("an unknown odd key in a range is skipped", ["R2.1-h"], ["hello", "range"], hello() + told_range(LOG, 0, edit=lambda r: r | {9: "later"}), [told(LOG)]),
         "ack": ("one history, up to 7", ["R7.4-d"], ["ack"], say(2, 0, 7), []),
         "ack_many": ("three histories in one message, the highest position there is", ["R7.4-d"], ["ack"], say(2, 0, 7, 1, 1 << 40, 300, (1 << 63) - 1), []),
@@ -238,7 +243,7 @@ def bad() -> dict:
         "range_last_beyond": (["R4.3-b"], "format", 1, ranged(lambda r: r | {2: (1 << 63) - 5})),
         "range_raw_0": (["R4.3-c"], "format", 1, ranged(lambda r: r | {6: [0, 0]})),
         "range_raw_above": (["R4.3-c"], "format", 1, ranged(lambda r: r | {6: [1, (1 << 20) + 1]})),
-        "range_codec_3": (["R4.4-a"], "format", 1, ranged(lambda r: r | {6: [3, r[6][1]]})),
+        "range_codec_4": (["R4.4-a"], "format", 1, ranged(lambda r: r | {6: [4, r[6][1]]})),
         "range_prefix_with_codec_1": (["R4.4-a"], "format", 1, ranged(lambda r: r | {6: [1, r[6][1]], 14: [1, 2]}, first=4)),
         "range_primed_without_prefix": (["R4.4-a"], "format", 1, ranged(lambda r: r | {6: [2, r[6][1]]}, first=4)),
         "range_prefix_overlaps": (["R4.4-d"], "format", 1, ranged(lambda r: r | {6: [2, r[6][1]], 14: [2, 3]}, first=4)),
@@ -341,7 +346,7 @@ WHY = {
     "range_last_beyond": "the last event is beyond any position",
     "range_raw_0": "a raw length of 0",
     "range_raw_above": "a raw length above 1 MiB",
-    "range_codec_3": "codec 3",
+    "range_codec_4": "codec 4",
     "range_prefix_with_codec_1": "a prefix with codec 1",
     "range_primed_without_prefix": "codec 2 without a prefix",
     "range_prefix_overlaps": "a prefix that does not end before the range",

@@ -6,6 +6,7 @@ In the order of SPEC §6.1. The expected code is the one of the first check that
 import struct
 
 import zbcbor
+import zbmix
 from zbcbor import Raw, enc
 from zbcrypto import ORDER, hint
 from zbworld import DOMAIN, GASA, HUB, LAYA, LUNANA, NOBODY, OTHER_DOMAIN, REHUB, enrol, rekey, roster, visits
@@ -306,7 +307,7 @@ reject("range_offset_beyond", "a checkpoint at offset 4 of 3", ["R4.3-d"], "Z222
 reject("range_checkpoint_not_at_end", "the last checkpoint is at 2 of 3", ["R4.3-d"], "Z222", lambda label: plain(label, ranges=[visits().range(domain=DOMAIN, checkpoints=[2])]))
 reject("range_base_short", "a base of 31 bytes", ["R4.3-e"], "Z222", swap(12, lambda r: r[12][:31]))
 reject("range_signature_short", "a checkpoint's signature of 63 bytes", ["R4.3-d"], "Z222", swap(10, lambda r: [[3, [1, r[10][0][1][1][:63]]]]))
-reject("range_codec_3", "codec 3", ["R4.4-a"], "Z223", swap(6, lambda r: [3, r[6][1]]))
+reject("range_codec_4", "codec 4", ["R4.4-a"], "Z223", swap(6, lambda r: [4, r[6][1]]))
 reject("range_raw_len_0", "a raw length of 0", ["R4.3-c"], "Z222", edit_range(lambda r: r | {6: [0, 0], 8: b""}))
 reject("range_raw_len_too_long", "a raw length of 1 MiB + 1, claimed of a few compressed bytes", ["R4.3-c"], "Z218", swap(6, [1, (1 << 20) + 1]))
 reject("range_raw_len_above", "stored data, the raw length claims one byte more", ["R4.4-c"], "Z224", swap(6, lambda r: [0, r[6][1] + 1]))
@@ -324,6 +325,22 @@ def primed(prefix):
 reject("prefix_missing", "codec 2 without a prefix", ["R4.4-a"], "Z222", primed(None))
 reject("prefix_reaches_into_range", "a prefix that ends at first", ["R4.4-a", "R4.4-d"], "Z222", primed([9, 2]))
 reject("prefix_not_held", "codec 2, and we lack the events of the prefix: to be kept until they come", ["R4.4-d"], "Z227", primed([1, 9]))
+
+
+def mixed(edit):
+    """Two events in codec 3, whose data is then not what a writer writes."""
+    log = visits(count=2)
+    data = zbmix.encode(b"".join(log.events))
+    return lambda label: plain(label, ranges=[log.range(domain=DOMAIN, codec=3, data=edit(data))])
+
+
+reject("mixed_empty", "codec 3 without even the size of its tables", ["R4.8-a"], "Z224", mixed(lambda d: b""))
+reject("mixed_tables_small", "codec 3 with memories of 2^11 bytes", ["R4.8-a"], "Z224", mixed(lambda d: b"\x0b" + d[1:]))
+reject("mixed_tables_large", "codec 3 with memories of 2^19 bytes", ["R4.8-a"], "Z224", mixed(lambda d: b"\x13" + d[1:]))
+reject("mixed_code_long", "codec 3, one zero behind the code: it would decode alike, and one value has one spelling", ["R4.8-b"], "Z224", mixed(lambda d: d + b"\0"))
+reject("mixed_code_short", "codec 3, the last byte of the code is missing", ["R4.8-b"], "Z224", mixed(lambda d: d[:-1]))
+reject("mixed_prefix_not_held", "codec 3, and we lack the events of the prefix: to be kept until they come", ["R4.4-d"], "Z227",
+       lambda label: plain(label, ranges=[visits(count=10).range(10, domain=DOMAIN, codec=3, data=zbmix.encode(visits(count=10).events[9], b"".join(visits(count=10).events[:9])), edit=lambda r: r | {14: [1, 9]})]))
 
 # ---- the roster inside ----
 

@@ -22,6 +22,7 @@ import zstandard
 
 import zbcbor
 import zbgrammar
+import zbmix
 from zbcrypto import FILE, MAGIC, checkpoint_message, chunk_key, chunk_open, digest, h_0, h_next, hint, hpke_open, sealing_public, sha256, usable_point, verify
 from zbcrypto import domain_id
 from zbgrammar import Fault
@@ -194,6 +195,8 @@ def inflate(r, prefix=None) -> bytes:
         if len(r["data"]) != r["raw_len"]:
             raise Fault("Z224", "stored data is not of the claimed length")
         return r["data"]
+    if r["codec"] == 3:
+        return zbmix.decode(r["data"], r["raw_len"], prefix or b"")
     frame = b"\x28\xb5\x2f\xfd" + r["data"]
     try:
         told = zstandard.get_frame_parameters(frame)
@@ -226,7 +229,7 @@ def verify_range(r, roster: Roster, domain: bytes, base=None, prefix=None):
     base = base or r["base"]
     if base is None:
         raise Fault("Z222", "base is missing")
-    if r["codec"] == 2 and prefix is None:
+    if r["prefix"] and prefix is None:
         raise Fault("Z227", "needs events we do not hold")
     events = zbgrammar.events(inflate(r, prefix), r["count"])
     keys = []

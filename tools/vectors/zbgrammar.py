@@ -155,7 +155,7 @@ def range_(value, name):
     codec, raw_len = s.array(value[6], "codec", 2)
     s.uint(codec, "codec")
     s.uint(raw_len, "raw length", 1)
-    if codec > 2:
+    if codec > 3:
         raise Fault("Z223", f"codec {codec} is unknown")
     if raw_len > RANGE_RAW_LEN_MAX:
         raise Fault("Z218", "raw length above 1 MiB")
@@ -177,7 +177,7 @@ def range_(value, name):
         s.uint(prefix[0], "prefix first", 1, SEQ_MAX)
         s.uint(prefix[1], "prefix count", 1)
         s.need(prefix[0] + prefix[1] <= first, "prefix does not end before first")
-    s.need((codec == 2) == (prefix is not None), "prefix goes with codec 2 and with no other")
+    s.need(prefix is not None if codec == 2 else prefix is None or codec == 3, "prefix goes with codec 2, may go with 3, and with no other")
     return {"origin": origin, "first": first, "count": count, "codec": codec, "raw_len": raw_len, "data": data,
             "checkpoints": checkpoints, "base": base, "prefix": prefix}
 

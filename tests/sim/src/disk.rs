@@ -62,6 +62,12 @@ impl Disk for Mounts {
         self.of(folder).free_space(folder)
     }
 
+    fn volume(&self, folder: &Path) -> io::Result<u64> {
+        let disk = self.of(folder);
+        disk.volume(folder)?; // whether it is there
+        Ok(self.sticks.iter().position(|stick| std::ptr::eq(stick, disk)).map_or(0, |stick| stick as u64 + 1))
+    }
+
     fn lock(&self, path: &Path, wait_ms: u64) -> io::Result<Option<Box<dyn Lock>>> {
         self.of(path).lock(path, wait_ms)
     }

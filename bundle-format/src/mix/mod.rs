@@ -1,0 +1,127 @@
+//! Context mixing (codec 3): half the bytes for small deltas on slow links, at a thousand times the work of zstd. SPEC §4.8.
+//!
+//! In: raw events, and events of the same history that both sides hold. Out: fewer bytes, and back. `reader` knows where in a record the next byte stands,
+//! `model` says how likely its bits are, `coder` turns that into bytes. Both sides learn from every bit, first from the prefix, then from the events.
+//! Nothing depends on the machine; tables and time are bounded by the header and the claimed length.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    reason = "whole numbers of fixed width are what makes it the same everywhere; every index is masked or bounded by how it was made"
+)]
+
+mod coder;
+mod counter;
+mod curve;
+mod history;
+mod model;
+mod reader;
+mod repeat;
+
+use crate::compress::CompressError;
+use crate::limits::{MIX_PREFIX_LEN_MAX, MIX_RAW_LEN_MAX};
+use model::Model;
+
+/// Logarithm of the bytes of each of the eight memories: what a reader must be ready for …
+pub const SLOTS_LOG_MAX: u32 = 18;
+/// … and the least that is worth anything.
+pub const SLOTS_LOG_MIN: u32 = 12;
+
+/// `raw`, coded after both sides have read `prefix`; with memories of `1 << slots_log` bytes.
+///
+/// # Errors
+/// [`CompressError::Prefix`], [`CompressError::Length`] for more than [`MIX_RAW_LEN_MAX`].
+///
+/// # Panics
+/// When `slots_log` is outside [`SLOTS_LOG_MIN`] to [`SLOTS_LOG_MAX`]: it is a constant of the caller.
+pub fn encode(prefix: &[u8], raw: &[u8], slots_log: u32) -> Result<Vec<u8>, CompressError> {
+    assert!((SLOTS_LOG_MIN..=SLOTS_LOG_MAX).contains(&slots_log), "the size of the tables is a constant");
+    check(prefix.len(), raw.len())?;
+    let mut model = learned(prefix, slots_log);
+    let mut writer = coder::Writer::new(vec![slots_log as u8]);
+    for bit in bits(raw) {
+        writer.write(bit, model.predict());
+        model.learn(bit);
+    }
+    Ok(writer.finish())
+}
+
+/// The `raw_len` bytes that `data` was made from with `prefix`. Wrong history gives wrong bytes or an error: the chain tells.
+///
+/// # Errors
+/// [`CompressError`] when `data` is not exactly what a writer makes of so many bytes.
+pub fn decode(prefix: &[u8], data: &[u8], raw_len: usize) -> Result<Vec<u8>, CompressError> {
+    let mut decoding = Decoding::new(prefix, data, raw_len)?;
+    while !decoding.go_on(data, usize::MAX) {}
+    decoding.finish(data)
+}
+
+/// A decoding under way: who serves many does it piece by piece.
+pub struct Decoding {
+    model: Model,
+    coder: coder::Reader,
+    prefix_len: usize,
+    raw_len: usize,
+}
+
+impl Decoding {
+    /// Begin: the prefix is learned at once.
+    ///
+    /// # Errors
+    /// [`CompressError`] when header or lengths are beyond their bounds.
+    pub fn new(prefix: &[u8], data: &[u8], raw_len: usize) -> Result<Self, CompressError> {
+        check(prefix.len(), raw_len)?;
+        let (slots_log, code) = data.split_first().ok_or(CompressError::Length)?;
+        let slots_log = u32::from(*slots_log);
+        if !(SLOTS_LOG_MIN..=SLOTS_LOG_MAX).contains(&slots_log) {
+            return Err(CompressError::Corrupt);
+        }
+        Ok(Self { model: learned(prefix, slots_log), coder: coder::Reader::new(code), prefix_len: prefix.len(), raw_len })
+    }
+
+    /// Up to `count` bytes more; whether that was all.
+    pub fn go_on(&mut self, data: &[u8], count: usize) -> bool {
+        let code = data.get(1..).unwrap_or_default();
+        let left = self.prefix_len + self.raw_len - self.model.bytes().len();
+        for _ in 0..8 * left.min(count) {
+            let bit = self.coder.read(code, self.model.predict());
+            self.model.learn(bit);
+        }
+        left <= count
+    }
+
+    /// The bytes.
+    ///
+    /// # Errors
+    /// [`CompressError::Length`] when `data` goes on, or ends otherwise than a writer ends it.
+    ///
+    /// # Panics
+    /// When it has not gone on to the end.
+    pub fn finish(self, data: &[u8]) -> Result<Vec<u8>, CompressError> {
+        assert_eq!(self.model.bytes().len(), self.prefix_len + self.raw_len, "decoded to the end");
+        let whole = self.coder.is_whole(data.get(1..).unwrap_or_default());
+        if whole { Ok(self.model.bytes()[self.prefix_len..].to_vec()) } else { Err(CompressError::Length) }
+    }
+}
+
+fn learned(prefix: &[u8], slots_log: u32) -> Model {
+    let mut model = Model::new(slots_log);
+    for bit in bits(prefix) {
+        model.predict();
+        model.learn(bit);
+    }
+    model
+}
+
+fn bits(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| u32::from(*byte) >> shift & 1))
+}
+
+fn check(prefix_len: usize, raw_len: usize) -> Result<(), CompressError> {
+    if prefix_len > MIX_PREFIX_LEN_MAX {
+        return Err(CompressError::Prefix(prefix_len));
+    }
+    if raw_len > MIX_RAW_LEN_MAX { Err(CompressError::Length) } else { Ok(()) }
+}

@@ -1,0 +1,236 @@
+//! Sticks and shared folders on their rounds: several clinics, both ways, several sticks, and nothing written twice.
+
+use crate::world::World;
+use bundle_format::error::Code;
+use bundle_format::ids::{Lane, NodeId};
+use std::path::PathBuf;
+use zbundle::carry::stick::{self, Marker, PlaceId, PlaceKind};
+use zbundle::keys::Policy;
+use zbundle::node::NodeError;
+use zbundle::node::exchanging::{ExchangeOrder, Exchanged};
+
+pub const HUB: &str = "punakha-hub";
+pub const CLINICS: [&str; 2] = ["lunana-bhu", "laya-bhu"];
+
+/// A hub and two clinics.
+pub fn domain(world: &World) -> [NodeId; 3] {
+    let hub = world.init(HUB, true);
+    let [first, second] = CLINICS.map(|clinic| world.join(clinic, HUB, Policy::Own));
+    [hub, first, second]
+}
+
+impl World {
+    /// A prepared folder, or the one prepared before.
+    pub fn prepare(&self, name: &str, kind: PlaceKind) -> PathBuf {
+        let id = PlaceId(std::array::from_fn(|at| name.as_bytes().get(at).copied().unwrap_or(0)));
+        stick::prepare(&*self.ports().disk, &self.path(name), &Marker { id, kind, label: name.to_owned() }).unwrap();
+        self.path(name)
+    }
+
+    pub fn try_exchange(&self, at: &str, place: &str, change: impl FnOnce(&mut ExchangeOrder<'_>)) -> Result<Exchanged, NodeError> {
+        let path = self.path(place);
+        let mut order = ExchangeOrder { place: &path, to: &[], max_size: crate::world::MAX_SIZE, files_max: 1000, dry_run: false };
+        change(&mut order);
+        self.open(at).exchange(&order, &mut |_| {})
+    }
+
+    /// Exchange, and expect that it is safe to remove.
+    pub fn exchange(&self, at: &str, place: &str) -> Exchanged {
+        let exchanged = self.try_exchange(at, place, |_| {}).unwrap();
+        assert!(exchanged.safe && exchanged.trouble.is_none(), "{:?}", exchanged.trouble);
+        exchanged
+    }
+
+    /// Names of what lies in a place, with lengths.
+    pub fn lying(&self, place: &str) -> Vec<(String, u64)> {
+        let entries = self.ports().disk.list(&self.path(place)).unwrap();
+        let name = |path: PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        entries.into_iter().map(|entry| (name(entry.path), entry.len)).filter(|(name, _)| name != stick::MARKER_NAME).collect()
+    }
+}
+
+fn files(exchanged: &Exchanged) -> usize {
+    exchanged.cut.files.iter().filter(|file| !file.already_there).count()
+}
+
+/// R10.12-a, R10.12-e: one stick serves a whole road, both ways, and ends as empty as it began.
+#[test]
+fn one_stick_serves_every_clinic_on_the_road_both_ways() {
+    let world = World::new();
+    let [hub, first, _] = domain(&world);
+    world.prepare("stick", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a1", "a2"]);
+    world.push(CLINICS[1], &["b1"]);
+    world.push_to(HUB, Lane::Routine, &[first], &["result for lunana"]);
+    for clinic in CLINICS {
+        let exchanged = world.exchange(clinic, "stick");
+        assert!(exchanged.cut.files.iter().all(|file| file.recipients == [hub]), "a clinic writes for the hub alone");
+        assert_eq!((files(&exchanged), exchanged.ingested.counts.new), (1, 0));
+    }
+    let at_hub = world.exchange(HUB, "stick");
+    assert_eq!((at_hub.ingested.counts.new, files(&at_hub)), (3, 2), "an answer for each clinic");
+    assert_eq!(world.payloads(HUB), ["a1", "a2", "b1", "result for lunana"]);
+    assert_eq!(world.exchange(CLINICS[0], "stick").ingested.counts.new, 1);
+    let second = world.exchange(CLINICS[1], "stick");
+    assert_eq!((second.tidied, second.level.as_slice()), (1, &[hub][..]), "what the hub has confirmed goes");
+    assert_eq!(world.payloads(CLINICS[0]), ["a1", "a2", "result for lunana"]);
+    assert_eq!(world.payloads(CLINICS[1]), ["b1"]);
+    for name in [HUB, CLINICS[0], CLINICS[1], HUB, CLINICS[0], CLINICS[1], HUB] {
+        world.exchange(name, "stick");
+    }
+    assert!(world.lying("stick").len() <= 3, "a receipt each at most: {:?}", world.lying("stick"));
+}
+
+/// R10.12-g: E4 of every drop folder.
+#[test]
+fn a_run_with_nothing_new_writes_nothing_however_often_it_runs() {
+    let world = World::new();
+    domain(&world);
+    world.prepare("stick", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a1", "a2"]);
+    for name in [CLINICS[0], HUB, CLINICS[1], CLINICS[0]] {
+        world.exchange(name, "stick");
+        let lying = world.lying("stick");
+        for _ in 0..3 {
+            let again = world.exchange(name, "stick");
+            assert_eq!((files(&again), again.tidied, world.lying("stick")), (0, 0, lying.clone()), "{name}");
+        }
+    }
+}
+
+/// R10.12-g, R6.5-g: a file that still lies there asks again for an answer that lies there too; once it has been heard, nobody answers any more.
+#[test]
+fn an_answer_that_was_asked_for_twice_is_given_once() {
+    let world = World::new();
+    domain(&world);
+    world.prepare("stick", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a1"]);
+    for (name, wrote) in [(CLINICS[0], 1), (HUB, 2), (HUB, 0), (CLINICS[0], 1), (HUB, 0), (CLINICS[0], 0)] {
+        assert_eq!(files(&world.exchange(name, "stick")), wrote, "{name}");
+    }
+}
+
+/// R10.12-c: what lies there is not written again, and after three runs one file takes the place of all.
+#[test]
+fn runs_go_on_behind_each_other_and_are_gathered_after_three() {
+    let world = World::new();
+    domain(&world);
+    world.prepare("stick", PlaceKind::Folder);
+    let mut counts = Vec::new();
+    for round in 0..5 {
+        world.push(CLINICS[0], &[&format!("record {round}")]);
+        let exchanged = world.exchange(CLINICS[0], "stick");
+        let events: u64 = exchanged.cut.files.iter().map(|file| file.events[2]).sum();
+        counts.push((events, world.lying("stick").len()));
+    }
+    assert_eq!(counts, [(1, 1), (1, 2), (1, 3), (4, 1), (1, 2)]);
+    world.exchange(HUB, "stick");
+    assert_eq!(world.payloads(HUB).len(), 5);
+    assert_eq!(world.exchange(CLINICS[0], "stick").tidied, 2);
+}
+
+/// R10.12-c, R10.12-g: a file that is not there any more, or not as it was written, is written again.
+#[test]
+fn a_stick_that_comes_back_empty_or_damaged_costs_only_the_way() {
+    for damage in ["removed", "cut short", "rotten"] {
+        let world = World::new();
+        domain(&world);
+        let place = world.prepare("stick", PlaceKind::Folder);
+        world.push(CLINICS[0], &["a1", "a2"]);
+        world.exchange(CLINICS[0], "stick");
+        let path = place.join(&world.lying("stick")[0].0);
+        let mut bytes = std::fs::read(&path).unwrap();
+        match damage {
+            "removed" => std::fs::remove_file(&path).unwrap(),
+            "cut short" => std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap(),
+            _ => {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(&path, &bytes).unwrap();
+            }
+        }
+        assert_eq!(world.exchange(CLINICS[0], "stick").copied[2], 2, "{damage}");
+        world.exchange(HUB, "stick");
+        assert_eq!(world.payloads(HUB), ["a1", "a2"], "{damage}");
+    }
+}
+
+/// R10.12-e: only own files go, and only as they were written.
+#[test]
+fn nobody_elses_file_is_touched() {
+    let world = World::new();
+    domain(&world);
+    let place = world.prepare("stick", PlaceKind::Folder);
+    std::fs::write(place.join("holiday.jpg"), b"not ours").unwrap();
+    std::fs::create_dir(place.join("music.zb")).unwrap();
+    world.push(CLINICS[0], &["a1"]);
+    world.exchange(CLINICS[0], "stick");
+    let own = world.lying("stick").into_iter().find(|(name, _)| name.len() == 29).unwrap().0;
+    world.exchange(HUB, "stick");
+    std::fs::write(place.join(&own), b"somebody wrote this").unwrap();
+    world.exchange(CLINICS[0], "stick");
+    assert_eq!(std::fs::read(place.join(&own)).unwrap(), b"somebody wrote this", "it is not what we wrote");
+    assert_eq!(std::fs::read(place.join("holiday.jpg")).unwrap(), b"not ours");
+    assert!(place.join("music.zb").is_dir());
+}
+
+/// R10.12-c: a restored card knows nothing of what it wrote; it writes too much, never too little.
+#[test]
+fn a_node_without_memory_of_a_place_writes_from_the_receipt() {
+    let world = World::new();
+    domain(&world);
+    world.prepare("stick", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a1"]);
+    world.exchange(CLINICS[0], "stick");
+    std::fs::remove_dir_all(world.path(CLINICS[0]).join("places")).unwrap();
+    let again = world.exchange(CLINICS[0], "stick");
+    assert_eq!((files(&again), again.lying.len()), (0, 1), "the same content has the same name: found, noted again");
+    std::fs::remove_dir_all(world.path(CLINICS[0]).join("places")).unwrap();
+    world.push(CLINICS[0], &["a2"]);
+    assert_eq!(world.exchange(CLINICS[0], "stick").copied[2], 2, "what is in the old file is not known");
+    world.exchange(HUB, "stick");
+    assert_eq!(world.payloads(HUB), ["a1", "a2"]);
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_copied_and_changes_nothing() {
+    let world = World::new();
+    domain(&world);
+    world.prepare("stick", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a1", "a2"]);
+    let planned = world.try_exchange(CLINICS[0], "stick", |order| order.dry_run = true).unwrap();
+    assert_eq!((planned.copied[2], planned.safe, world.lying("stick").len()), (2, false, 0));
+    assert_eq!(world.exchange(CLINICS[0], "stick").copied[2], 2);
+    assert_eq!(world.try_exchange(CLINICS[0], "stick", |order| order.dry_run = true).unwrap().copied[2], 0);
+}
+
+#[test]
+fn a_bound_on_files_is_kept_and_what_is_left_is_said() {
+    let world = World::new();
+    let [hub, ..] = domain(&world);
+    world.prepare("stick", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a1"]);
+    world.exchange(CLINICS[0], "stick");
+    world.push(CLINICS[0], &["a2", "a3"]);
+    let bounded = world.try_exchange(CLINICS[0], "stick", |order| order.files_max = 1).unwrap();
+    assert_eq!((bounded.cut.full, bounded.left[2], world.lying("stick").len()), (true, 2, 1));
+    let path = world.path("stick");
+    let order = ExchangeOrder { place: &path, to: &[hub], max_size: crate::world::MAX_SIZE, files_max: 1000, dry_run: false };
+    let named = world.open(CLINICS[0]).exchange(&order, &mut |_| {}).unwrap();
+    assert_eq!(named.copied[2], 2);
+}
+
+/// R10.10-c: nothing is taken in from, or written to, what nobody has prepared.
+#[test]
+fn an_unprepared_place_is_refused_and_left_as_it_is() {
+    let world = World::new();
+    domain(&world);
+    world.push(CLINICS[0], &["a1"]);
+    std::fs::create_dir(world.path("empty")).unwrap();
+    for place in ["empty", "nowhere"] {
+        let refused = world.try_exchange(CLINICS[0], place, |_| {}).unwrap_err();
+        assert_eq!(refused.code(), if place == "empty" { Code::Z231 } else { Code::Z201 });
+    }
+    assert_eq!(std::fs::read_dir(world.path("empty")).unwrap().count(), 0);
+    assert!(!world.path("nowhere").exists());
+}

@@ -1,0 +1,87 @@
+//! The ledger: a stick that comes again costs little, and nothing is ever passed by that the log does not hold.
+
+use crate::world::World;
+use bundle_format::ids::NodeId;
+use zbundle::keys::Policy;
+use zbundle::node::taking::Outcome;
+
+fn hub_and_clinic() -> (World, NodeId, NodeId) {
+    let world = World::new();
+    let hub = world.init("hub", true);
+    let clinic = world.join("clinic", "hub", Policy::Own);
+    (world, hub, clinic)
+}
+
+/// R10.11-b, R6.5-g: what was taken is known by its content, under any name; it is told as before, and its sender is owed an answer again.
+#[test]
+fn a_bundle_that_comes_again_is_known_under_any_name_and_its_sender_is_answered_again() {
+    let (world, hub, clinic) = hub_and_clinic();
+    world.push("clinic", &["one", "two"]);
+    let cut = world.cut("clinic", &[hub], "stick");
+    let first = world.ingest("hub", "stick");
+    world.cut("hub", &[clinic], "back");
+    assert!(!world.open("hub").peer(&clinic).unwrap().answer_due);
+    std::fs::rename(&cut.files[0].path, world.path("stick/x (1).ZB")).unwrap();
+    let again = world.ingest("hub", "stick");
+    assert_eq!((again.counts.new, again.counts.duplicate, again.files.len()), (0, 2, 1), "{again:?}");
+    assert_eq!((again.files[0].sender, &again.files[0].outcome), (first.files[0].sender, &Outcome::Taken));
+    assert!(world.open("hub").peer(&clinic).unwrap().answer_due, "the answer may have been lost on its way");
+}
+
+/// R10.2-h: the ledger is a cache. Without it, damaged, or of another form, files are read anew and the outcome is the same.
+#[test]
+fn losing_the_ledger_costs_reading_only() {
+    let (world, hub, _) = hub_and_clinic();
+    world.push("clinic", &["one"]);
+    world.cut("clinic", &[hub], "stick");
+    world.ingest("hub", "stick");
+    let ledger = world.path("hub/ledger");
+    let written = std::fs::read(&ledger).unwrap();
+    let flipped = [&written[..5], &[written[5] ^ 1], &written[6..]].concat();
+    for content in [None, Some(&b""[..]), Some(&written[..written.len() / 2]), Some(&flipped)] {
+        match content {
+            None => std::fs::remove_file(&ledger).unwrap(),
+            Some(bytes) => std::fs::write(&ledger, bytes).unwrap(),
+        }
+        let again = world.ingest("hub", "stick");
+        assert_eq!((again.counts.new, again.counts.duplicate), (0, 1), "{content:?}");
+    }
+    assert_eq!(std::fs::read(&ledger).unwrap().len(), written.len(), "made anew");
+}
+
+/// R10.11-b: a card is restored from an image in part, so that the log ends before what the ledger says was taken.
+#[test]
+fn a_ledger_that_knows_more_than_the_log_holds_is_not_believed() {
+    let (world, hub, _) = hub_and_clinic();
+    world.image("hub", "image");
+    world.push("clinic", &["one"]);
+    world.cut("clinic", &[hub], "stick");
+    assert_eq!(world.ingest("hub", "stick").counts.new, 1);
+    let ledger = std::fs::read(world.path("hub/ledger")).unwrap();
+    world.restore("image", "hub");
+    std::fs::write(world.path("hub/ledger"), ledger).unwrap();
+    assert_eq!(world.ingest("hub", "stick").counts.new, 1, "taken again, for it is not there");
+    assert_eq!(world.payloads("hub"), ["one"]);
+}
+
+/// A bundle that was refused is copied into quarantine once, and its reason is written once.
+#[test]
+fn a_refused_bundle_that_comes_again_is_not_copied_again() {
+    let (world, hub, _) = hub_and_clinic();
+    world.push("clinic", &["one"]);
+    let cut = world.cut("clinic", &[hub], "stick");
+    let mut bytes = std::fs::read(&cut.files[0].path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&cut.files[0].path, &bytes).unwrap();
+    world.ingest("hub", "stick");
+    let kept = || {
+        let mut all: Vec<_> = std::fs::read_dir(world.path("hub/quarantine")).unwrap().map(|entry| entry.unwrap()).collect();
+        all.sort_by_key(std::fs::DirEntry::file_name);
+        all.iter().map(|entry| (entry.file_name(), entry.metadata().unwrap().modified().unwrap())).collect::<Vec<_>>()
+    };
+    let before = kept();
+    assert_eq!(before.len(), 2, "the bundle, and why");
+    world.ingest("hub", "stick");
+    assert_eq!(kept(), before);
+}
