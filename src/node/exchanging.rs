@@ -89,7 +89,7 @@ impl Node {
         }
         let mut record = self.places().load(&*disk, &place.marker)?;
         let ingested = if order.dry_run { Ok(Ingested::default()) } else { self.take_from(&place, tell) };
-        record.keep_what_lies_there(&*disk, &place);
+        let damaged = record.keep_what_lies_there(&*disk, &place);
         let mut exchanged = Exchanged {
             place: place.clone(),
             ingested: Ingested::default(),
@@ -105,8 +105,18 @@ impl Node {
         };
         let written = ingested.and_then(|ingested| {
             exchanged.ingested = ingested;
-            Writing { node: self, order, place: &place, record: &mut record, exchanged: &mut exchanged, copied: Vec::new(), left: Vec::new() }
-                .run(tell)
+            Writing {
+                node: self,
+                order,
+                place: &place,
+                record: &mut record,
+                exchanged: &mut exchanged,
+                has_written: false,
+                damaged,
+                copied: Vec::new(),
+                left: Vec::new(),
+            }
+            .run(tell)
         });
         let ended = if order.dry_run { Ok(()) } else { self.leave(&place, &mut record) };
         exchanged.safe = ended.is_ok() && !order.dry_run;
@@ -217,6 +227,10 @@ struct Writing<'a> {
     place: &'a Place,
     record: &'a mut PlaceRecord,
     exchanged: &'a mut Exchanged,
+    /// All there was to write is written and proved.
+    has_written: bool,
+    /// Own files that were found cut short or rotten.
+    damaged: Vec<String>,
     copied: Vec<(Stream, u64, u64)>,
     left: Vec<Lack>,
 }
@@ -253,6 +267,7 @@ impl Writing<'_> {
             self.record.run -= 1;
         }
         written?;
+        self.has_written = true;
         self.tidy()
     }
 
@@ -376,6 +391,9 @@ impl Writing<'_> {
                 going.push(written.name.clone());
             }
         }
+        let lies = |name: &String| self.record.written.iter().any(|written| written.name == *name);
+        let replaced = if self.has_written { std::mem::take(&mut self.damaged) } else { Vec::new() };
+        going.extend(replaced.into_iter().filter(|name| !lies(name)));
         let disk = &*self.node.ports.disk;
         for name in going {
             let path = self.place.files.join(&name);
