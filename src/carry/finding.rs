@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Folders below the named one that are searched: a stick's `zbundle/` and what a file manager may have wrapped around it.
 const DEPTH_MAX: usize = 3;
-/// So many folders are searched, those nearest first: a stick of empty folders must not hold us up (R10.12-a).
+/// So many folders are searched, those nearest first: a stick of empty folders must not hold us up (R10.11-a).
 const FOLDERS_MAX: usize = 4096;
 /// So many names are taken from one search: at 150 bytes each, what a small machine can spare.
 const FOUND_MAX: usize = 100_000;
@@ -128,7 +128,7 @@ mod tests {
         check(&[".stversions/a.zb", ".Trashes/501/a.zb", ".zbp/a.zb", "zbundle/a.zb", "1/2/3/a.zb", "1/2/3/4/a.zb"], &["1/2/3/a.zb", "zbundle/a.zb"]);
     }
 
-    /// R10.12-a.
+    /// R10.11-a.
     #[test]
     fn a_stick_of_folders_is_searched_so_far_and_that_is_told() {
         let disk = MemoryDisk::default();

@@ -1,4 +1,4 @@
-//! Watching folders, on paper: when a file is read again, when a faulty one is told, when a folder is looked at. SPEC §10.12.
+//! Watching folders, on paper: when a file is read again, when a faulty one is told, when a folder is looked at. SPEC §10.11.
 //!
 //! In: what looks at a file told and when, what reading it gave. Out: read it or leave it, tell it or wait. Invariants: no file is left for ever
 //! because of how it looks; no verdict is told about a file that may still be changing; nothing is told twice. Not here: the looking itself (`node`).
@@ -49,7 +49,7 @@ pub struct Look {
     pub since_s: u32,
     /// When it was last read.
     pub read_s: u32,
-    /// Whether that reading stands for what is there now: nothing can have changed after it and look the same (R10.12-c).
+    /// Whether that reading stands for what is there now: nothing can have changed after it and look the same (R10.11-c).
     pub trusted: bool,
     /// What the reading gave.
     pub known: Known,
@@ -80,7 +80,7 @@ pub fn may_be_arriving(code: Code) -> bool {
     matches!(code, Z201 | Z211 | Z212 | Z213 | Z215 | Z216 | Z217 | Z218 | Z219)
 }
 
-/// Whether a faulty file is told now: one that is cut short when it has stalled, any other when it has not changed for a while (R10.12-e).
+/// Whether a faulty file is told now: one that is cut short when it has stalled, any other when it has not changed for a while (R10.11-e).
 pub fn is_to_tell(code: Code, since_s: u32, stamp_s: i64, now_s: u32, pace: &Pace) -> bool {
     match code {
         Code::Z212 => elapsed(since_s, now_s) >= pace.stalled_s,
@@ -126,7 +126,7 @@ mod tests {
         is_due(&Look { since_s: 0, read_s, trusted, known }, now_s, &PACE)
     }
 
-    /// R10.12-c: git's "racily clean", with FAT's clock.
+    /// R10.11-c: git's "racily clean", with FAT's clock.
     #[test]
     fn what_was_read_within_a_tick_of_its_last_change_is_read_again() {
         assert!(!is_trusted(100, 100, 101));
@@ -136,7 +136,7 @@ mod tests {
         assert!(!due(100, false, Known::Taken, 103) && due(100, false, Known::Taken, 104));
     }
 
-    /// R10.12-d.
+    /// R10.11-d.
     #[test]
     fn nothing_is_left_for_ever_because_of_how_it_looks() {
         for known in [Known::Taken, Known::Told(Code::Z213), Known::Waiting(Code::Z213), Known::Waiting(Code::Z212)] {
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// R10.12-e.
+    /// R10.11-e.
     #[test]
     fn no_verdict_is_told_of_a_file_that_may_still_be_changing() {
         let told = |code, since_s, stamp_s, now_s| is_to_tell(code, since_s, stamp_s, now_s, &PACE);

@@ -1,5 +1,6 @@
 //! `zbundle exchange`: everything that is to be done with a stick, in one command, and in one sentence what came of it.
 
+mod blind;
 mod receipt;
 
 use super::halt::Halt;
@@ -19,6 +20,7 @@ Examples:
   zbundle exchange /media/stick --receipt paper.txt    with a page to print and sign
   zbundle exchange /srv/exchange --quiet               from cron, with a folder that something else carries
   zbundle exchange /media/stick --dry-run              only say what would be copied
+  zbundle exchange /media/stick --blind --store post   a post office: carries for others what it cannot read
 
 Takes in what is for us, writes what the others lack, takes away what has arrived, reads every copy back, and says whether the stick may be pulled.
 A place is prepared once: `zbundle stick init DIR`. Safe to run again at any time: with nothing new it writes nothing.";
@@ -45,11 +47,23 @@ pub struct Args {
     /// Take nothing in and write nothing; say what would be copied
     #[arg(long)]
     dry_run: bool,
+    /// Carry bundles for others without any key: into the store what lies there, out of it what has not been there
+    #[arg(long, requires = "store", conflicts_with_all = ["to", "receipt", "dry_run", "max_files", "max_size"])]
+    blind: bool,
+    /// Where bundles for others wait on this computer
+    #[arg(long, value_name = "DIR", requires = "blind")]
+    store: Option<PathBuf>,
+    /// How much may wait there; what is urgent puts out what is less
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = units::parse_size, requires = "blind")]
+    quota: u64,
 }
 
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        if let (true, Some(store)) = (self.blind, &self.store) {
+            return blind::run(context, &self.place, store, self.quota);
+        }
         let mut node = context.node()?;
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
         let order = ExchangeOrder { place: &self.place, to: &to, max_size: self.max_size, files_max: self.max_files, dry_run: self.dry_run };
@@ -136,6 +150,11 @@ fn is_worth_a_line(file: &FileReport) -> bool {
     }
 }
 
+/// The last word of a run, as the demo says it too.
+pub fn sentence(exchanged: &Exchanged) -> String {
+    Ended::of(exchanged, false).sentence
+}
+
 /// How it ended, for pages and scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -204,10 +223,15 @@ impl Ended {
             (None, false) => (State::Safe, None),
         };
         if exchanged.safe {
-            words.push(if stick { "Stick is safe to remove." } else { "Everything is in the folder." }.to_owned());
+            words.push(safe_words(stick));
         }
         Self { state, code, sentence: words.join(" ") }
     }
+}
+
+/// The last word about a place that may be taken out.
+fn safe_words(stick: bool) -> String {
+    if stick { "Stick is safe to remove." } else { "Everything is in the folder." }.to_owned()
 }
 
 /// What went wrong, whether the data is safe, what to do: in the words of who holds the stick.

@@ -38,7 +38,7 @@ mod standing;
 mod status;
 mod stick;
 mod sync;
-mod units;
+pub mod units;
 mod verify;
 mod watch;
 

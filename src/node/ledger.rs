@@ -1,7 +1,7 @@
-//! The ledger: which bundles have been taken, by their content, and what files in watched folders looked like when they were read. SPEC §10.2, §10.12.
+//! The ledger: which bundles have been taken, by their content, and what files in watched folders looked like when they were read. SPEC §10.2, §10.11.
 //!
 //! In: bundles that counted whole, looks at files. Out: what need not be done again. Invariants: a cache, so losing it costs reading only, and it
-//! never says "taken" of what the log does not hold: it is empty again when the log ends before where the ledger was written (R10.12-b). Bounded.
+//! never says "taken" of what the log does not hold: it is empty again when the log ends before where the ledger was written (R10.11-b). Bounded.
 //! Not here: when a look may stand for a reading (`carry::watch`).
 
 use super::error::NodeError;
@@ -123,7 +123,7 @@ impl Ledger {
         });
     }
 
-    /// Verdicts on files that were not taken stood on `ground`: roster, keys, program. When it has moved they are judged again (R10.12-d).
+    /// Verdicts on files that were not taken stood on `ground`: roster, keys, program. When it has moved they are judged again (R10.11-d).
     pub fn stand_on(&mut self, ground: &[u8]) {
         let ground = half(&Sha256::digest(ground));
         if self.ground != ground {

@@ -271,7 +271,7 @@ impl Node {
         Ok(report)
     }
 
-    /// A whole, signed file: one that was taken before is counted and passed by (R10.12-b), any other is opened.
+    /// A whole, signed file: one that was taken before is counted and passed by (R10.11-b), any other is opened.
     fn take_sealed(
         &mut self,
         sealed: SealedBundle<FileReader>,

@@ -1,8 +1,8 @@
-//! Watch prepared places and take in what comes. SPEC §10.12.
+//! Watch prepared places and take in what comes. SPEC §10.11.
 //!
 //! In: folders, hints, time. Out: a word for each file that brought something or is refused, once; for each folder that goes away or comes back.
-//! Invariants: looking changes nothing in a folder (R10.12-h); the node is held for a few files at a time, and nothing of a folder between looks;
-//! whatever goes wrong with a folder or our own disk, the next look tries again (R10.12-f). Not here: when a file is due (`carry::watch`), what the
+//! Invariants: looking changes nothing in a folder (R10.11-h); the node is held for a few files at a time, and nothing of a folder between looks;
+//! whatever goes wrong with a folder or our own disk, the next look tries again (R10.11-f). Not here: when a file is due (`carry::watch`), what the
 //! machine volunteers (`ports::hints`), what is written into a folder that is answered in (`node::exchanging`).
 
 use super::exchanging::{ExchangeOrder, Exchanged};
@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
-/// Nothing is taken while the file system of the data directory has less free (R10.12-g): pushes and the log's own upkeep come first.
+/// Nothing is taken while the file system of the data directory has less free (R10.11-g): pushes and the log's own upkeep come first.
 const RESERVE: u64 = 64 << 20;
 /// In one turn on the node so many files are read, or so many bytes: others wait for their turn meanwhile.
 const TURN_FILES: usize = 32;
@@ -167,7 +167,7 @@ impl Node {
         self.save_ledger()
     }
 
-    /// Verdicts on what was not taken stand on the roster, our keys and this program (R10.12-d).
+    /// Verdicts on what was not taken stand on the roster, our keys and this program (R10.11-d).
     fn stand_ledger(&mut self) -> Result<(), NodeError> {
         let roster = crate::ports::store::Stream::main(self.roster.pin().roster_origin());
         let known = self.log().head(&roster).map_or(0, |head| head.end.seq);
@@ -304,7 +304,7 @@ impl Watcher {
         }
     }
 
-    /// Something is new here: others may lack it (R10.12-i).
+    /// Something is new here: others may lack it (R10.11-i).
     fn owe(&mut self) {
         self.folders.iter_mut().for_each(|folder| folder.owes = true);
     }

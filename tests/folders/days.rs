@@ -161,7 +161,7 @@ pub fn serve_watches_too_and_other_commands_work_beside_it() {
     assert_eq!(ended.summary().number("watched_new"), 40, "{ended:?}");
 }
 
-/// R10.12-i: a drop folder between a hub and a clinic that looks after itself, until both have fallen silent.
+/// R10.11-i: a drop folder between a hub and a clinic that looks after itself, until both have fallen silent.
 pub fn a_hub_answers_in_its_drop_folder_by_itself_and_falls_silent() {
     let place = Place::new();
     let watch = place.watch(&["--exchange", "--look-every", "1s"]);

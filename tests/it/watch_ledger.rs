@@ -12,7 +12,7 @@ fn hub_and_clinic() -> (World, NodeId, NodeId) {
     (world, hub, clinic)
 }
 
-/// R10.12-b, R6.5-g: what was taken is known by its content, under any name; it is told as before, and its sender is owed an answer again.
+/// R10.11-b, R6.5-g: what was taken is known by its content, under any name; it is told as before, and its sender is owed an answer again.
 #[test]
 fn a_bundle_that_comes_again_is_known_under_any_name_and_its_sender_is_answered_again() {
     let (world, hub, clinic) = hub_and_clinic();
@@ -49,7 +49,7 @@ fn losing_the_ledger_costs_reading_only() {
     assert_eq!(std::fs::read(&ledger).unwrap().len(), written.len(), "made anew");
 }
 
-/// R10.12-b: a card is restored from an image in part, so that the log ends before what the ledger says was taken.
+/// R10.11-b: a card is restored from an image in part, so that the log ends before what the ledger says was taken.
 #[test]
 fn a_ledger_that_knows_more_than_the_log_holds_is_not_believed() {
     let (world, hub, _) = hub_and_clinic();

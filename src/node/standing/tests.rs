@@ -1,5 +1,7 @@
 //! The claims of a standing node, on a disk that counts and fails.
 
+mod orders;
+
 use super::*;
 use crate::node::local::About;
 use crate::node::pushing::Intent;

@@ -39,6 +39,7 @@ pub fn clippy(tree: &Tree) -> Result<String, Failure> {
 pub fn tests(tree: &Tree) -> Result<String, Failure> {
     if std::env::var_os("CI").is_some() {
         need_link()?;
+        need_sticks()?;
         need_folders()?;
     }
     let mut sum = Sum::default();
@@ -52,11 +53,21 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     }
 }
 
+/// The simulator: as many seeds as fit in some minutes of two processors. They are the same ones every time, so that a change is judged alone.
+pub fn sim(tree: &Tree) -> Result<String, Failure> {
+    let mut last = String::new();
+    let lives = ["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--seeds", "10000", "--covered"];
+    run_seeing(cargo(tree).args(lives), |line| line.clone_into(&mut last))?;
+    Ok(last)
+}
+
 /// The searching tests of the log, far: `ZBUNDLE_SEEDS` times as far as every day, 200 where it is not set.
 pub fn campaign(tree: &Tree) -> Result<String, Failure> {
     let times = std::env::var("ZBUNDLE_SEEDS").unwrap_or_else(|_| "200".to_owned());
     run(cargo(tree).args(["test", "--locked", "--profile", "quick", "--lib", "wal::"]).env("ZBUNDLE_SEEDS", times))?;
     run(cargo(tree).args(["test", "--locked", "--test", "link"]).env("ZBUNDLE_FAR", "1"))?;
+    run(cargo(tree).args(["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--from", "1000000", "--seeds", "1000000"]))?;
+    run(cargo(tree).args(["test", "--locked", "--test", "stick"]).env("ZBUNDLE_FAR", "1"))?;
     Ok(String::new())
 }
 
@@ -72,6 +83,29 @@ fn need_link() -> Result<(), Failure> {
         println!("/dev/net/tun is not here: making it");
         // Where it cannot be made, the test that needs it says so.
         let _ = works(Command::new("mkdir").arg("-p").arg(folder)) && works(Command::new("mknod").arg(folder.join("tun")).args(["c", "10", "200"]));
+    }
+    Ok(())
+}
+
+/// What the tests of sticks need of the machine: the file systems that sticks have, in user space, for few kernels of such machines have them all.
+fn need_sticks() -> Result<(), Failure> {
+    let there = |program: &str| ["/sbin", "/usr/sbin", "/bin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(program).exists());
+    let wanted = [
+        ("mkfs.ext4", "e2fsprogs"),
+        ("mkfs.exfat", "exfatprogs"),
+        ("mount.exfat-fuse", "exfat-fuse"),
+        ("mkfs.vfat", "dosfstools"),
+        ("fusefat", "fusefat"),
+        ("losetup", "mount"),
+    ];
+    let lacking: Vec<&str> = wanted.into_iter().filter(|(program, _)| !there(program)).map(|(_, package)| package).collect();
+    if !lacking.is_empty() {
+        need_packages(&lacking, "the tests of sticks make file systems and mount them")?;
+    }
+    if !Path::new("/dev/fuse").exists() {
+        println!("/dev/fuse is not here: making it");
+        // Where it cannot be made, the test that needs it says so.
+        let _ = works(Command::new("mknod").arg("/dev/fuse").args(["c", "10", "229"]));
     }
     Ok(())
 }
@@ -100,16 +134,24 @@ pub fn docs(tree: &Tree) -> Result<String, Failure> {
 
 /// `cargo deny check`, built under `target/tools` when the machine has none.
 pub fn deny(tree: &Tree) -> Result<String, Failure> {
-    let tools = target_dir(tree).join("tools");
-    let own = tools.join("bin/cargo-deny");
-    let program = if works(Command::new("cargo-deny").arg("--version")) { PathBuf::from("cargo-deny") } else { own.clone() };
-    if program == own && !works(Command::new(&own).arg("--version")) {
-        println!("cargo-deny is not here: building it under {}", tools.display());
-        // Unoptimised: it runs for a second or two, and builds in half the time.
-        run(cargo(tree).args(["install", "cargo-deny", "--version", CARGO_DENY_VERSION, "--locked", "--debug", "--root"]).arg(&tools))?;
-    }
+    // Unoptimised: it runs for a second or two, and builds in half the time.
+    let program = tool(tree, "cargo-deny", CARGO_DENY_VERSION, &["--debug"])?;
     run(Command::new(program).current_dir(&tree.root).args(["check", "bans", "licenses", "sources"]))?;
     Ok(String::new())
+}
+
+/// A program of cargo's: the machine's own, or one that is built under `target/tools`.
+pub fn tool(tree: &Tree, name: &str, version: &str, options: &[&str]) -> Result<PathBuf, Failure> {
+    let tools = target_dir(tree).join("tools");
+    let own = tools.join("bin").join(name);
+    for program in [PathBuf::from(name), own.clone()] {
+        if works(Command::new(&program).arg("--version")) || works(Command::new(&program).args([name.trim_start_matches("cargo-"), "--version"])) {
+            return Ok(program);
+        }
+    }
+    println!("{name} is not here: building it under {}", tools.display());
+    run(cargo(tree).args(["install", name, "--version", version, "--locked", "--root"]).arg(&tools).args(options))?;
+    Ok(own)
 }
 
 fn need_component(tree: &Tree, subcommand: &str, component: &str) -> Result<(), Failure> {

@@ -2,10 +2,16 @@
 //!
 //! In: the working tree. Out: each step's own output, a line with its time, and a table at the end; exit 1 if any step failed.
 //! Invariants: a step changes nothing in the tree (tools it lacks go under `target/`); every step runs even when an earlier one
-//! failed, so that one run tells everything. Not here: benches (`cargo run -p bench`), fuzzing.
+//! failed, so that one run tells everything. What takes minutes to hours has a command of its own and options: fuzzing, mutants, Miri, coverage.
+//! Not here: benches (`cargo run -p bench`).
 #![allow(clippy::disallowed_methods, reason = "a builder's tool talks to the machine directly; the ports are for what ships")]
 
 mod cargo;
+mod coverage;
+mod crash;
+mod fuzz;
+mod miri;
+mod mutants;
 mod run;
 mod spec;
 mod tidy;
@@ -30,6 +36,8 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", about: "sources stand as rustfmt lays them out", run: cargo::fmt },
     Step { name: "clippy", about: "no warning in any target of any crate", run: cargo::clippy },
     Step { name: "tests", about: "every test of the workspace passes, none is skipped", run: cargo::tests },
+    Step { name: "sim", about: "ten thousand lives on a fake world, each as promised", run: cargo::sim },
+    Step { name: "points", about: "the real binary killed and failed at some of its system calls", run: crash::some },
     Step { name: "docs", about: "the documentation builds without a warning", run: cargo::docs },
     Step { name: "deny", about: "dependencies: licences, sources, banned crates", run: cargo::deny },
     Step { name: "tidy", about: "layers and house rules", run: tidy::run },
@@ -40,9 +48,36 @@ const STEPS: &[Step] = &[
 /// What takes too long for every change: `cargo xtask campaign`, before a release or overnight.
 const CAMPAIGN: Step = Step { name: "campaign", about: "the tests that search for a failing case, searching 200 times as far", run: cargo::campaign };
 
+/// What looks deeper than CI, for as long as it is given, and needs tools that CI does not.
+struct Dive {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Tree, &[String]) -> Result<String, Failure>,
+}
+
+/// In the order of the usage.
+const DIVES: &[Dive] = &[
+    Dive {
+        name: "fuzz",
+        about: "[--short | --minutes N] [--minimise] [TARGET]…  every target under libFuzzer, 60 s each by --short",
+        run: fuzz::run,
+    },
+    Dive { name: "crash", about: "[SCENE]  the real binary killed and failed at every one of its system calls", run: crash::every },
+    Dive { name: "compare", about: "the Python reader and cbor2 against ours, over the corpus and mutants of the fixtures", run: fuzz::compare },
+    Dive { name: "mutants", about: "[--shard k/n] [ROOM]…  change the code line by line: which change does no test notice?", run: mutants::run },
+    Dive { name: "miri", about: "the pure parts of bundle-format under an interpreter that sees undefined behaviour", run: miri::run },
+    Dive { name: "coverage", about: "lines of each room that tests reach", run: coverage::run },
+];
+
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    let (Some(command), None) = (args.next(), args.next()) else { return usage() };
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, options)) = args.split_first() else { return usage() };
+    if let Some(dive) = DIVES.iter().find(|dive| dive.name == command) {
+        return dive_into(dive, options);
+    }
+    if !options.is_empty() {
+        return usage();
+    }
     let chosen: Vec<&Step> = match command.as_str() {
         "check" => STEPS.iter().collect(),
         "campaign" => vec![&CAMPAIGN],
@@ -65,7 +100,22 @@ fn usage() -> ExitCode {
     for step in STEPS.iter().chain([&CAMPAIGN]) {
         eprintln!("cargo xtask {:<9} {}", step.name, step.about);
     }
+    for dive in DIVES {
+        eprintln!("cargo xtask {:<9} {}", dive.name, dive.about);
+    }
     ExitCode::from(2)
+}
+
+fn dive_into(dive: &Dive, options: &[String]) -> ExitCode {
+    let begun = Instant::now();
+    match Tree::find().and_then(|tree| (dive.run)(&tree, options)) {
+        Ok(said) => println!("-- {} ok in {}{}", dive.name, seconds(begun.elapsed()), after_colon(&said)),
+        Err(failure) => {
+            println!("-- {} FAILED after {}: {failure}", dive.name, seconds(begun.elapsed()));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn run_all(steps: &[&Step], tree: &Tree) -> ExitCode {

@@ -114,7 +114,7 @@ fn find_bundles(folder: &Path, bundles: &mut Vec<PathBuf>) -> std::io::Result<()
 }
 
 /// A Python with the packages of [`REQUIREMENTS`]; returns its path.
-fn environment(tree: &Tree) -> Result<PathBuf, Failure> {
+pub fn environment(tree: &Tree) -> Result<PathBuf, Failure> {
     let venv = target_dir(tree).join("venv");
     let python = venv.join("bin/python");
     let stamp = venv.join("requirements.installed");

@@ -1,0 +1,4 @@
+//! `exchange` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (fuzz::target("exchange").run)(bytes));

@@ -1,0 +1,4 @@
+//! `keyring` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (fuzz::target("keyring").run)(bytes));

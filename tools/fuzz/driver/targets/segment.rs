@@ -1,0 +1,4 @@
+//! `segment` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (fuzz::target("segment").run)(bytes));

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""What the program says of many inputs against what this reader says: `compare.py DIR`, DIR as `cargo xtask compare` lays it out.
+
+Of CBOR, whether it is one value: this reader and the program must agree, and what both accept cbor2 must read and write again in the same bytes.
+Of events and bundles, how many events, or the code of the first fault.
+"""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import cbor2
+
+import zb_read
+import zbcbor
+import zbside
+from zbgrammar import Fault
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+
+
+def rows(path: Path):
+    for line in path.read_text().splitlines():
+        yield line.split("\t")
+
+
+def of_cbor(data: bytes) -> str:
+    try:
+        value = zbcbor.whole(data)
+        zbcbor.check_any(value)
+    except (zbcbor.Bad, zbcbor.Cut):
+        return "no"
+    assert cbor2.dumps(cbor2.loads(data)) == data, f"cbor2 writes {data.hex()} in other bytes"
+    return "ok"
+
+
+def of_event(data: bytes) -> str:
+    try:
+        zbside.event(data)
+    except Fault as fault:
+        return fault.code
+    return "ok 1"
+
+
+def of_bundle(data: bytes, context: zb_read.Context) -> str:
+    try:
+        found = zb_read.read(data, context)
+    except Fault as fault:
+        return fault.code
+    return f"ok {sum(len(one['events']) for one in found['ranges'])}"
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    context = zb_read.Context(json.loads((FIXTURES / "context.json").read_text()))
+    judges = [("cbor.tsv", lambda text: of_cbor(bytes.fromhex(text))), ("events.tsv", lambda text: of_event(bytes.fromhex(text))),
+              ("bundles.tsv", lambda name: of_bundle((folder / name).read_bytes(), context))]
+    differ, said = 0, []
+    for name, judge in judges:
+        verdicts = Counter()
+        for text, ours in rows(folder / name):
+            theirs = judge(text)
+            verdicts[theirs.split()[0]] += 1
+            if theirs != ours:
+                differ += 1
+                print(f"{name}: the program says {ours}, this reader {theirs}: {text[:400]}")
+        said.append(f"{name} {sum(verdicts.values())} ({', '.join(f'{code} {count}' for code, count in sorted(verdicts.items()))})")
+    print("; ".join(said) + f"; {differ} differ")
+    return 1 if differ else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+//! Mutants: cargo-mutants changes one thing after another in the rooms that keep events, and the tests nearest to it must notice.
+
+use crate::cargo::{target_dir, tool};
+use crate::run::{Failure, run as command};
+use crate::tree::Tree;
+use std::process::Command;
+
+const CARGO_MUTANTS_VERSION: &str = "26.0.0";
+
+/// A room, its files, and the tests that are its own.
+struct Room {
+    name: &'static str,
+    files: &'static [&'static str],
+    tests: &'static [&'static str],
+}
+
+const ROOMS: &[Room] = &[
+    Room { name: "bundle-format", files: &["bundle-format/src/**"], tests: &["--package", "bundle-format"] },
+    Room { name: "wal", files: &["src/wal/**"], tests: &["--package", "zbundle", "--lib", "wal::"] },
+    Room { name: "ingest", files: &["src/ingest/**"], tests: &["--package", "zbundle", "--lib", "--test", "it"] },
+    Room { name: "exchange", files: &["src/carry/exchange.rs", "src/carry/pace.rs"], tests: &["--package", "zbundle", "--lib", "carry::"] },
+];
+
+/// `cargo xtask mutants [--shard k/n] [ROOM]…`. The tests are as many as every day, but each a little shorter.
+pub fn run(tree: &Tree, words: &[String]) -> Result<String, Failure> {
+    let mut shard = None;
+    let mut rooms: Vec<&Room> = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--shard" => shard = Some(words.next().ok_or_else(|| Failure("--shard wants k/n".to_owned()))?),
+            name => rooms.push(ROOMS.iter().find(|room| room.name == name).ok_or_else(|| Failure(format!("{name} is not among the rooms")))?),
+        }
+    }
+    if rooms.is_empty() {
+        rooms = ROOMS.iter().collect();
+    }
+    let program = tool(tree, "cargo-mutants", CARGO_MUTANTS_VERSION, &[])?;
+    let mut missed = Vec::new();
+    for room in rooms {
+        let out = target_dir(tree).join("mutants").join(room.name);
+        let mut mutants = Command::new(&program);
+        mutants.current_dir(&tree.root).env("PROPTEST_CASES", "64");
+        mutants.args(["mutants", "--workspace", "--timeout", "120", "--colors", "never", "--sharding", "round-robin", "--output"]).arg(&out);
+        mutants.args(room.files.iter().flat_map(|files| ["--file", *files]));
+        mutants.args(shard.into_iter().flat_map(|shard| ["--shard", shard.as_str()]));
+        mutants.arg("--").args(room.tests);
+        // It ends with 2 when a mutant survives; the list tells which.
+        let ended = command(&mut mutants);
+        let survivors = std::fs::read_to_string(out.join("mutants.out/missed.txt")).map_err(|_| Failure(format!("{}: {ended:?}", room.name)))?;
+        missed.extend(survivors.lines().map(str::to_owned));
+    }
+    for line in &missed {
+        println!("no test noticed: {line}");
+    }
+    Ok(format!("{} mutants survived; the counts stand above, room by room", missed.len()))
+}
