@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the room where the world is asked")]
 
 mod clock;
+mod confine;
 mod entropy;
 mod fs;
 mod input;
@@ -15,6 +16,7 @@ use crate::ports::Ports;
 use std::rc::Rc;
 
 pub use clock::OsClock;
+pub use confine::{Confined, confine};
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
 pub use input::OsInput;

@@ -64,6 +64,12 @@ impl Args {
         if let (true, Some(store)) = (self.blind, &self.store) {
             return blind::run(context, &self.place, store, self.quota);
         }
+        let page = self
+            .receipt
+            .as_deref()
+            .and_then(|page| page.parent())
+            .map(|folder| if folder.as_os_str().is_empty() { ".".into() } else { folder.into() });
+        context.confine(&[vec![context.data_dir(), self.place.clone()], page.into_iter().collect()].concat());
         let mut node = context.node()?;
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
         let order = ExchangeOrder { place: &self.place, to: &to, max_size: self.max_size, files_max: self.max_files, dry_run: self.dry_run };

@@ -32,6 +32,7 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        context.confine(&[context.data_dir()]);
         let mut node = context.node()?;
         let (mut paths, mut piped) = (Vec::new(), None);
         for path in &self.paths {

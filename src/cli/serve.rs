@@ -40,11 +40,12 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         self.listen.iter().try_for_each(|address| peer::check_address(address))?;
         self.watch.iter().try_for_each(|folder| watch::refuse_wrong(context, folder))?;
+        let confined = watch::confine(context, &self.watch, &self.pace);
         let standing = context.standing()?;
-        context.stay(standing, async |context, stay| self.serve(context, stay).await)
+        context.stay(standing, async |context, stay| self.serve(context, stay, confined).await)
     }
 
-    async fn serve(&self, context: &mut Context, stay: &Stay) -> Result<Finished, Halt> {
+    async fn serve(&self, context: &mut Context, stay: &Stay, confined: &str) -> Result<Finished, Halt> {
         let (told, mut happened) = mpsc::unbounded_channel();
         let tell = Box::new(move |served| told.send(served).unwrap_or(())); // nobody reads any more: the end is near
         let server = Server::new(Rc::clone(&stay.standing), &context.ports, Rc::clone(&stay.workshop), tell).await?;
@@ -53,7 +54,7 @@ impl Args {
             let listener = context.ports.net.listen(address).await;
             let listener = listener.map_err(|error| Halt::new(Code::Z501, format!("cannot listen at {address}: {error}")))?;
             let at = listener.address().map_err(|error| Halt::new(Code::Z501, format!("{address}: {error}")))?;
-            context.console.result(&format!("listening at {at}"), || Object::of("listening").with("address", &at))?;
+            context.console.result(&format!("listening at {at}"), || Object::of("listening").with("address", &at).with("confined", confined))?;
             let (server, stop) = (Rc::clone(&server), stay.stop.clone());
             listening.push(tokio::task::spawn_local(async move { server.listen(listener, stop).await }));
         }

@@ -80,6 +80,11 @@ impl Args {
         for folder in &self.folders {
             refuse_wrong(context, folder)?;
         }
+        let confined = confine(context, &self.folders, &self.pace);
+        context.console.note(&format!(
+            "writing anywhere but in its own folders is {}",
+            if confined == "not" { "not refused by this kernel" } else { "refused by the kernel" }
+        ));
         let standing = context.standing()?;
         context.stay(standing, async |context, stay| self.watch(context, stay).await)
     }
@@ -104,6 +109,7 @@ impl Args {
 
     /// On a lease when a process keeps the node: that may watch the same folders.
     fn look_once(&self, context: &mut Context) -> Result<Finished, Halt> {
+        confine(context, &self.folders, &self.pace);
         let mut node = context.node()?;
         let (mut tally, pace) = (Tally::default(), self.pace.pace());
         for folder in &self.folders {
@@ -115,6 +121,17 @@ impl Args {
         }
         Ok(Finished { exit: tally.exit, summary: tally.summary(summary("watch")) })
     }
+}
+
+/// Give up what watching does not need: it writes in the data directory, and in the folders only where it answers. A stick may be mounted later, so there
+/// the right is to the folder it is mounted in.
+pub fn confine(context: &Context, folders: &[PathBuf], pace: &PaceArgs) -> &'static str {
+    let mut written = vec![context.data_dir()];
+    for folder in folders.iter().filter(|_| pace.exchange) {
+        let around = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        written.extend([folder.clone(), around.unwrap_or(Path::new(".")).to_owned()]);
+    }
+    context.confine(&written)
 }
 
 /// A folder somebody mistyped is told at once; one that is empty or not there may be the place of a stick that comes later.
