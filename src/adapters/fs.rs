@@ -102,6 +102,9 @@ impl Disk for OsDisk {
 
     fn free_space(&self, folder: &Path) -> io::Result<u64> {
         let volume = rustix::fs::fstatvfs(open_folder(folder)?)?;
+        if volume.f_blocks == 0 {
+            return Ok(u64::MAX); // a file system that does not know its size, as some FUSE and network ones do: not one without room
+        }
         Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
     }
 

@@ -9,6 +9,7 @@ mod local;
 mod net;
 mod signals;
 mod terminal;
+mod watch;
 
 use crate::ports::Ports;
 use std::rc::Rc;
@@ -21,6 +22,7 @@ pub use local::OsLocal;
 pub use net::OsNetwork;
 pub use signals::asked_to_end;
 pub use terminal::read_hidden_line;
+pub use watch::OsHints;
 
 /// The real world.
 pub fn os_ports() -> Ports {

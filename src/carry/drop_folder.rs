@@ -49,16 +49,14 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Begin a file in `folder`, which is made if it is not there. `stem` names the temporary; one left by a power cut is swept.
+    /// Begin a file in `folder`, which must be there: where a stick was pulled, nothing is made in its place (R10.10-e). `stem` names the temporary; one
+    /// left by a power cut is swept.
     ///
     /// # Errors
     /// [`PublishError::Io`].
     pub fn begin(disk: &'a dyn Disk, folder: &Path, stem: &str) -> Result<(Self, Box<dyn DiskFile>), PublishError> {
         let path = folder.join(format!(".{stem}{TEMPORARY_SUFFIX}"));
         let begun = (|| {
-            if disk.look(folder)?.is_none() {
-                disk.create_folder(folder)?;
-            }
             if disk.look(&path)?.is_some() {
                 disk.remove(&path)?;
             }

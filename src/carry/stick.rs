@@ -247,6 +247,18 @@ impl Place {
         Self { root: root.to_owned(), files, marker, volume }
     }
 
+    /// Make the folder for bundles again if somebody removed it; a place that can only be read stays as it is.
+    ///
+    /// # Errors
+    /// [`StickError`].
+    pub fn make_files(&self, disk: &dyn Disk) -> Result<(), StickError> {
+        let there = disk.look(&self.files).map_err(|error| StickError::io(&self.files, error))?;
+        match there.map_or_else(|| disk.create_folder(&self.files), |_| Ok(())) {
+            Err(error) if error.kind() != io::ErrorKind::ReadOnlyFilesystem => Err(StickError::io(&self.files, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// That it is still the same place: before anything is written to it and before anybody says "safe". A stick that was pulled leaves its mount
     /// point behind, and what is written there lands on the machine's own disk (R10.10-e).
     ///

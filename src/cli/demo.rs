@@ -79,11 +79,11 @@ fn try_next(context: &mut Context, root: &std::path::Path) -> Result<(), Halt> {
         format!("\nThe folders are in {root}. Try:"),
         format!("  zbundle --data-dir {root}/punakha-hub status"),
         format!("  zbundle --data-dir {root}/punakha-hub log --origin lunana-bhu | head"),
-        format!("  zbundle inspect {root}/stick-1                         what a finder of the stick can see"),
-        format!("  zbundle --data-dir {root}/punakha-hub inspect {root}/stick-2 --events | head"),
+        format!("  zbundle inspect {root}/stick                           what a finder of the stick can see"),
         format!("  zbundle --data-dir {root}/lunana-bhu push '{{\"pulse\":72}}' --type vitals --key Patient/BT-1"),
-        format!("  zbundle --data-dir {root}/lunana-bhu cut --to punakha-hub --out {root}/stick-3"),
-        format!("  zbundle --data-dir {root}/punakha-hub ingest {root}/stick-3"),
+        format!("  zbundle --data-dir {root}/lunana-bhu exchange {root}/stick"),
+        format!("  zbundle --data-dir {root}/punakha-hub inspect {root}/stick --events | head"),
+        format!("  zbundle --data-dir {root}/punakha-hub exchange {root}/stick"),
     ];
     lines.iter().try_for_each(|line| context.console.line(line))
 }

@@ -1,5 +1,6 @@
 //! `zbundle exchange`: everything that is to be done with a stick, in one command, and in one sentence what came of it.
 
+mod blind;
 mod receipt;
 
 use super::halt::Halt;
@@ -19,6 +20,7 @@ Examples:
   zbundle exchange /media/stick --receipt paper.txt    with a page to print and sign
   zbundle exchange /srv/exchange --quiet               from cron, with a folder that something else carries
   zbundle exchange /media/stick --dry-run              only say what would be copied
+  zbundle exchange /media/stick --blind --store post   a post office: carries for others what it cannot read
 
 Takes in what is for us, writes what the others lack, takes away what has arrived, reads every copy back, and says whether the stick may be pulled.
 A place is prepared once: `zbundle stick init DIR`. Safe to run again at any time: with nothing new it writes nothing.";
@@ -45,11 +47,23 @@ pub struct Args {
     /// Take nothing in and write nothing; say what would be copied
     #[arg(long)]
     dry_run: bool,
+    /// Carry bundles for others without any key: into the store what lies there, out of it what has not been there
+    #[arg(long, requires = "store", conflicts_with_all = ["to", "receipt", "dry_run", "max_files", "max_size"])]
+    blind: bool,
+    /// Where bundles for others wait on this computer
+    #[arg(long, value_name = "DIR", requires = "blind")]
+    store: Option<PathBuf>,
+    /// How much may wait there; what is urgent puts out what is less
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = units::parse_size, requires = "blind")]
+    quota: u64,
 }
 
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        if let (true, Some(store)) = (self.blind, &self.store) {
+            return blind::run(context, &self.place, store, self.quota);
+        }
         let mut node = context.node()?;
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
         let order = ExchangeOrder { place: &self.place, to: &to, max_size: self.max_size, files_max: self.max_files, dry_run: self.dry_run };
@@ -100,7 +114,7 @@ fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool
     for file in exchanged.ingested.files.iter().filter(|file| is_worth_a_line(file)) {
         ingest::tell(context, &naming, file, None)?;
     }
-    ingest::remarks(context, node, &exchanged.ingested)?;
+    ingest::remarks(context, &node.naming(), &exchanged.ingested)?;
     for file in exchanged.cut.files.iter().filter(|file| !file.already_there) {
         let to: Vec<_> = file.recipients.iter().map(|node| naming.node(node)).collect();
         context.console.result(&cut::line(file, &to, dry_run), || cut::object(file, &to, dry_run))?;
@@ -112,6 +126,21 @@ fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool
     Ok(())
 }
 
+/// What a process that watches did in a place by itself: nothing is said of nothing.
+pub(super) fn tell_watched(context: &mut Context, exchanged: &Exchanged) -> Result<Option<Code>, Halt> {
+    let ended = Ended::of(exchanged, false);
+    if let Some(code) = ended.code {
+        let why = exchanged.trouble.as_ref().map_or_else(|| ended.sentence.clone(), ToString::to_string);
+        context.console.warn(code, &why)?;
+    }
+    if ended.state != State::Nothing {
+        let place = escape::plain_path(&exchanged.place.root);
+        context.console.line(&format!("{place}: {}", ended.sentence))?;
+        context.console.object(sum_up(exchanged, &ended, false).with("place", &place))?;
+    }
+    Ok(ended.code)
+}
+
 /// Of what was looked at, what a person wants to know: what was new, and what is not well.
 fn is_worth_a_line(file: &FileReport) -> bool {
     match file.outcome {
@@ -119,6 +148,11 @@ fn is_worth_a_line(file: &FileReport) -> bool {
         Outcome::NotForUs | Outcome::Foreign(_) => false,
         _ => true,
     }
+}
+
+/// The last word of a run, as the demo says it too.
+pub fn sentence(exchanged: &Exchanged) -> String {
+    Ended::of(exchanged, false).sentence
 }
 
 /// How it ended, for pages and scripts.
@@ -189,10 +223,15 @@ impl Ended {
             (None, false) => (State::Safe, None),
         };
         if exchanged.safe {
-            words.push(if stick { "Stick is safe to remove." } else { "Everything is in the folder." }.to_owned());
+            words.push(safe_words(stick));
         }
         Self { state, code, sentence: words.join(" ") }
     }
+}
+
+/// The last word about a place that may be taken out.
+fn safe_words(stick: bool) -> String {
+    if stick { "Stick is safe to remove." } else { "Everything is in the folder." }.to_owned()
 }
 
 /// What went wrong, whether the data is safe, what to do: in the words of who holds the stick.

@@ -34,7 +34,7 @@ pub fn plan(
     lacks
 }
 
-/// What of `lacks` is left behind `ranges` (stream, first, last, in any order) that are on their way already (R10.11-c).
+/// What of `lacks` is left behind `ranges` (stream, first, last, in any order) that are on their way already (R10.12-c).
 pub fn behind(lacks: &[Lack], ranges: &[(Stream, u64, u64)]) -> Vec<Lack> {
     let mut left = lacks.to_vec();
     for lack in &mut left {
@@ -82,7 +82,7 @@ mod tests {
         check(&[], &[(1, 9)], &[]);
     }
 
-    /// R10.11-c.
+    /// R10.12-c.
     #[test]
     fn what_is_on_its_way_is_not_sent_again_but_a_gap_is() {
         let (a, b) = (stream(1, Lane::Routine), stream(2, Lane::Routine));

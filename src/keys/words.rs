@@ -1,5 +1,5 @@
 //! Six words that two people compare: on both screens while a node joins, so that nobody stands in between (SPEC §8.5, R8.5-g), and on the paper
-//! that goes with a stick (R10.11-h).
+//! that goes with a stick (R10.12-h).
 
 use bip39::Language;
 use bundle_format::chain;
@@ -22,7 +22,7 @@ impl Words {
     }
 
     /// Of the bundles one node left in one place, by what their signatures are over, in whatever order: SHA-256("zbundle/1 stick" 00 ‖ sorted digests)
-    /// (R10.11-h).
+    /// (R10.12-h).
     pub fn of_bundles(digests: impl Iterator<Item = Hash>) -> Self {
         let mut digests: Vec<_> = digests.map(|digest| digest.0).collect();
         digests.sort_unstable();

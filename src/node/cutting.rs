@@ -265,7 +265,7 @@ impl Node {
         target: &Target<'_>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Option<(CutFile, Fixed)>, NodeError> {
-        let mut len_max = self.len_max(target.order)?;
+        let mut len_max = self.len_max(target)?;
         loop {
             match self.cut_file(group, lacks, len_max, target, progress) {
                 Err(error) if error.is_full_medium() && len_max > BUNDLE_LEN_MIN => len_max = (len_max / 2).min(BUNDLE_LEN_MAX),
@@ -276,7 +276,7 @@ impl Node {
     }
 
     /// The answer that was due has been written (or would have been) (R6.5-g).
-    fn answered(&self, group: &Group, order: &CutOrder<'_>) -> Result<(), NodeError> {
+    pub(super) fn answered(&self, group: &Group, order: &CutOrder<'_>) -> Result<(), NodeError> {
         for node in group.nodes.iter().filter(|_| !order.dry_run) {
             let mut peer = self.peers.load(&*self.ports.disk, node)?;
             if std::mem::take(&mut peer.answer_due) {
@@ -286,14 +286,15 @@ impl Node {
         Ok(())
     }
 
-    fn len_max(&self, order: &CutOrder<'_>) -> Result<u64, NodeError> {
+    fn len_max(&self, target: &Target<'_>) -> Result<u64, NodeError> {
+        let order = target.order;
         let asked = order.max_size.min(BUNDLE_LEN_MAX);
         if order.dry_run {
             return Ok(asked);
         }
         let disk = &*self.ports.disk;
         let there = disk.look(order.out).map_err(|error| NodeError::writing(order.out, error))?;
-        if there.is_none() {
+        if there.is_none() && target.place.is_none() {
             disk.create_folder(order.out).map_err(|error| NodeError::writing(order.out, error))?;
         }
         let free = disk.free_space(order.out).map_err(|error| NodeError::writing(order.out, error))?;

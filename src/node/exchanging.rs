@@ -1,7 +1,7 @@
-//! Exchange with a prepared place: take in what is for us, take away what has arrived, write what the others lack, prove it. SPEC §10.11.
+//! Exchange with a prepared place: take in what is for us, take away what has arrived, write what the others lack, prove it. SPEC §10.12.
 //!
 //! What was written is no fact about what arrived: nothing here advances a peer (R10.7-d). What we note of a place only tells that a range is on
-//! its way already, and only as long as the file is found there again (R10.11-c).
+//! its way already, and only as long as the file is found there again (R10.12-c).
 
 use super::Node;
 use super::cutting::{CutOrder, CutReport, Group, Target};
@@ -18,7 +18,7 @@ use bundle_format::error::Code;
 use bundle_format::ids::{Lane, NodeId};
 use std::path::Path;
 
-/// After so many runs behind what was never confirmed everything is written again from the receipt (R10.11-c, R10.11-d).
+/// After so many runs behind what was never confirmed everything is written again from the receipt (R10.12-c, R10.12-d).
 const RUNS_MAX: u64 = 3;
 /// An event of a clinic is smaller than this, cut: with less room than that for each, what is urgent goes first for everybody.
 const EVENT_LEN_USUAL: u64 = 1024;
@@ -27,7 +27,7 @@ const EVENT_LEN_USUAL: u64 = 1024;
 pub struct ExchangeOrder<'a> {
     /// The place.
     pub place: &'a Path,
-    /// For whom; everybody whom something may be written for when empty (R10.11-a).
+    /// For whom; everybody whom something may be written for when empty (R10.12-a).
     pub to: &'a [NodeId],
     /// Largest file.
     pub max_size: u64,
@@ -68,7 +68,7 @@ pub struct Exchanged {
     pub lying: Vec<Written>,
     /// What kept it from being complete. Our data is safe whatever it is.
     pub trouble: Option<NodeError>,
-    /// Everything there is on the medium, proved, and the place is still the one it was: it may be taken out (R10.11-f).
+    /// Everything there is on the medium, proved, and the place is still the one it was: it may be taken out (R10.12-f).
     pub safe: bool,
 }
 
@@ -84,9 +84,12 @@ impl Node {
         }
         let disk = self.ports.disk.clone();
         let place = stick::recognise(&*disk, order.place)?;
+        if !order.dry_run {
+            place.make_files(&*disk)?;
+        }
         let mut record = self.places().load(&*disk, &place.marker)?;
         let ingested = if order.dry_run { Ok(Ingested::default()) } else { self.take_from(&place, tell) };
-        record.keep_what_lies_there(&*disk, &place);
+        let damaged = record.keep_what_lies_there(&*disk, &place);
         let mut exchanged = Exchanged {
             place: place.clone(),
             ingested: Ingested::default(),
@@ -102,13 +105,23 @@ impl Node {
         };
         let written = ingested.and_then(|ingested| {
             exchanged.ingested = ingested;
-            Writing { node: self, order, place: &place, record: &mut record, exchanged: &mut exchanged, copied: Vec::new(), left: Vec::new() }
-                .run(tell)
+            Writing {
+                node: self,
+                order,
+                place: &place,
+                record: &mut record,
+                exchanged: &mut exchanged,
+                has_written: false,
+                damaged,
+                copied: Vec::new(),
+                left: Vec::new(),
+            }
+            .run(tell)
         });
         let ended = if order.dry_run { Ok(()) } else { self.leave(&place, &mut record) };
         exchanged.safe = ended.is_ok() && !order.dry_run;
         for error in [written.err(), ended.err()].into_iter().flatten() {
-            let trouble = self.trouble_of(&place, error)?;
+            let trouble = trouble_of(&place, error)?;
             exchanged.safe &= !matches!(trouble.code(), Code::Z214 | Code::Z237);
             exchanged.trouble.get_or_insert(trouble);
         }
@@ -128,7 +141,7 @@ impl Node {
         self.ingest(std::slice::from_ref(&place.root), &mut |file| tell(Step::Took(file)))
     }
 
-    /// The last look: everything on the medium, the place still there (R10.11-f).
+    /// The last look: everything on the medium, the place still there (R10.12-f).
     fn leave(&self, place: &Place, record: &mut PlaceRecord) -> Result<(), NodeError> {
         let disk = &*self.ports.disk;
         (record.path, record.seen_ms) = (place.root.to_string_lossy().into_owned(), self.ports.clock.now_ms());
@@ -138,33 +151,17 @@ impl Node {
         Ok(place.still_there(disk)?)
     }
 
-    /// What the place, and not our own disk, did not let us do; our own faults stop the command.
-    fn trouble_of(&self, place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
-        let of_place = match &error {
-            NodeError::Publish(_) | NodeError::Stick(_) | NodeError::Cut(CutError::Seal(_)) => true,
-            NodeError::Io { path, .. } => path.starts_with(&place.root),
-            _ => false,
-        };
-        let read_only = || refused_by_medium(&error) == Some(std::io::ErrorKind::ReadOnlyFilesystem);
-        match error.code() {
-            _ if !of_place => Err(error),
-            Code::Z214 | Code::Z203 => Ok(error),
-            _ if read_only() => Ok(NodeError::refused(Code::Z234, error.to_string())),
-            _ => Ok(NodeError::refused(Code::Z237, error.to_string())),
-        }
-    }
-
     fn places(&self) -> Places {
         Places::at(&self.layout.places())
     }
 
-    /// Everybody for whom something may be written: every member but us and the revoked (R10.11-a).
+    /// Everybody for whom something may be written: every member but us and the revoked (R10.12-a).
     fn everybody(&self) -> Vec<NodeId> {
         let me = self.keyring.node();
         self.roster.members().filter(|member| member.node != me && !member.is_revoked()).map(|member| member.node).collect()
     }
 
-    /// Whether this place is a way to `group`: hubs carry everything to everybody; between others only what is meant for them (R10.11-a).
+    /// Whether this place is a way to `group`: hubs carry everything to everybody; between others only what is meant for them (R10.12-a).
     fn is_way_to(&self, group: &Group) -> bool {
         let hubs = self.roster.is_hub(&self.keyring.node()) || group.nodes.iter().any(|node| self.roster.is_hub(node));
         hubs || group.answer_due || group.lacks.iter().any(|lack| lack.stream.origin.lane != Lane::Control)
@@ -174,7 +171,7 @@ impl Node {
         Ok(self.peer(node)?.receipt.map(|receipt| (receipt.incarnation, receipt.number)))
     }
 
-    /// Whether `written` has nothing left to do: all its recipients have confirmed its ranges, or heard of us since; who is revoked gets nothing (R10.11-e).
+    /// Whether `written` has nothing left to do: all its recipients have confirmed its ranges, or heard of us since; who is revoked gets nothing (R10.12-e).
     fn has_arrived(&self, written: &Written) -> Result<bool, NodeError> {
         for (node, heard) in &written.recipients {
             if self.roster.member(node).is_none_or(crate::keys::Member::is_revoked) {
@@ -194,7 +191,24 @@ impl Node {
     }
 }
 
-fn refused_by_medium(error: &NodeError) -> Option<std::io::ErrorKind> {
+/// What the place, and not our own disk, did not let us do; our own faults stop the command.
+fn trouble_of(place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
+    let of_place = match &error {
+        NodeError::Publish(_) | NodeError::Stick(_) | NodeError::Cut(CutError::Seal(_)) => true,
+        NodeError::Io { path, .. } => path.starts_with(&place.root),
+        _ => false,
+    };
+    let read_only = || refused_by_medium(&error) == Some(std::io::ErrorKind::ReadOnlyFilesystem);
+    match error.code() {
+        _ if !of_place => Err(error),
+        Code::Z214 | Code::Z203 => Ok(error),
+        _ if read_only() => Ok(NodeError::refused(Code::Z234, error.to_string())),
+        _ => Ok(NodeError::refused(Code::Z237, error.to_string())),
+    }
+}
+
+/// The system's reason, when a place refused to be written to.
+pub(super) fn refused_by_medium(error: &NodeError) -> Option<std::io::ErrorKind> {
     use crate::carry::drop_folder::PublishError;
     use bundle_format::seal::SealError;
     match error {
@@ -213,6 +227,10 @@ struct Writing<'a> {
     place: &'a Place,
     record: &'a mut PlaceRecord,
     exchanged: &'a mut Exchanged,
+    /// All there was to write is written and proved.
+    has_written: bool,
+    /// Own files that were found cut short or rotten.
+    damaged: Vec<String>,
     copied: Vec<(Stream, u64, u64)>,
     left: Vec<Lack>,
 }
@@ -249,6 +267,7 @@ impl Writing<'_> {
             self.record.run -= 1;
         }
         written?;
+        self.has_written = true;
         self.tidy()
     }
 
@@ -265,7 +284,7 @@ impl Writing<'_> {
         groups.iter().try_for_each(|group| self.write(group, elsewhere, tell))
     }
 
-    /// Whether the place may be too small for everything: then the urgent goes first for everybody (R10.11-b).
+    /// Whether the place may be too small for everything: then the urgent goes first for everybody (R10.12-b).
     fn is_scarce(&self, groups: &[Group]) -> Result<bool, NodeError> {
         let events: u64 = groups.iter().map(|group| event_counts(&group.lacks).iter().sum::<u64>()).sum();
         let free = self.node.ports.disk.free_space(&self.place.root).map_err(|error| NodeError::reading(&self.place.root, error))?;
@@ -277,10 +296,13 @@ impl Writing<'_> {
         let rest = self.not_on_its_way(group, elsewhere)?;
         let receipt_name = self.node.file_name(group, &[]);
         let told = self.record.written.iter().any(|written| written.is_for(&group.nodes) && written.receipt_name == receipt_name);
-        if rest.is_empty() && (told || !group.answer_due) {
+        let cut = CutOrder { to: &group.nodes, out: &self.place.files, max_size: self.order.max_size, dry_run: self.order.dry_run };
+        if rest.is_empty() && told && group.answer_due {
+            return self.node.answered(group, &cut); // a file that still lies there has asked once more
+        }
+        if rest.is_empty() && !group.answer_due {
             return Ok(());
         }
-        let cut = CutOrder { to: &group.nodes, out: &self.place.files, max_size: self.order.max_size, dry_run: self.order.dry_run };
         let room = self.order.files_max.saturating_sub(self.record.written.len() as u64);
         let target = Target { order: &cut, place: Some(self.place), room };
         let before = self.exchanged.cut.files.len();
@@ -302,7 +324,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// What of `group`'s lacks lies neither here nor, on the newest sticks of a run that was too much for one, elsewhere (R10.11-c, R10.11-d).
+    /// What of `group`'s lacks lies neither here nor, on the newest sticks of a run that was too much for one, elsewhere (R10.12-c, R10.12-d).
     fn not_on_its_way(&self, group: &Group, elsewhere: &mut [(PlaceRecord, bool)]) -> Result<Vec<Lack>, NodeError> {
         let mut ranges = self.record.ranges_for(&group.nodes);
         let here = behind(&group.lacks, &ranges);
@@ -358,7 +380,7 @@ impl Writing<'_> {
         Ok(all.into_iter().filter(usable).map(|record| (record, false)).collect())
     }
 
-    /// Take away files of ours that have arrived, or whose content lies there in a newer one (R10.11-e).
+    /// Take away files of ours that have arrived, or whose content lies there in a newer one (R10.12-e).
     fn tidy(&mut self) -> Result<(), NodeError> {
         if self.order.dry_run {
             return Ok(());
@@ -369,6 +391,9 @@ impl Writing<'_> {
                 going.push(written.name.clone());
             }
         }
+        let lies = |name: &String| self.record.written.iter().any(|written| written.name == *name);
+        let replaced = if self.has_written { std::mem::take(&mut self.damaged) } else { Vec::new() };
+        going.extend(replaced.into_iter().filter(|name| !lies(name)));
         let disk = &*self.node.ports.disk;
         for name in going {
             let path = self.place.files.join(&name);

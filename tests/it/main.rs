@@ -4,6 +4,7 @@
 mod world;
 
 mod authority;
+mod begun;
 mod beside;
 mod chance;
 mod damage;
@@ -17,6 +18,7 @@ mod lab;
 mod members;
 mod restored;
 mod stick;
+mod stick_blind;
 mod stick_pulled;
 mod walk;
 mod watch_ledger;

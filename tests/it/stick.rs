@@ -53,7 +53,7 @@ fn files(exchanged: &Exchanged) -> usize {
     exchanged.cut.files.iter().filter(|file| !file.already_there).count()
 }
 
-/// R10.11-a, R10.11-e: one stick serves a whole road, both ways, and ends as empty as it began.
+/// R10.12-a, R10.12-e: one stick serves a whole road, both ways, and ends as empty as it began.
 #[test]
 fn one_stick_serves_every_clinic_on_the_road_both_ways() {
     let world = World::new();
@@ -81,7 +81,7 @@ fn one_stick_serves_every_clinic_on_the_road_both_ways() {
     assert!(world.lying("stick").len() <= 3, "a receipt each at most: {:?}", world.lying("stick"));
 }
 
-/// R10.11-g: E4 of every drop folder.
+/// R10.12-g: E4 of every drop folder.
 #[test]
 fn a_run_with_nothing_new_writes_nothing_however_often_it_runs() {
     let world = World::new();
@@ -98,7 +98,19 @@ fn a_run_with_nothing_new_writes_nothing_however_often_it_runs() {
     }
 }
 
-/// R10.11-c: what lies there is not written again, and after three runs one file takes the place of all.
+/// R10.12-g, R6.5-g: a file that still lies there asks again for an answer that lies there too; once it has been heard, nobody answers any more.
+#[test]
+fn an_answer_that_was_asked_for_twice_is_given_once() {
+    let world = World::new();
+    domain(&world);
+    world.prepare("stick", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a1"]);
+    for (name, wrote) in [(CLINICS[0], 1), (HUB, 2), (HUB, 0), (CLINICS[0], 1), (HUB, 0), (CLINICS[0], 0)] {
+        assert_eq!(files(&world.exchange(name, "stick")), wrote, "{name}");
+    }
+}
+
+/// R10.12-c: what lies there is not written again, and after three runs one file takes the place of all.
 #[test]
 fn runs_go_on_behind_each_other_and_are_gathered_after_three() {
     let world = World::new();
@@ -117,7 +129,7 @@ fn runs_go_on_behind_each_other_and_are_gathered_after_three() {
     assert_eq!(world.exchange(CLINICS[0], "stick").tidied, 2);
 }
 
-/// R10.11-c, R10.11-g: a file that is not there any more, or not as it was written, is written again.
+/// R10.12-c, R10.12-g: a file that is not there any more, or not as it was written, is written again.
 #[test]
 fn a_stick_that_comes_back_empty_or_damaged_costs_only_the_way() {
     for damage in ["removed", "cut short", "rotten"] {
@@ -143,7 +155,25 @@ fn a_stick_that_comes_back_empty_or_damaged_costs_only_the_way() {
     }
 }
 
-/// R10.11-e: only own files go, and only as they were written.
+/// R10.12-e: a file of ours that the way has spoiled does not lie there for ever.
+#[test]
+fn an_own_file_that_was_cut_short_is_written_anew_and_taken_away() {
+    let world = World::new();
+    domain(&world);
+    let place = world.prepare("stick", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a1"]);
+    world.exchange(CLINICS[0], "stick");
+    let path = place.join(&world.lying("stick")[0].0);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    world.push(CLINICS[0], &["a2"]);
+    let exchanged = world.exchange(CLINICS[0], "stick");
+    assert_eq!((exchanged.copied[2], exchanged.tidied, path.exists()), (2, 1, false));
+    world.exchange(HUB, "stick");
+    assert_eq!(world.payloads(HUB), ["a1", "a2"]);
+}
+
+/// R10.12-e: only own files go, and only as they were written.
 #[test]
 fn nobody_elses_file_is_touched() {
     let world = World::new();
@@ -162,7 +192,7 @@ fn nobody_elses_file_is_touched() {
     assert!(place.join("music.zb").is_dir());
 }
 
-/// R10.11-c: a restored card knows nothing of what it wrote; it writes too much, never too little.
+/// R10.12-c: a restored card knows nothing of what it wrote; it writes too much, never too little.
 #[test]
 fn a_node_without_memory_of_a_place_writes_from_the_receipt() {
     let world = World::new();

@@ -4,12 +4,13 @@ use crate::lab::Luck;
 use crate::stick::{CLINICS, HUB, domain};
 use crate::world::World;
 use bundle_format::error::Code;
-use bundle_format::ids::hex;
+use bundle_format::ids::{Lane, hex};
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use zbundle::carry::stick::PlaceKind;
-use zbundle::node::exchanging::Exchanged;
+use zbundle::node::exchanging::{ExchangeOrder, Exchanged};
 use zbundle::ports::MemoryDisk;
 use zbundle::ports::disk::{Disk, DiskFile, Entry, Lock, Open};
 use zbundle::ports::memory_disk::{Fault, Operation};
@@ -98,7 +99,7 @@ fn arrives_in_the_end(world: &World, wanted: usize, what: &str) {
     assert_eq!(world.payloads(HUB).len(), wanted, "{what}");
 }
 
-/// R10.11-f, R10.11-g: pulled at every write, sync, name and read; what was not synced is lost in part.
+/// R10.12-f, R10.12-g: pulled at every write, sync, name and read; what was not synced is lost in part.
 #[test]
 fn a_stick_pulled_at_any_step_is_never_called_safe_and_the_next_run_completes() {
     let mut pulled = 0;
@@ -148,7 +149,7 @@ fn assert_lies_there(world: &World, exchanged: &Exchanged) {
     }
 }
 
-/// R10.11-b, R10.11-d: every size of stick from nothing to enough.
+/// R10.12-b, R10.12-d: every size of stick from nothing to enough.
 #[test]
 fn a_stick_of_any_size_takes_what_fits_and_several_carry_the_rest() {
     let payloads = records(400);
@@ -186,7 +187,31 @@ fn a_stick_of_any_size_takes_what_fits_and_several_carry_the_rest() {
     assert!(seen.0 >= 3 && seen.1 >= 3, "{seen:?}");
 }
 
-/// R10.11-d: the first stick of two never arrives.
+/// R10.12-b: one clinic's long history does not take the room of another one's allergy.
+#[test]
+fn on_a_small_stick_what_is_urgent_goes_first_for_everybody() {
+    let (machine, world) = Machine::with_stick();
+    world.exchange(HUB, "stick");
+    let [first, second] = CLINICS.map(|clinic| world.view(clinic).keyring().node());
+    let history = records(900);
+    world.push_to(HUB, Lane::Routine, &[first], &history.iter().map(String::as_str).collect::<Vec<_>>());
+    for clinic in [first, second] {
+        world.push_to(HUB, Lane::Urgent, &[clinic], &["an allergy"]);
+    }
+    let used: u64 = world.lying("stick/zbundle").iter().map(|(_, len)| len).sum();
+    machine.stick.set_space(Some(used + (64 + 40) * 1024));
+    let exchanged = world.try_exchange(HUB, "stick", |_| {}).unwrap();
+    assert!(exchanged.cut.full && exchanged.safe, "{:?}", exchanged.trouble);
+    assert_eq!((exchanged.copied[1], exchanged.left[1]), (2, 0), "both allergies");
+    assert!(exchanged.left[2] > 0 && exchanged.copied[2] + exchanged.left[2] == 900);
+    machine.stick.set_space(None);
+    for clinic in CLINICS {
+        world.exchange(clinic, "stick");
+        assert!(world.payloads(clinic).contains(&"an allergy".to_owned()), "{clinic}");
+    }
+}
+
+/// R10.12-d: the first stick of two never arrives.
 #[test]
 fn a_lost_stick_of_several_costs_three_trips_at_most() {
     let (machine, world) = Machine::with_stick();
@@ -209,7 +234,7 @@ fn a_lost_stick_of_several_costs_three_trips_at_most() {
     assert_eq!(world.payloads(HUB).len(), 1500, "all of it, but for the other clinic's file on the lost stick");
 }
 
-/// R10.11-g: the lock switch of a stick is set.
+/// R10.12-g: the lock switch of a stick is set.
 #[test]
 fn a_read_only_stick_is_taken_in_from_and_said_to_be_read_only() {
     let (machine, world) = Machine::with_stick();
@@ -226,4 +251,28 @@ fn a_read_only_stick_is_taken_in_from_and_said_to_be_read_only() {
     assert!(refused.safe, "a stick nobody wrote to may be pulled");
     machine.stick.heal();
     arrives_in_the_end(&world, 4, "read-only");
+}
+
+/// R10.10-e: found by killing the process of a real file system. Behind a stick that is gone its mount point is an empty folder of the machine's own disk;
+/// the folder for bundles was made there, and the next stick could not be mounted on it.
+#[test]
+fn nothing_is_made_where_a_stick_was_pulled() {
+    let (machine, world) = Machine::with_stick();
+    push(&world, &records(40));
+    let pulled = Rc::new(Cell::new(false));
+    let path = world.path("stick");
+    let mut node = world.open(CLINICS[0]);
+    let order = ExchangeOrder { place: &path, to: &[], max_size: crate::world::MAX_SIZE, files_max: 1000, dry_run: false };
+    let ran = node.exchange(&order, &mut |_| {
+        if !pulled.replace(true) {
+            for entry in machine.stick.list(&path.join("zbundle")).unwrap().iter().chain(&machine.stick.list(&path).unwrap()) {
+                machine.stick.remove(&entry.path).unwrap_or(()); // the folder itself stays in this world: nothing can be removed but files
+            }
+            machine.stick.mount(&path, 0);
+        }
+    });
+    assert!(pulled.get());
+    let trouble = ran.unwrap().trouble.unwrap();
+    assert_eq!(trouble.code(), Code::Z237, "{trouble}");
+    assert!(machine.stick.list(&path.join("zbundle")).unwrap().is_empty(), "no file, no temporary");
 }

@@ -1,14 +1,15 @@
 //! What happens: a domain is made, records are pushed, carried badly, taken in, acknowledged, and carried again. Then the link (`link`).
 
 use super::link::Actor;
+use crate::carry::stick::{self, Marker, PlaceId, PlaceKind};
 use crate::cli::halt::Halt;
 use crate::cli::{Context, units};
 use crate::keys::{Policy, Secret};
-use crate::node::cutting::{CutOrder, CutReport};
+use crate::node::exchanging::ExchangeOrder;
 use crate::node::taking::{Ingested, Outcome};
 use crate::node::{Node, NodeError, Opening, View};
-use crate::ports::Ports;
 use crate::ports::disk::{Open, read_small};
+use crate::ports::{Ports, entropy};
 use crate::push::{Fields, PushError};
 use bundle_format::error::Code;
 use bundle_format::ids::{Lane, Name, NodeId};
@@ -28,6 +29,8 @@ pub const HUB: &str = "punakha-hub";
 pub const CLINICS: [&str; 2] = ["lunana-bhu", "laya-bhu"];
 /// The clinic that has a mast in sight.
 pub const LINKED: &str = CLINICS[0];
+/// Where the stick is.
+const STICK: &str = "stick";
 /// What must not wait.
 pub const URGENT: &str = r#"{"patient":"BT-0042","allergy":"penicillin","reaction":"anaphylaxis"}"#;
 
@@ -71,33 +74,25 @@ impl<'a> Story<'a> {
     }
 
     pub fn tell(&mut self) -> Result<(), Halt> {
-        let hub = self.found_domain()?;
-        self.say("\nFirst trip")?;
+        self.found_domain()?;
+        self.prepare_stick()?;
+        self.say("\nFirst trip: one stick, both clinics")?;
         for (clinic, name) in CLINICS.iter().enumerate() {
             self.push(name, &records_of(clinic)[..FIRST])?;
-            self.cut(name, hub, "stick-1")?;
+            self.exchange(name)?;
         }
-        self.carry_badly("stick-1")?;
-        self.ingest(HUB, "stick-1")?;
-        self.say("\nThe stick goes back")?;
-        for name in CLINICS {
-            let clinic = self.node(name)?.keyring().node();
-            self.cut(HUB, clinic, "stick-1-back")?;
-        }
-        for name in CLINICS {
-            self.ingest(name, "stick-1-back")?;
-            self.standing(name)?;
-        }
-        self.say("\nSecond trip: only what the hub has not acknowledged")?;
+        self.carry_badly()?;
+        self.exchange(HUB)?;
+        self.say("\nThe stick goes back, and out again: only what the hub has not confirmed")?;
         for (clinic, name) in CLINICS.iter().enumerate() {
             self.push(name, &records_of(clinic)[FIRST..self.by_stick(clinic)])?;
-            self.cut(name, hub, "stick-2")?;
+            self.exchange(name)?;
+            self.standing(name)?;
         }
-        self.ingest(HUB, "stick-2")?;
+        self.exchange(HUB)?;
+        self.say("\nAnd back once more")?;
         for name in CLINICS {
-            let clinic = self.node(name)?.keyring().node();
-            self.cut(HUB, clinic, "stick-2-back")?;
-            self.ingest(name, "stick-2-back")?;
+            self.exchange(name)?;
             self.standing(name)?;
         }
         Ok(())
@@ -119,8 +114,8 @@ impl<'a> Story<'a> {
         Ok(Actor { node: self.node(name)?, data_dir: self.root.join(name), secret: self.secret(name)? })
     }
 
-    fn found_domain(&mut self) -> Result<NodeId, Halt> {
-        let hub = self.init(HUB, true)?;
+    fn found_domain(&mut self) -> Result<(), Halt> {
+        self.init(HUB, true)?;
         self.say(&format!("{HUB}: the hub, and the authority of a new domain"))?;
         for name in CLINICS {
             self.init(name, false)?;
@@ -135,7 +130,7 @@ impl<'a> Story<'a> {
             let (asked, answered) = (request.len(), signed.join.len());
             self.say(&format!("{name}: asked with {asked} B, joined with {answered} B; both screens say \"{}\"", offer.words))?;
         }
-        Ok(hub)
+        Ok(())
     }
 
     fn init(&mut self, name: &str, authority: bool) -> Result<NodeId, Halt> {
@@ -181,11 +176,22 @@ impl<'a> Story<'a> {
         self.say(&format!("{name}: pushed {} records, {}, all on the disk", records.len(), units::size(bytes as u64)))
     }
 
-    fn cut(&mut self, from: &str, to: NodeId, folder: &str) -> Result<CutReport, Halt> {
-        let order = CutOrder { to: &[to], out: &self.root.join(folder), max_size: BUNDLE_LEN_MAX, dry_run: false };
-        let mut node = self.node(from)?;
-        let report = node.cut(&order, &mut |_, _, _| {})?;
-        for file in &report.files {
+    fn prepare_stick(&mut self) -> Result<(), Halt> {
+        let ports = self.ports();
+        // A folder stands for the stick: a real one would have to be mounted.
+        let marker = Marker { id: PlaceId(entropy::random(&*ports.entropy)), kind: PlaceKind::Folder, label: "ZB-07".to_owned() };
+        stick::prepare(&*ports.disk, &self.root.join(STICK), &marker)?;
+        self.say(&format!("the stick is prepared: {} says whose it is not, and whom to bring it to", stick::MARKER_NAME))
+    }
+
+    /// The one command: what it took in, what it wrote, and its last word.
+    fn exchange(&mut self, at: &str) -> Result<(), Halt> {
+        let mut node = self.node(at)?;
+        let place = self.root.join(STICK);
+        let order = ExchangeOrder { place: &place, to: &[], max_size: BUNDLE_LEN_MAX, files_max: u64::MAX, dry_run: false };
+        let exchanged = node.exchange(&order, &mut |_| {})?;
+        self.tell_taken(at, &node, &exchanged.ingested)?;
+        for file in exchanged.cut.files.iter().filter(|file| !file.already_there) {
             let records: u64 = file.events[1..].iter().sum();
             self.bundles += 1;
             self.bytes += file.bytes;
@@ -193,19 +199,23 @@ impl<'a> Story<'a> {
                 0 => "a receipt".to_owned(),
                 _ => format!("{records} records ({} as pushed)", units::size(file.raw_len)),
             };
-            let to = node.naming().node(&to);
-            self.say(&format!("{from}: cut {what} for {to}: {}, sealed, signed, read back", units::size(file.bytes)))?;
+            let to: Vec<_> = file.recipients.iter().map(|node_id| node.naming().node(node_id)).collect();
+            self.say(&format!("{at}: wrote {what} for {}: {}, sealed, signed, read back", to.join(", "), units::size(file.bytes)))?;
         }
-        Ok(report)
+        if exchanged.tidied > 0 {
+            self.say(&format!("{at}: took away {} that had arrived", units::count(exchanged.tidied, "bundle")))?;
+        }
+        self.say(&format!("{at}: {}", crate::cli::exchange::sentence(&exchanged)))
     }
 
     /// The courier's luck: the first bundle is cut short, a second one is copied under another name.
-    fn carry_badly(&mut self, folder: &str) -> Result<(), Halt> {
-        let folder = self.root.join(folder);
+    fn carry_badly(&mut self) -> Result<(), Halt> {
+        let folder = self.root.join(STICK);
         let disk = self.ports().disk;
         let failed = |error| Halt::from(NodeError::writing(&folder, error));
-        let largest_first = disk.list(&folder).map_err(failed)?;
-        let [first, second, ..] = largest_first.as_slice() else { return Err(Halt::new(Code::Z100, "two bundles were cut, fewer are here")) };
+        let is_bundle = |path: &Path| path.extension().is_some_and(|extension| extension == "zb");
+        let bundles: Vec<_> = disk.list(&folder).map_err(failed)?.into_iter().filter(|entry| is_bundle(&entry.path)).collect();
+        let [first, second, ..] = bundles.as_slice() else { return Err(Halt::new(Code::Z100, "two bundles were cut, fewer are here")) };
         disk.open(&first.path, Open::Write).and_then(|file| file.set_len(first.len * 6 / 10).and_then(|()| file.sync())).map_err(failed)?;
         let bytes = read_small(&*disk, &second.path, COPY_LEN_MAX).map_err(failed)?.unwrap_or_default();
         let copy = folder.join("copy of a bundle (1).zb");
@@ -217,9 +227,7 @@ impl<'a> Story<'a> {
         ))
     }
 
-    fn ingest(&mut self, at: &str, folder: &str) -> Result<Ingested, Halt> {
-        let mut node = self.node(at)?;
-        let ingested = node.ingest(&[self.root.join(folder)], &mut |_| {})?;
+    fn tell_taken(&mut self, at: &str, node: &Node, ingested: &Ingested) -> Result<(), Halt> {
         for file in &ingested.files {
             let from = file.sender.map(|sender| format!(" of {}", node.naming().node(&sender))).unwrap_or_default();
             let line = match &file.outcome {
@@ -231,7 +239,7 @@ impl<'a> Story<'a> {
             };
             self.say(&line)?;
         }
-        Ok(ingested)
+        Ok(())
     }
 
     /// What a clinic may say now.

@@ -11,6 +11,7 @@ pub mod link;
 pub mod machine;
 pub mod measure;
 pub mod report;
+pub mod stick;
 pub mod store;
 pub mod walk;
 

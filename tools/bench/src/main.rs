@@ -4,7 +4,7 @@
 use bench::benches::{self, Corpus};
 use bench::report::Report;
 use bench::walk::Zbundle;
-use bench::{Failure, clinic, link, machine, measure};
+use bench::{Failure, clinic, link, machine, measure, stick};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write as _};
@@ -30,6 +30,8 @@ enum Bench {
     Store(Options),
     /// Whole logs of growing size: time and peak memory of every command
     Walk(Options),
+    /// A stick's round with `exchange`, beside NNCP (Debian package nncp)
+    Stick(Options),
     /// The live link: bytes, an emulated 2G link (needs root and /dev/net/tun), hundreds of clinics at once
     Link {
         #[command(flatten)]
@@ -78,11 +80,12 @@ struct Options {
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().bench {
-        Bench::All(options) => run(&options, &["machine", "sizes", "push", "store", "walk", "bytes", "air", "crowd", "pull"]),
+        Bench::All(options) => run(&options, &["machine", "sizes", "push", "store", "walk", "stick", "bytes", "air", "crowd", "pull"]),
         Bench::Sizes(options) => run(&options, &["sizes"]),
         Bench::Push(options) => run(&options, &["machine", "push"]),
         Bench::Store(options) => run(&options, &["machine", "store"]),
         Bench::Walk(options) => run(&options, &["machine", "walk"]),
+        Bench::Stick(options) => run(&options, &["machine", "stick"]),
         Bench::Link { options, parts } => run(&options, &parts.iter().map(String::as_str).collect::<Vec<_>>()),
         Bench::Clinic { seed, events } => print_clinic(seed, events).map(|()| ExitCode::SUCCESS),
         Bench::Measure { out, program, args } => measure::parent(&out, &program, &args).map(|()| ExitCode::SUCCESS),
@@ -126,6 +129,7 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
             "push" => benches::push(&zbundle, &mut report),
             "store" => benches::store(&zbundle, &mut report),
             "walk" => benches::walk(&zbundle, &mut report, &options.events),
+            "stick" => stick::round(&zbundle, &mut report, &corpora),
             "bytes" => link::bytes(&zbundle, &mut report, &corpora),
             "air" => link::air(&zbundle, &mut report),
             "crowd" => link::crowd(&zbundle, &mut report),

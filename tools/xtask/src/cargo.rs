@@ -39,6 +39,8 @@ pub fn clippy(tree: &Tree) -> Result<String, Failure> {
 pub fn tests(tree: &Tree) -> Result<String, Failure> {
     if std::env::var_os("CI").is_some() {
         need_link()?;
+        need_sticks()?;
+        need_folders()?;
     }
     let mut sum = Sum::default();
     let ended = run_seeing(cargo(tree).args(["test", "--locked", "--workspace", "--no-fail-fast"]), |line| sum.add(line));
@@ -51,11 +53,21 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     }
 }
 
+/// The simulator: as many seeds as fit in some minutes of two processors. They are the same ones every time, so that a change is judged alone.
+pub fn sim(tree: &Tree) -> Result<String, Failure> {
+    let mut last = String::new();
+    let lives = ["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--seeds", "10000", "--covered"];
+    run_seeing(cargo(tree).args(lives), |line| line.clone_into(&mut last))?;
+    Ok(last)
+}
+
 /// The searching tests of the log, far: `ZBUNDLE_SEEDS` times as far as every day, 200 where it is not set.
 pub fn campaign(tree: &Tree) -> Result<String, Failure> {
     let times = std::env::var("ZBUNDLE_SEEDS").unwrap_or_else(|_| "200".to_owned());
     run(cargo(tree).args(["test", "--locked", "--profile", "quick", "--lib", "wal::"]).env("ZBUNDLE_SEEDS", times))?;
     run(cargo(tree).args(["test", "--locked", "--test", "link"]).env("ZBUNDLE_FAR", "1"))?;
+    run(cargo(tree).args(["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--from", "1000000", "--seeds", "1000000"]))?;
+    run(cargo(tree).args(["test", "--locked", "--test", "stick"]).env("ZBUNDLE_FAR", "1"))?;
     Ok(String::new())
 }
 
@@ -71,6 +83,45 @@ fn need_link() -> Result<(), Failure> {
         println!("/dev/net/tun is not here: making it");
         // Where it cannot be made, the test that needs it says so.
         let _ = works(Command::new("mkdir").arg("-p").arg(folder)) && works(Command::new("mknod").arg(folder.join("tun")).args(["c", "10", "200"]));
+    }
+    Ok(())
+}
+
+/// What the tests of sticks need of the machine: the file systems that sticks have, in user space, for few kernels of such machines have them all.
+fn need_sticks() -> Result<(), Failure> {
+    let there = |program: &str| ["/sbin", "/usr/sbin", "/bin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(program).exists());
+    let wanted = [
+        ("mkfs.ext4", "e2fsprogs"),
+        ("mkfs.exfat", "exfatprogs"),
+        ("mount.exfat-fuse", "exfat-fuse"),
+        ("mkfs.vfat", "dosfstools"),
+        ("fusefat", "fusefat"),
+        ("losetup", "mount"),
+    ];
+    let lacking: Vec<&str> = wanted.into_iter().filter(|(program, _)| !there(program)).map(|(_, package)| package).collect();
+    if !lacking.is_empty() {
+        need_packages(&lacking, "the tests of sticks make file systems and mount them")?;
+    }
+    if !Path::new("/dev/fuse").exists() {
+        println!("/dev/fuse is not here: making it");
+        // Where it cannot be made, the test that needs it says so.
+        let _ = works(Command::new("mknod").arg("/dev/fuse").args(["c", "10", "229"]));
+    }
+    Ok(())
+}
+
+/// What the tests of watched folders run: copiers and sync programs, by the options that only tell a version.
+fn need_folders() -> Result<(), Failure> {
+    for (program, word, package) in [
+        ("rsync", "--version", "rsync"),
+        ("rclone", "version", "rclone"),
+        ("syncthing", "--version", "syncthing"),
+        ("gio", "version", "libglib2.0-bin"),
+        ("systemd-analyze", "--version", "systemd"),
+    ] {
+        if !works(Command::new(program).arg(word)) {
+            need_packages(&[package], "the tests of watched folders run real copiers and sync programs")?;
+        }
     }
     Ok(())
 }
