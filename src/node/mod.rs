@@ -439,6 +439,9 @@ fn exists(ports: &Ports, path: &Path) -> Result<bool, NodeError> {
 }
 
 /// Whether a node is here, or was. Empty folders are what an `init` that was broken off leaves; a log without its keyring is somebody's records.
+///
+/// # Errors
+/// What the disk says.
 pub fn is_taken(ports: &Ports, layout: &Layout) -> Result<bool, NodeError> {
     let log = layout.log();
     let has_log = || ports.disk.list(&log).map(|entries| !entries.is_empty()).map_err(|error| NodeError::reading(&log, error));
