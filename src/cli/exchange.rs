@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::node::exchanging::{ExchangeOrder, Exchanged, Step};
 use crate::node::taking::{FileReport, Outcome};
 use bundle_format::error::Code;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,12 +64,8 @@ impl Args {
         if let (true, Some(store)) = (self.blind, &self.store) {
             return blind::run(context, &self.place, store, self.quota);
         }
-        let page = self
-            .receipt
-            .as_deref()
-            .and_then(|page| page.parent())
-            .map(|folder| if folder.as_os_str().is_empty() { ".".into() } else { folder.into() });
-        context.confine(&[vec![context.data_dir(), self.place.clone()], page.into_iter().collect()].concat());
+        let written = [Some(context.data_dir()), Some(self.place.clone()), self.receipt.as_deref().and_then(|page| folder_of(context, page))];
+        context.confine(&written.into_iter().flatten().collect::<Vec<_>>());
         let mut node = context.node()?;
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
         let order = ExchangeOrder { place: &self.place, to: &to, max_size: self.max_size, files_max: self.max_files, dry_run: self.dry_run };
@@ -92,6 +88,12 @@ impl Args {
         };
         Ok(Finished { exit, summary: sum_up(&exchanged, &ended, self.dry_run) })
     }
+}
+
+/// The folder that the page goes to, or the nearest one above it that is there already.
+fn folder_of(context: &Context, page: &Path) -> Option<PathBuf> {
+    let mut folders = page.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    folders.find(|folder| context.ports.disk.look(folder).is_ok_and(|entry| entry.is_some())).map(Path::to_owned)
 }
 
 /// Do it, with a bar for each way.

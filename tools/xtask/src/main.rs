@@ -36,7 +36,7 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", about: "sources stand as rustfmt lays them out", run: cargo::fmt },
     Step { name: "clippy", about: "no warning in any target of any crate", run: cargo::clippy },
     Step { name: "tests", about: "every test of the workspace passes, none is skipped", run: cargo::tests },
-    Step { name: "sim", about: "ten thousand lives on a fake world, each as promised", run: cargo::sim },
+    Step { name: "sim", about: "some lives of small domains on a fake world, each as promised", run: cargo::sim },
     Step { name: "points", about: "the real binary killed and failed at some of its system calls", run: crash::some },
     Step { name: "docs", about: "the documentation builds without a warning", run: cargo::docs },
     Step { name: "deny", about: "dependencies: licences, sources, banned crates", run: cargo::deny },
