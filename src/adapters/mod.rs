@@ -16,7 +16,7 @@ use crate::ports::Ports;
 use std::rc::Rc;
 
 pub use clock::OsClock;
-pub use confine::{Confined, confine};
+pub use confine::confine;
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
 pub use input::OsInput;

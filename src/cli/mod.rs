@@ -42,7 +42,7 @@ pub mod units;
 mod verify;
 mod watch;
 
-use crate::adapters::{Confined, OsHints, OsInput, asked_to_end, confine, os_ports, read_hidden_line};
+use crate::adapters::{OsHints, OsInput, asked_to_end, confine, os_ports, read_hidden_line};
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;
