@@ -283,13 +283,16 @@ impl Node {
         Ok(self.ledger.insert(ledger))
     }
 
-    /// Write the ledger if it has changed, after what it notes is durable.
+    /// Write the ledger if it has changed, after what it notes is durable. Where there is no room for it there is none: a cache must not keep a node from
+    /// opening, and an old one must not be believed.
     pub(crate) fn save_ledger(&mut self) -> Result<(), NodeError> {
-        let end = self.wal.end();
-        match &mut self.ledger {
-            Some(ledger) => ledger.save(&*self.ports.disk, &self.layout.ledger(), end),
-            None => Ok(()),
+        let (end, path, disk) = (self.wal.end(), self.layout.ledger(), self.ports.disk.clone());
+        let Some(ledger) = &mut self.ledger else { return Ok(()) };
+        if ledger.save(&*disk, &path, end).is_ok() {
+            return Ok(());
         }
+        let gone = || if disk.look(&path)?.is_some() { disk.remove(&path).and_then(|()| disk.sync_folder(self.layout.root())) } else { Ok(()) };
+        gone().map_err(|error| NodeError::writing(&path, error))
     }
 
     pub(crate) fn save_keyring(&self) -> Result<(), NodeError> {

@@ -107,3 +107,19 @@ fn new_keys_of_the_authority_arrive_though_the_power_went_while_they_were_signed
         }
     }
 }
+
+/// Found on a hub whose disk was full: opening it again could not write its ledger, a cache, and so failed, and went on failing after there was room.
+#[test]
+fn a_node_on_a_full_disk_opens_again_after_a_torn_write_and_without_its_ledger() {
+    let disk = MemoryDisk::new();
+    drop(init(&disk, 1, true).unwrap());
+    let segment = Path::new("/n/log/00000001.seg");
+    disk.edit(segment, |bytes| {
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        bytes[end..end + 300].fill(7); // a frame that was being written
+    });
+    disk.set_space(Some(0));
+    let node = open(&disk, 2).unwrap();
+    assert!(!node.findings().is_empty(), "what was torn off is told");
+    assert!(disk.bytes(Path::new("/n/ledger")).is_none());
+}
