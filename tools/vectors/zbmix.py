@@ -380,6 +380,6 @@ def decode(data, raw_len, prefix=b""):
             at = at << 8 & U32 | (code[sent + 4] if sent + 4 < len(code) else 0)
             sent += 1
         model.learn(bit)
-    if code[sent:] != ending(low):
+    if len(code) < sent or code[sent:] != ending(low):
         raise Fault("Z224", "the code does not end where its events do")
     return bytes(model.data[len(prefix):])
