@@ -77,7 +77,8 @@ impl Stick {
         mounts.lines().any(|line| line.split(' ').nth(1) == self.at.to_str())
     }
 
-    /// Unmount in order.
+    /// Unmount in order. A FUSE process writes its last sectors only after umount(8) has come back,
+    /// so the stick is out when that process has ended.
     pub fn eject(&mut self) {
         run("umount", &[self.at.to_str().unwrap()]);
         self.let_go();
@@ -93,6 +94,9 @@ impl Stick {
 
     /// The FUSE process that serves this stick: the only one that has its image on its command line.
     fn driver(&self) -> Option<String> {
+        if self.system == System::Ext4 {
+            return None; // the kernel's own
+        }
         let name = if self.system == System::Fat32 { self.image.to_str()? } else { self.device.as_deref()? };
         for entry in std::fs::read_dir("/proc").ok()?.flatten() {
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -106,6 +110,9 @@ impl Stick {
     }
 
     fn let_go(&mut self) {
+        while self.driver().is_some() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if let Some(device) = self.device.take() {
             for _ in 0..50 {
                 if Command::new("losetup").args(["-d", &device]).status().is_ok_and(|status| status.success()) {
