@@ -196,12 +196,21 @@ impl Node {
 
     /// From where `stream` goes to `node`, as `peer` tells; `None` when nothing of it does.
     pub(crate) fn send_after(&self, node: &NodeId, peer: &Peer, stream: &Stream, streams: &[(Stream, Head)]) -> Result<Option<u64>, NodeError> {
-        let settled = self.is_settled_life(&stream.origin);
         let word = known::word(&self.wal, peer, stream)?;
-        if settled && stream.branch.is_none() && matches!(word, known::Word::Differs(_)) {
-            return Ok(None); // what others lack of it was written again in a new life
+        if matches!(word, known::Word::Differs(_)) && self.is_repeated(stream, streams) {
+            return Ok(None);
         }
         Ok(known::send_after(&self.wal, node, peer, stream, streams)?)
+    }
+
+    /// Whether all that this branch of a settled life alone holds was written again in a new one (R4.6-l). What somebody held then was not, and he may
+    /// have lost it since.
+    fn is_repeated(&self, stream: &Stream, streams: &[(Stream, Head)]) -> bool {
+        let branches = streams.iter().filter(|(other, _)| other.origin == stream.origin && other.branch.is_some());
+        let fork = branches.map(|(_, head)| head.base.seq).min();
+        let behind = self.state.repeated.iter().find(|(origin, _)| *origin == stream.origin).map(|(_, behind)| *behind);
+        let is_whole = fork.zip(behind).is_some_and(|(fork, behind)| behind <= fork);
+        stream.branch.is_none() && is_whole && self.is_settled_life(&stream.origin)
     }
 
     /// What a member may receive: what the roster lets it see, and its own histories, should it have lost them (R8.7-d).
