@@ -75,6 +75,7 @@ impl<'a> Draft<'a> {
         let path = self.folder.join(name);
         let named = |error| PublishError::Io { path: path.clone(), error };
         let file = self.disk.open(&self.path, Open::Read).map_err(named)?;
+        file.share(); // sealed: whoever carries it must be able to copy it (R10.5-h)
         file.drop_cache().map_err(named)?;
         if !proof(file) {
             return Err(PublishError::ReadBack { path });

@@ -153,7 +153,7 @@ pub(super) fn tell_watched(context: &mut Context, exchanged: &Exchanged) -> Resu
 fn is_worth_a_line(file: &FileReport) -> bool {
     match file.outcome {
         Outcome::Taken => file.counts.new > 0 || !file.forks.is_empty(),
-        Outcome::NotForUs | Outcome::Foreign(_) => false,
+        Outcome::NotForUs => false,
         _ => true,
     }
 }
@@ -246,6 +246,7 @@ fn safe_words(stick: bool) -> String {
 fn failure(code: Code, place: &str, other: &str) -> String {
     match code {
         Code::Z234 => format!("{place} is read-only ({code}): nothing was copied. Records are safe on this computer. Use {other}."),
+        Code::Z244 => format!("This user may not write to the {} ({code}). Records are safe on this computer. Use {other}.", place.to_lowercase()),
         Code::Z237 => format!("{place} was taken out too early or does not answer ({code}). Nothing is lost. Put it back and run it again."),
         _ => format!("Copy failed ({code}). Records are safe on this computer. Try {other}."),
     }
