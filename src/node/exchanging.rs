@@ -18,6 +18,7 @@ use crate::ports::disk;
 use crate::ports::store::Stream;
 use bundle_format::error::Code;
 use bundle_format::ids::{Lane, NodeId};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// After so many runs behind what was never confirmed everything is written again from the receipt (R10.12-c, R10.12-d).
@@ -136,8 +137,9 @@ impl Node {
         let draft = place.files.join(format!(".{}.zb.part", self.draft_stem()));
         if disk.look(&draft).is_ok_and(|entry| entry.is_some()) {
             match disk.remove(&draft) {
-                Err(error) if error.kind() != std::io::ErrorKind::ReadOnlyFilesystem => return Err(NodeError::writing(&draft, error)),
-                _ => {}
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {} // it is no bundle, and stays
+                Err(error) => return Err(NodeError::writing(&draft, error)),
             }
         }
         self.ingest(std::slice::from_ref(&place.root), &mut |file| tell(Step::Took(file)))
@@ -203,7 +205,7 @@ fn trouble_of(place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
     if of_place && is_denied(&error) {
         return Ok(NodeError::refused(Code::Z244, error.to_string()));
     }
-    let read_only = || refused_by_medium(&error) == Some(std::io::ErrorKind::ReadOnlyFilesystem);
+    let read_only = || refused_by_medium(&error) == Some(ErrorKind::ReadOnlyFilesystem);
     match error.code() {
         _ if !of_place => Err(error),
         Code::Z214 | Code::Z203 => Ok(error),
@@ -213,14 +215,14 @@ fn trouble_of(place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
 }
 
 /// The system's reason, when a place refused to be written to.
-pub(super) fn refused_by_medium(error: &NodeError) -> Option<std::io::ErrorKind> {
+pub(super) fn refused_by_medium(error: &NodeError) -> Option<ErrorKind> {
     use crate::carry::drop_folder::PublishError;
     use bundle_format::seal::SealError;
     match error {
         NodeError::Io { error, .. }
         | NodeError::Publish(PublishError::Io { error, .. })
         | NodeError::Cut(CutError::Seal(SealError::Write(error))) => Some(error.kind()),
-        NodeError::Stick(stick::StickError::ReadOnly(_)) => Some(std::io::ErrorKind::ReadOnlyFilesystem),
+        NodeError::Stick(stick::StickError::ReadOnly(_)) => Some(ErrorKind::ReadOnlyFilesystem),
         _ => None,
     }
 }
@@ -416,8 +418,8 @@ impl Writing<'_> {
         for name in going {
             let path = self.place.files.join(&name);
             match disk.remove(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => return Ok(()), // it stays, and does no harm
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => continue, // so does one that we wrote as another user (R10.5-h)
+                Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => return Ok(()), // it stays, and does no harm
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,        // so does one that we wrote as another user (R10.5-h)
                 removed => removed.map_err(|error| NodeError::writing(&path, error))?,
             }
             self.record.written.retain(|written| written.name != name);

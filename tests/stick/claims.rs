@@ -202,6 +202,16 @@ pub fn another_user_at_the_next_machine_reads_and_answers() {
     people.assert_all_arrived("read by another user");
     let answered = people.ok("clinic", &["exchange", "stick"]);
     assert_eq!(answered.number("tidied"), 1, "each takes away its own: {answered:?}");
+    // A courier's copy was broken off here, by yet another user: the next courier passes by what is not its own.
+    people.ok("nobody", &["stick", "init", "other", "--folder", "--label", "ZB-08"]);
+    people.ok("clinic", &["push", "{}"]);
+    people.ok("clinic", &["exchange", "other"]);
+    std::fs::create_dir(people.path().join("post")).unwrap();
+    crate::bed::run("chown", &["65534", people.path().join("post").to_str().unwrap()]);
+    std::fs::write(stick.at.join("zbundle/.relay.zb.part"), b"half").unwrap();
+    people.ok("hub", &["exchange", "other", "--blind", "--store", "post"]);
+    let carried = people.ok("hub", &["exchange", "stick", "--blind", "--store", "post"]);
+    assert_eq!((carried.number("given"), carried.is_safe()), (1, true), "{carried:?}");
     // A folder that somebody closed is told, and not passed by as empty.
     std::fs::set_permissions(stick.at.join("zbundle"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let closed = people.run("hub", &["exchange", "stick"]);
@@ -211,7 +221,7 @@ pub fn another_user_at_the_next_machine_reads_and_answers() {
     people.ok("clinic", &["push", "{}"]);
     people.ok("clinic", &["exchange", "stick"]);
     let closed = people.run("hub", &["exchange", "stick"]);
-    assert_eq!((closed.status, closed.summary["code"].as_str(), closed.number("new")), (Some(3), Some("Z244"), 1), "{closed:?}");
+    assert_eq!((closed.status, closed.summary["code"].as_str(), closed.number("new")), (Some(3), Some("Z244"), 2), "{closed:?}");
     stick.eject();
 }
 
