@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How often a stick is pulled, per file system.
 fn pulls() -> u32 {
-    if std::env::var_os("ZBUNDLE_FAR").is_some() { 100 } else { 10 } // a multiple of 5: each kind of moment comes up
+    if std::env::var_os("ZBUNDLE_FAR").is_some() { 100 } else { 10 } // whole rounds
 }
 
 fn prepared(people: &People, system: System, megabytes: u64) -> Stick {
@@ -139,52 +139,69 @@ fn pull_at(moment: Moment, stick: &mut Stick, mut child: Child, whole: Duration)
 /// that the stick may be pulled.
 pub fn a_stick_pulled_at_any_moment_is_never_called_safe() {
     for system in [System::ExFat, System::Fat32].into_iter().filter(|_| may_mount()) {
-        let mut people = People::new();
-        let mut stick = prepared(&people, system, 60);
-        people.push(400, 2000);
-        let begun = Instant::now();
-        people.ok("clinic", &["exchange", "stick"]);
-        let whole = begun.elapsed();
-        let (mut safe, mut told, mut found) = (0, 0, 0);
-        for pull in 0..pulls() {
-            people.push(400, 2000);
-            let child = people.start("clinic", &["exchange", "stick"]);
-            let moment = match pull % 5 {
-                2 => Moment::Writing,
-                4 => Moment::Safe,
-                _ => Moment::At(pull * 1200 / pulls()),
-            };
-            let ended = pull_at(moment, &mut stick, child, whole);
-            stick.mount("rw");
-            let (good, bad) = people.bundles(&stick.at.join("zbundle"));
-            if ended.is_safe() {
-                safe += 1;
-                assert!(bad.is_empty() && !good.is_empty(), "{system:?} {pull}: called safe, and is not: {bad:?} {ended:?}");
-            } else {
-                told += 1;
-                assert!(moment != Moment::Safe && ended.status.is_some_and(|status| status != 0), "{system:?} {pull} {moment:?}: {ended:?}");
-            }
-            if moment == Moment::Safe {
-                people.run("hub", &["ingest", "stick"]);
-                people.assert_all_arrived(&format!("{system:?} {pull}: what was called safe is all there"));
-                found += 1;
-            }
-            if pull % 5 == 3 {
-                let ended = people.ok("clinic", &["exchange", "stick"]);
-                assert!(ended.is_safe(), "{system:?} {pull}: the next run completes: {ended:?}");
-                people.run("hub", &["exchange", "stick"]);
-                people.assert_all_arrived(&format!("{system:?} {pull}"));
-            }
+        let mut all = Pulled::default();
+        for round in 0..pulls() / ROUND {
+            pull_again_and_again(system, round, &mut all);
         }
-        people.ok("clinic", &["exchange", "stick"]);
-        people.run("hub", &["exchange", "stick"]);
-        people.assert_all_arrived(&format!("{system:?}"));
-        println!(
-            "      {system:?}: pulled {} times, a whole one takes {whole:?}: {told} told, {safe} called safe, {found} of these taken in whole",
-            pulls()
-        );
+        let Pulled { told, safe, found } = all;
+        println!("      {system:?}: pulled {} times: {told} told, {safe} called safe, {found} of these taken in whole", pulls());
         assert!(told > 0 && safe >= found && found == pulls() / 5, "{system:?}: {told} told, {safe} safe");
     }
+}
+
+/// How pulls ended.
+#[derive(Default)]
+struct Pulled {
+    told: u32,
+    safe: u32,
+    /// Pulled right after "safe", and all of it found there.
+    found: u32,
+}
+
+/// Pulls of one stick, between people whose logs do not grow without end.
+const ROUND: u32 = 10;
+
+fn pull_again_and_again(system: System, round: u32, all: &mut Pulled) {
+    let mut people = People::new();
+    let mut stick = prepared(&people, system, 60);
+    people.push(400, 2000);
+    let begun = Instant::now();
+    people.ok("clinic", &["exchange", "stick"]);
+    let whole = begun.elapsed();
+    for pull in 0..ROUND {
+        people.push(400, 2000);
+        let child = people.start("clinic", &["exchange", "stick"]);
+        let moment = match pull % 5 {
+            2 => Moment::Writing,
+            4 => Moment::Safe,
+            _ => Moment::At((pull * pulls() / ROUND + round) * 1200 / pulls()),
+        };
+        let ended = pull_at(moment, &mut stick, child, whole);
+        stick.mount("rw");
+        let (good, bad) = people.bundles(&stick.at.join("zbundle"));
+        let what = format!("{system:?} {round} {pull} {moment:?}");
+        if ended.is_safe() {
+            all.safe += 1;
+            assert!(bad.is_empty() && !good.is_empty(), "{what}: called safe, and is not: {bad:?} {ended:?}");
+        } else {
+            all.told += 1;
+            assert!(moment != Moment::Safe && ended.status.is_some_and(|status| status != 0), "{what}: {ended:?}");
+        }
+        if moment == Moment::Safe {
+            people.run("hub", &["ingest", "stick"]);
+            people.assert_all_arrived(&format!("{what}: what was called safe is all there"));
+            all.found += 1;
+        }
+        if pull % 5 == 3 {
+            let ended = people.ok("clinic", &["exchange", "stick"]);
+            assert!(ended.is_safe(), "{what}: the next run completes: {ended:?}");
+            people.run("hub", &["exchange", "stick"]);
+            people.assert_all_arrived(&what);
+        }
+    }
+    people.ok("clinic", &["exchange", "stick"]);
+    people.run("hub", &["exchange", "stick"]);
+    people.assert_all_arrived(&format!("{system:?} {round}"));
 }
 
 /// R10.5-h: a stick whose file system keeps rights, and another user at each machine.
