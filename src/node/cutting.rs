@@ -2,7 +2,7 @@
 
 use super::error::NodeError;
 use super::peers::Peer;
-use super::{Node, control, known};
+use super::{Node, control, known, payload};
 use crate::carry::drop_folder::Draft;
 use crate::carry::stick::Place;
 use crate::cut::name::{self, Named};
@@ -58,7 +58,7 @@ pub struct CutFile {
     pub recipients: Vec<NodeId>,
     /// Bytes.
     pub bytes: u64,
-    /// Events per lane.
+    /// Payloads per lane; control events each.
     pub events: [u64; 4],
     /// Raw bytes of those events.
     pub raw_len: u64,
@@ -75,7 +75,7 @@ pub struct CutFile {
 pub struct CutReport {
     /// Bundles, in the order they were written.
     pub files: Vec<CutFile>,
-    /// Events per lane that did not fit.
+    /// Payloads per lane that did not fit; control events each.
     pub left: [u64; 4],
     /// Recipients who have everything already and are owed no answer.
     pub level: Vec<NodeId>,
@@ -257,7 +257,8 @@ impl Node {
                 break;
             }
         }
-        for (left, count) in report.left.iter_mut().zip(event_counts(&lacks)) {
+        let behind: Vec<_> = lacks.iter().map(|lack| (lack.stream, lack.after + 1, lack.to)).collect();
+        for (left, count) in report.left.iter_mut().zip(payload::count(&self.wal, &behind)?) {
             *left += count;
         }
         if added > 0 {
@@ -320,7 +321,7 @@ impl Node {
         }
         let file = disk.open(&path, Open::Read).map_err(|error| NodeError::reading(&path, error))?;
         let Some(Sealed { len, digest }) = whole_bundle(file) else { return Ok(None) };
-        let (recipients, events) = (group.nodes.clone(), event_counts(lacks));
+        let (recipients, events) = (group.nodes.clone(), payload::count(&self.wal, &ranges)?);
         Ok(Some(CutFile { path, recipients, bytes: len, events, raw_len: 0, ranges, digest, already_there: true }))
     }
 

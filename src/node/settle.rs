@@ -118,7 +118,7 @@ fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, Node
             continue;
         }
         appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, id)?;
-        count += u64::from(Event::from_bytes(&bytes).is_ok_and(|event| event.ext.part.is_none_or(|part| part.index + 1 == part.count)));
+        count += u64::from(Event::from_bytes(&bytes).is_ok_and(|event| event.ends_payload()));
     }
     Ok(count)
 }

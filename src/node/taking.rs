@@ -510,7 +510,7 @@ fn count(range: &VerifiedRange, applied: &Applied, counts: &mut Counts) {
     let run = range.run();
     let known = usize::try_from(applied.duplicate).unwrap_or(usize::MAX);
     let new = usize::try_from(applied.new).unwrap_or(usize::MAX);
-    let whole = |event: &&&[u8]| Event::from_bytes(event).is_ok_and(|event| event.ext.part.is_none_or(|part| part.index + 1 == part.count));
+    let whole = |event: &&&[u8]| Event::from_bytes(event).is_ok_and(|event| event.ends_payload());
     let payloads = |skip: usize, take: usize| run.events().iter().skip(skip).take(take).filter(whole).count() as u64;
     counts.left_out += applied.left_out;
     if range.origin().lane == Lane::Control {
