@@ -5,6 +5,7 @@
 mod accept;
 mod ask;
 mod bundle;
+mod conflicts;
 mod console;
 mod cut;
 mod demo;
@@ -28,6 +29,7 @@ mod opening;
 mod peer;
 mod policy;
 mod progress;
+mod project;
 mod push;
 mod request;
 mod revoke;
@@ -41,7 +43,7 @@ mod sync;
 pub mod units;
 mod verify;
 
-use crate::adapters::{OsInput, asked_to_end, os_ports, read_hidden_line};
+use crate::adapters::{OsInput, asked_to_end, open_tables, os_ports, read_hidden_line};
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;
@@ -129,6 +131,8 @@ enum Command {
     Held(held::Args),
     Push(push::Args),
     Log(log::Args),
+    Project(project::Args),
+    Conflicts(conflicts::Args),
     Cut(cut::Args),
     Ingest(ingest::Args),
     Exchange(exchange::Args),
@@ -243,6 +247,8 @@ commands! {
     Held "held";
     Push "push";
     Log "log";
+    Project "project";
+    Conflicts "conflicts";
     Cut "cut";
     Ingest "ingest";
     Exchange "exchange";
