@@ -160,7 +160,7 @@ impl Source<'_> {
         }
         let content = match (wanted, facts.is_text, std::str::from_utf8(&whole)) {
             (false, ..) => Content::Elsewhere,
-            (true, true, Ok(text)) => Content::Text(text),
+            (true, true, Ok(text)) if !text.contains('\0') => Content::Text(text), // SQLite's text functions stop at a NUL
             _ => Content::Bytes(&whole),
         };
         let ext = &event.ext;

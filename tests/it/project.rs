@@ -51,7 +51,7 @@ fn ask<T: rusqlite::types::FromSql>(world: &World, file: &str, sql: &str) -> T {
     Connection::open(world.path(file)).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
-/// A hub and two clinics; R11.2-b, R11.2-c.
+/// A hub and two clinics; R11.2-b, R11.2-c, R11.2-e.
 #[test]
 fn tables_made_step_by_step_equal_tables_made_at_once() {
     let world = World::new();
@@ -151,7 +151,7 @@ fn another_programs_database_is_not_touched() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
-/// The index of a data directory holds no payload unless somebody asked for one; asking makes it anew, and it stays.
+/// The index of a data directory holds no payload unless somebody asked for one; asking makes it anew, and it stays (R11.2-f).
 #[test]
 fn payloads_are_in_the_clear_only_where_somebody_asked() {
     let world = World::new();
