@@ -60,11 +60,27 @@ impl std::fmt::Debug for SealingKey {
 pub struct SealingPublic(pub [u8; 32]);
 
 impl SealingPublic {
-    /// A point of small order: what is sealed to it, anyone can open. Clamped scalars are multiples of the cofactor, so any one of them tells.
+    /// A point of small order: what is sealed to it, anyone can open. There are seven spellings of them (RFC 7748 §7), and X25519 ignores the highest bit.
     pub fn is_weak(&self) -> bool {
-        !x25519_dalek::StaticSecret::from([1; 32]).diffie_hellman(&x25519_dalek::PublicKey::from(self.0)).was_contributory()
+        let mut spelled = self.0;
+        spelled[31] &= 0x7f;
+        let near_prime = |low: u8| spelled[0] == low && spelled[1..31].iter().all(|byte| *byte == 0xff) && spelled[31] == 0x7f;
+        let near_zero = spelled[0] <= 1 && spelled[1..].iter().all(|byte| *byte == 0);
+        near_zero || ORDER_EIGHT.contains(&spelled) || (0xec..=0xee).any(near_prime)
     }
 }
+
+/// The two points of order eight, little-endian.
+const ORDER_EIGHT: [[u8; 32]; 2] = [
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1,
+        0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e,
+        0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+];
 
 /// Who seals, for whom, and what the outside shall say.
 #[derive(Clone, Debug)]
@@ -351,5 +367,34 @@ impl<W: Write> Write for Body<W> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ORDER_EIGHT, SealingPublic};
+    use x25519_dalek::{PublicKey, StaticSecret};
+
+    /// What the table is a short form of: clamped scalars are multiples of the cofactor, so any one of them tells.
+    fn is_weak_by_multiplication(key: &[u8; 32]) -> bool {
+        !StaticSecret::from([1; 32]).diffie_hellman(&PublicKey::from(*key)).was_contributory()
+    }
+
+    #[test]
+    fn the_table_of_weak_points_says_what_multiplication_says() {
+        let near_zero = (0..40).map(|low| std::iter::once(low).chain([0; 31]).collect::<Vec<_>>());
+        let near_prime = (0xd0..=0xff).map(|low| std::iter::once(low).chain([0xff; 30]).chain([0x7f]).collect::<Vec<_>>());
+        let near_eight = ORDER_EIGHT.iter().flat_map(|point| [point[0] - 1, point[0], point[0] + 1].map(|low| [&[low], &point[1..]].concat()));
+        let mut weak = 0;
+        for spelled in near_zero.chain(near_prime).chain(near_eight) {
+            for high in [0, 0x80] {
+                let mut key: [u8; 32] = spelled.as_slice().try_into().unwrap();
+                key[31] |= high;
+                let expected = is_weak_by_multiplication(&key);
+                assert_eq!(SealingPublic(key).is_weak(), expected, "{key:02x?}");
+                weak += u32::from(expected);
+            }
+        }
+        assert_eq!(weak, 14, "seven points, each with and without the bit that is ignored");
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the room where the world is asked")]
 
 mod clock;
+mod confine;
 mod entropy;
 mod fs;
 mod input;
@@ -10,6 +11,7 @@ mod net;
 mod signals;
 mod sqlite;
 mod terminal;
+mod watch;
 
 use crate::ports::Ports;
 use crate::ports::projection::{Projection, ProjectionError};
@@ -17,6 +19,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 pub use clock::OsClock;
+pub use confine::{Confined, confine};
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
 pub use input::OsInput;
@@ -25,6 +28,7 @@ pub use net::OsNetwork;
 pub use signals::asked_to_end;
 pub use sqlite::SqliteProjection;
 pub use terminal::read_hidden_line;
+pub use watch::OsHints;
 
 /// The real world.
 pub fn os_ports() -> Ports {

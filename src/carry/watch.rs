@@ -38,7 +38,7 @@ pub enum Known {
     Waiting(Code),
     /// A row that has been told of it, or is not worth telling.
     Told(Code),
-    /// Taken, or kept where it is tried again.
+    /// Taken.
     Taken,
 }
 
@@ -74,10 +74,17 @@ pub fn is_trusted(look_since_s: u32, stamp_s: i64, now_s: u32) -> bool {
     unchanged_s(look_since_s, stamp_s, now_s) >= TICK_S
 }
 
+/// Whether a refusal may come from a file that is not there yet: checks 1–9 of SPEC §6.1, or a file that changed between two readings.
+pub fn may_be_arriving(code: Code) -> bool {
+    use Code::{Z201, Z211, Z212, Z213, Z215, Z216, Z217, Z218, Z219};
+    matches!(code, Z201 | Z211 | Z212 | Z213 | Z215 | Z216 | Z217 | Z218 | Z219)
+}
+
 /// Whether a faulty file is told now: one that is cut short when it has stalled, any other when it has not changed for a while (R10.11-e).
 pub fn is_to_tell(code: Code, since_s: u32, stamp_s: i64, now_s: u32, pace: &Pace) -> bool {
     match code {
         Code::Z212 => elapsed(since_s, now_s) >= pace.stalled_s,
+        whole if !may_be_arriving(whole) => true,
         _ => unchanged_s(since_s, stamp_s, now_s) >= settle_s(pace),
     }
 }
@@ -93,19 +100,20 @@ pub fn settle_ms(took_ms: u64) -> u64 {
     SETTLE_MS.max(took_ms.saturating_mul(4))
 }
 
-/// How long a file has not changed, as far as we saw it or its stamps say. A stamp of the future says nothing.
+/// How many whole seconds a file has certainly not changed, as far as we saw it or its stamps say: between 1.9 s and 2.1 s lies no second. A stamp of
+/// the future says nothing.
 fn unchanged_s(since_s: u32, stamp_s: i64, now_s: u32) -> u32 {
     let by_stamp = u32::try_from(i64::from(now_s).saturating_sub(stamp_s)).unwrap_or(0);
-    elapsed(since_s, now_s).max(by_stamp)
+    elapsed(since_s, now_s).max(by_stamp).saturating_sub(1)
 }
 
 fn settle_s(pace: &Pace) -> u32 {
     u32::try_from(pace.every_ms.div_ceil(1000)).unwrap_or(u32::MAX).clamp(1, pace.stalled_s.max(1))
 }
 
-/// A clock that went back starts the count anew.
+/// A clock that went back says nothing; the ledger lets the count begin anew then.
 fn elapsed(since_s: u32, now_s: u32) -> u32 {
-    now_s.checked_sub(since_s).unwrap_or(0)
+    now_s.saturating_sub(since_s)
 }
 
 #[cfg(test)]
@@ -122,7 +130,7 @@ mod tests {
     #[test]
     fn what_was_read_within_a_tick_of_its_last_change_is_read_again() {
         assert!(!is_trusted(100, 100, 101));
-        assert!(is_trusted(100, 100, 104), "seen unchanged for longer than a tick");
+        assert!(!is_trusted(100, 100, 104) && is_trusted(100, 100, 105), "seen unchanged for longer than a tick");
         assert!(is_trusted(100, 50, 100), "its stamps are old");
         assert!(!is_trusted(100, 9_000_000_000, 101), "a stamp of the future proves nothing");
         assert!(!due(100, false, Known::Taken, 103) && due(100, false, Known::Taken, 104));
@@ -141,7 +149,7 @@ mod tests {
     #[test]
     fn no_verdict_is_told_of_a_file_that_may_still_be_changing() {
         let told = |code, since_s, stamp_s, now_s| is_to_tell(code, since_s, stamp_s, now_s, &PACE);
-        assert!(!told(Code::Z213, 1000, 1000, 1059) && told(Code::Z213, 1000, 1000, 1060));
+        assert!(!told(Code::Z213, 1000, 1000, 1060) && told(Code::Z213, 1000, 1000, 1061));
         assert!(told(Code::Z213, 1000, 10, 1000), "unchanged for long by its stamps");
         assert!(!told(Code::Z212, 1000, 10, 1599) && told(Code::Z212, 1000, 10, 1600), "an old date says nothing about arriving");
     }

@@ -3,6 +3,7 @@
 use super::escape::{plain, plain_path};
 use super::halt::Halt;
 use super::object::Object;
+use super::project::tables;
 use super::{Context, Finished, OsInput, summary, units};
 use crate::node::View;
 use crate::node::conflicts::{Conflict, Resolution};
@@ -79,9 +80,9 @@ impl Args {
 
 fn open(context: &Context) -> Result<(View, Box<dyn Projection>), Halt> {
     let view = context.view()?;
-    let mut tables = context.tables(&Layout::new(&context.data_dir()).index(), false)?;
-    view.project(&mut *tables, false)?;
-    Ok((view, tables))
+    let mut index = tables(&Layout::new(&context.data_dir()).index(), false)?;
+    view.project(&mut *index, false)?;
+    Ok((view, index))
 }
 
 fn list(context: &mut Context, check: bool) -> Result<Finished, Halt> {
@@ -129,16 +130,17 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
     }
     let different = differences(&values);
     for (path, versions) in &different {
-        console.result(&format!("  {}: {}", plain(path), versions.iter().map(|value| told(value)).collect::<Vec<_>>().join(" | ")), || {
-            Object::of("field").with("path", path).with("values", versions)
-        })?;
+        console
+            .result(&format!("  {}: {}", plain(path), versions.iter().map(|value| told(value.as_ref())).collect::<Vec<_>>().join(" | ")), || {
+                Object::of("field").with("path", path).with("values", versions)
+            })?;
     }
     Ok(Finished::done(summary("conflicts").with("state", conflict.folded.state.name()).with("fields", different.len())))
 }
 
 /// A value on a line of text.
-fn told(value: &Option<Value>) -> String {
-    let text = value.as_ref().map_or_else(|| "(none)".to_owned(), Value::to_string);
+fn told(value: Option<&Value>) -> String {
+    let text = value.map_or_else(|| "(none)".to_owned(), Value::to_string);
     let short: String = text.chars().take(VALUE_COUNT).collect();
     plain(&if short.len() < text.len() { short + "…" } else { short }).to_string()
 }
@@ -170,14 +172,14 @@ fn compare(path: String, values: &[Option<&Value>], found: &mut Vec<(String, Vec
 fn resolve(context: &mut Context, key: &str, take: Option<&str>, merge: Option<PathBuf>, author: Option<String>) -> Result<Finished, Halt> {
     let merged = merge.map(|path| read(&path)).transpose()?;
     let mut node = context.node()?;
-    let mut tables = context.tables(&Layout::new(&context.data_dir()).index(), false)?;
-    node.project(&mut *tables, false)?;
+    let mut index = tables(&Layout::new(&context.data_dir()).index(), false)?;
+    node.project(&mut *index, false)?;
     let taken: Option<EventId> = take.map(|text| node.event_id(text)).transpose()?;
     let resolution = match (taken, &merged) {
         (Some(id), _) => Resolution::Take(id),
         (None, merged) => Resolution::Merge(merged.as_deref().unwrap_or_default()),
     };
-    let pushed = node.resolve(&mut *tables, key, &resolution, author)?;
+    let pushed = node.resolve(&mut *index, key, &resolution, author)?;
     for id in node.pushed_ids(&pushed) {
         context.console.result(&id, || Object::of("ack").with("id", &id))?;
     }
@@ -189,7 +191,7 @@ fn read(path: &std::path::Path) -> Result<Vec<u8>, Halt> {
     let input = if path.as_os_str() == "-" { OsInput::stdin() } else { OsInput::open(path) };
     let mut bytes = Vec::new();
     input.map_err(failed)?.take(PAYLOAD_LEN_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > PAYLOAD_LEN_MAX { Err(Halt::new(Code::Z401, plain_path(path).to_string())) } else { Ok(bytes) }
+    if bytes.len() > PAYLOAD_LEN_MAX { Err(Halt::new(Code::Z401, plain_path(path))) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

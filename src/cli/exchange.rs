@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::node::exchanging::{ExchangeOrder, Exchanged, Step};
 use crate::node::taking::{FileReport, Outcome};
 use bundle_format::error::Code;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,6 +64,8 @@ impl Args {
         if let (true, Some(store)) = (self.blind, &self.store) {
             return blind::run(context, &self.place, store, self.quota);
         }
+        let written = [Some(context.data_dir()), Some(self.place.clone()), self.receipt.as_deref().and_then(|page| folder_of(context, page))];
+        context.confine(&written.into_iter().flatten().collect::<Vec<_>>());
         let mut node = context.node()?;
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
         let order = ExchangeOrder { place: &self.place, to: &to, max_size: self.max_size, files_max: self.max_files, dry_run: self.dry_run };
@@ -86,6 +88,12 @@ impl Args {
         };
         Ok(Finished { exit, summary: sum_up(&exchanged, &ended, self.dry_run) })
     }
+}
+
+/// The folder that the page goes to, or the nearest one above it that is there already.
+fn folder_of(context: &Context, page: &Path) -> Option<PathBuf> {
+    let mut folders = page.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    folders.find(|folder| context.ports.disk.look(folder).is_ok_and(|entry| entry.is_some())).map(Path::to_owned)
 }
 
 /// Do it, with a bar for each way.
@@ -114,7 +122,7 @@ fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool
     for file in exchanged.ingested.files.iter().filter(|file| is_worth_a_line(file)) {
         ingest::tell(context, &naming, file, None)?;
     }
-    ingest::remarks(context, node, &exchanged.ingested)?;
+    ingest::remarks(context, &node.naming(), &exchanged.ingested)?;
     for file in exchanged.cut.files.iter().filter(|file| !file.already_there) {
         let to: Vec<_> = file.recipients.iter().map(|node| naming.node(node)).collect();
         context.console.result(&cut::line(file, &to, dry_run), || cut::object(file, &to, dry_run))?;
@@ -124,6 +132,21 @@ fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool
         context.console.result(&format!("{name} has received everything"), || Object::of("level").with("node", &name))?;
     }
     Ok(())
+}
+
+/// What a process that watches did in a place by itself: nothing is said of nothing.
+pub(super) fn tell_watched(context: &mut Context, exchanged: &Exchanged) -> Result<Option<Code>, Halt> {
+    let ended = Ended::of(exchanged, false);
+    if let Some(code) = ended.code {
+        let why = exchanged.trouble.as_ref().map_or_else(|| ended.sentence.clone(), ToString::to_string);
+        context.console.warn(code, &why)?;
+    }
+    if ended.state != State::Nothing {
+        let place = escape::plain_path(&exchanged.place.root);
+        context.console.line(&format!("{place}: {}", ended.sentence))?;
+        context.console.object(sum_up(exchanged, &ended, false).with("place", &place))?;
+    }
+    Ok(ended.code)
 }
 
 /// Of what was looked at, what a person wants to know: what was new, and what is not well.

@@ -5,10 +5,10 @@ use super::object::Object;
 use super::progress::Progress;
 use super::{Context, Finished, bundle, escape, files, summary, units};
 use crate::carry::finding::Candidate;
+use crate::node::NodeError;
 use crate::node::inspect;
 use crate::node::naming::Naming;
 use crate::node::taking::{FileReport, Ingested, Missing, Outcome};
-use crate::node::{Node, NodeError};
 use bundle_format::error::{Code, Exit};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,7 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        context.confine(&[context.data_dir()]);
         let mut node = context.node()?;
         let (mut paths, mut piped) = (Vec::new(), None);
         for path in &self.paths {
@@ -57,7 +58,7 @@ impl Args {
         for file in &ingested.files {
             tell(context, &node.naming(), file, piped.as_deref())?;
         }
-        remarks(context, &node, &ingested)?;
+        remarks(context, &node.naming(), &ingested)?;
         let single = bundle::is_single(context, &self.paths);
         let exit = if single { ingested.files.first().map_or(Exit::Done, exit_of_one) } else { exit_of_many(&ingested) };
         let counts = &ingested.counts;
@@ -111,6 +112,7 @@ pub(super) fn missing_text(naming: &Naming<'_>, gap: &Missing) -> String {
     if gap.from == gap.to { format!("{origin}:{}", gap.from) } else { format!("{origin}:{}-{}", gap.from, gap.to) }
 }
 
+/// One file's line.
 pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport, piped: Option<&Path>) -> Result<(), Halt> {
     let name = if Some(file.path.as_path()) == piped { "-".to_owned() } else { escape::plain_path(&file.path) };
     let code = code_of(&file.outcome);
@@ -144,13 +146,13 @@ pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport
 }
 
 /// What a person should know beside the files.
-pub(super) fn remarks(context: &mut Context, node: &Node, ingested: &Ingested) -> Result<(), Halt> {
+pub(super) fn remarks(context: &mut Context, naming: &Naming<'_>, ingested: &Ingested) -> Result<(), Halt> {
     if ingested.new_life {
         let why = format!("{} written again", units::count(ingested.reappended, "event"));
         context.console.warn(Code::Z306, &why)?;
     }
     for peer in &ingested.renewed_peers {
-        context.console.note(&format!("{} goes on in a new life: its card or image was replaced or restored", node.naming().node(peer)));
+        context.console.note(&format!("{} goes on in a new life: its card or image was replaced or restored", naming.node(peer)));
     }
     if ingested.counts.left_out > 0 {
         context.console.note(&format!("{} left out: a branch of a fork is full", units::count(ingested.counts.left_out, "event")));

@@ -4,7 +4,7 @@ use super::halt::Halt;
 use super::object::Object;
 use super::{Context, Finished, escape, summary};
 use crate::node::layout::Layout;
-use crate::node::{Node, NodeError, Opening};
+use crate::node::{Node, NodeError, Opening, is_taken};
 use bundle_format::error::Code;
 use bundle_format::ids::Name;
 
@@ -63,11 +63,5 @@ impl Args {
 
 /// Before a key file is made: there must be no node here.
 fn refuse_second(context: &Context, layout: &Layout) -> Result<(), Halt> {
-    for path in [layout.keyring(), layout.log()] {
-        let found = context.ports.disk.look(&path).map_err(|error| Halt::from(NodeError::reading(&path, error)))?;
-        if found.is_some() {
-            return Err(Halt::new(Code::Z103, layout.root().to_string_lossy()));
-        }
-    }
-    Ok(())
+    if is_taken(&context.ports, layout)? { Err(Halt::new(Code::Z103, layout.root().to_string_lossy())) } else { Ok(()) }
 }

@@ -34,6 +34,7 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        context.confine(&[]);
         let view = self.view(context)?;
         let (mut tally, single) = (bundle::Tally::default(), bundle::is_single(context, &self.paths));
         for path in bundle::find(context, &self.paths)? {

@@ -42,8 +42,9 @@ mod stick;
 mod sync;
 pub mod units;
 mod verify;
+mod watch;
 
-use crate::adapters::{OsInput, asked_to_end, open_tables, os_ports, read_hidden_line};
+use crate::adapters::{Confined, OsHints, OsInput, asked_to_end, confine, open_tables, os_ports, read_hidden_line};
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;
@@ -140,6 +141,7 @@ enum Command {
     Peer(peer::Args),
     Sync(sync::Args),
     Serve(serve::Args),
+    Watch(watch::Args),
     Status(status::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -256,6 +258,7 @@ commands! {
     Peer "peer";
     Sync "sync";
     Serve "serve";
+    Watch "watch";
     Status "status";
     Inspect "inspect";
     Verify "verify";

@@ -7,7 +7,7 @@ use super::{Context, Finished, open_tables, summary, units};
 use crate::node::NodeError;
 use crate::node::layout::Layout;
 use crate::ports::projection::Projection;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +36,7 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let view = context.view()?;
         let path = self.to.unwrap_or_else(|| Layout::new(&context.data_dir()).index());
-        let mut tables = context.tables(&path, true)?;
+        let mut tables = tables(&path, true)?;
         let done = view.project(&mut *tables, self.rebuild)?;
         let (events, records) = tables.counts().map_err(NodeError::from)?;
         let name = escape::plain_path(&path);
@@ -46,9 +46,7 @@ impl Args {
     }
 }
 
-impl Context {
-    /// Tables in a file; those of the data directory hold payloads only when somebody asked for that.
-    pub fn tables(&self, path: &std::path::Path, payloads: bool) -> Result<Box<dyn Projection>, Halt> {
-        open_tables(path, payloads).map_err(|error| Halt::new(error.code(), format!("{}: {error}", escape::plain_path(path))))
-    }
+/// Tables in a file; those of the data directory hold payloads only when somebody asked for that.
+pub fn tables(path: &Path, payloads: bool) -> Result<Box<dyn Projection>, Halt> {
+    open_tables(path, payloads).map_err(|error| Halt::new(error.code(), format!("{}: {error}", escape::plain_path(path))))
 }

@@ -4,6 +4,7 @@ use super::console::Console;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
+use super::project::tables;
 use super::{Context, Finished, OsInput, members, summary, units};
 use crate::node::Node;
 use crate::node::idempotency::Repeated;
@@ -223,7 +224,7 @@ fn once(context: &mut Context, node: &mut Node, naming: &Naming, fields: &Fields
     spool.fill(input)?;
     let mut sha = Sha256::new();
     io::copy(&mut spool.read(), &mut HashInto(&mut sha)).map_err(|error| Halt::new(Code::Z202, error.to_string()))?;
-    let mut tables = context.tables(&Layout::new(&context.data_dir()).index(), false)?;
+    let mut tables = tables(&Layout::new(&context.data_dir()).index(), false)?;
     let Repeated { mut stored, missing } = node.repeated(&mut *tables, &naming.streams, fields, &Hash(sha.finalize().into()))?;
     let replayed = missing.is_empty();
     let before = stored.len();

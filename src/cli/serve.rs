@@ -3,11 +3,12 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Context, Finished, peer, summary, units};
+use super::{Context, Finished, peer, summary, units, watch};
 use crate::link::Ended;
 use crate::node::serving::{Served, Server};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
+use std::path::PathBuf;
 use std::rc::Rc;
 use tokio::sync::mpsc;
 
@@ -15,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   zbundle serve --listen 0.0.0.0:7070
   zbundle serve --listen [::]:7070 --json        one object per session, for a log
+  zbundle serve --listen 0.0.0.0:7070 --watch /srv/drop
 
 It stays until it is told to end (TERM, INT): then it finishes what is on its way, acknowledges it, and closes. All other commands work beside it
 on the same directory. Only members of the roster are talked to; a stranger learns nothing.";
@@ -26,17 +28,24 @@ pub struct Args {
     /// HOST:PORT to listen at; port 0 takes any free one; may be given several times
     #[arg(long, value_name = "ADDR", required = true)]
     listen: Vec<String>,
+    /// A prepared folder to take bundles in from, as `zbundle watch` does; may be given several times
+    #[arg(long, value_name = "DIR")]
+    watch: Vec<PathBuf>,
+    #[command(flatten)]
+    pace: watch::PaceArgs,
 }
 
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         self.listen.iter().try_for_each(|address| peer::check_address(address))?;
+        self.watch.iter().try_for_each(|folder| watch::refuse_wrong(context, folder))?;
+        let confined = watch::confine(context, &self.watch, &self.pace);
         let standing = context.standing()?;
-        context.stay(standing, async |context, stay| self.serve(context, stay).await)
+        context.stay(standing, async |context, stay| self.serve(context, stay, confined).await)
     }
 
-    async fn serve(&self, context: &mut Context, stay: &Stay) -> Result<Finished, Halt> {
+    async fn serve(&self, context: &mut Context, stay: &Stay, confined: &str) -> Result<Finished, Halt> {
         let (told, mut happened) = mpsc::unbounded_channel();
         let tell = Box::new(move |served| told.send(served).unwrap_or(())); // nobody reads any more: the end is near
         let server = Server::new(Rc::clone(&stay.standing), &context.ports, Rc::clone(&stay.workshop), tell).await?;
@@ -45,12 +54,15 @@ impl Args {
             let listener = context.ports.net.listen(address).await;
             let listener = listener.map_err(|error| Halt::new(Code::Z501, format!("cannot listen at {address}: {error}")))?;
             let at = listener.address().map_err(|error| Halt::new(Code::Z501, format!("{address}: {error}")))?;
-            context.console.result(&format!("listening at {at}"), || Object::of("listening").with("address", &at))?;
+            context.console.result(&format!("listening at {at}"), || Object::of("listening").with("address", &at).with("confined", confined))?;
             let (server, stop) = (Rc::clone(&server), stay.stop.clone());
             listening.push(tokio::task::spawn_local(async move { server.listen(listener, stop).await }));
         }
         context.console.flush()?;
-        let mut tally = Tally::default();
+        let (mut watcher, mut seen) = watch::watcher(context, stay, &self.pace, &self.watch);
+        let stop = stay.stop.clone();
+        listening.push(tokio::task::spawn_local(async move { watcher.run(stop).await }));
+        let (mut tally, mut watched) = (Tally::default(), watch::Tally::default());
         let all = async {
             for listener in listening {
                 listener.await.unwrap_or(()); // its panic has been told
@@ -61,13 +73,22 @@ impl Args {
             tokio::select! {
                 biased;
                 served = happened.recv() => if let Some(served) = served { tally.tell(context, stay, &served).await? },
+                Some(word) = seen.recv() => watched.tell(context, stay, word).await?,
                 () = &mut all => break,
             }
         }
         while let Ok(served) = happened.try_recv() {
             tally.tell(context, stay, &served).await?;
         }
-        Ok(Finished::done(summary("serve").with("sessions", tally.sessions).with("refused", tally.refused).with("new", tally.new)))
+        while let Ok(word) = seen.try_recv() {
+            watched.tell(context, stay, word).await?;
+        }
+        let summary = summary("serve").with("sessions", tally.sessions).with("refused", tally.refused).with("new", tally.new);
+        Ok(Finished::done(if self.watch.is_empty() {
+            summary
+        } else {
+            summary.with("watched_files", watched.files).with("watched_new", watched.new)
+        }))
     }
 }
 

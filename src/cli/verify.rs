@@ -30,6 +30,7 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        context.confine(&[]);
         let mut senders = BTreeMap::<_, Vec<Hash>>::new();
         let (mut tally, single) = (bundle::Tally::default(), bundle::is_single(context, &self.paths));
         for path in bundle::find(context, &self.paths)? {

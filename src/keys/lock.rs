@@ -1,6 +1,6 @@
 //! What locks the keyring: a key file that lies outside the data directory, or a passphrase. SPEC §8.6.
 
-use crate::ports::disk::{self, Disk, Open};
+use crate::ports::disk::{self, Disk, replace};
 use crate::ports::entropy::{Entropy, random};
 use bundle_format::cbor::{Bytes, CborError, Reader};
 use bundle_format::error::Code;
@@ -192,13 +192,8 @@ impl Secret {
             *digits
         ));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let write = || {
-            disk.create_folder(folder)?;
-            let file = disk.open(path, Open::New)?;
-            file.write_at(text.as_bytes(), 0)?;
-            file.sync()?;
-            disk.sync_folder(folder)
-        };
+        // Whole or not there: half a key file would be in the way of every later try.
+        let write = || disk.create_folder(folder).and_then(|()| replace(disk, path, text.as_bytes()));
         write().map_err(writing(path))?;
         Ok(Self::Key(key))
     }

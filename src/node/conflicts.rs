@@ -36,16 +36,16 @@ pub enum Resolution<'a> {
     Merge(&'a [u8]),
 }
 
-impl Source<'_> {
-    fn conflict(&self, tables: &mut dyn Projection, key: &str) -> Result<Option<Conflict>, NodeError> {
-        let Some(folded) = tables.record(key)? else { return Ok(None) };
-        let versions = tables.versions(key)?;
-        let head = |id: &EventId| versions.iter().find(|version| version.id == *id).cloned();
-        let heads: Vec<Version> = folded.heads.iter().filter_map(head).collect();
-        let since_ms = heads.get(1).map_or(0, |head| head.hlc.ms());
-        Ok(Some(Conflict { record_key: key.to_owned(), folded, heads, since_ms }))
-    }
+fn conflict_of(tables: &mut dyn Projection, key: &str) -> Result<Option<Conflict>, NodeError> {
+    let Some(folded) = tables.record(key)? else { return Ok(None) };
+    let versions = tables.versions(key)?;
+    let head = |id: &EventId| versions.iter().find(|version| version.id == *id).cloned();
+    let heads: Vec<Version> = folded.heads.iter().filter_map(head).collect();
+    let since_ms = heads.get(1).map_or(0, |head| head.hlc.ms());
+    Ok(Some(Conflict { record_key: key.to_owned(), folded, heads, since_ms }))
+}
 
+impl Source<'_> {
     /// The whole payload of an event.
     fn payload(&self, id: &EventId) -> Result<Option<Vec<u8>>, NodeError> {
         for (stream, _) in self.log.streams().into_iter().filter(|(stream, _)| stream.origin == id.origin) {
@@ -76,7 +76,7 @@ impl View {
         let mut all = Vec::new();
         for state in [State::Conflict, State::Pending] {
             for key in tables.records_in(state)? {
-                all.extend(self.source().conflict(tables, &key)?);
+                all.extend(conflict_of(tables, &key)?);
             }
         }
         all.retain(|conflict| conflict.folded.state == State::Conflict || conflict.since_ms.saturating_add(WAITING_MS_MAX) < now_ms);
@@ -88,7 +88,7 @@ impl View {
     /// # Errors
     /// Z412 when there is none of that key; what the tables say.
     pub fn conflict(&self, tables: &mut dyn Projection, key: &str) -> Result<Conflict, NodeError> {
-        self.source().conflict(tables, key)?.ok_or_else(|| NodeError::refused(Code::Z412, key))
+        conflict_of(tables, key)?.ok_or_else(|| NodeError::refused(Code::Z412, key))
     }
 
     /// The whole payload of an event, up to 16 MiB; `None` when it is not held.
@@ -113,7 +113,7 @@ impl Node {
         resolution: &Resolution<'_>,
         author: Option<String>,
     ) -> Result<Vec<Pushed>, NodeError> {
-        let conflict = self.source().conflict(tables, key)?.ok_or_else(|| NodeError::refused(Code::Z412, key))?;
+        let conflict = conflict_of(tables, key)?.ok_or_else(|| NodeError::refused(Code::Z412, key))?;
         let (Some(shown), State::Conflict | State::Pending) = (conflict.heads.first(), conflict.folded.state) else {
             return Err(NodeError::refused(Code::Z413, format!("{key} is {}", conflict.folded.state.name())));
         };

@@ -89,7 +89,7 @@ impl Node {
         }
         let mut record = self.places().load(&*disk, &place.marker)?;
         let ingested = if order.dry_run { Ok(Ingested::default()) } else { self.take_from(&place, tell) };
-        record.keep_what_lies_there(&*disk, &place);
+        let damaged = record.keep_what_lies_there(&*disk, &place);
         let mut exchanged = Exchanged {
             place: place.clone(),
             ingested: Ingested::default(),
@@ -105,13 +105,23 @@ impl Node {
         };
         let written = ingested.and_then(|ingested| {
             exchanged.ingested = ingested;
-            Writing { node: self, order, place: &place, record: &mut record, exchanged: &mut exchanged, copied: Vec::new(), left: Vec::new() }
-                .run(tell)
+            Writing {
+                node: self,
+                order,
+                place: &place,
+                record: &mut record,
+                exchanged: &mut exchanged,
+                has_written: false,
+                damaged,
+                copied: Vec::new(),
+                left: Vec::new(),
+            }
+            .run(tell)
         });
         let ended = if order.dry_run { Ok(()) } else { self.leave(&place, &mut record) };
         exchanged.safe = ended.is_ok() && !order.dry_run;
         for error in [written.err(), ended.err()].into_iter().flatten() {
-            let trouble = self.trouble_of(&place, error)?;
+            let trouble = trouble_of(&place, error)?;
             exchanged.safe &= !matches!(trouble.code(), Code::Z214 | Code::Z237);
             exchanged.trouble.get_or_insert(trouble);
         }
@@ -139,22 +149,6 @@ impl Node {
         place.still_there(disk)?;
         disk.sync_volume(&place.root).map_err(|error| NodeError::writing(&place.root, error))?;
         Ok(place.still_there(disk)?)
-    }
-
-    /// What the place, and not our own disk, did not let us do; our own faults stop the command.
-    fn trouble_of(&self, place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
-        let of_place = match &error {
-            NodeError::Publish(_) | NodeError::Stick(_) | NodeError::Cut(CutError::Seal(_)) => true,
-            NodeError::Io { path, .. } => path.starts_with(&place.root),
-            _ => false,
-        };
-        let read_only = || refused_by_medium(&error) == Some(std::io::ErrorKind::ReadOnlyFilesystem);
-        match error.code() {
-            _ if !of_place => Err(error),
-            Code::Z214 | Code::Z203 => Ok(error),
-            _ if read_only() => Ok(NodeError::refused(Code::Z234, error.to_string())),
-            _ => Ok(NodeError::refused(Code::Z237, error.to_string())),
-        }
     }
 
     fn places(&self) -> Places {
@@ -197,6 +191,22 @@ impl Node {
     }
 }
 
+/// What the place, and not our own disk, did not let us do; our own faults stop the command.
+fn trouble_of(place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
+    let of_place = match &error {
+        NodeError::Publish(_) | NodeError::Stick(_) | NodeError::Cut(CutError::Seal(_)) => true,
+        NodeError::Io { path, .. } => path.starts_with(&place.root),
+        _ => false,
+    };
+    let read_only = || refused_by_medium(&error) == Some(std::io::ErrorKind::ReadOnlyFilesystem);
+    match error.code() {
+        _ if !of_place => Err(error),
+        Code::Z214 | Code::Z203 => Ok(error),
+        _ if read_only() => Ok(NodeError::refused(Code::Z234, error.to_string())),
+        _ => Ok(NodeError::refused(Code::Z237, error.to_string())),
+    }
+}
+
 /// The system's reason, when a place refused to be written to.
 pub(super) fn refused_by_medium(error: &NodeError) -> Option<std::io::ErrorKind> {
     use crate::carry::drop_folder::PublishError;
@@ -217,6 +227,10 @@ struct Writing<'a> {
     place: &'a Place,
     record: &'a mut PlaceRecord,
     exchanged: &'a mut Exchanged,
+    /// All there was to write is written and proved.
+    has_written: bool,
+    /// Own files that were found cut short or rotten.
+    damaged: Vec<String>,
     copied: Vec<(Stream, u64, u64)>,
     left: Vec<Lack>,
 }
@@ -253,6 +267,7 @@ impl Writing<'_> {
             self.record.run -= 1;
         }
         written?;
+        self.has_written = true;
         self.tidy()
     }
 
@@ -376,6 +391,9 @@ impl Writing<'_> {
                 going.push(written.name.clone());
             }
         }
+        let lies = |name: &String| self.record.written.iter().any(|written| written.name == *name);
+        let replaced = if self.has_written { std::mem::take(&mut self.damaged) } else { Vec::new() };
+        going.extend(replaced.into_iter().filter(|name| !lies(name)));
         let disk = &*self.node.ports.disk;
         for name in going {
             let path = self.place.files.join(&name);

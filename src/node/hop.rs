@@ -243,7 +243,8 @@ impl Home for Hop {
             }
             Action::Lost(number) => {
                 // What we know to have told ourselves only came to the peer in another order.
-                self.on(|session, node, _| if number > node.receipt_told { session.lose(node) } else { Ok(()) }).await?;
+                let lose = |session: &mut Session, node: &mut super::Node| session.lose(node).and_then(|()| session.settle(node)).map(drop);
+                self.on(|session, node, _| if number > node.receipt_told { lose(session, node) } else { Ok(()) }).await?;
                 Ok(Answer::Nothing)
             }
         }

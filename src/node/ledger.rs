@@ -52,7 +52,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Read it; an empty one when there is none, when it is damaged or of another form (R10.2-g), and when the log ends before where it was written.
+    /// Read it; an empty one when there is none, when it is damaged or of another form (R10.2-h), and when the log ends before where it was written.
     ///
     /// # Errors
     /// When the disk fails.

@@ -165,9 +165,13 @@ impl Node {
         if !self.keyring.is_authority() {
             return Err(NodeError::refused(Code::Z608, format!("that is {}", self.naming().node(&self.roster.authority()))));
         }
-        let doubt = !sure && super::roster_in_doubt(&self.wal, &self.roster, &self.peers.all(&*self.ports.disk)?)?;
+        let orphans = self.wal.orphans(&Stream::main(self.roster.pin().roster_origin()))?;
+        let doubt = !sure && super::roster_in_doubt(&self.wal, &self.roster, &self.peers.all(&*self.ports.disk)?, &orphans)?;
         if doubt {
-            Err(NodeError::refused(Code::Z610, "a member's receipt is ahead of this roster or differs from it, or it has forked"))
+            Err(NodeError::refused(
+                Code::Z610,
+                "a member's receipt is ahead of this roster or differs from it, it has forked, or a part of it is damaged",
+            ))
         } else {
             Ok(())
         }
@@ -192,6 +196,14 @@ impl Node {
 
     /// Append, sign, make durable, fold again. The roster is signed at once: it may leave in a join file right after.
     fn append_roster_event(&mut self, event: &RosterEvent) -> Result<(), NodeError> {
+        let present = self.roster.member(&self.keyring.node()).and_then(|member| member.current()).map(|key| key.signing);
+        if present.is_some_and(|present| present != self.keyring.current().signing.verifying_key()) {
+            // Signed with the key before, it would stop the roster for everybody (R8.4-e).
+            return Err(NodeError::refused(
+                Code::Z616,
+                "its new keys stand in the roster and are not in use yet: join with the answer to its request first",
+            ));
+        }
         let stream = Stream::main(self.roster.pin().roster_origin());
         self.append_control(&stream, event.kind(), &event.payload())?;
         let (keys, domain) = (self.keyring.current(), self.roster.domain());

@@ -40,6 +40,7 @@ pub mod state;
 pub mod status;
 pub mod syncing;
 pub mod taking;
+pub mod watching;
 pub mod workshop;
 
 pub use error::NodeError;
@@ -108,7 +109,7 @@ impl Node {
         let disk = &*ports.disk;
         disk.create_folder(layout.root()).map_err(|error| NodeError::writing(layout.root(), error))?;
         let lock = take_lock(ports, &layout, opening.lock_wait_ms)?;
-        if exists(ports, &layout.keyring())? || exists(ports, &layout.log())? {
+        if is_taken(ports, &layout)? {
             return Err(NodeError::refused(Code::Z103, layout.root().display().to_string()));
         }
         let make = if authority { Keyring::generate_authority } else { Keyring::generate };
@@ -142,8 +143,15 @@ impl Node {
         let lock = keep(take_lock(ports, &layout, opening.lock_wait_ms)?);
         let (keyring, wrap) = Keyring::load(&*ports.disk, &layout.keyring(), opening.secret)?;
         let mut node = Self::assemble(ports, layout, keyring, wrap, lock)?;
+        node.finish_init()?;
         node.answer_findings()?;
         Ok(node)
+    }
+
+    /// An authority whose `init` was broken off before its roster began: nothing is in its log, and it never told anybody anything.
+    fn finish_init(&mut self) -> Result<(), NodeError> {
+        let lost = self.receipt_told > 0 || self.wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. }));
+        if self.keyring.is_authority() && self.wal.streams().is_empty() && !lost { self.enrol_itself() } else { Ok(()) }
     }
 
     fn assemble(ports: &Ports, layout: Layout, keyring: Keyring, wrap: keys::Lock, lock: Box<dyn Lock>) -> Result<Self, NodeError> {
@@ -400,8 +408,13 @@ impl View {
     }
 }
 
-/// Whether the authority may have lost its newest roster events: some receipt is ahead of its roster or differs from it, or it has forked (R8.4-a, R8.4-b).
-pub(crate) fn roster_in_doubt(log: &dyn Log, roster: &Roster, peers: &[(NodeId, Peer)]) -> Result<bool, NodeError> {
+/// Whether the authority may have lost its newest roster events: some receipt is ahead of its roster or differs from it, it has forked, or events of it lie
+/// behind a hole, `orphans`, and it does not reach so far yet (R8.4-a, R8.4-b).
+pub(crate) fn roster_in_doubt(log: &dyn Log, roster: &Roster, peers: &[(NodeId, Peer)], orphans: &[(u64, Vec<u8>)]) -> Result<bool, NodeError> {
+    let end = log.head(&Stream::main(roster.pin().roster_origin())).map_or(0, |head| head.end.seq);
+    if orphans.iter().any(|(seq, _)| *seq > end) {
+        return Ok(true);
+    }
     for (_, peer) in peers {
         if !known::holds_all_told(log, peer, &roster.pin().roster_origin())? {
             return Ok(true);
@@ -426,6 +439,16 @@ fn wal_keys(keyring: &Keyring) -> DataKeys {
 
 fn exists(ports: &Ports, path: &Path) -> Result<bool, NodeError> {
     Ok(ports.disk.look(path).map_err(|error| NodeError::reading(path, error))?.is_some())
+}
+
+/// Whether a node is here, or was. Empty folders are what an `init` that was broken off leaves; a log without its keyring is somebody's records.
+///
+/// # Errors
+/// When the disk fails.
+pub fn is_taken(ports: &Ports, layout: &Layout) -> Result<bool, NodeError> {
+    let log = layout.log();
+    let has_log = || ports.disk.list(&log).map(|entries| !entries.is_empty()).map_err(|error| NodeError::reading(&log, error));
+    Ok(exists(ports, &layout.keyring())? || (exists(ports, &log)? && has_log()?))
 }
 
 fn require_node(ports: &Ports, layout: &Layout) -> Result<(), NodeError> {

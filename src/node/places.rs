@@ -4,14 +4,17 @@
 //! A memory, not the truth: a file counts only when it is found again, whole, with the digest noted here; without this memory the next exchange
 //! writes too much, never too little (R10.12-c).
 
+use super::View;
 use super::error::NodeError;
 use super::record::{self, RecordError};
-use super::{View, cutting};
 use crate::carry::stick::{Marker, Place, PlaceId, PlaceKind};
 use crate::ports::disk::{Disk, Open};
 use crate::ports::store::Stream;
+use crate::ports::stream::FileReader;
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
+use bundle_format::error::Code;
 use bundle_format::ids::{Hash, Incarnation, NodeId, Origin, from_hex};
+use bundle_format::open::{OpenError, SealedBundle};
 use std::path::{Path, PathBuf};
 
 /// Places remembered; beyond that the one not seen for longest is forgotten. A district has tens of sticks.
@@ -78,12 +81,21 @@ impl PlaceRecord {
         Self { marker, path: String::new(), seen_ms: 0, run: 0, split: false, relied: 0, written: Vec::new() }
     }
 
-    /// Forget every file that is not there any more, or not as we wrote it.
-    pub fn keep_what_lies_there(&mut self, disk: &dyn Disk, place: &Place) {
+    /// Forget every file that is not there any more, or not as we wrote it. Returns the names of those that are damaged: bundles under the name we gave,
+    /// cut short or rotten, of no use to anybody (R10.12-e).
+    pub fn keep_what_lies_there(&mut self, disk: &dyn Disk, place: &Place) -> Vec<String> {
+        let mut damaged = Vec::new();
         self.written.retain(|written| {
-            let there = disk.open(&place.files.join(&written.name), Open::Read).ok().and_then(cutting::whole_bundle);
-            there.is_some_and(|sealed| sealed.digest == written.digest)
+            let opened = disk.open(&place.files.join(&written.name), Open::Read).and_then(FileReader::new).map_err(OpenError::from);
+            match opened.and_then(SealedBundle::read) {
+                Ok(bundle) => bundle.digest() == written.digest,
+                Err(error) => {
+                    damaged.extend(matches!(error.code(), Code::Z212 | Code::Z213).then(|| written.name.clone()));
+                    false
+                }
+            }
         });
+        damaged
     }
 
     /// Ranges that lie there for all of `nodes`.

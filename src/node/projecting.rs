@@ -43,7 +43,7 @@ impl Source<'_> {
     pub fn catch_up(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
         let streams: Vec<(Stream, Head)> = self.log.streams().into_iter().filter(|(stream, _)| stream.origin.lane != Lane::Control).collect();
         if !rebuild
-            && self.continues(tables, &streams)?
+            && continues(tables, &streams)?
             && let Some(done) = self.advance(tables, &streams, false)?
         {
             return Ok(done);
@@ -52,13 +52,6 @@ impl Source<'_> {
         done.ok_or_else(|| {
             NodeError::refused(bundle_format::error::Code::Z301, "the chain of a history does not lead to its head; `zbundle fsck` tells more")
         })
-    }
-
-    /// Whether the log holds everything that the tables know of.
-    fn continues(&self, tables: &mut dyn Projection, streams: &[(Stream, Head)]) -> Result<bool, NodeError> {
-        let held = |place: &Place| streams.iter().find(|(stream, _)| *stream == place.stream).map(|(_, head)| head.end);
-        let fits = |place: &Place| held(place).is_some_and(|end| place.position.seq < end.seq || place.position == end);
-        Ok(tables.places()?.iter().all(fits))
     }
 
     /// Project what is new. `None` when a history turns out to be another than the one projected before: its chain does not lead to its head.
@@ -209,6 +202,13 @@ impl Source<'_> {
         }
         Ok(counted)
     }
+}
+
+/// Whether the log holds everything that the tables know of.
+fn continues(tables: &mut dyn Projection, streams: &[(Stream, Head)]) -> Result<bool, NodeError> {
+    let held = |place: &Place| streams.iter().find(|(stream, _)| *stream == place.stream).map(|(_, head)| head.end);
+    let fits = |place: &Place| held(place).is_some_and(|end| place.position.seq < end.seq || place.position == end);
+    Ok(tables.places()?.iter().all(fits))
 }
 
 struct Batch {

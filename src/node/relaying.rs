@@ -118,7 +118,7 @@ pub fn relay(ports: &Ports, order: &RelayOrder<'_>) -> Result<Relayed, NodeError
     let mut relay = Relay { disk, order, place, kept, relayed };
     let met = relay.take()?;
     let given = relay.give(&met)?;
-    relay.end(given)
+    Ok(relay.end(given))
 }
 
 struct Relay<'a> {
@@ -218,7 +218,7 @@ impl Relay<'_> {
         Ok(None)
     }
 
-    fn end(mut self, trouble: Option<NodeError>) -> Result<Relayed, NodeError> {
+    fn end(mut self, trouble: Option<NodeError>) -> Relayed {
         let synced = self.disk.sync_volume(&self.place.root).map_err(|error| NodeError::writing(&self.place.root, error));
         let there = synced.and_then(|()| Ok(self.place.still_there(self.disk)?));
         let failed = |error: NodeError| match super::exchanging::refused_by_medium(&error) {
@@ -230,7 +230,7 @@ impl Relay<'_> {
             && trouble.as_ref().is_none_or(|error| super::exchanging::refused_by_medium(error) == Some(std::io::ErrorKind::ReadOnlyFilesystem));
         self.relayed.trouble = trouble.or(there.err()).map(failed);
         self.relayed.stored = (self.kept.len() as u64, self.kept.iter().map(|kept| kept.len).sum());
-        Ok(self.relayed)
+        self.relayed
     }
 
     fn save(&self) -> Result<(), RecordError> {

@@ -240,6 +240,7 @@ impl Session {
             self.save(node)?; // what is to be fetched back is in it
             self.lose(node)?;
         }
+        self.settle(node)?; // it may be the last word that was waited for, though it sends nothing
         self.survey(node)?;
         for (stream, (held, sent)) in std::mem::take(&mut self.unconfirmed) {
             if let Some(reach) = self.reach.get(&stream).filter(|reach| reach.ours && reach.held != u64::MAX) {
@@ -516,7 +517,7 @@ impl Session {
         Ok(Taken::Again { origin: *origin, seq: position.seq, tag: Tag::of(&self.salt, &position.hash), reason })
     }
 
-    /// After a sync: lives we lost are settled as far as this peer helps (R6.6-d). Returns how many events were written again.
+    /// After a hello or a sync: lives we lost are settled as far as this peer helps (R6.6-d). Returns how many events were written again.
     ///
     /// # Errors
     /// What the log says.

@@ -32,7 +32,9 @@ pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError>
         for origin in &origins {
             open |= !all_fetched(node, &peers, origin)?;
         }
-        if open || (origins.is_empty() && !node.keyring.is_authority()) {
+        // Where nothing of that life is known, somebody must have said so: a node that wrote nothing in it has nothing to settle (R6.6-l).
+        let unheard = origins.is_empty() && !peers.iter().any(|(_, peer)| peer.receipt.is_some());
+        if open || unheard {
             continue; // what is missing comes with a later bundle
         }
         for origin in &origins {

@@ -167,7 +167,8 @@ impl View {
     fn domain_status(&self) -> Result<Option<DomainStatus>, NodeError> {
         let Some(pin) = self.keyring.pin() else { return Ok(None) };
         let authority = self.keyring.is_authority();
-        let in_doubt = authority && super::roster_in_doubt(&self.log, &self.roster, &self.peers.all(&*self.ports.disk)?)?;
+        let orphans = self.log.orphans(&Stream::main(pin.roster_origin()))?;
+        let in_doubt = authority && super::roster_in_doubt(&self.log, &self.roster, &self.peers.all(&*self.ports.disk)?, &orphans)?;
         Ok(Some(DomainStatus {
             authority: self.naming().node(&pin.node()),
             member_count: self.roster.members().count(),

@@ -7,6 +7,7 @@ use super::ledger::TakenBundle;
 use super::peers::{Receipt, Renewal};
 use super::{Node, inspect, settle};
 use crate::carry::finding::Candidate;
+use crate::carry::watch::may_be_arriving;
 use crate::ingest::{self, Applied, Verdict};
 use crate::keys::roster::Standing;
 use crate::ports::disk::{DiskFile, Open};
@@ -171,7 +172,7 @@ impl Node {
                 }
             }
         }
-        self.take_early(early, &mut ingested, tell)?;
+        self.take_early(early, Manner::Asked, &mut ingested, tell)?;
         self.retry_held(&mut ingested, tell)?;
         settle::settle(self, &mut ingested)?;
         self.owe_answers(&ingested.known_senders)?;
@@ -193,12 +194,18 @@ impl Node {
     }
 
     /// Files that began after a gap when they were met: another one beside them may have filled it. What still does is kept in `held/`.
-    fn take_early(&mut self, mut early: Vec<FileReport>, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
+    pub(super) fn take_early(
+        &mut self,
+        mut early: Vec<FileReport>,
+        manner: Manner,
+        ingested: &mut Ingested,
+        tell: &mut dyn FnMut(&FileReport),
+    ) -> Result<(), NodeError> {
         loop {
             early.sort_by_key(|report| report.missing.first().map(|gap| (gap.origin, gap.to)));
             let (mut waiting, mut moved) = (Vec::new(), false);
             for before in early {
-                let report = self.take_file(&before.path, Manner::Asked, ingested)?.after(&before.counts);
+                let report = self.take_file(&before.path, manner, ingested)?.after(&before.counts);
                 moved |= report.counts != before.counts || report.outcome != Outcome::Held;
                 if report.outcome == Outcome::Held {
                     waiting.push(report);
@@ -315,7 +322,7 @@ impl Node {
             _ if path.starts_with(self.layout.root()) => Kept::Already,
             Code::Z612 | Code::Z615 => Held::unknown_at(&self.layout.held_unknown()).keep(&*disk, file, 0)?,
             Code::Z613 | Code::Z201 => Kept::Already,
-            _ if manner == (Manner::Watched { is_doubtful: true }) => Kept::Already,
+            _ if manner == (Manner::Watched { is_doubtful: true }) && may_be_arriving(code) => Kept::Already,
             _ if matches!(report.outcome, Outcome::Refused(_)) => {
                 Held::quarantine_at(&self.layout.quarantine()).keep_with_reason(&*disk, file, &path, code, &error.to_string())?
             }
@@ -434,7 +441,7 @@ impl Node {
     }
 
     /// What waited may fit now; again and again until nothing moves (R6.3-c).
-    fn retry_held(&mut self, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
+    pub(super) fn retry_held(&mut self, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
         let disk = self.ports.disk.clone();
         let folders = [Held::unknown_at(&self.layout.held_unknown()), Held::at(&self.layout.held())];
         loop {
@@ -483,7 +490,7 @@ fn count(range: &VerifiedRange, applied: &Applied, counts: &mut Counts) {
 }
 
 /// Of each origin only the nearest gap: what lies behind it may be waiting here already.
-fn nearest(mut missing: Vec<Missing>) -> Vec<Missing> {
+pub(super) fn nearest(mut missing: Vec<Missing>) -> Vec<Missing> {
     missing.sort_unstable_by_key(|gap| (gap.origin, gap.to));
     missing.dedup_by_key(|gap| gap.origin);
     missing
@@ -505,6 +512,11 @@ impl FileReport {
         self.outcome == Outcome::Taken && self.detail.is_none() && self.forks.is_empty() && self.missing.is_empty() && self.counts.left_out == 0
     }
 
+    /// It brought or showed something that was not here.
+    pub(super) fn is_news(&self) -> bool {
+        !self.is_plain() || self.counts.new > 0 || self.counts.control > 0
+    }
+
     /// The same file after an earlier try that appended a part of it.
     fn after(mut self, before: &Counts) -> Self {
         let Counts { new, control, left_out, .. } = self.counts;
@@ -513,16 +525,21 @@ impl FileReport {
         self
     }
 
-    fn of(path: PathBuf, outcome: Outcome, detail: Option<String>) -> Self {
+    pub(super) fn of(path: PathBuf, outcome: Outcome, detail: Option<String>) -> Self {
         Self { path, outcome, detail, sender: None, bytes: 0, counts: Counts::default(), missing: Vec::new(), forks: Vec::new() }
     }
 }
 
 impl Ingested {
-    fn note(&mut self, report: FileReport) {
+    pub(super) fn note(&mut self, report: FileReport) {
         self.counts.add(&report.counts);
         self.missing.extend(&report.missing);
         self.files.push(report);
+    }
+
+    /// Something was appended.
+    pub fn has_grown(&self) -> bool {
+        self.counts.new > 0 || self.counts.control > 0
     }
 
     /// Files by outcome.

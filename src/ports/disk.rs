@@ -141,6 +141,15 @@ impl DiskFile for Rc<dyn DiskFile> {
     }
 }
 
+/// Sync, and after a failure forget the cached pages: the system holds them for stored then, and whoever opens the file next, in this process or another,
+/// would be shown what no medium has, and a second sync would say that it has (R10.1-b, R10.4-d).
+///
+/// # Errors
+/// What the sync says.
+pub fn sync_or_forget(file: &dyn DiskFile) -> io::Result<()> {
+    file.sync().inspect_err(|_| file.drop_cache().unwrap_or(())) // the first error is the one to tell
+}
+
 /// Read a whole small file; `None` when it is not there. Longer than `len_max` is an error.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+pub mod hints;
 pub mod input;
 pub mod local;
 pub mod memory_disk;
@@ -20,6 +21,7 @@ use std::rc::Rc;
 pub use clock::Clock;
 pub use disk::{Disk, DiskFile, Lock};
 pub use entropy::Entropy;
+pub use hints::Hints;
 pub use input::Input;
 pub use local::Local;
 pub use memory_disk::MemoryDisk;

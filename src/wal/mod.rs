@@ -23,7 +23,7 @@ mod writer;
 pub use fsck::{Fault, Flaw, Verified};
 pub use keys::DataKeys;
 
-use crate::ports::disk::{Disk, DiskFile, Open};
+use crate::ports::disk::{Disk, DiskFile, Open, sync_or_forget};
 use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Scan, Store, StoreError, Stream};
 use crate::ports::{Clock, Entropy};
 use bundle_format::chain::Run;
@@ -89,7 +89,7 @@ impl Wal {
             if newest == 0 {
                 place.disk.create_folder(folder).map_err(|error| StoreError::Io { doing: format!("making {}", folder.display()), error })?;
             } else {
-                place.file(newest, Open::Read)?.sync().map_err(io)?; // its sealing may not have come to its end
+                sync_or_forget(&*place.file(newest, Open::Read)?).map_err(io)?; // its sealing may not have come to its end
             }
             let active = writer::create(&*place.disk, folder, newest + 1, clock.now_ms())?;
             let writer = Writer::new(entropy, clock, options, active.end, (0, 0));
@@ -99,7 +99,7 @@ impl Wal {
         let mut file_len = active.file.len().map_err(io)?;
         if replayed.torn_len > 0 || replayed.sealing {
             active.file.set_len(active.end).map_err(io)?;
-            active.file.sync().map_err(io)?; // before any append: what was behind must not come alive (R10.8-c)
+            sync_or_forget(&*active.file).map_err(io)?; // before any append: what was behind must not come alive (R10.8-c)
             file_len = active.end;
         }
         let empty = active.end == tables::HEADER_LEN as u64;
@@ -112,7 +112,7 @@ impl Wal {
         if empty {
             place.disk.sync_folder(folder).map_err(io)?; // its maker may have died before it did
         }
-        if replayed.torn_len > 0 && !replayed.sealing && !(empty && header == Header::Bad) {
+        if replayed.torn_len > 0 && !replayed.sealing {
             findings.push(Finding::TornTail { bytes: replayed.torn_len });
         }
         findings.extend(hole_findings(newest, &replayed, &streams));
@@ -190,7 +190,7 @@ impl WalReader {
         let active = match active {
             Some((active, replayed, _)) => {
                 // the writer may have been killed before its sync: what is shown must stay
-                active.file.sync().map_err(|error| active.io("syncing", error))?;
+                sync_or_forget(&*active.file).map_err(|error| active.io("syncing", error))?;
                 findings.extend(hole_findings(newest, &replayed, &streams));
                 active
             }

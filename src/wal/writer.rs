@@ -14,7 +14,7 @@ use super::segment::{self, Segment};
 use super::tables::{CheckpointRun, HEADER_LEN, Run, Tables, Trailer, write_header};
 use super::view::View;
 use super::{Options, keys::DataKeys};
-use crate::ports::disk::{Disk, Open};
+use crate::ports::disk::{Disk, Open, sync_or_forget};
 use crate::ports::store::{Checkpointed, StoreError, Stream};
 use crate::ports::{Clock, Entropy};
 use bundle_format::chain::{Position, Run as Events};
@@ -123,7 +123,7 @@ impl Writer {
         self.mark_if_due(view)?;
         self.flush(view)?;
         if self.unsynced {
-            let synced = view.active.file.sync();
+            let synced = sync_or_forget(&*view.active.file);
             synced.map_err(|error| self.poison(&view.active, "syncing", error))?;
             self.unsynced = false;
         }
@@ -250,7 +250,7 @@ impl Writer {
     fn rotate(&mut self, view: &mut View) -> Result<(), StoreError> {
         self.begin_session(view)?;
         self.flush(view)?;
-        let synced = view.active.file.sync();
+        let synced = sync_or_forget(&*view.active.file);
         synced.map_err(|error| self.poison(&view.active, "syncing", error))?;
         let number = view.active.number;
         let Self { key, .. } = self;
@@ -288,7 +288,7 @@ impl Writer {
             let tables_offset = heads_offset + active.tail.len() as u64;
             active.file.write_at(&tables, tables_offset)?;
             active.file.write_at(&trailer.to_bytes(), tables_offset + tables.len() as u64)?;
-            active.file.sync()
+            sync_or_forget(&*active.file)
         })();
         sealed.map_err(|error| self.poison(&view.active, "sealing", error))?;
         let next = create(&*view.place.disk, &view.place.folder, number + 1, self.clock.now_ms());
@@ -317,7 +317,7 @@ pub(super) fn create(disk: &dyn Disk, folder: &Path, number: u32, created_ms: u6
 /// Write the header of an empty segment's file.
 pub(super) fn begin(file: Box<dyn crate::ports::DiskFile>, number: u32, created_ms: u64) -> io::Result<Segment> {
     file.write_at(&write_header(number, created_ms), 0)?;
-    file.sync()?;
+    sync_or_forget(&*file)?;
     let mut segment = Segment::in_memory(number, file, Tables::default(), HEADER_LEN as u64);
     segment.tail_offset = segment.end;
     Ok(segment)

@@ -4,6 +4,7 @@
 mod world;
 
 mod authority;
+mod begun;
 mod beside;
 mod chance;
 mod conflicts;

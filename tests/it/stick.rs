@@ -155,6 +155,24 @@ fn a_stick_that_comes_back_empty_or_damaged_costs_only_the_way() {
     }
 }
 
+/// R10.12-e: a file of ours that the way has spoiled does not lie there for ever.
+#[test]
+fn an_own_file_that_was_cut_short_is_written_anew_and_taken_away() {
+    let world = World::new();
+    domain(&world);
+    let place = world.prepare("stick", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a1"]);
+    world.exchange(CLINICS[0], "stick");
+    let path = place.join(&world.lying("stick")[0].0);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    world.push(CLINICS[0], &["a2"]);
+    let exchanged = world.exchange(CLINICS[0], "stick");
+    assert_eq!((exchanged.copied[2], exchanged.tidied, path.exists()), (2, 1, false));
+    world.exchange(HUB, "stick");
+    assert_eq!(world.payloads(HUB), ["a1", "a2"]);
+}
+
 /// R10.12-e: only own files go, and only as they were written.
 #[test]
 fn nobody_elses_file_is_touched() {

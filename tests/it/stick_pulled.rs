@@ -4,7 +4,7 @@ use crate::lab::Luck;
 use crate::stick::{CLINICS, HUB, domain};
 use crate::world::World;
 use bundle_format::error::Code;
-use bundle_format::ids::hex;
+use bundle_format::ids::{Lane, hex};
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
@@ -185,6 +185,30 @@ fn a_stick_of_any_size_takes_what_fits_and_several_carry_the_rest() {
         assert_eq!(world.payloads(HUB).len(), 401, "{kilobytes} KB");
     }
     assert!(seen.0 >= 3 && seen.1 >= 3, "{seen:?}");
+}
+
+/// R10.12-b: one clinic's long history does not take the room of another one's allergy.
+#[test]
+fn on_a_small_stick_what_is_urgent_goes_first_for_everybody() {
+    let (machine, world) = Machine::with_stick();
+    world.exchange(HUB, "stick");
+    let [first, second] = CLINICS.map(|clinic| world.view(clinic).keyring().node());
+    let history = records(900);
+    world.push_to(HUB, Lane::Routine, &[first], &history.iter().map(String::as_str).collect::<Vec<_>>());
+    for clinic in [first, second] {
+        world.push_to(HUB, Lane::Urgent, &[clinic], &["an allergy"]);
+    }
+    let used: u64 = world.lying("stick/zbundle").iter().map(|(_, len)| len).sum();
+    machine.stick.set_space(Some(used + (64 + 40) * 1024));
+    let exchanged = world.try_exchange(HUB, "stick", |_| {}).unwrap();
+    assert!(exchanged.cut.full && exchanged.safe, "{:?}", exchanged.trouble);
+    assert_eq!((exchanged.copied[1], exchanged.left[1]), (2, 0), "both allergies");
+    assert!(exchanged.left[2] > 0 && exchanged.copied[2] + exchanged.left[2] == 900);
+    machine.stick.set_space(None);
+    for clinic in CLINICS {
+        world.exchange(clinic, "stick");
+        assert!(world.payloads(clinic).contains(&"an allergy".to_owned()), "{clinic}");
+    }
 }
 
 /// R10.12-d: the first stick of two never arrives.

@@ -28,7 +28,7 @@ fn a_bundle_that_comes_again_is_known_under_any_name_and_its_sender_is_answered_
     assert!(world.open("hub").peer(&clinic).unwrap().answer_due, "the answer may have been lost on its way");
 }
 
-/// R10.2-g: the ledger is a cache. Without it, damaged, or of another form, files are read anew and the outcome is the same.
+/// R10.2-h: the ledger is a cache. Without it, damaged, or of another form, files are read anew and the outcome is the same.
 #[test]
 fn losing_the_ledger_costs_reading_only() {
     let (world, hub, _) = hub_and_clinic();

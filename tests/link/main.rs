@@ -9,6 +9,7 @@
 mod air;
 mod beside;
 mod bounds;
+mod claims;
 mod crowd;
 mod cuts;
 mod honest;
@@ -19,25 +20,11 @@ mod refusals;
 mod space;
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use claims::claims;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::time::Instant;
 
 /// Claims at once. Few of them compute for long.
 const AT_ONCE: usize = 6;
-
-/// One thing that must hold.
-struct Claim {
-    name: &'static str,
-    check: fn(),
-}
-
-macro_rules! claims {
-    ($($room:ident::$name:ident,)*) => {
-        const CLAIMS: &[Claim] = &[$(Claim { name: concat!(stringify!($room), "::", stringify!($name)), check: $room::$name },)*];
-    };
-}
 
 claims! {
     published::a_link_that_dies_after_every_15_000_bytes_carries_everything,
@@ -70,42 +57,5 @@ claims! {
 }
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let chosen = |claim: &&Claim| words.is_empty() || words.iter().any(|word| claim.name.contains(word.as_str()));
-    let claims: Vec<&Claim> = CLAIMS.iter().filter(chosen).collect();
-    if std::env::args().any(|word| word == "--list") {
-        for claim in claims {
-            println!("{}: test", claim.name);
-        }
-        return ExitCode::SUCCESS;
-    }
-    println!("\nrunning {} tests", claims.len());
-    let begun = Instant::now();
-    let (waiting, failed) = (Mutex::new(claims.iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            let work = || {
-                while let Some(claim) = { waiting.lock().unwrap().next() } {
-                    let begun = Instant::now();
-                    let holds = catch_unwind(AssertUnwindSafe(claim.check)).is_ok();
-                    println!("test {} ... {} ({:.1} s)", claim.name, if holds { "ok" } else { "FAILED" }, begun.elapsed().as_secs_f64());
-                    if !holds {
-                        failed.lock().unwrap().push(claim.name);
-                    }
-                }
-            };
-            std::thread::Builder::new().name("claim".to_owned()).spawn_scoped(scope, work).unwrap();
-        }
-    });
-    let failed = failed.into_inner().unwrap();
-    for name in &failed {
-        println!("failed: {name}");
-    }
-    let (word, passed, filtered) = (if failed.is_empty() { "ok" } else { "FAILED" }, claims.len() - failed.len(), CLAIMS.len() - claims.len());
-    let took = begun.elapsed().as_secs_f64();
-    println!(
-        "\ntest result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; {filtered} filtered out; finished in {took:.2}s\n",
-        failed.len()
-    );
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    claims::run(CLAIMS, AT_ONCE)
 }

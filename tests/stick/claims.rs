@@ -71,7 +71,7 @@ pub fn a_read_only_stick_is_taken_in_from_and_told() {
 pub fn a_stick_with_any_room_left_takes_what_fits() {
     for system in ALL.into_iter().filter(|_| may_mount()) {
         let (mut partial, mut whole) = (0, 0);
-        for room in (0..12).map(|step| step * 24 * 1024) {
+        for room in (0..8).map(|step| step * 36 * 1024) {
             let mut people = People::new();
             let mut stick = prepared(&people, system, 40);
             people.push(300, 600);
@@ -96,7 +96,7 @@ pub fn a_stick_with_any_room_left_takes_what_fits() {
             people.assert_all_arrived(&format!("{system:?} {room}"));
         }
         println!("      {system:?}: {partial} sizes too small for all, {whole} large enough");
-        assert!(partial > 2 && whole > 0, "{system:?}");
+        assert!(partial > 1 && whole > 0, "{system:?}");
     }
 }
 
@@ -113,7 +113,7 @@ pub fn a_stick_pulled_at_any_moment_is_never_called_safe() {
         for pull in 0..pulls() {
             people.push(400, 2000);
             let child = people.start("clinic", &["exchange", "stick"]);
-            std::thread::sleep(whole * pull / pulls() + Duration::from_micros(u64::from(pull) * 137));
+            std::thread::sleep(whole * 3 / 2 * pull / pulls() + Duration::from_micros(u64::from(pull) * 137));
             stick.pull();
             let ended = People::end(child);
             stick.mount("rw");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ports::Disk as _;
+use crate::ports::memory_disk::{self, Operation};
 use crate::ports::store::Finding;
 use crate::wal::frame::{self, Kind, Look};
 use crate::wal::fsck::{Fault, Flaw};
@@ -242,6 +243,30 @@ fn flips(disk: &MemoryDisk, segment_len: u64, every: usize) {
 }
 
 /// R10.1-c: rot is found, and never handed out as data.
+/// One rotten stretch took a young log whole, header and all: it was taken for one that had never been begun, and nobody was told.
+#[test]
+fn a_log_that_rotted_whole_is_told_and_not_taken_for_a_new_one() {
+    let disk = log(1 << 20, 1);
+    disk.edit(&segment(1), |bytes| bytes.iter_mut().filter(|byte| **byte != 0).for_each(|byte| *byte ^= 1));
+    let wal = open_small(&disk, 2, 1 << 20).unwrap();
+    assert!(matches!(wal.findings(), [Finding::TornTail { bytes: 1.. }]), "{:?}", wal.findings());
+}
+
+/// After a failed sync the system shows what no medium has. The next process read that, and told others that it is held.
+#[test]
+fn what_a_failed_sync_did_not_store_is_not_shown_to_the_next_process() {
+    let disk = log(1 << 20, 1);
+    let stored = head(&read(&disk).unwrap(), &stream(1));
+    let mut wal = open_small(&disk, 2, 1 << 20).unwrap();
+    push(&mut wal, &stream(1), 3, true).unwrap();
+    let fault = memory_disk::Fault { operation: Operation::Sync, nth: 1, error: std::io::ErrorKind::Other, sticky: false };
+    disk.fail(fault);
+    assert!(wal.sync().is_err());
+    drop(wal);
+    assert_eq!(head(&read(&disk).unwrap(), &stream(1)), stored, "a reader beside it");
+    assert_eq!(head(&open_small(&disk, 3, 1 << 20).unwrap(), &stream(1)), stored, "the next writer");
+}
+
 #[test]
 fn every_flipped_bit_is_told_or_harmless() {
     let every = usize::try_from(1 + 210 / effort()).unwrap();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use zbundle::keys::Policy;
 use zbundle::node::NodeError;
 use zbundle::ports::MemoryDisk;
+use zbundle::wal::DataKeys;
 
 /// Who can be there, in the order of joining. The first is the authority.
 const NAMES: [&str; 5] = ["hub", "district", "lunana", "laya", "gasa"];
@@ -24,6 +25,8 @@ pub struct Begun {
     pub card: MemoryDisk,
     /// What it may see.
     pub policy: Policy,
+    /// The keys of its log.
+    pub log_keys: DataKeys,
 }
 
 thread_local! {
@@ -61,8 +64,10 @@ fn found(shape: &[usize], around: &Around) -> Result<Vec<Begun>, NodeError> {
             let offer = node.consider(&signed.join)?;
             node.join(&offer)?;
         }
+        let (number, key) = node.keyring().data_keys().current();
+        let log_keys = DataKeys::new(number, *key);
         drop(node);
-        begun.push(Begun { name, id: station.id, card: station.card.clone(), policy });
+        begun.push(Begun { name, id: station.id, card: station.card.clone(), policy, log_keys });
         stations.push(station);
     }
     Ok(begun)

@@ -4,7 +4,7 @@ use crate::luck::Luck;
 use crate::model::{Memory, Verdict};
 use crate::plan::Leap;
 use crate::station::{BEGIN_MS, Station};
-use crate::world::{Machine, World};
+use crate::world::{Machine, Planted, World};
 use bundle_format::error::Code;
 
 /// Machines there may be beside the members'.
@@ -18,7 +18,9 @@ impl World {
     /// # Errors
     /// Never; for the shape of steps.
     pub fn image(&mut self, at: usize) -> Verdict {
-        self.machines[at].image = Some(self.machines[at].station.card.image());
+        let machine = &mut self.machines[at];
+        machine.image = Some(machine.station.card.image());
+        machine.luck_then = machine.station.entropy.0.get();
         Ok(())
     }
 
@@ -27,9 +29,19 @@ impl World {
     /// # Errors
     /// What is not as it was promised.
     pub fn restore(&mut self, at: usize) -> Verdict {
+        let at = self.imaged(at);
         let Some(image) = self.machines[at].image.as_ref().map(zbundle::ports::MemoryDisk::image) else { return Ok(()) };
         self.coverage.count("an image is put back");
+        if self.planted == Some(Planted::LuckRestored) {
+            self.machines[at].station.entropy.0.set(self.machines[at].luck_then);
+        }
         self.put_card(at, image)
+    }
+
+    /// The first machine from this one on that has an image; this one when none has.
+    fn imaged(&self, at: usize) -> usize {
+        let count = self.machines.len();
+        (0..count).map(|by| (at + by) % count).find(|at| self.machines[*at].image.is_some()).unwrap_or(at)
     }
 
     /// Another card in a machine: what it showed before it need not show any more.
@@ -50,6 +62,7 @@ impl World {
     /// # Errors
     /// What is not as it was promised.
     pub fn clone_machine(&mut self, at: usize, luck: u64) -> Verdict {
+        let at = self.imaged(at);
         let clones = self.machines.iter().filter(|machine| machine.is_clone).count();
         let original = &self.machines[at];
         let Some(image) = original.image.as_ref().filter(|_| clones < CLONES_MAX && !original.is_clone) else { return Ok(()) };
@@ -57,7 +70,7 @@ impl World {
         let name = format!("{}-twin{}", station.name, clones + 1);
         self.restored.push(station.member);
         let station = Station::new(name, station.member, station.id, image.image(), luck, &self.around);
-        self.machines.push(Machine { station, memory: Memory::default(), image: None, is_clone: true, seen: None });
+        self.machines.push(Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: true, seen: None });
         self.coverage.count("a machine is cloned");
         self.look(self.machines.len() - 1, true)
     }
@@ -95,6 +108,9 @@ impl World {
     /// # Errors
     /// What is not as it was promised.
     pub fn rot(&mut self, at: usize, len: usize, luck: &mut Luck) -> Verdict {
+        if self.machines[at].station.member == 0 && self.has_new_authority {
+            return Ok(());
+        }
         let card = self.machines[at].station.card.clone();
         let segments: Vec<_> = card.paths().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect();
         let Some(path) = segments.last() else { return Ok(()) };
@@ -106,6 +122,7 @@ impl World {
             }
         });
         self.coverage.count("a log rots");
+        self.rotten.push(self.machines[at].station.member);
         let before = self.machines[at].memory.clone();
         let opened = self.with_node(at, |_, node| Ok(node.findings().to_vec()));
         let findings = match opened {

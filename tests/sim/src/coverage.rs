@@ -5,7 +5,47 @@ use std::collections::BTreeMap;
 use zbundle::ports::store::Finding;
 
 /// What some thousand lives must meet.
-const EXPECTED: &[&str] = &[];
+const EXPECTED: &[&str] = &[
+    "a budget ends a session",
+    "a bundle is held",
+    "a bundle is incomplete",
+    "a bundle is not for us",
+    "a bundle is refused",
+    "a bundle was there already",
+    "a fork is held",
+    "a fork is seen",
+    "a fork is seen on a link",
+    "a gap is named",
+    "a hole is found",
+    "a key is refused on a link",
+    "a lie is sealed",
+    "a log rots",
+    "a machine is cloned",
+    "a member has new keys",
+    "a member is revoked",
+    "a member joins",
+    "a new life begins",
+    "a new life begins on a link",
+    "a peer's new life is met",
+    "a policy changes",
+    "a roster is healed",
+    "a session is cut",
+    "a session settles",
+    "a stranger's bundle waits",
+    "a torn tail is cut off",
+    "an ended key is accepted",
+    "an image is put back",
+    "an index is made again",
+    "duplicates are met",
+    "fault: a card is full",
+    "fault: a name fails",
+    "fault: a read fails",
+    "fault: a stick is full",
+    "fault: a stick is pulled",
+    "fault: a sync fails",
+    "fault: a write fails",
+    "fault: power cut",
+];
 
 /// Counts, by what.
 #[derive(Clone, Debug, Default)]

@@ -32,6 +32,11 @@ impl World {
         }
         self.calm();
         let calm = Step { act: Act::Heal, mishap: None, luck: 0 };
+        for at in 0..self.machines.len() {
+            if self.rekeyed.contains(&at) && self.has_old_keys(at)? {
+                self.rekey(at, &calm)?; // somebody was interrupted between signing and joining, and goes on
+            }
+        }
         let mut silent = 0;
         for round in 0..ROUNDS_MAX {
             self.around.ticker.pass(3_600_000);
@@ -75,10 +80,7 @@ impl World {
         let mut talked = false;
         for at in 1..self.machines.len() {
             if let Some(synced) = self.meet(at, AUTHORITY, &Line::default(), None, calm)? {
-                let in_good_standing = self.order()?.policies[at].is_some() && !self.has_old_keys(at)?;
-                if in_good_standing && !synced.is_complete() {
-                    talked = true;
-                }
+                talked |= !synced.is_complete() && self.order()?.policies[at].is_some() && !self.has_old_keys(at)?;
                 talked |= synced.delivered.iter().sum::<u64>() + synced.taken.0 > 0 || synced.new_life;
             }
         }
@@ -104,6 +106,9 @@ impl World {
 
     /// Whether a member's new keys never reached it: it must ask again, which is a person's doing.
     fn has_old_keys(&self, at: usize) -> Verdict<bool> {
+        if !self.rekeyed.contains(&at) && !self.revoked.contains(&at) {
+            return Ok(false);
+        }
         let hub = self.machines[AUTHORITY].station.durable_view().map_err(|error| format!("P4: the authority does not open: {error}"))?;
         let view = self.machines[at].station.durable_view().map_err(|error| format!("P4: {} does not open: {error}", self.name(at)))?;
         let current = hub.roster().member(&self.members[at]).and_then(|member| member.current()).map(|key| key.signing);
@@ -117,8 +122,10 @@ impl World {
         let whole = self.machines[AUTHORITY].memory.clone();
         let excused = |number: &&usize| {
             let writer = self.members.iter().position(|id| *id == self.model.pushed[**number].node);
-            // Who is revoked is sent nothing: a past it lost does not come back to it, and what it wrote on another branch cannot be placed.
-            writer.is_some_and(|writer| order.policies[writer].is_none() && self.restored.contains(&writer))
+            // Who is revoked is sent nothing: a past it lost does not come back to it, what it wrote on another branch cannot be placed, and it does not hear
+            // what the authority has lost.
+            let lost = |writer: &usize| self.restored.contains(writer) || self.restored.contains(&AUTHORITY);
+            writer.is_some_and(|writer| order.policies[writer].is_none() && lost(&writer))
         };
         let missing: Vec<_> = self.model.promised.iter().filter(|number| !excused(number)).filter(|number| !whole.whole.contains(number)).collect();
         if !missing.is_empty() {
@@ -143,7 +150,7 @@ impl World {
                 self.is_level(at, &whole, memory)?;
             }
         }
-        self.is_settled(AUTHORITY)
+        if self.model.liars.contains(&self.members[AUTHORITY]) { Ok(()) } else { self.is_settled(AUTHORITY) }
     }
 
     /// What a hub holds of others is what the authority holds of them.
@@ -160,14 +167,16 @@ impl World {
     fn is_settled(&self, at: usize) -> Verdict {
         let name = self.name(at);
         let view = self.machines[at].station.durable_view().map_err(|error| format!("P4: {name} does not open: {error}"))?;
-        if !view.open_lives().is_empty() {
+        if !view.open_lives().is_empty() && self.model.liars.is_empty() {
             return Err(format!("P6: a lost life of {name} is not settled"));
         }
         if view.roster().is_forked() {
             return Err(format!("P6: the roster is healed, and {name} does not know"));
         }
         let status = view.status().map_err(|error| format!("status at {name}: {error}"))?;
-        if status.domain.is_some_and(|domain| domain.in_doubt) && self.model.liars.is_empty() {
+        // What rotted and nobody else had is in doubt until a person is sure.
+        let excused = !self.model.liars.is_empty() || self.rotten.contains(&AUTHORITY);
+        if status.domain.is_some_and(|domain| domain.in_doubt) && !excused {
             return Err(format!("P6: the roster at {name} is still in doubt"));
         }
         if status.held.count > 0 {

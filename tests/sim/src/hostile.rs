@@ -62,6 +62,8 @@ fn forged(view: &View, to: NodeId, lie: Lie, luck: &mut Luck) -> Option<Vec<u8>>
     }
     vector.sort_by_key(|told: &Told| told.origin);
     let roster: Option<Range> = roster.first().and_then(|(stream, _)| range_of(view, stream, None, luck));
+    // What the other may not see is not sent: who holds it can give it to anybody, and no format can help that.
+    let foreign: Vec<_> = foreign.into_iter().filter(|(stream, _)| view.roster().may_see(&to, &stream.origin)).collect();
     let target = (!foreign.is_empty()).then(|| foreign[luck.index(foreign.len())].0);
     let lied = target.and_then(|stream| range_of(view, &stream, Some(lie), luck));
     let ranges: Vec<Range> = roster.into_iter().chain(lied).collect();

@@ -23,8 +23,7 @@ pub struct Life {
 
 /// Live through a plan.
 pub fn live(plan: &Plan, planted: Option<Planted>) -> Life {
-    let mut world = World::new(plan);
-    world.planted = planted;
+    let mut world = World::new(plan, planted);
     let lived = catch_unwind(AssertUnwindSafe(|| {
         world.look_at_all()?;
         for (number, step) in plan.steps.iter().enumerate() {

@@ -8,14 +8,17 @@ use bundle_format::ids::{Hash, Lane, NodeId, Origin};
 use bundle_format::vector::Tag;
 use std::collections::{BTreeMap, BTreeSet};
 use zbundle::keys::Policy;
-use zbundle::node::View;
 use zbundle::node::peers::Peer;
+use zbundle::ports::Log;
 
 /// What is wrong, in a sentence; nothing when all is well.
 pub type Verdict<T = ()> = Result<T, String>;
 
 /// Bytes of one part of a payload.
 pub const PART_LEN: usize = 4096;
+
+/// `number:part`.
+const LABEL_LEN: usize = 13;
 
 /// An event as a log shows it: whose, where, and the first bytes of its digest.
 pub type Seen = (Origin, u64, [u8; 8]);
@@ -75,7 +78,7 @@ pub fn payload(number: usize, len: usize) -> Vec<u8> {
 }
 
 fn label(payload: &[u8]) -> Option<(usize, usize)> {
-    let text = std::str::from_utf8(payload.get(..13)?).ok()?;
+    let text = std::str::from_utf8(payload.get(..LABEL_LEN)?).ok()?;
     let (number, part) = text.split_once(':')?;
     Some((number.parse().ok()?, part.parse().ok()?))
 }
@@ -83,7 +86,9 @@ fn label(payload: &[u8]) -> Option<(usize, usize)> {
 impl Model {
     /// Somebody begins to push. Returns the payload's number.
     pub fn push(&mut self, node: NodeId, lane: Lane, audience: Option<NodeId>, len: usize) -> usize {
-        self.pushed.push(Pushed { node, lane, audience, len: len.max(13), told: None });
+        // Every part must have room for its label.
+        let len = if len % PART_LEN < LABEL_LEN { len + LABEL_LEN } else { len };
+        self.pushed.push(Pushed { node, lane, audience, len, told: None });
         self.pushed.len() - 1
     }
 
@@ -120,15 +125,14 @@ impl Model {
         })
     }
 
-    /// What `view` shows, held against everything that was ever written: nothing invented, nothing altered, nothing twice, nothing out of order, nothing
+    /// What a log shows, held against everything that was ever written: nothing invented, nothing altered, nothing twice, nothing out of order, nothing
     /// that `node` may not see.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn look(&mut self, node: NodeId, view: &View) -> Verdict<Memory> {
+    pub fn look(&mut self, node: NodeId, log: &dyn Log) -> Verdict<Memory> {
         let mut memory = Memory::default();
         let mut parts: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        let log = view.log();
         for (stream, head) in log.streams() {
             let origin = stream.origin;
             let mut position = head.base;

@@ -263,7 +263,7 @@ struct Temper {
 impl Temper {
     fn draw(luck: &mut Luck) -> Self {
         let mut some = |weight: u64| if luck.once_in(2) { weight } else { 0 };
-        let (line, courier, card, clone, clock, rot) = (some(6), some(4), some(3), some(1), some(2), some(1));
+        let (line, courier, card, clone, clock, rot) = (some(7), some(4), some(4), some(1), some(2), some(1));
         let (members, authority, hostile) = (some(1), some(1), some(2));
         let weights = [
             10, 8, 8, line, courier, card, card, clone, clone, clock, rot, members, members, members, members, members, authority, authority, hostile,
@@ -289,9 +289,7 @@ fn act(kind: usize, luck: &mut Luck) -> Act {
     let stick = luck.index(4);
     match kind {
         0 => Act::Push { at, lane: luck.one_of(&[1, 2, 2, 2, 3]), to: luck.once_in(4).then(|| luck.index(60)), lens: lens(luck) },
-        1 => {
-            Act::Cut { at, to: if luck.once_in(2) { 0 } else { luck.index(60) }, stick, max_size: luck.one_of(&[64 << 20, 64 << 20, 64 << 20, 2048]) }
-        }
+        1 => Act::Cut { at, to: if luck.once_in(2) { 0 } else { luck.index(60) }, stick, max_size: luck.one_of(&[64 << 20, 64 << 20, 2048]) },
         2 => Act::Ingest { at, stick },
         3 => Act::Sync {
             at,
@@ -341,10 +339,10 @@ fn lens(luck: &mut Luck) -> Vec<usize> {
 }
 
 fn line(luck: &mut Luck) -> Line {
-    let count = if luck.once_in(2) { luck.index(4) } else { 0 };
+    let count = if luck.once_in(3) { 0 } else { 1 + luck.index(4) };
     let cut = |luck: &mut Luck| {
         let soon = luck.once_in(2);
-        let after = Some(luck.below(if soon { 1200 } else { 6000 }));
+        let after = Some(luck.below(if soon { 900 } else { 3000 }));
         if luck.once_in(2) { (after, None) } else { (None, after) }
     };
     let cuts = (0..count).map(|_| cut(luck)).collect();
@@ -361,7 +359,7 @@ fn mishap(luck: &mut Luck) -> Mishap {
         6 => Mishap::NameFails(1 + luck.below(8)),
         7 => Mishap::ReadFails(nth),
         8 if luck.once_in(2) => Mishap::StickFull(luck.below(3000)),
-        8 => Mishap::CardFull(luck.below(70_000)),
-        _ => Mishap::StickPulled(1 + luck.below(20)),
+        8 => Mishap::CardFull(luck.below(2000)),
+        _ => Mishap::StickPulled(1 + luck.below(12)),
     }
 }

@@ -27,7 +27,11 @@ impl World {
 
     /// The authority does something to the roster.
     fn at_authority<T>(&mut self, step: &Step, allowed: &[Code], work: impl FnOnce(&mut Node) -> Asked<T>) -> Verdict<Option<T>> {
-        let allowed: Vec<Code> = allowed.iter().copied().chain([Code::Z610]).collect();
+        if self.rotten.contains(&AUTHORITY) {
+            return Ok(None); // who knows that a part of the roster may be lost signs nothing before everybody has been heard
+        }
+        // In doubt; or its roster rotted away, and comes back from the members.
+        let allowed: Vec<Code> = allowed.iter().copied().chain([Code::Z610, Code::Z619]).collect();
         self.while_it_happens(AUTHORITY, None, step, &allowed, |world| world.with_node(AUTHORITY, |_, node| work(node)))
     }
 
@@ -46,7 +50,7 @@ impl World {
         let mut node = station.init(&valid, false).map_err(fail)?;
         station.id = node.keyring().node();
         let request = node.request(false).map_err(fail)?;
-        let signed = self.at_authority(step, &[Code::Z605], |hub| hub.sign(&request, policy.clone(), None, false))?;
+        let signed = self.at_authority(step, &[Code::Z605, Code::Z616], |hub| hub.sign(&request, policy.clone(), None, false))?;
         // What was signed may stand in the roster though nobody was told so.
         self.model.grant(station.id, &policy);
         let Some(signed) = signed else { return Ok(()) };
@@ -59,7 +63,7 @@ impl World {
         self.names.push(name);
         let member = self.members.len() - 1;
         let place = self.machines.iter().position(|machine| machine.is_clone).unwrap_or(self.machines.len());
-        self.machines.insert(place, Machine { station, memory: Memory::default(), image: None, is_clone: false, seen: None });
+        self.machines.insert(place, Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: false, seen: None });
         debug_assert_eq!(self.machines[place].station.member, member, "members' machines stand in the order of members");
         Ok(())
     }
@@ -72,10 +76,17 @@ impl World {
         let calm = Step { mishap: None, ..step.clone() };
         let request = self.while_it_happens(at, None, &calm, &[], |world| world.with_node(at, |_, node| node.request(true)))?;
         let Some(request) = request else { return Ok(()) };
-        let own = self.machines[at].station.member == AUTHORITY;
-        let policy = if own { Policy::All } else { Policy::Own };
-        let allowed = [Code::Z609, Code::Z605, Code::Z606, Code::Z616, Code::Z406];
-        let signed = self.at_authority(step, &allowed, |hub| hub.sign(&request, policy.clone(), None, false))?;
+        let (member, id) = (self.machines[at].station.member, self.machines[at].station.id);
+        self.rekeyed.push(member);
+        let policy = if member == AUTHORITY { Policy::All } else { Policy::Own };
+        let again = self.revoked.contains(&member).then_some(id);
+        let allowed = [Code::Z609, Code::Z605, Code::Z606, Code::Z616, Code::Z618, Code::Z406];
+        let signed = self.at_authority(step, &allowed, |hub| hub.sign(&request, policy.clone(), again, false))?;
+        if member == AUTHORITY {
+            // An authority whose newest keys are lost with its card is lost: people keep copies of these.
+            self.machines[AUTHORITY].image = None;
+            self.has_new_authority = true;
+        }
         let Some(signed) = signed else { return Ok(()) };
         let joined = self.while_it_happens(at, None, &calm, &[Code::Z606, Code::Z609], |world| {
             world.with_node(at, |_, node| {
@@ -85,6 +96,7 @@ impl World {
         })?;
         if joined.is_some() {
             self.coverage.count("a member has new keys");
+            self.first_cards[member] = self.machines[at].station.card.image();
         }
         Ok(())
     }

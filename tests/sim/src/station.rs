@@ -1,9 +1,10 @@
 //! One machine: a card, a clock, luck of its own, and the node on the card.
 
+use crate::carrying::lay;
 use crate::disk::Mounts;
 use crate::wire::{Cable, Ticker, WrongClock};
 use bundle_format::ids::{Name, NodeId};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use zbundle::keys::Secret;
@@ -11,6 +12,7 @@ use zbundle::node::{Node, NodeError, Opening, View};
 use zbundle::ports::entropy::SeededEntropy;
 use zbundle::ports::local::Nobody;
 use zbundle::ports::{MemoryDisk, Ports};
+use zbundle::wal::{DataKeys, WalReader};
 
 /// Where the node is on its card.
 pub const NODE: &str = "/node";
@@ -41,7 +43,12 @@ pub struct Station {
     pub card: MemoryDisk,
     /// How wrong its clock is.
     pub zero_ms: Rc<Cell<u64>>,
-    entropy: Rc<SeededEntropy>,
+    /// Where its random bytes come from.
+    pub entropy: Rc<SeededEntropy>,
+    /// The keys of its log, once they were read: they never change.
+    pub log_keys: RefCell<Option<DataKeys>>,
+    /// The key file, on a medium that never fails.
+    key_file: RefCell<Option<MemoryDisk>>,
     around: Around,
 }
 
@@ -49,7 +56,7 @@ impl Station {
     /// A machine with this card, which holds a node already or will.
     pub fn new(name: String, member: usize, id: NodeId, card: MemoryDisk, luck: u64, around: &Around) -> Self {
         let (zero_ms, entropy) = (Rc::new(Cell::new(BEGIN_MS)), Rc::new(SeededEntropy(Cell::new(luck))));
-        Self { name, member, id, card, zero_ms, entropy, around: around.clone() }
+        Self { name, member, id, card, zero_ms, entropy, log_keys: RefCell::default(), key_file: RefCell::default(), around: around.clone() }
     }
 
     /// The world as this machine sees it.
@@ -72,8 +79,13 @@ impl Station {
     /// # Panics
     /// Never: the key file is made with the machine, and no fault is planned while it is read.
     pub fn secret(&self) -> Secret {
-        let durable = self.card.durable();
-        Secret::read_key_file(&durable, Path::new(KEY)).expect("the key file was made with the machine")
+        let mut medium = self.key_file.borrow_mut();
+        let medium = medium.get_or_insert_with(|| {
+            let copy = MemoryDisk::new();
+            lay(&copy, Path::new(KEY), &self.card.bytes(Path::new(KEY)).expect("the key file was made with the machine"));
+            copy
+        });
+        Secret::read_key_file(medium, Path::new(KEY)).expect("what was made as a key file is one")
     }
 
     /// Make the node.
@@ -101,6 +113,23 @@ impl Station {
     /// What the node says.
     pub fn durable_view(&self) -> Result<View, NodeError> {
         View::open(&self.ports_on(&self.card.durable()), Path::new(NODE), &self.secret())
+    }
+
+    /// The log as a reader would find it on this card, which is a durable copy; without the node around it, whose keys take long to unwrap.
+    ///
+    /// # Errors
+    /// What the node says.
+    pub fn log_on(&self, card: &MemoryDisk) -> Result<WalReader, NodeError> {
+        let mut keys = self.log_keys.borrow_mut();
+        let keys = match &mut *keys {
+            Some(keys) => keys,
+            none => {
+                let view = self.durable_view()?;
+                let (id, key) = view.keyring().data_keys().current();
+                none.insert(DataKeys::new(id, *key))
+            }
+        };
+        Ok(WalReader::open(Rc::new(card.clone()), &Path::new(NODE).join("log"), keys)?)
     }
 
     /// The folder of a stick, as it is mounted here.

@@ -11,7 +11,9 @@ use crate::station::{Around, Station};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use zbundle::keys::Policy;
 use zbundle::node::workshop::Workshop;
 use zbundle::node::{Node, NodeError};
 use zbundle::ports::MemoryDisk;
@@ -19,7 +21,7 @@ use zbundle::ports::disk::Disk as _;
 use zbundle::ports::memory_disk::{Counts, Fault, Operation};
 
 /// Sticks there are.
-const STICK_COUNT: usize = 4;
+const STICK_COUNT: usize = 3;
 
 /// A machine and what is known of it.
 pub struct Machine {
@@ -29,6 +31,8 @@ pub struct Machine {
     pub memory: Memory,
     /// Its card as it was copied once.
     pub image: Option<MemoryDisk>,
+    /// Its luck then.
+    pub luck_then: u64,
     /// It is a second machine with another's card.
     pub is_clone: bool,
     /// Operations of its card when it was last looked at.
@@ -42,14 +46,16 @@ pub enum Planted {
     LyingCards,
     /// People are told that something is safe that was not pushed.
     FalsePromise,
-    /// Somebody's log shows what nobody pushed.
+    /// Somebody writes in a member's log what its people did not push.
     Invention,
-    /// Policies are not what the roster says.
-    WrongPolicy,
-    /// Images of cards bring their luck back with them.
+    /// A log forgets one payload.
+    LostEvent,
+    /// Everybody is sent more than it may see.
+    NoPolicy,
+    /// Images of cards bring the luck of their time back with them.
     LuckRestored,
-    /// A courier takes a machine's newest file of what it knows of its peers, and puts an older one there.
-    ForgottenLoss,
+    /// Nobody is told of forks.
+    SilentForks,
 }
 
 /// The world.
@@ -66,6 +72,8 @@ pub struct World {
     pub first_cards: Vec<MemoryDisk>,
     /// Files as they were once cut.
     pub archive: Vec<(String, Vec<u8>)>,
+    /// For whom the newest file on a stick is.
+    pub carried: BTreeMap<usize, usize>,
     /// What happened, line by line.
     pub story: Vec<String>,
     /// How often what happened.
@@ -78,6 +86,12 @@ pub struct World {
     pub revoked: Vec<usize>,
     /// Members that were restored or cloned, ever.
     pub restored: Vec<usize>,
+    /// The authority has asked for new keys: a card of it that rots now may take the domain with it.
+    pub has_new_authority: bool,
+    /// Members that asked for new keys, ever.
+    pub rekeyed: Vec<usize>,
+    /// Members whose log rotted, ever.
+    pub rotten: Vec<usize>,
     /// What is planted.
     pub planted: Option<Planted>,
     nonces: Nonces,
@@ -92,7 +106,7 @@ impl World {
     ///
     /// # Panics
     /// When no domain can be founded.
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan, planted: Option<Planted>) -> Self {
         let sticks = (0..STICK_COUNT).map(|number| {
             let stick = MemoryDisk::new();
             stick.create_folder(&Station::stick(number)).expect("an empty stick");
@@ -101,10 +115,15 @@ impl World {
         let around = Around { sticks: Rc::new(sticks.collect()), ticker: Rc::default(), cable: crate::wire::Cable::default() };
         let begun = base::domain(plan.shape, &around);
         let mut model = Model::default();
-        begun.iter().for_each(|member| model.grant(member.id, &member.policy));
+        let policy = |member: &base::Begun| if planted == Some(Planted::NoPolicy) { Policy::Own } else { member.policy.clone() };
+        begun.iter().for_each(|member| model.grant(member.id, &policy(member)));
+        if planted == Some(Planted::LyingCards) {
+            begun.iter().for_each(|member| member.card.lie());
+        }
         let machine = |(at, member): (usize, &base::Begun)| {
             let station = Station::new(member.name.to_owned(), at, member.id, member.card.clone(), plan.seed.rotate_left(17) ^ at as u64, &around);
-            Machine { station, memory: Memory::default(), image: None, is_clone: false, seen: None }
+            *station.log_keys.borrow_mut() = Some(member.log_keys.clone());
+            Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: false, seen: None }
         };
         Self {
             members: begun.iter().map(|member| member.id).collect(),
@@ -113,13 +132,17 @@ impl World {
             model,
             first_cards: begun.iter().map(|member| member.card.image()).collect(),
             archive: Vec::new(),
+            carried: BTreeMap::new(),
             story: Vec::new(),
             coverage: Coverage::default(),
             workshop: Rc::new(RefCell::new(Workshop::new().expect("memory"))),
             around,
             revoked: Vec::new(),
             restored: Vec::new(),
-            planted: None,
+            has_new_authority: false,
+            rekeyed: Vec::new(),
+            rotten: Vec::new(),
+            planted,
             nonces: Nonces::default(),
             seed: plan.seed,
         }
@@ -145,6 +168,18 @@ impl World {
         number % self.members.len()
     }
 
+    /// Another member than that of a machine.
+    fn other(&self, at: usize, number: usize) -> usize {
+        let to = self.member(number);
+        if to == self.machines[at].station.member { self.member(to + 1) } else { to }
+    }
+
+    /// A machine of a member: its own, or a clone.
+    fn machine_of(&self, member: usize, luck: &mut Luck) -> usize {
+        let machines: Vec<_> = (0..self.machines.len()).filter(|at| self.machines[*at].station.member == member).collect();
+        luck.one_of(&machines)
+    }
+
     /// Luck for what this world leaves open beside its steps.
     pub fn luck(&self, of: u64) -> Luck {
         Luck(self.seed ^ of.rotate_left(32))
@@ -167,9 +202,21 @@ impl World {
         let luck = &mut Luck(step.luck);
         match &step.act {
             Act::Push { at, lane, to, lens } => self.push(self.machine(*at), *lane, *to, lens, step),
-            Act::Cut { at, to, stick, max_size } => self.cut(self.machine(*at), self.member(*to), stick % STICK_COUNT, *max_size, step),
-            Act::Ingest { at, stick } => self.ingest(self.machine(*at), stick % STICK_COUNT, step),
-            Act::Sync { at, to, line, budget } => self.sync(self.machine(*at), self.machine(*to), line, *budget, step),
+            Act::Cut { at, to, stick, max_size } => {
+                let at = self.machine(*at);
+                self.cut(at, self.other(at, *to), stick % STICK_COUNT, *max_size, step)
+            }
+            Act::Ingest { at, stick } => {
+                let stick = stick % STICK_COUNT;
+                // Most sticks reach whom they are for.
+                let meant = self.carried.get(&stick).copied().filter(|_| !luck.once_in(5));
+                let at = meant.map_or_else(|| self.machine(*at), |member| self.machine_of(member, luck));
+                self.ingest(at, stick, step)
+            }
+            Act::Sync { at, to, line, budget } => {
+                let at = self.machine(*at);
+                self.sync(at, self.other(at, *to), line, *budget, step)
+            }
             Act::Courier { stick, deed } => self.courier(stick % STICK_COUNT, *deed, luck),
             Act::Image { at } => self.image(self.machine(*at)),
             Act::Restore { at } => self.restore(self.machine(*at)),
@@ -311,9 +358,14 @@ impl World {
     pub fn look(&mut self, at: usize, replaced: bool) -> Verdict {
         let machine = &self.machines[at];
         self.nonces.note(&machine.station.card)?;
-        let view = machine.station.durable_view();
-        let view = view.map_err(|error| format!("P4: after a power cut {} would not open: {} {error}", machine.station.name, error.code()))?;
-        let memory = self.model.look(machine.station.id, &view).map_err(|why| format!("at {}: {why}", machine.station.name))?;
+        let card = machine.station.card.durable();
+        let log = machine.station.log_on(&card);
+        let log = log.map_err(|error| format!("P4: after a power cut {} would not open: {} {error}", machine.station.name, error.code()))?;
+        let memory = self.model.look(machine.station.id, &log).map_err(|why| format!("at {}: {why}", machine.station.name))?;
+        let mut memory = memory;
+        if self.planted == Some(Planted::LostEvent) {
+            memory.whole.pop_last();
+        }
         let before = &machine.memory;
         if !replaced && let Some(lost) = before.held.difference(&memory.held).next() {
             return Err(format!("P1: {} showed {lost:?}, and would not after a power cut", machine.station.name));
@@ -321,13 +373,11 @@ impl World {
         let forked = Model::forked(&memory);
         if !forked.is_empty() {
             self.coverage.count("a fork is held");
+            let view = machine.station.durable_view().map_err(|error| format!("P4: {} does not open: {error}", machine.station.name))?;
             let forks = view.forks().map_err(|error| format!("forks at {}: {error}", machine.station.name))?;
             if let Some(origin) = forked.iter().find(|origin| !forks.iter().any(|fork| fork.origin == **origin)) {
                 return Err(format!("forks: {} holds {origin:?} twice and does not say so", machine.station.name));
             }
-        }
-        if !view.open_lives().is_empty() {
-            self.coverage.count("a life is open");
         }
         self.machines[at].memory = memory;
         Ok(())

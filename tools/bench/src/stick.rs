@@ -122,7 +122,7 @@ impl Nncp {
             fs::create_dir_all(&spool)?;
             fs::create_dir_all(&incoming)?;
             let pick = |fields: &HashMap<String, String>, names: &[&str]| -> String {
-                names.iter().map(|name| format!("{name}: {}\n", fields.get(*name).map_or("", String::as_str))).collect()
+                names.iter().copied().flat_map(|name| [name, ": ", fields.get(name).map_or("", String::as_str), "\n"]).collect()
             };
             let public = ["id", "exchpub", "signpub", "noisepub"];
             let own_keys = pick(own, &["id", "exchpub", "exchprv", "signpub", "signprv", "noiseprv", "noisepub"]);
@@ -156,7 +156,7 @@ impl Nncp {
     fn carry(&self, spent: &mut Spent) -> Result<u64, Failure> {
         let stick = self.folder.join("stick");
         let stick = stick.to_string_lossy();
-        spent.add(&self.run("nncp-xfer", "near", &["-tx", &stick])?);
+        spent.add(&self.run("nncp-xfer", "near", &["-mkdir", "-tx", &stick])?);
         let len = len_below(Path::new(&*stick), "")?;
         spent.add(&self.run("nncp-xfer", "far", &["-rx", &stick])?);
         spent.add(&self.run("nncp-toss", "far", &[])?);

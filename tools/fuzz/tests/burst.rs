@@ -31,9 +31,13 @@ fn burst(name: &str, mutants: u64) {
     let target = target(name);
     let seeds = (target.seeds)();
     assert!(!seeds.is_empty(), "a target has something to begin with");
-    seeds.iter().for_each(|seed| (target.run)(seed)); // what is made once is made now, and counts for no input
+    for seed in &seeds {
+        (target.run)(seed); // what is made once is made now, and counts for no input
+    }
     let corpus = corpus(target).expect("the corpus can be read");
-    corpus.iter().for_each(|(file, bytes)| tried(target, bytes, file));
+    for (file, bytes) in &corpus {
+        tried(target, bytes, file);
+    }
     seeds.iter().enumerate().for_each(|(at, seed)| tried(target, seed, &format!("seed {at}")));
     let parents: Vec<&[u8]> = seeds.iter().chain(corpus.iter().map(|(_, bytes)| bytes)).map(Vec::as_slice).collect();
     let times = std::env::var("ZBUNDLE_SEEDS").ok().and_then(|times| times.parse().ok()).unwrap_or(1u64);

@@ -40,6 +40,7 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     if std::env::var_os("CI").is_some() {
         need_link()?;
         need_sticks()?;
+        need_folders()?;
     }
     let mut sum = Sum::default();
     let ended = run_seeing(cargo(tree).args(["test", "--locked", "--workspace", "--no-fail-fast"]), |line| sum.add(line));
@@ -52,11 +53,20 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     }
 }
 
+/// The simulator: the same lives every time, so that a change is judged alone. How many there should be, and why there are not: docs/proof.md.
+pub fn sim(tree: &Tree) -> Result<String, Failure> {
+    let mut last = String::new();
+    let lives = ["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--seeds", "80"];
+    run_seeing(cargo(tree).args(lives), |line| line.clone_into(&mut last))?;
+    Ok(last)
+}
+
 /// The searching tests of the log, far: `ZBUNDLE_SEEDS` times as far as every day, 200 where it is not set.
 pub fn campaign(tree: &Tree) -> Result<String, Failure> {
     let times = std::env::var("ZBUNDLE_SEEDS").unwrap_or_else(|_| "200".to_owned());
     run(cargo(tree).args(["test", "--locked", "--profile", "quick", "--lib", "wal::"]).env("ZBUNDLE_SEEDS", times))?;
     run(cargo(tree).args(["test", "--locked", "--test", "link"]).env("ZBUNDLE_FAR", "1"))?;
+    run(cargo(tree).args(["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--from", "1000000", "--seeds", "1000000"]))?;
     run(cargo(tree).args(["test", "--locked", "--test", "stick"]).env("ZBUNDLE_FAR", "1"))?;
     Ok(String::new())
 }
@@ -96,6 +106,22 @@ fn need_sticks() -> Result<(), Failure> {
         println!("/dev/fuse is not here: making it");
         // Where it cannot be made, the test that needs it says so.
         let _ = works(Command::new("mknod").arg("/dev/fuse").args(["c", "10", "229"]));
+    }
+    Ok(())
+}
+
+/// What the tests of watched folders run: copiers and sync programs, by the options that only tell a version.
+fn need_folders() -> Result<(), Failure> {
+    for (program, word, package) in [
+        ("rsync", "--version", "rsync"),
+        ("rclone", "version", "rclone"),
+        ("syncthing", "--version", "syncthing"),
+        ("gio", "version", "libglib2.0-bin"),
+        ("systemd-analyze", "--version", "systemd"),
+    ] {
+        if !works(Command::new(program).arg(word)) {
+            need_packages(&[package], "the tests of watched folders run real copiers and sync programs")?;
+        }
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 
 mod cargo;
 mod coverage;
+mod crash;
 mod fuzz;
 mod miri;
 mod mutants;
@@ -35,6 +36,8 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", about: "sources stand as rustfmt lays them out", run: cargo::fmt },
     Step { name: "clippy", about: "no warning in any target of any crate", run: cargo::clippy },
     Step { name: "tests", about: "every test of the workspace passes, none is skipped", run: cargo::tests },
+    Step { name: "sim", about: "some lives of small domains on a fake world, each as promised", run: cargo::sim },
+    Step { name: "points", about: "the real binary killed and failed at some of its system calls", run: crash::some },
     Step { name: "docs", about: "the documentation builds without a warning", run: cargo::docs },
     Step { name: "deny", about: "dependencies: licences, sources, banned crates", run: cargo::deny },
     Step { name: "tidy", about: "layers and house rules", run: tidy::run },
@@ -59,6 +62,7 @@ const DIVES: &[Dive] = &[
         about: "[--short | --minutes N] [--minimise] [TARGET]…  every target under libFuzzer, 60 s each by --short",
         run: fuzz::run,
     },
+    Dive { name: "crash", about: "[SCENE]  the real binary killed and failed at every one of its system calls", run: crash::every },
     Dive { name: "compare", about: "the Python reader and cbor2 against ours, over the corpus and mutants of the fixtures", run: fuzz::compare },
     Dive { name: "mutants", about: "[--shard k/n] [ROOM]…  change the code line by line: which change does no test notice?", run: mutants::run },
     Dive { name: "miri", about: "the pure parts of bundle-format under an interpreter that sees undefined behaviour", run: miri::run },

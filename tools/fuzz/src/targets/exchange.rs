@@ -38,10 +38,10 @@ struct End {
 
 impl End {
     fn new(hand: &mut Hand<'_>) -> Self {
-        let known = hand.byte() % 4 > 0;
+        let known = !hand.byte().is_multiple_of(4);
         let held = (1..=3).map(|node| (origin(node), u64::from(hand.byte() % 60))).collect();
         let window = [512, 4096, 65_536, u64::MAX][usize::from(hand.byte() % 4)];
-        let exchange = Exchange::new(known, hand.byte() % 2 == 0, Pace::new(None, 600));
+        let exchange = Exchange::new(known, hand.byte().is_multiple_of(2), Pace::new(None, 600));
         let mut end = Self { exchange, held, sent: BTreeMap::new(), furthest: BTreeMap::new(), refuses: hand.byte() % 4, window, now_ms: 0 };
         if known {
             end.greet();

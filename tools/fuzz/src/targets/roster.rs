@@ -51,8 +51,8 @@ impl Written {
             }
             _ => {}
         }
-        let part = (hand.byte() % 8 == 0).then(|| Part { index: u64::from(hand.byte() % 4), count: u64::from(hand.byte() % 4) });
-        let under = (hand.byte() % 4 == 0).then(|| u64::from(hand.byte() % 4));
+        let part = (hand.byte().is_multiple_of(8)).then(|| Part { index: u64::from(hand.byte() % 4), count: u64::from(hand.byte() % 4) });
+        let under = (hand.byte().is_multiple_of(4)).then(|| u64::from(hand.byte() % 4));
         Self { kind, payload, part, under }
     }
 }
@@ -76,8 +76,8 @@ fn sensible(kind: &str, hand: &mut Hand<'_>) -> Option<RosterEvent> {
     };
     Some(match kind {
         "zb/enrol" => {
-            let key = if hand.byte() % 4 == 0 { key(hand) } else { person };
-            let name = if hand.byte() % 4 == 0 { name_from(hand) } else { format!("n{person}") };
+            let key = if hand.byte().is_multiple_of(4) { key(hand) } else { person };
+            let name = if hand.byte().is_multiple_of(4) { name_from(hand) } else { format!("n{person}") };
             let (signing, sealing) = (SIGNING[key].verifying_key(), SEALING[key].public());
             RosterEvent::Enrol { node, name, signing, sealing, policy: policy(hand) }
         }
@@ -100,7 +100,9 @@ pub fn roster(bytes: &[u8]) {
     while !hand.is_empty() && written.len() < 64 {
         written.push(Written::by(&mut hand));
     }
-    written.iter().for_each(|written| payload_has_one_spelling(written.kind, &written.payload));
+    for written in &written {
+        payload_has_one_spelling(written.kind, &written.payload);
+    }
     let mut roster = Roster::new(pin());
     for written in &written {
         let (before, position) = (roster.clone(), roster.head().then(&digest(&written.payload)));

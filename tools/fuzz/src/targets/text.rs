@@ -51,7 +51,7 @@ impl Read for Slow<'_> {
 
 impl Input for Slow<'_> {
     fn ready(&mut self) -> bool {
-        self.reads % 3 > 0
+        !self.reads.is_multiple_of(3)
     }
 }
 

@@ -1,0 +1,87 @@
+//! Every crash point of the real binary: each scene runs a command, and strace kills it at one system call after another, or lets one fail.
+//!
+//! In: the binary. Out: a table of states, and each state in which a promise was broken; exit 1 if any was. Invariants: each state begins from the same
+//! folders, copied; a promise is checked by running the program again, as its user would, with no repair in between. Not here: what a power cut does to
+//! what was written and not synced: kill -9 keeps the page cache, so `sim` and the disks in memory look for that.
+#![allow(clippy::disallowed_methods, reason = "a builder's tool talks to the machine directly; the ports are for what ships")]
+
+mod link;
+mod program;
+mod scenes;
+mod stage;
+mod trace;
+
+use clap::Parser;
+use program::Program;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+use trace::Fault;
+
+/// What stops a run, in words.
+pub type Failure = String;
+
+/// Kills the program at every system call, and fails every write and sync
+#[derive(Parser)]
+struct Options {
+    /// The program
+    #[arg(long)]
+    zbundle: PathBuf,
+    /// At most so many states of each scene and kind, spread evenly; all without it
+    #[arg(long)]
+    states: Option<usize>,
+    /// Only scenes whose name begins so
+    #[arg(long)]
+    only: Option<String>,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(broken) => {
+            println!("{broken} states broke a promise");
+            ExitCode::FAILURE
+        }
+        Err(failure) => {
+            eprintln!("crash: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<usize, Failure> {
+    let program = Program::new(&options.zbundle)?;
+    let (begun, mut states, mut broken) = (Instant::now(), 0, 0);
+    println!("{:<24} {:<28} {:>7} {:>7}", "scene", "what is done to it", "states", "broken");
+    for scene in scenes::all() {
+        if options.only.as_ref().is_some_and(|only| !scene.name.starts_with(only.as_str())) {
+            continue;
+        }
+        let stage = stage::set(&program, &scene)?;
+        for kind in Fault::KINDS {
+            if !scene.kinds.contains(kind) {
+                continue;
+            }
+            let faults = thinned(trace::faults(&program, &stage, &scene, *kind)?, options.states);
+            let mut told = Vec::new();
+            for fault in &faults {
+                if let Err(why) = scenes::play(&program, &stage, &scene, fault) {
+                    told.push(format!("  {} {fault}: {why}", scene.name));
+                }
+            }
+            println!("{:<24} {:<28} {:>7} {:>7}", scene.name, kind.about(), faults.len(), told.len());
+            told.iter().for_each(|line| println!("{line}"));
+            states += faults.len();
+            broken += told.len();
+        }
+    }
+    println!("{states} states, {broken} broken, {:.0} s", begun.elapsed().as_secs_f64());
+    if states == 0 { Err("no state was reached".to_owned()) } else { Ok(broken) }
+}
+
+/// At most `most` of them, the first and the last among them.
+fn thinned(faults: Vec<Fault>, most: Option<usize>) -> Vec<Fault> {
+    let Some(most) = most.filter(|most| *most < faults.len() && *most > 1) else { return faults };
+    let last = faults.len() - 1;
+    (0..most).map(|index| faults[index * last / (most - 1)].clone()).collect()
+}
