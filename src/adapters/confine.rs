@@ -19,6 +19,17 @@ pub enum Confined {
     Not,
 }
 
+impl Confined {
+    /// In one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fully => "fully",
+            Self::Partly => "partly",
+            Self::Not => "not",
+        }
+    }
+}
+
 /// The rights we know how to give up: those of Linux 6.2; an older kernel knows fewer.
 const KNOWN: ABI = ABI::V3;
 

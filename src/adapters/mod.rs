@@ -19,7 +19,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 pub use clock::OsClock;
-pub use confine::{Confined, confine};
+pub use confine::confine;
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
 pub use input::OsInput;

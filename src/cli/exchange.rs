@@ -6,7 +6,7 @@ mod receipt;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
-use super::{Context, Finished, cut, escape, ingest, members, summary, units};
+use super::{Context, Finished, confine, cut, escape, ingest, members, summary, units};
 use crate::carry::stick::PlaceKind;
 use crate::node::Node;
 use crate::node::exchanging::{ExchangeOrder, Exchanged, Step};
@@ -65,7 +65,7 @@ impl Args {
             return blind::run(context, &self.place, store, self.quota);
         }
         let written = [Some(context.data_dir()), Some(self.place.clone()), self.receipt.as_deref().and_then(|page| folder_of(context, page))];
-        context.confine(&written.into_iter().flatten().collect::<Vec<_>>());
+        confine(&written.into_iter().flatten().collect::<Vec<_>>());
         let mut node = context.node()?;
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
         let order = ExchangeOrder { place: &self.place, to: &to, max_size: self.max_size, files_max: self.max_files, dry_run: self.dry_run };

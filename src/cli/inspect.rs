@@ -2,7 +2,7 @@
 
 use super::halt::Halt;
 use super::object::Object;
-use super::{Context, Finished, bundle, escape, summary, units};
+use super::{Context, Finished, bundle, confine, escape, summary, units};
 use crate::node::View;
 use crate::node::inspect::{self, Inside, Outside};
 use bundle_format::error::Exit;
@@ -34,7 +34,7 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        context.confine(&[]);
+        confine(&[]);
         let view = self.view(context)?;
         let (mut tally, single) = (bundle::Tally::default(), bundle::is_single(context, &self.paths));
         for path in bundle::find(context, &self.paths)? {

@@ -44,7 +44,7 @@ pub mod units;
 mod verify;
 mod watch;
 
-use crate::adapters::{Confined, OsHints, OsInput, asked_to_end, confine, open_tables, os_ports, read_hidden_line};
+use crate::adapters::{OsHints, OsInput, asked_to_end, confine, open_tables, os_ports, read_hidden_line};
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;

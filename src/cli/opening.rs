@@ -1,7 +1,7 @@
 //! From options to an open node: which directory, which key, who waits for whom.
 
 use super::halt::{Halt, halts_on};
-use super::{Confined, Context, ask, confine, escape, read_hidden_line, units};
+use super::{Context, ask, escape, read_hidden_line, units};
 use crate::keys::{Keyring, KeysError, Secret};
 use crate::node::layout::Layout;
 use crate::node::local::{self, About, Reached, Through, open_beside};
@@ -31,15 +31,6 @@ impl Context {
     /// The key file: named, or beside the data directory.
     pub fn key_file(&self) -> PathBuf {
         self.globals.key_file.clone().unwrap_or_else(|| Secret::default_key_file(&self.data_dir()))
-    }
-
-    /// Before strangers' bytes are looked at: give up writing anywhere but in `folders`, and running anything. In words, how far that went.
-    pub fn confine(&self, folders: &[PathBuf]) -> &'static str {
-        match confine(folders) {
-            Confined::Fully => "fully",
-            Confined::Partly => "partly",
-            Confined::Not => "not",
-        }
     }
 
     /// Open the node for writing, on a lease when a process stays and keeps it, and say what opening found.

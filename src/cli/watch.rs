@@ -3,7 +3,7 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Context, Finished, OsHints, escape, exchange, ingest, summary, units};
+use super::{Context, Finished, OsHints, confine, escape, exchange, ingest, summary, units};
 use crate::carry::stick;
 use crate::carry::watch::Pace;
 use crate::node::naming::Naming;
@@ -80,7 +80,7 @@ impl Args {
         for folder in &self.folders {
             refuse_wrong(context, folder)?;
         }
-        let confined = confine(context, &self.folders, &self.pace);
+        let confined = confine_watching(context, &self.folders, &self.pace);
         context.console.note(&format!(
             "writing anywhere but in its own folders is {}",
             if confined == "not" { "not refused by this kernel" } else { "refused by the kernel" }
@@ -109,7 +109,7 @@ impl Args {
 
     /// On a lease when a process keeps the node: that may watch the same folders.
     fn look_once(&self, context: &mut Context) -> Result<Finished, Halt> {
-        confine(context, &self.folders, &self.pace);
+        confine_watching(context, &self.folders, &self.pace);
         let mut node = context.node()?;
         let (mut tally, pace) = (Tally::default(), self.pace.pace());
         for folder in &self.folders {
@@ -125,13 +125,13 @@ impl Args {
 
 /// Give up what watching does not need: it writes in the data directory, and in the folders only where it answers. A stick may be mounted later, so there
 /// the right is to the folder it is mounted in.
-pub fn confine(context: &Context, folders: &[PathBuf], pace: &PaceArgs) -> &'static str {
+pub fn confine_watching(context: &Context, folders: &[PathBuf], pace: &PaceArgs) -> &'static str {
     let mut written = vec![context.data_dir()];
     for folder in folders.iter().filter(|_| pace.exchange) {
         let around = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
         written.extend([folder.clone(), around.unwrap_or(Path::new(".")).to_owned()]);
     }
-    context.confine(&written)
+    confine(&written).word()
 }
 
 /// A folder somebody mistyped is told at once; one that is empty or not there may be the place of a stick that comes later.

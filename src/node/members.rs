@@ -73,7 +73,9 @@ impl Node {
             Some(node) => (self.rekeying(&request, node)?, node),
         };
         let again = self.roster.member(&node).and_then(|member| member.current()).is_some_and(|key| key.signing == request.signing);
-        if !again {
+        if again {
+            self.sign_roster()?;
+        } else {
             self.write_roster_event(&event)?;
         }
         let name = self.roster.member(&node).map_or(request.name.clone(), |member| member.name.clone());
@@ -206,10 +208,17 @@ impl Node {
         }
         let stream = Stream::main(self.roster.pin().roster_origin());
         self.append_control(&stream, event.kind(), &event.payload())?;
+        self.sign_roster()?;
+        self.refresh_roster()
+    }
+
+    /// Sign the roster up to its end. An event may stand there unsigned: the power went between the two.
+    fn sign_roster(&mut self) -> Result<(), NodeError> {
+        let stream = Stream::main(self.roster.pin().roster_origin());
         let (keys, domain) = (self.keyring.current(), self.roster.domain());
         sign_up_to_head(&mut self.wal, &stream, &Signer { key: &keys.signing, key_number: keys.number, domain })?;
         self.wal.sync()?;
-        self.refresh_roster()
+        Ok(())
     }
 
     /// The roster from its first event, as ranges that prove themselves. Their one node is the authority.

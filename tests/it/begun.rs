@@ -80,3 +80,30 @@ fn an_init_that_was_broken_off_is_finished_by_the_next() {
 fn an_authority_whose_init_was_broken_off_signs_members_all_the_same() {
     broken_off_anywhere(true);
 }
+
+/// Found by the simulator as life 0x5074: the event stood in the roster unsigned, `sign` said that it was there already, and no join file ever held it.
+#[test]
+fn new_keys_of_the_authority_arrive_though_the_power_went_while_they_were_signed() {
+    for seed in 0..6 {
+        for nth in 1.. {
+            let disk = MemoryDisk::new();
+            let mut node = init(&disk, seed, true).unwrap();
+            let request = node.request(true).unwrap();
+            disk.lose_power(nth);
+            let signed = node.sign(&request, Policy::All, None, false);
+            drop(node);
+            if !disk.has_struck() {
+                signed.unwrap();
+                assert!(nth > 3, "signing does more than {nth} things");
+                break;
+            }
+            disk.crash(seed * 1000 + nth);
+            disk.heal();
+            let mut node = open(&disk, seed + 200).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
+            let signed = node.sign(&request, Policy::All, None, false).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
+            let offer = node.consider(&signed.join).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
+            node.join(&offer).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
+            node.sign(&self::request(seed), Policy::Own, None, false).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
+        }
+    }
+}

@@ -50,7 +50,9 @@ impl World {
             told.extend(origin.map(|origin| (number, origin, 99)));
         }
         let numbers: Vec<_> = told.iter().map(|(number, ..)| *number).collect();
-        told.into_iter().for_each(|(number, origin, seq)| self.model.told(number, origin, seq));
+        for (number, origin, seq) in told {
+            self.model.told(number, origin, seq);
+        }
         self.tell(format!("   {} pushed {numbers:?}", self.name(at)));
         self.look(at, false)?;
         let shown = &self.machines[at].memory.whole;

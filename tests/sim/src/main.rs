@@ -116,7 +116,9 @@ fn many(options: &Options) -> ExitCode {
     let (failed, frames) = (failed.into_inner(), frames.into_inner());
     println!("{lived} seeds from {:#x} in {took:.1} s ({rate:.1} a second), {frames} sealed frames, {failed} failure(s)", options.from);
     let unmet: Vec<_> = if options.covered { coverage.unmet() } else { Vec::new() };
-    unmet.iter().for_each(|what| println!("never met: {what}"));
+    for what in &unmet {
+        println!("never met: {what}");
+    }
     if failed == 0 && unmet.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

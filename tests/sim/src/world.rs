@@ -116,9 +116,13 @@ impl World {
         let begun = base::domain(plan.shape, &around);
         let mut model = Model::default();
         let policy = |member: &base::Begun| if planted == Some(Planted::NoPolicy) { Policy::Own } else { member.policy.clone() };
-        begun.iter().for_each(|member| model.grant(member.id, &policy(member)));
+        for member in &begun {
+            model.grant(member.id, &policy(member));
+        }
         if planted == Some(Planted::LyingCards) {
-            begun.iter().for_each(|member| member.card.lie());
+            for member in &begun {
+                member.card.lie();
+            }
         }
         let machine = |(at, member): (usize, &base::Begun)| {
             let station = Station::new(member.name.to_owned(), at, member.id, member.card.clone(), plan.seed.rotate_left(17) ^ at as u64, &around);

@@ -70,7 +70,9 @@ fn run(options: &Options) -> Result<usize, Failure> {
                 }
             }
             println!("{:<24} {:<28} {:>7} {:>7}", scene.name, kind.about(), faults.len(), told.len());
-            told.iter().for_each(|line| println!("{line}"));
+            for line in &told {
+                println!("{line}");
+            }
             states += faults.len();
             broken += told.len();
         }

@@ -56,7 +56,8 @@ pub fn set(program: &Program, scene: &Scene) -> Result<Stage, Failure> {
 
 /// `count` events, each different.
 fn lines(name: &str, count: usize) -> String {
-    (0..count).map(|number| format!("{{\"from\":\"{name}\",\"number\":{number},\"note\":\"{:0>400}\"}}\n", number * 7919)).collect()
+    let line = |number| format!("{{\"from\":\"{name}\",\"number\":{number},\"note\":\"{:0>400}\"}}\n", number * 7919);
+    (0..count).map(line).collect::<Vec<_>>().concat()
 }
 
 /// Bytes that do not compress well: a large payload in many parts.
