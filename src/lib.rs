@@ -9,5 +9,6 @@ pub mod keys;
 pub mod link;
 pub mod node;
 pub mod ports;
+pub mod project;
 pub mod push;
 pub mod wal;

@@ -131,6 +131,11 @@ codes! {
     Z405 Usage "this is not the id of an event here" "Nothing was stored." "take the id from the line that push or log printed";
     Z406 Usage "no member of that name" "Nothing was changed." "see `zbundle members`";
     Z407 Usage "no origin of that name" "Nothing was changed." "see `zbundle status`";
+    Z410 Internal "the tables made from the log cannot be read or written" "The log was not touched; the tables can be made again at any time." "run `zbundle project --rebuild`; if that fails too, look at the disk";
+    Z411 Usage "this file is a database that zbundle did not make, or a later version did" "It was not touched." "choose another file, or update zbundle";
+    Z412 Usage "there is no record of that key here" "Nothing was changed." "see `zbundle conflicts list`, or `zbundle log --key`";
+    Z413 Usage "the record is not in conflict" "Nothing was changed." "see `zbundle conflicts show`";
+    Z414 Usage "this idempotency key was used for another content" "Nothing was stored." "use a new key for a new event; the event above has the old one";
     Z501 Link "the link could not be made" "Nothing was sent or taken; what was pushed here stays safe." "check the address and the network, and try again later; meanwhile a bundle can travel on a stick";
     Z502 Link "the link broke" "What was acknowledged stays safe; nothing else was marked as sent." "run it again; it goes on where it stopped";
     Z503 Link "the peer was silent for too long" "What was acknowledged stays safe; nothing else was marked as sent." "try again later; if it stays silent, look after its machine and the line";

@@ -9,10 +9,13 @@ mod input;
 mod local;
 mod net;
 mod signals;
+mod sqlite;
 mod terminal;
 mod watch;
 
 use crate::ports::Ports;
+use crate::ports::projection::{Projection, ProjectionError};
+use std::path::Path;
 use std::rc::Rc;
 
 pub use clock::OsClock;
@@ -23,10 +26,19 @@ pub use input::OsInput;
 pub use local::OsLocal;
 pub use net::OsNetwork;
 pub use signals::asked_to_end;
+pub use sqlite::SqliteProjection;
 pub use terminal::read_hidden_line;
 pub use watch::OsHints;
 
 /// The real world.
 pub fn os_ports() -> Ports {
     Ports { disk: Rc::new(OsDisk), clock: Rc::new(OsClock::new()), entropy: Rc::new(OsEntropy), net: Rc::new(OsNetwork), local: Rc::new(OsLocal) }
+}
+
+/// Tables in a SQLite file, made if it is not there.
+///
+/// # Errors
+/// [`ProjectionError`].
+pub fn open_tables(path: &Path, payloads: bool) -> Result<Box<dyn Projection>, ProjectionError> {
+    Ok(Box::new(SqliteProjection::open(path, payloads)?))
 }

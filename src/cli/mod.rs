@@ -5,6 +5,7 @@
 mod accept;
 mod ask;
 mod bundle;
+mod conflicts;
 mod console;
 mod cut;
 mod demo;
@@ -28,6 +29,7 @@ mod opening;
 mod peer;
 mod policy;
 mod progress;
+mod project;
 mod push;
 mod request;
 mod revoke;
@@ -42,7 +44,7 @@ pub mod units;
 mod verify;
 mod watch;
 
-use crate::adapters::{OsHints, OsInput, asked_to_end, confine, os_ports, read_hidden_line};
+use crate::adapters::{OsHints, OsInput, asked_to_end, confine, open_tables, os_ports, read_hidden_line};
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;
@@ -130,6 +132,8 @@ enum Command {
     Held(held::Args),
     Push(push::Args),
     Log(log::Args),
+    Project(project::Args),
+    Conflicts(conflicts::Args),
     Cut(cut::Args),
     Ingest(ingest::Args),
     Exchange(exchange::Args),
@@ -245,6 +249,8 @@ commands! {
     Held "held";
     Push "push";
     Log "log";
+    Project "project";
+    Conflicts "conflicts";
     Cut "cut";
     Ingest "ingest";
     Exchange "exchange";

@@ -44,6 +44,11 @@ impl Layout {
         self.root.join("ledger")
     }
 
+    /// The log as tables.
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index.db")
+    }
+
     /// Segments.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")

@@ -4,6 +4,7 @@
 //! file named after it. Not here: options, words for people (`cli`).
 
 pub mod appending;
+pub mod conflicts;
 pub mod control;
 pub mod cutting;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod fsck;
 pub mod held;
 pub mod history;
 pub mod hop;
+pub mod idempotency;
 pub mod inspect;
 pub mod known;
 pub mod layout;
@@ -26,6 +28,7 @@ pub mod naming;
 pub mod payload;
 pub mod peers;
 pub mod places;
+pub mod projecting;
 pub mod pushing;
 pub mod record;
 pub mod relaying;
