@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod carry;
 pub mod cli;
 pub mod cut;
+pub mod hub;
 pub mod ingest;
 pub mod keys;
 pub mod link;

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+pub use crate::hub::telling::date;
+
 /// `64MiB`, `300K`, `1.5GB`, `4096` → bytes.
 ///
 /// # Errors
@@ -47,12 +49,6 @@ pub fn parse_date_ms(text: &str) -> Option<u64> {
         civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
     })?;
     u64::try_from(stamp.as_millisecond()).ok()
-}
-
-/// `2026-11-20T09:14:03.120Z`; `None` past the year 9999, where a broken clock may stand.
-pub fn date(ms: u64) -> Option<String> {
-    let stamp = Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
-    Some(format!("{stamp:.3}"))
 }
 
 /// `312 B`, `61.4 KB`: three digits, K = 1000.

@@ -29,6 +29,16 @@ impl Layout {
         self.root.join("ctl.sock")
     }
 
+    /// Where applications of our user are heard, unless another place is named.
+    pub fn http(&self) -> PathBuf {
+        self.root.join("http.sock")
+    }
+
+    /// What whoever comes by TCP must show.
+    pub fn http_token(&self) -> PathBuf {
+        self.root.join("http.token")
+    }
+
     /// The node's secrets, wrapped.
     pub fn keyring(&self) -> PathBuf {
         self.root.join("keyring")

@@ -9,6 +9,7 @@ pub mod control;
 pub mod cutting;
 pub mod error;
 pub mod exchanging;
+pub mod feed;
 pub mod foretelling;
 pub mod forks;
 pub mod fsck;

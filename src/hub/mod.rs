@@ -1,0 +1,19 @@
+//! Hub: applications, monitors and people who come by HTTP to a node that stays.
+//!
+//! In: requests of our own user through a socket with a name, or by loopback TCP with a token. Out: events taken and told, how things stand.
+//! Invariants: 201 only after the sync that covers it (R10.13-a); a reader of the feed misses nothing (R10.13-c); whatever is asked at once, memory
+//! stays bounded. Not here: options and listening (`cli`), what a node can do (`node`).
+//!
+//! `gate`: who may ask; `routes`: which address means what; `taking`: events in; `feed`: events out; `answer`: what a response is.
+
+pub mod answer;
+pub mod feed;
+pub mod gate;
+pub mod object;
+pub mod routes;
+pub mod server;
+pub mod taking;
+pub mod telling;
+
+pub use gate::Gate;
+pub use server::{Hub, Line};
