@@ -17,6 +17,7 @@ use crate::ports::Ports;
 use crate::ports::projection::{Projection, ProjectionError};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 pub use clock::OsClock;
 pub use confine::confine;
@@ -35,10 +36,10 @@ pub fn os_ports() -> Ports {
     Ports { disk: Rc::new(OsDisk), clock: Rc::new(OsClock::new()), entropy: Rc::new(OsEntropy), net: Rc::new(OsNetwork), local: Rc::new(OsLocal) }
 }
 
-/// Tables in a SQLite file, made if it is not there.
+/// Tables in a SQLite file, made if it is not there. Another's lock on it is waited for as long as `patience`.
 ///
 /// # Errors
 /// [`ProjectionError`].
-pub fn open_tables(path: &Path, payloads: bool) -> Result<Box<dyn Projection>, ProjectionError> {
-    Ok(Box::new(SqliteProjection::open(path, payloads)?))
+pub fn open_tables(path: &Path, payloads: bool, patience: Duration) -> Result<Box<dyn Projection>, ProjectionError> {
+    Ok(Box::new(SqliteProjection::open(path, payloads)?.patient(patience)?))
 }

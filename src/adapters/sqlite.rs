@@ -10,15 +10,15 @@ use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Hash, NodeId, from_hex, hex};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
 const VERSION: i64 = 1;
-/// How long we wait for a reader's or another writer's lock.
+/// How long we wait for a reader's or another writer's lock, unless told otherwise.
 const BUSY: Duration = Duration::from_secs(5);
 /// Pages in memory, in KiB, and the most the write-ahead file grows to before it is folded in, in pages: memory stays small whatever the log's size.
 const BOUNDS: &str = "PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 4194304; PRAGMA temp_store = FILE;";
@@ -27,6 +27,9 @@ const BOUNDS: &str = "PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 256
 pub struct SqliteProjection {
     database: Connection,
     payloads: bool,
+    path: PathBuf,
+    /// Device and inode of the file that was opened.
+    file: (u64, u64),
 }
 
 impl From<rusqlite::Error> for ProjectionError {
@@ -47,8 +50,15 @@ impl SqliteProjection {
     /// # Errors
     /// [`ProjectionError`]; [`ProjectionError::Foreign`] leaves the file untouched.
     pub fn open(path: &Path, payloads: bool) -> Result<Self, ProjectionError> {
+        if !path.exists() {
+            for beside in ["-wal", "-shm"] {
+                let mut left = path.as_os_str().to_owned();
+                left.push(beside);
+                std::fs::remove_file(left).unwrap_or(()); // of a file that was thrown away: SQLite would put it into the new one
+            }
+        }
         let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        made.map_err(|error| ProjectionError::Database(format!("{}: {error}", path.display())))?;
+        let file = made.and_then(|file| file.metadata()).map_err(|error| ProjectionError::Database(format!("{}: {error}", path.display())))?;
         let mut database = Connection::open(path)?;
         database.busy_timeout(BUSY)?;
         database.set_prepared_statement_cache_capacity(32);
@@ -71,7 +81,16 @@ impl SqliteProjection {
         if held != Some(payloads) {
             make_tables(&mut database, payloads)?;
         }
-        Ok(Self { database, payloads })
+        Ok(Self { database, payloads, path: path.to_owned(), file: (file.dev(), file.ino()) })
+    }
+
+    /// Wait for a lock no longer than `patience`.
+    ///
+    /// # Errors
+    /// [`ProjectionError`].
+    pub fn patient(self, patience: Duration) -> Result<Self, ProjectionError> {
+        self.database.busy_timeout(patience)?;
+        Ok(self)
     }
 
     fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, ProjectionError> {
@@ -155,6 +174,10 @@ impl Projection for SqliteProjection {
         self.payloads
     }
 
+    fn is_in_place(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file)
+    }
+
     fn places(&mut self) -> Result<Vec<Place>, ProjectionError> {
         self.all("SELECT origin, branch, seq, hash, counted FROM origin", [], |row| {
             let hash: Vec<u8> = row.get(3)?;
@@ -168,7 +191,10 @@ impl Projection for SqliteProjection {
         if !self.database.is_autocommit() {
             self.database.execute_batch("ROLLBACK")?;
         }
-        Ok(self.database.execute_batch("BEGIN IMMEDIATE")?)
+        self.database.execute_batch("BEGIN IMMEDIATE")?;
+        // Another process may have made the tables anew since, with payloads.
+        self.payloads = self.database.prepare_cached("SELECT value FROM setting WHERE name = 'payloads'")?.query_row([], |row| row.get(0))?;
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), ProjectionError> {

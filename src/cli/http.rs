@@ -1,10 +1,10 @@
 //! Where `serve --http` listens, and the token of those who come by TCP.
 
-use super::Context;
 use super::escape::plain_path;
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
+use super::{Context, open_tables};
 use crate::hub::{Gate, Hub, Line};
 use crate::node::NodeError;
 use crate::node::layout::Layout;
@@ -15,10 +15,13 @@ use bundle_format::ids::hex;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// A token is 64 digits and a newline; a person may write another.
 const TOKEN_LEN_MAX: usize = 1024;
+/// How long everybody waits while another program writes into the tables: then they are tried again a little later.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Where to listen.
 #[derive(Clone, Debug)]
@@ -45,7 +48,13 @@ pub fn address(text: &str) -> Result<Address, String> {
 /// Listen at every address, until told to end.
 pub async fn listen(context: &mut Context, stay: &Stay, addresses: &[Address]) -> Result<Vec<JoinHandle<()>>, Halt> {
     let mut listening = Vec::new();
-    let hub = Hub::new(Rc::clone(&stay.standing), &context.ports, context.data_dir(), stay.stop.clone());
+    if addresses.is_empty() {
+        return Ok(listening);
+    }
+    let index = Layout::new(&context.data_dir()).index();
+    let open = Box::new(move || open_tables(&index, false, PATIENCE));
+    let hub = Hub::new(Rc::clone(&stay.standing), &context.ports, context.data_dir(), open, stay.stop.clone());
+    listening.push(tokio::task::spawn_local(Rc::clone(&hub).keep_up()));
     for address in addresses {
         let (line, gate, at) = match address {
             Address::Unix(path) => {

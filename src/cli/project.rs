@@ -8,6 +8,10 @@ use crate::node::NodeError;
 use crate::node::layout::Layout;
 use crate::ports::projection::Projection;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a command waits while another program writes into the file.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,5 +52,5 @@ impl Args {
 
 /// Tables in a file; those of the data directory hold payloads only when somebody asked for that.
 pub fn tables(path: &Path, payloads: bool) -> Result<Box<dyn Projection>, Halt> {
-    open_tables(path, payloads).map_err(|error| Halt::new(error.code(), format!("{}: {error}", escape::plain_path(path))))
+    open_tables(path, payloads, PATIENCE).map_err(|error| Halt::new(error.code(), format!("{}: {error}", escape::plain_path(path))))
 }

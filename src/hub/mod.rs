@@ -4,7 +4,8 @@
 //! Invariants: 201 only after the sync that covers it (R10.13-a); a reader of the feed misses nothing (R10.13-c); whatever is asked at once, memory
 //! stays bounded. Not here: options and listening (`cli`), what a node can do (`node`).
 //!
-//! `gate`: who may ask; `routes`: which address means what; `taking`: events in; `feed`: events out; `answer`: what a response is.
+//! `gate`: who may ask; `routes`: which address means what; `taking`: events in; `feed`: events out; `tables`: the projection, kept in step; `answer`:
+//! what a response is.
 
 pub mod answer;
 pub mod feed;
@@ -12,6 +13,7 @@ pub mod gate;
 pub mod object;
 pub mod routes;
 pub mod server;
+pub mod tables;
 pub mod taking;
 pub mod telling;
 

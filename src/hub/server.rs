@@ -1,6 +1,7 @@
 //! Connections: so many at once, each in a task of its own, ended in order when the process ends.
 
 use super::gate::Gate;
+use super::tables::{Opener, Tables};
 use super::{answer, routes};
 use crate::node::standing::Standing;
 use crate::ports::Ports;
@@ -45,6 +46,8 @@ pub struct Hub {
     pub stop: watch::Receiver<bool>,
     /// Bodies that may be read.
     pub bodies: Semaphore,
+    /// What the log comes to.
+    pub tables: Tables,
 }
 
 /// Where requests come from.
@@ -65,9 +68,10 @@ impl Line {
 }
 
 impl Hub {
-    /// For the node in `data_dir`, until `stop`.
-    pub fn new(standing: Rc<Standing>, ports: &Ports, data_dir: PathBuf, stop: watch::Receiver<bool>) -> Rc<Self> {
-        Rc::new(Self { standing, ports: ports.clone(), data_dir, stop, bodies: Semaphore::new(BODY_COUNT_MAX) })
+    /// For the node in `data_dir` with tables that `open` opens, until `stop`.
+    pub fn new(standing: Rc<Standing>, ports: &Ports, data_dir: PathBuf, open: Opener, stop: watch::Receiver<bool>) -> Rc<Self> {
+        let (bodies, tables) = (Semaphore::new(BODY_COUNT_MAX), Tables::new(open));
+        Rc::new(Self { standing, ports: ports.clone(), data_dir, stop, bodies, tables })
     }
 
     /// Answer who comes by `line` and passes `gate`, until told to stop; then requests that have been read are answered.

@@ -5,16 +5,21 @@ use super::answer::{Answer, Problem, json};
 use super::object::Object;
 use super::routes::query;
 use super::server::Hub;
-use crate::node::NodeError;
+use crate::node::idempotency::Repeated;
 use crate::node::local::About;
 use crate::node::pushing::Intent;
+use crate::node::{Node, NodeError};
+use crate::ports::projection::Projection;
+use crate::ports::store::Stream;
 use crate::push::spool::Spool;
 use crate::push::{Fields, PushError, json as spelling};
 use bundle_format::error::Code;
+use bundle_format::ids::Hash;
 use bundle_format::limits::PAYLOAD_LEN_MAX;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
+use sha2::{Digest as _, Sha256};
 use std::future::poll_fn;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::pin::Pin;
@@ -47,41 +52,110 @@ pub async fn take(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, P
     } else if is_json_type(about.content_type.as_deref()) && !spelling::reads_as_json(body.read()).map_err(broken)? {
         return Err(Problem::new(Code::Z431, ""));
     }
+    let once = about.idempotency_key.is_some();
+    if once {
+        hub.catch_up().await?; // so that little is left to do in the turn of the push
+    }
     let stored = hub.standing.with(|node| {
         let intent = node.intend(&about)?;
         let streams = node.push_streams(intent.lane, &intent.audiences)?;
-        node.with_pusher(&streams, |pusher| {
-            let mut stored = Vec::new();
-            if is_lines {
-                each_line(&body, |line, mut text| {
-                    let fields = of_line(&intent, line);
-                    stored.push((line, pusher.push(&fields, text.len() as u64, &mut text)?));
-                    Ok::<_, PushError>(())
-                })?;
-            } else {
-                stored.push((0, pusher.push(&intent.fields, body.len(), &mut body.read())?));
-            }
-            pusher.flush()?;
-            Ok::<_, PushError>(stored)
-        })
-        .map_err(NodeError::from)
-        .map(|stored| stored.into_iter().map(|(line, events)| (line, node.pushed_ids(&events))).collect::<Vec<_>>())
+        if once {
+            return hub.tables.with(|tables| take_once(node, tables, &intent, &streams, &body, is_lines));
+        }
+        let stored = node
+            .with_pusher(&streams, |pusher| {
+                let mut stored = Vec::new();
+                if is_lines {
+                    each_line(&body, |line, mut text| {
+                        let fields = of_line(&intent, line);
+                        stored.push((line, pusher.push(&fields, text.len() as u64, &mut text)?));
+                        Ok::<_, PushError>(())
+                    })?;
+                } else {
+                    stored.push((0, pusher.push(&intent.fields, body.len(), &mut body.read())?));
+                }
+                pusher.flush()?;
+                Ok::<_, PushError>(stored)
+            })
+            .map_err(NodeError::from)?;
+        Ok(stored.into_iter().map(|(line, events)| Stored { line, ids: node.pushed_ids(&events), replayed: false }).collect::<Vec<_>>())
     });
     let stored = stored.await?;
     hub.standing.durable().await?;
     drop(permit);
     let object = if is_lines {
-        let events = stored.iter().map(|(line, ids)| named(Object::empty().with("line", *line), ids));
+        let events = stored.iter().map(|stored| named(Object::empty().with("line", stored.line), stored, once));
         Object::empty().with("stored", stored.len()).with_objects("events", events)
     } else {
-        named(Object::empty(), stored.first().map_or(&[], |(_, ids)| ids.as_slice()))
+        stored.first().map_or_else(Object::empty, |stored| named(Object::empty(), stored, once))
     };
     Ok(json(StatusCode::CREATED, object.with_some("warning", clock.then_some(Code::Z305.as_str()))))
 }
 
 /// The id, and all of them when there are several: one per node it is for.
-fn named(object: Object, ids: &[String]) -> Object {
-    object.with_some("id", ids.first()).with_some("ids", Some(ids).filter(|ids| ids.len() > 1))
+fn named(object: Object, stored: &Stored, once: bool) -> Object {
+    let ids = &stored.ids;
+    let object = object.with_some("id", ids.first()).with_some("ids", Some(ids).filter(|ids| ids.len() > 1));
+    object.with_some("replayed", once.then_some(stored.replayed))
+}
+
+/// One payload of the body, and where it stands now.
+struct Stored {
+    line: u64,
+    ids: Vec<String>,
+    /// It stood there before.
+    replayed: bool,
+}
+
+/// Store what is not stored yet under its key (R11.1-f). Everything is compared before anything is stored.
+fn take_once(
+    node: &mut Node,
+    tables: &mut dyn Projection,
+    intent: &Intent,
+    streams: &[Stream],
+    body: &Spool,
+    is_lines: bool,
+) -> Result<Vec<Stored>, NodeError> {
+    let mut before = Vec::new();
+    node.project(tables, false)?;
+    if is_lines {
+        each_line(body, |line, text| {
+            let fields = of_line(intent, line);
+            before.push(node.repeated_in(tables, streams, &fields, &Hash(Sha256::digest(text).into()))?);
+            Ok::<_, NodeError>(())
+        })?;
+    } else {
+        before.push(node.repeated_in(tables, streams, &intent.fields, &sha256(body)?)?);
+    }
+    let (mut before, mut all) = (before.into_iter(), Vec::new());
+    let mut store = |line: u64, fields: &Fields, len: u64, payload: &mut dyn io::Read| {
+        let Repeated { mut stored, missing } = before.next().unwrap_or_else(|| Repeated { stored: Vec::new(), missing: streams.to_vec() });
+        let replayed = missing.is_empty();
+        if !replayed {
+            stored.extend(node.with_pusher(&missing, |pusher| {
+                let pushed = pusher.push(fields, len, payload)?;
+                pusher.flush().map(|()| pushed)
+            })?);
+        }
+        all.push(Stored { line, ids: node.pushed_ids(&stored), replayed });
+        Ok::<_, NodeError>(())
+    };
+    if is_lines {
+        each_line(body, |line, mut text| store(line, &of_line(intent, line), text.len() as u64, &mut text))?;
+    } else {
+        store(0, &intent.fields, body.len(), &mut body.read())?;
+    }
+    Ok(all)
+}
+
+fn sha256(body: &Spool) -> Result<Hash, NodeError> {
+    let (mut sha, mut input, mut piece) = (Sha256::new(), body.read(), [0; 4096]);
+    loop {
+        match input.read(&mut piece).map_err(|error| NodeError::from(PushError::Spool(error)))? {
+            0 => return Ok(Hash(sha.finalize().into())),
+            len => sha.update(piece.get(..len).unwrap_or_default()),
+        }
+    }
 }
 
 /// Each line under a key of its own.
@@ -162,6 +236,20 @@ impl Stops for Problem {
 
     fn too_many() -> Self {
         Self::new(Code::Z401, format!("a body holds at most {LINE_COUNT_MAX} lines"))
+    }
+}
+
+impl Stops for NodeError {
+    fn broken(error: io::Error) -> Self {
+        PushError::Spool(error).into()
+    }
+
+    fn too_long(line: u64) -> Self {
+        PushError::too_long(line).into()
+    }
+
+    fn too_many() -> Self {
+        PushError::too_many().into()
     }
 }
 

@@ -27,8 +27,18 @@ impl Node {
     /// # Errors
     /// Z414 when the key was used for something else; what the log or the tables say.
     pub fn repeated(&self, tables: &mut dyn Projection, streams: &[Stream], fields: &Fields, sha256: &Hash) -> Result<Repeated, NodeError> {
+        if fields.idempotency_key.is_some() {
+            self.project(tables, false)?;
+        }
+        self.repeated_in(tables, streams, fields, sha256)
+    }
+
+    /// The same of `tables` that were brought up to the log in this turn: one of many pushes.
+    ///
+    /// # Errors
+    /// As [`Node::repeated`].
+    pub fn repeated_in(&self, tables: &mut dyn Projection, streams: &[Stream], fields: &Fields, sha256: &Hash) -> Result<Repeated, NodeError> {
         let Some(key) = &fields.idempotency_key else { return Ok(Repeated { stored: Vec::new(), missing: streams.to_vec() }) };
-        self.project(tables, false)?;
         let place = |stream: &Stream| (stream.origin.lane, stream.origin.audience);
         let mut found = BTreeMap::new();
         for (stream, id) in tables.pushed_as(&self.keyring.node(), key)? {

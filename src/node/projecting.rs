@@ -28,6 +28,25 @@ pub struct Projected {
     pub records: u64,
     /// The tables were made from nothing.
     pub rebuilt: bool,
+    /// There is more: it stopped after one transaction, as it was asked to.
+    pub paused: bool,
+}
+
+/// How much is done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stride {
+    /// All there is.
+    Whole,
+    /// One transaction: others wait for the node no longer than that takes.
+    Batch,
+}
+
+/// Where following one history ended.
+enum Followed {
+    /// Here.
+    End(Position),
+    /// A transaction is done, and no more was asked for.
+    Paused,
 }
 
 /// The log, whom we trust and who we are: what tables are made from.
@@ -40,22 +59,22 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     /// Bring `tables` up to the log as it stands (R11.2-b). With `rebuild` they are made from nothing.
-    pub fn catch_up(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
+    pub fn catch_up(&self, tables: &mut dyn Projection, rebuild: bool, stride: Stride) -> Result<Projected, NodeError> {
         let streams: Vec<(Stream, Head)> = self.log.streams().into_iter().filter(|(stream, _)| stream.origin.lane != Lane::Control).collect();
         if !rebuild
             && continues(tables, &streams)?
-            && let Some(done) = self.advance(tables, &streams, false)?
+            && let Some(done) = self.advance(tables, &streams, false, stride)?
         {
             return Ok(done);
         }
-        let done = self.advance(tables, &streams, true)?;
+        let done = self.advance(tables, &streams, true, stride)?;
         done.ok_or_else(|| {
             NodeError::refused(bundle_format::error::Code::Z301, "the chain of a history does not lead to its head; `zbundle fsck` tells more")
         })
     }
 
     /// Project what is new. `None` when a history turns out to be another than the one projected before: its chain does not lead to its head.
-    fn advance(&self, tables: &mut dyn Projection, streams: &[(Stream, Head)], anew: bool) -> Result<Option<Projected>, NodeError> {
+    fn advance(&self, tables: &mut dyn Projection, streams: &[(Stream, Head)], anew: bool, stride: Stride) -> Result<Option<Projected>, NodeError> {
         let mut batch = Batch { done: Projected { rebuilt: anew, ..Projected::default() }, touched: BTreeSet::new(), count: 0, len: 0 };
         tables.begin()?;
         if anew {
@@ -68,10 +87,13 @@ impl Source<'_> {
             if place.counted != counted {
                 batch.touched.extend(tables.recount(stream, counted)?);
             }
-            let end = self.follow(tables, &mut batch, Place { counted, ..place }, head)?;
-            if end != head.end {
-                tables.begin()?; // undone
-                return Ok(None);
+            match self.follow(tables, &mut batch, Place { counted, ..place }, head, stride)? {
+                Followed::Paused => return Ok(Some(Projected { paused: true, ..batch.done })),
+                Followed::End(end) if end == head.end => {}
+                Followed::End(_) => {
+                    tables.begin()?; // undone
+                    return Ok(None);
+                }
             }
         }
         batch.fold(tables)?;
@@ -80,7 +102,7 @@ impl Source<'_> {
     }
 
     /// Project one history from `place` to its head.
-    fn follow(&self, tables: &mut dyn Projection, batch: &mut Batch, mut place: Place, head: &Head) -> Result<Position, NodeError> {
+    fn follow(&self, tables: &mut dyn Projection, batch: &mut Batch, mut place: Place, head: &Head, stride: Stride) -> Result<Followed, NodeError> {
         let (name, node_name) = (self.naming.origin(&place.stream.origin), self.naming.node(&place.stream.origin.node));
         if place.position.seq < head.end.seq {
             let mut events = self.log.events(&place.stream, place.position.seq + 1)?;
@@ -95,12 +117,15 @@ impl Source<'_> {
                     tables.set_place(&place, &name, &node_name)?;
                     batch.fold(tables)?;
                     tables.commit()?;
+                    if stride == Stride::Batch {
+                        return Ok(Followed::Paused);
+                    }
                     tables.begin()?;
                 }
             }
         }
         tables.set_place(&place, &name, &node_name)?;
-        Ok(place.position)
+        Ok(Followed::End(place.position))
     }
 
     /// Put the event that ends at a place: of a payload in parts that is the last one, so that a row is always whole and a void run makes none (R3.2-f).
@@ -257,7 +282,7 @@ impl View {
     /// # Errors
     /// What the log or the tables say; then the tables stand where a batch ended.
     pub fn project(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
-        self.source().catch_up(tables, rebuild)
+        self.source().catch_up(tables, rebuild, Stride::Whole)
     }
 }
 
@@ -271,6 +296,14 @@ impl Node {
     /// # Errors
     /// What the log or the tables say; then the tables stand where a batch ended.
     pub fn project(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
-        self.source().catch_up(tables, rebuild)
+        self.source().catch_up(tables, rebuild, Stride::Whole)
+    }
+
+    /// One step of that, a transaction long; [`Projected::paused`] says whether there is more.
+    ///
+    /// # Errors
+    /// As [`Node::project`].
+    pub fn project_on(&self, tables: &mut dyn Projection) -> Result<Projected, NodeError> {
+        self.source().catch_up(tables, false, Stride::Batch)
     }
 }

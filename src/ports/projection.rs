@@ -171,6 +171,8 @@ impl ProjectionError {
 pub trait Projection {
     /// Whether rows hold payloads.
     fn holds_payloads(&self) -> bool;
+    /// Whether the file that was opened is still the one at its place: somebody may have thrown it away.
+    fn is_in_place(&self) -> bool;
     /// How far each history has been projected, sorted.
     fn places(&mut self) -> Result<Vec<Place>, ProjectionError>;
     /// Begin a transaction; one left open is undone first.

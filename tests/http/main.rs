@@ -23,6 +23,69 @@ fn what_was_answered_201_is_there_after_a_kill() {
     assert_eq!((&page["events"][0]["key"], &page["events"][0]["type"], &page["more"]), (&json!("r/1"), &json!("vitals"), &json!(false)));
 }
 
+/// R11.1-f, by HTTP: whatever happens to the answer, the process or the index.
+#[test]
+fn a_request_with_a_key_can_be_sent_again_at_any_time() {
+    let dir = node();
+    let mut served = Served::start(&dir.path(), &[]);
+    let push = |served: &Served, key: &str, kind: &str, body: &str| {
+        let answer = served.send("POST", "/v1/events?key=r", &[("content-type", kind), ("idempotency-key", key)], body.as_bytes());
+        (answer.status, answer.json())
+    };
+    let one = |served: &Served, key: &str, body: &str| push(served, key, "application/json", body);
+    let (status, first) = one(&served, "form-1", "{}");
+    assert_eq!((status, &first["replayed"]), (201, &json!(false)), "{first}");
+    let (_, lines) = push(&served, "form-2", "application/x-ndjson", "1\n2\n");
+    for round in 0..3 {
+        let (status, again) = one(&served, "form-1", "{}");
+        assert_eq!((status, &again["id"], &again["replayed"]), (201, &first["id"], &json!(true)), "round {round}");
+        let (_, again) = push(&served, "form-2", "application/x-ndjson", "1\n2\n");
+        assert_eq!((&again["events"][1]["id"], &again["events"][1]["replayed"]), (&lines["events"][1]["id"], &json!(true)), "round {round}");
+        std::fs::remove_file(dir.path().join("index.db")).unwrap(); // while it is open; what SQLite keeps beside it stays
+        if round > 0 {
+            served.kill();
+            served = Served::start(&dir.path(), &[]);
+        }
+    }
+    let (status, other) = one(&served, "form-1", "{\"other\":1}");
+    assert_eq!((status, &other["code"]), (409, &json!("Z414")));
+    let (status, _) = push(&served, "form-2", "application/x-ndjson", "0\n3\n");
+    assert_eq!(status, 409);
+    let (_, more) = push(&served, "form-2", "application/x-ndjson", "1\n2\n3\n");
+    assert_eq!([0, 1, 2].map(|line| more["events"][line]["replayed"] == json!(true)), [true, true, false]);
+    assert_eq!(served.get("/v1/events").json()["events"].as_array().unwrap().len(), 4);
+}
+
+/// R11.2-g
+#[test]
+fn the_tables_follow_the_log_while_it_serves() {
+    let dir = node();
+    let index = dir.path().join("index.db");
+    let served = Served::start(&dir.path(), &[]);
+    let heads = || {
+        let database = rusqlite::Connection::open_with_flags(&index, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        database.query_row("SELECT count(*), max(payload) FROM current", [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
+    };
+    let wait = |want: (u32, Option<String>)| {
+        let begun = std::time::Instant::now();
+        while heads().as_ref() != Some(&want) {
+            assert!(begun.elapsed() < std::time::Duration::from_mins(1), "{:?}, not {want:?}", heads());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    served.post("/v1/events?key=a", "application/json", "1");
+    wait((1, None)); // no payloads in the clear until somebody asks for them
+    world::zbundle(&dir.path(), &["push", "2", "--key", "b"]);
+    wait((2, None));
+    world::zbundle(&dir.path(), &["project"]);
+    wait((2, Some("2".to_owned())));
+    served.post("/v1/events?key=c", "application/json", "3");
+    wait((3, Some("3".to_owned())));
+    std::fs::remove_file(&index).unwrap();
+    served.post("/v1/events?key=d", "application/json", "4");
+    wait((4, None));
+}
+
 #[test]
 fn of_lines_all_are_stored_or_none() {
     let dir = node();
