@@ -17,7 +17,9 @@ use std::time::Duration;
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// Days of `activity`.
+const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long we wait for a reader's or another writer's lock, unless told otherwise.
 const BUSY: Duration = Duration::from_secs(5);
 /// Pages in memory, in KiB, and the most the write-ahead file grows to before it is folded in, in pages: memory stays small whatever the log's size.
@@ -154,6 +156,25 @@ fn stream(row: &rusqlite::Row<'_>, origin: usize, branch: usize) -> Result<Strea
     Ok(Stream { origin: parse_origin(&origin).ok_or_else(damaged)?, branch })
 }
 
+/// What [`version`] reads.
+const VERSION_COLUMNS: &str = "id, orig, base, hlc, type, op, sha256, author";
+
+fn version(row: &rusqlite::Row<'_>) -> Result<Version, ProjectionError> {
+    let damaged = || ProjectionError::Damaged("event");
+    let (orig, base): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
+    let (op, sha256): (String, String) = (row.get(5)?, row.get(6)?);
+    Ok(Version {
+        id: id(row, 0)?,
+        orig: orig.map(|text| parse_id(&text).ok_or_else(damaged)).transpose()?,
+        base: base.map(|text| parse_ids(&text).ok_or_else(damaged)).transpose()?,
+        hlc: Hlc(unsigned(row.get(3)?)),
+        kind: row.get(4)?,
+        op: [Op::Put, Op::Delete, Op::Resolve].into_iter().find(|known| known.name() == op).ok_or_else(damaged)?,
+        sha256: Hash(from_hex(&sha256).ok_or_else(damaged)?),
+        author: row.get(7)?,
+    })
+}
+
 /// Numbers are stored with their sign turned over where SQLite has no unsigned ones; none of ours reaches that far but stamps, which keep their bits.
 #[expect(clippy::cast_possible_wrap, reason = "bits are kept and read back the same way")]
 fn signed(number: u64) -> i64 {
@@ -202,7 +223,9 @@ impl Projection for SqliteProjection {
     }
 
     fn clear(&mut self) -> Result<(), ProjectionError> {
-        Ok(self.database.execute_batch("DELETE FROM event; DELETE FROM record; DELETE FROM record_head; DELETE FROM origin;")?)
+        Ok(self
+            .database
+            .execute_batch("DELETE FROM event; DELETE FROM record; DELETE FROM record_head; DELETE FROM origin; DELETE FROM activity;")?)
     }
 
     fn put(&mut self, row: &Row<'_>) -> Result<(), ProjectionError> {
@@ -234,6 +257,10 @@ impl Projection for SqliteProjection {
                 rusqlite::types::ToSqlOutput::Borrowed(payload),
                 row.counts,
             ],
+        )?;
+        self.run(
+            "INSERT INTO activity VALUES (?1, ?2, 1) ON CONFLICT (node, day) DO UPDATE SET events = events + 1",
+            params![hex(&row.id.origin.node.0), signed(row.hlc.ms() / DAY_MS)],
         )
         .map(|_| ())
     }
@@ -276,22 +303,13 @@ impl Projection for SqliteProjection {
     }
 
     fn versions(&mut self, record_key: &str) -> Result<Vec<Version>, ProjectionError> {
-        let sql = "SELECT id, orig, base, hlc, type, op, sha256, author FROM event WHERE record = ?1 AND counts";
-        let damaged = || ProjectionError::Damaged("event");
-        self.all(sql, [record_key], |row| {
-            let (orig, base): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
-            let (op, sha256): (String, String) = (row.get(5)?, row.get(6)?);
-            Ok(Version {
-                id: id(row, 0)?,
-                orig: orig.map(|text| parse_id(&text).ok_or_else(damaged)).transpose()?,
-                base: base.map(|text| parse_ids(&text).ok_or_else(damaged)).transpose()?,
-                hlc: Hlc(unsigned(row.get(3)?)),
-                kind: row.get(4)?,
-                op: [Op::Put, Op::Delete, Op::Resolve].into_iter().find(|known| known.name() == op).ok_or_else(damaged)?,
-                sha256: Hash(from_hex(&sha256).ok_or_else(damaged)?),
-                author: row.get(7)?,
-            })
-        })
+        let sql = format!("SELECT {VERSION_COLUMNS} FROM event WHERE record = ?1 AND counts");
+        self.all(&sql, [record_key], version)
+    }
+
+    fn heads(&mut self, record_key: &str, count_max: u64) -> Result<Vec<Version>, ProjectionError> {
+        let sql = format!("SELECT {VERSION_COLUMNS} FROM record_head h JOIN event e USING (id) WHERE h.record = ?1 ORDER BY h.place LIMIT ?2");
+        self.all(&sql, params![record_key, i64::try_from(count_max).unwrap_or(i64::MAX)], version)
     }
 
     fn holds(&mut self, id: &EventId) -> Result<bool, ProjectionError> {
@@ -327,8 +345,22 @@ impl Projection for SqliteProjection {
         Ok(Some(Folded { state, heads, waiting }))
     }
 
-    fn records_in(&mut self, state: State) -> Result<Vec<String>, ProjectionError> {
-        self.all("SELECT record FROM record WHERE state = ?1 ORDER BY record", [state.name()], |row| Ok(row.get(0)?))
+    fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError> {
+        let sql = "SELECT record FROM record WHERE state = ?1 AND (?2 IS NULL OR record > ?2) ORDER BY record LIMIT ?3";
+        self.all(sql, params![state.name(), after, i64::try_from(count_max).unwrap_or(i64::MAX)], |row| Ok(row.get(0)?))
+    }
+
+    fn count_in(&mut self, state: State) -> Result<u64, ProjectionError> {
+        let sql = "SELECT count(*) FROM record WHERE state = ?1";
+        Ok(self.database.prepare_cached(sql)?.query_row([state.name()], |row| Ok(unsigned(row.get(0)?)))?)
+    }
+
+    fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError> {
+        let damaged = || ProjectionError::Damaged("activity");
+        self.all("SELECT node, day, events FROM activity WHERE day >= ?1 ORDER BY node, day", [signed(since_day)], |row| {
+            let node: String = row.get(0)?;
+            Ok((NodeId(from_hex(&node).ok_or_else(damaged)?), unsigned(row.get(1)?), unsigned(row.get(2)?)))
+        })
     }
 
     fn counts(&mut self) -> Result<(u64, u64), ProjectionError> {

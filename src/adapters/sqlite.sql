@@ -15,6 +15,8 @@ CREATE INDEX event_push ON event (idempotency_key, id) WHERE idempotency_key IS 
 CREATE TABLE record (record TEXT PRIMARY KEY, state TEXT NOT NULL, shown TEXT NOT NULL, head_count INTEGER NOT NULL, waiting TEXT) WITHOUT ROWID;
 CREATE INDEX record_state ON record (state, record);
 CREATE TABLE record_head (record TEXT NOT NULL, place INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (record, place)) WITHOUT ROWID;
+-- Days are counted from 1970, by the writer's clock.
+CREATE TABLE activity (node TEXT NOT NULL, day INTEGER NOT NULL, events INTEGER NOT NULL, PRIMARY KEY (node, day)) WITHOUT ROWID;
 CREATE VIEW conflict AS
     SELECT h.record, h.place = 0 AS shown, e.id, o.name || ':' || e.seq AS name, e.time, e.type, e.op, e.author, e.payload
     FROM record r JOIN record_head h ON h.record = r.record JOIN event e ON e.id = h.id

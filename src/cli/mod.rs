@@ -44,7 +44,7 @@ pub mod units;
 mod verify;
 mod watch;
 
-use crate::adapters::{OsHints, OsInput, asked_to_end, confine, open_tables, os_ports, read_hidden_line};
+use crate::adapters::{OsHints, OsInput, asked_to_end, confine, open_tables, os_ports, read_hidden_line, run_program};
 use crate::hub::object;
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
@@ -78,7 +78,7 @@ Or see it all at once, on files in a temporary folder:
 
 Exit status:
   0 done or nothing to do   1 internal   2 usage   3 done in part   10 no node here   11 in use   12 key or passphrase wrong
-  13 not trusted   14 damaged or forged   15 no space   16 link failed   17 conflict or fork open (--check)   19 log damaged";
+  13 not trusted   14 damaged or forged   15 no space   16 link failed   17 conflict or fork open, 18 peer silent (--check)   19 log damaged";
 
 /// What the command line says.
 #[derive(Debug, Parser)]

@@ -121,7 +121,7 @@ fn class(code: Code) -> (StatusCode, Option<&'static str>) {
         Code::Z401 | Code::Z403 => (StatusCode::PAYLOAD_TOO_LARGE, None),
         Code::Z414 => (StatusCode::CONFLICT, None),
         Code::Z430 => (StatusCode::GONE, None),
-        Code::Z432 => (StatusCode::NOT_FOUND, None),
+        Code::Z412 | Code::Z432 => (StatusCode::NOT_FOUND, None),
         Code::Z433 => (StatusCode::BAD_REQUEST, None),
         Code::Z434 => (StatusCode::UNAUTHORIZED, None),
         Code::Z435 => (StatusCode::MISDIRECTED_REQUEST, None),

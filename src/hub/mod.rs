@@ -4,13 +4,16 @@
 //! Invariants: 201 only after the sync that covers it (R10.13-a); a reader of the feed misses nothing (R10.13-c); whatever is asked at once, memory
 //! stays bounded. Not here: options and listening (`cli`), what a node can do (`node`).
 //!
-//! `gate`: who may ask; `routes`: which address means what; `taking`: events in; `feed`: events out; `tables`: the projection, kept in step; `answer`:
+//! `gate`: who may ask; `routes`: which address means what; `taking`: events in; `feed`: events out; `tables`: the projection, kept in step; `records`,
+//! `overview`: how records and the node stand; `answer`:
 //! what a response is.
 
 pub mod answer;
 pub mod feed;
 pub mod gate;
 pub mod object;
+pub mod overview;
+pub mod records;
 pub mod routes;
 pub mod server;
 pub mod tables;

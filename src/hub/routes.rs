@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Problem, whole};
 use super::server::Hub;
-use super::{feed, taking};
+use super::{feed, overview, records, taking};
 use bundle_format::error::Code;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
@@ -10,6 +10,9 @@ use std::rc::Rc;
 
 /// The API as a document machines read; it holds what `docs/http-api.md` tells.
 const OPENAPI: &str = include_str!("openapi.json");
+
+/// Behind it stands a record key, each character that is none of an address spelled as `%41`.
+const RECORDS: &str = "/v1/records/";
 
 /// Answer one request.
 ///
@@ -23,6 +26,11 @@ pub async fn answer(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer,
         (&Method::POST, "/v1/events") => taking::take(hub, request).await,
         (&Method::GET, "/v1/events") => feed::page(hub, &request).await,
         (&Method::GET, "/v1/stream") => feed::stream(hub, &request).await,
+        (&Method::GET, "/v1/conflicts") => records::conflicts(hub, &request).await,
+        (&Method::GET, "/v1/status") => overview::status(hub).await,
+        (&Method::GET, "/v1/peers") => overview::peers(hub).await,
+        (&Method::GET, "/metrics") => overview::metrics(hub).await,
+        (&Method::GET, path) if path.starts_with(RECORDS) => records::record(hub, &request, path.strip_prefix(RECORDS).unwrap_or_default()).await,
         (method, path) => Err(Problem::new(Code::Z432, format!("{method} {path}"))),
     }
 }
@@ -43,14 +51,14 @@ pub fn query(request: &Request<Incoming>, known: &[&str]) -> Result<Vec<(String,
     pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decoded = decode(name).zip(decode(value)).filter(|(name, _)| known.contains(&name.as_str()));
+            let decoded = decode(name, true).zip(decode(value, true)).filter(|(name, _)| known.contains(&name.as_str()));
             decoded.ok_or_else(|| Problem::new(Code::Z433, format!("query {pair:?}; known here: {}", known.join(", "))))
         })
         .collect()
 }
 
-/// `%41+b` → `A b`; `None` when it is not spelled right or no UTF-8.
-fn decode(text: &str) -> Option<String> {
+/// `%41+b` → `A b`, or `A+b` outside of a query; `None` when it is not spelled right or no UTF-8.
+pub fn decode(text: &str, is_query: bool) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
@@ -62,7 +70,7 @@ fn decode(text: &str) -> Option<String> {
                 rest = behind;
             }
             (b'%', _) => return None,
-            (b'+', _) => bytes.push(b' '),
+            (b'+', _) if is_query => bytes.push(b' '),
             (byte, _) => bytes.push(*byte),
         }
     }
@@ -85,7 +93,7 @@ mod tests {
             ("%zz", None),
             ("%ff", None),
         ] {
-            assert_eq!(decode(text).as_deref(), want, "{text}");
+            assert_eq!(decode(text, true).as_deref(), want, "{text}");
         }
     }
 }

@@ -11,6 +11,7 @@ use bundle_format::chain::digest;
 use bundle_format::error::Code;
 use bundle_format::event::{Event, Op};
 use bundle_format::ids::{EventId, Lane};
+use bundle_format::limits::{PART_LEN, PAYLOAD_LEN_MAX};
 
 /// What waits for its ancestors this long is shown as a conflict all the same: they may never come (R11.1-i).
 pub const WAITING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
@@ -38,16 +39,14 @@ pub enum Resolution<'a> {
 
 fn conflict_of(tables: &mut dyn Projection, key: &str) -> Result<Option<Conflict>, NodeError> {
     let Some(folded) = tables.record(key)? else { return Ok(None) };
-    let versions = tables.versions(key)?;
-    let head = |id: &EventId| versions.iter().find(|version| version.id == *id).cloned();
-    let heads: Vec<Version> = folded.heads.iter().filter_map(head).collect();
+    let heads = tables.heads(key, u64::MAX)?;
     let since_ms = heads.get(1).map_or(0, |head| head.hlc.ms());
     Ok(Some(Conflict { record_key: key.to_owned(), folded, heads, since_ms }))
 }
 
 impl Source<'_> {
-    /// The whole payload of an event.
-    fn payload(&self, id: &EventId) -> Result<Option<Vec<u8>>, NodeError> {
+    /// The whole payload of an event, if it is not longer than `len_max`.
+    fn payload(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
         for (stream, _) in self.log.streams().into_iter().filter(|(stream, _)| stream.origin == id.origin) {
             let mut events = self.log.events(&stream, id.seq)?;
             let Some((seq, bytes)) = events.next()? else { continue };
@@ -55,12 +54,16 @@ impl Source<'_> {
                 continue;
             }
             let Ok(event) = Event::from_bytes(bytes) else { continue };
+            let part_count = event.ext.part.map_or(1, |part| part.count);
+            if part_count.saturating_mul(PART_LEN as u64) > len_max.saturating_add(PART_LEN as u64) {
+                return Ok(None);
+            }
             let mut whole = Vec::new();
             let all = payload::each_piece(self.log, &stream, seq, &event, |piece| {
                 whole.extend_from_slice(piece);
                 Ok::<_, StoreError>(())
             })?;
-            return Ok(all.then_some(whole));
+            return Ok(Some(whole).filter(|whole| all && whole.len() as u64 <= len_max));
         }
         Ok(None)
     }
@@ -75,7 +78,7 @@ impl View {
         let now_ms = self.ports.clock.now_ms();
         let mut all = Vec::new();
         for state in [State::Conflict, State::Pending] {
-            for key in tables.records_in(state)? {
+            for key in tables.records_in(state, None, u64::MAX)? {
                 all.extend(conflict_of(tables, &key)?);
             }
         }
@@ -96,11 +99,30 @@ impl View {
     /// # Errors
     /// What the log says.
     pub fn whole_payload(&self, id: &EventId) -> Result<Option<Vec<u8>>, NodeError> {
-        self.source().payload(id)
+        self.source().payload(id, PAYLOAD_LEN_MAX as u64)
     }
 }
 
 impl Node {
+    /// How one record stands, with at most `count_max` of its heads; `tables` must have caught up.
+    ///
+    /// # Errors
+    /// Z412 when there is none of that key; what the tables say.
+    pub fn record(&self, tables: &mut dyn Projection, key: &str, count_max: u64) -> Result<Conflict, NodeError> {
+        let folded = tables.record(key)?.ok_or_else(|| NodeError::refused(Code::Z412, key))?;
+        let heads = tables.heads(key, count_max)?;
+        let since_ms = heads.get(1).map_or(0, |head| head.hlc.ms());
+        Ok(Conflict { record_key: key.to_owned(), folded, heads, since_ms })
+    }
+
+    /// The whole payload of an event; `None` when it is not held, or longer than `len_max`.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn payload_within(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
+        self.source().payload(id, len_max)
+    }
+
     /// Settle the record of `key`: one event that has seen all heads, durably, for all who may see what we write, and once more for each writer of a
     /// head who may not (R11.3-b). `tables` must have caught up. Its ids.
     ///
@@ -121,7 +143,8 @@ impl Node {
             Resolution::Take(id) => {
                 let chosen = conflict.heads.iter().find(|head| head.id == *id);
                 let chosen = chosen.ok_or_else(|| NodeError::refused(Code::Z413, format!("{} is no head of {key}", self.naming().event(id))))?;
-                let payload = self.source().payload(id)?.ok_or_else(|| NodeError::refused(Code::Z405, self.naming().event(id)))?;
+                let payload =
+                    self.source().payload(id, PAYLOAD_LEN_MAX as u64)?.ok_or_else(|| NodeError::refused(Code::Z405, self.naming().event(id)))?;
                 (chosen, payload)
             }
             Resolution::Merge(payload) => (shown, payload.to_vec()),

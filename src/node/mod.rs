@@ -3,6 +3,7 @@
 //! [`Node`] holds the lock and may append; [`View`] takes none and never writes. Everything a command does is a method of one of them, in the
 //! file named after it. Not here: options, words for people (`cli`).
 
+pub mod alarm;
 pub mod appending;
 pub mod conflicts;
 pub mod control;
@@ -31,6 +32,7 @@ pub mod peers;
 pub mod places;
 pub mod projecting;
 pub mod pushing;
+pub mod radar;
 pub mod record;
 pub mod relaying;
 pub mod serving;

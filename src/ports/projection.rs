@@ -197,8 +197,14 @@ pub trait Projection {
     fn set_record(&mut self, record_key: &str, folded: &Folded) -> Result<(), ProjectionError>;
     /// What a record has come to.
     fn record(&mut self, record_key: &str) -> Result<Option<Folded>, ProjectionError>;
-    /// Keys of records in a state, sorted.
-    fn records_in(&mut self, state: State) -> Result<Vec<String>, ProjectionError>;
+    /// The heads of a record, the one displayed first, at most `count_max`.
+    fn heads(&mut self, record_key: &str, count_max: u64) -> Result<Vec<Version>, ProjectionError>;
+    /// Keys of records in a state, sorted, behind `after`, at most `count_max`.
+    fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError>;
+    /// How many records are in a state.
+    fn count_in(&mut self, state: State) -> Result<u64, ProjectionError>;
+    /// How many events each node wrote on each day from `since_day` on, counted from 1970 by its own clock.
+    fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError>;
     /// How many events and records there are.
     fn counts(&mut self) -> Result<(u64, u64), ProjectionError>;
     /// Where events with an idempotency key stand, of one node, sorted.

@@ -225,32 +225,155 @@ fn by_tcp_the_token_and_the_host_are_asked_for() {
     assert_eq!(ask("/v1/events", &[("host", &address), ("authorization", &right), ("origin", "http://evil.example")]), 421);
 }
 
+/// Whether a value is what the document says: every key that it must have, and no other.
+#[track_caller]
+fn fits(document: &Value, schema: &Value, value: &Value) {
+    let schema = match schema["$ref"].as_str() {
+        Some(name) => document.pointer(name.strip_prefix('#').unwrap()).unwrap(),
+        None => schema,
+    };
+    for key in schema["required"].as_array().into_iter().flatten() {
+        assert!(value.get(key.as_str().unwrap()).is_some(), "{key} is not in {value}");
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        for (key, inner) in value.as_object().unwrap() {
+            fits(document, properties.get(key).unwrap_or_else(|| panic!("{key} is not in the document, but in {value}")), inner);
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        fits(document, &schema["items"], item);
+    }
+    if let Some(all) = schema["enum"].as_array() {
+        assert!(all.contains(value), "{value} is none of {schema}");
+    }
+    let kind = if value.is_u64() { "integer" } else { ["null", "boolean", "number", "string", "array", "object"][rank(value)] };
+    let told = match &schema["type"] {
+        Value::String(one) => one == kind,
+        Value::Array(all) => all.contains(&json!(kind)),
+        _ => true,
+    };
+    assert!(told, "{value} is no {schema}");
+}
+
+fn rank(value: &Value) -> usize {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Number(_) => 2,
+        Value::String(_) => 3,
+        Value::Array(_) => 4,
+        Value::Object(_) => 5,
+    }
+}
+
 #[test]
-fn every_address_of_the_document_answers_and_every_status_is_in_it() {
-    let dir = node();
+fn every_address_of_the_document_answers_as_it_says() {
+    let dir = world::hub();
     let served = Served::start(&dir.path(), &[]);
+    served.post("/v1/events?key=Patient%2FBT%201&base=none", "application/json", "{\"phone\":\"17600009\"}");
     let document = served.get("/v1/openapi.json").json();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, told) in methods.as_object().unwrap() {
-            let status = match path.as_str() {
-                "/v1/stream" => {
-                    let mut line = String::new();
-                    served.stream(path, None).read_line(&mut line).unwrap();
-                    assert!(line.starts_with(": "), "{line}");
-                    200
-                }
-                _ => served.send(&method.to_uppercase(), path, &[("content-type", "application/json")], b"{}").status,
-            };
-            assert!(status < 300 && told["responses"].get(status.to_string()).is_some(), "{method} {path}: {status}");
+            if path == "/v1/stream" {
+                let mut line = String::new();
+                served.stream(path, None).read_line(&mut line).unwrap();
+                assert!(line.starts_with(": "), "{line}");
+                continue;
+            }
+            let asked = path.replace("{key}", "Patient/BT%201");
+            let answer = served.send(&method.to_uppercase(), &asked, &[("content-type", "application/json")], b"{}");
+            let told = &told["responses"][answer.status.to_string()];
+            assert!(answer.status < 300 && !told.is_null(), "{method} {path}: {}", answer.status);
+            if let Some(schema) = told["content"].get("application/json") {
+                fits(&document, &schema["schema"], &answer.json());
+            }
         }
     }
-    let event = &served.get("/v1/events").json()["events"][0];
-    let schema = &document["components"]["schemas"]["Event"];
-    assert!(schema["required"].as_array().unwrap().iter().all(|key| event.get(key.as_str().unwrap()).is_some()), "{event}");
-    assert!(event.as_object().unwrap().keys().all(|key| schema["properties"].get(key).is_some()), "{event}");
     let problem = served.get("/v1/nothing").json();
-    let schema = &document["components"]["schemas"]["Problem"];
-    assert!(schema["required"].as_array().unwrap().iter().all(|key| problem.get(key.as_str().unwrap()).is_some()), "{problem}");
+    fits(&document, &document["components"]["schemas"]["Problem"], &problem);
+}
+
+#[test]
+fn a_record_is_told_as_it_stands_to_whoever_wrote_it() {
+    let dir = world::hub();
+    let served = Served::start(&dir.path(), &[]);
+    let record = |key: &str| served.get(&format!("/v1/records/{key}")).json();
+    assert_eq!(record("Patient/BT%201")["state"], json!("settled"));
+    served.post("/v1/events?key=Patient%2FBT+1&base=none", "application/json", "{\"phone\":\"17600009\"}");
+    let told = record("Patient%2FBT%201");
+    assert_eq!((&told["state"], &told["head_count"]), (&json!("conflict"), &json!(2)), "{told}");
+    let payloads: Vec<_> = told["heads"].as_array().unwrap().iter().map(|head| head["payload"].as_str().unwrap()).collect();
+    assert_eq!(payloads, ["{\"phone\":\"17600009\"}", "{\"phone\":\"17600000\"}"]);
+    let listed = served.get("/v1/conflicts").json();
+    assert_eq!((&listed["count"], &listed["next"], &listed["records"][0]["key"]), (&json!(1), &Value::Null, &json!("Patient/BT 1")), "{listed}");
+    assert!(listed["records"][0]["heads"][0].get("payload").is_none(), "a list tells no payloads");
+    let all: Vec<String> = told["heads"].as_array().unwrap().iter().map(|head| head["id"].as_str().unwrap().replace('>', "%3E")).collect();
+    served.post(&format!("/v1/events?key=Patient%2FBT+1&base={}&base={}", all[0], all[1]), "application/json", "{}");
+    assert_eq!(record("Patient/BT%201")["state"], json!("settled"), "who names both as seen has settled it");
+    served.post("/v1/events?key=%FF", "application/json", "{}");
+    let missing = served.get("/v1/records/nobody");
+    assert_eq!((missing.status, missing.json()["code"].clone()), (404, json!("Z412")));
+}
+
+#[test]
+fn a_page_of_records_goes_on_behind_its_last_key() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    for key in 0..5 {
+        served.post(&format!("/v1/events?key=r{key}"), "application/json", "1");
+    }
+    let (mut after, mut keys) = (String::new(), Vec::new());
+    loop {
+        let page = served.get(&format!("/v1/conflicts?state=settled&limit=2{after}")).json();
+        keys.extend(page["records"].as_array().unwrap().iter().map(|record| record["key"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(keys, ["r0", "r1", "r2", "r3", "r4"]);
+}
+
+#[test]
+fn metrics_are_lines_that_prometheus_reads() {
+    let dir = world::hub();
+    let served = Served::start(&dir.path(), &[]);
+    let told = served.get("/metrics");
+    assert!(told.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let mut family = "";
+    for line in told.text().lines() {
+        if let Some(name) = line.strip_prefix("# TYPE ") {
+            family = name.strip_suffix(" gauge").unwrap();
+            continue;
+        }
+        if !line.starts_with("# HELP ") {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name == family || name.strip_prefix(family).is_some_and(|label| label.starts_with("{peer=\"")), "{line}");
+            value.parse::<u64>().unwrap();
+        }
+    }
+    for line in ["zbundle_conflicts 0", "zbundle_peer_events{peer=\"lunana-bhu\"} 1", "zbundle_peer_silent{peer=\"lunana-bhu\"} 0"] {
+        assert!(told.text().lines().any(|told| told == line), "{line} in {}", told.text());
+    }
+}
+
+/// R10.14-b
+#[test]
+fn a_program_is_told_of_a_silent_peer_and_only_then() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = world::hub();
+    let program = dir.path().with_file_name("tell.sh");
+    let heard = dir.path().with_file_name("told");
+    std::fs::write(&program, format!("#!/bin/sh\nexec cat > '{}'\n", heard.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let check = |silent_after: &[&str], program: &str| world::ended(&dir.path(), &[&["status", "--check", "--exec", program], silent_after].concat());
+    let (status, _) = check(&[], program.to_str().unwrap());
+    assert_eq!((status, heard.exists()), (0, false), "nobody is silent yet");
+    let (status, _) = check(&["--silent-after", "0s"], program.to_str().unwrap());
+    let told: Value = serde_json::from_slice(&std::fs::read(&heard).unwrap()).unwrap();
+    assert_eq!((status, &told["kind"], &told["about"]), (18, &json!("silent"), &json!("lunana-bhu")));
+    let (status, said) = check(&["--silent-after", "0s"], "/nobody/is/here");
+    assert!(status == 18 && said.contains("Z440"), "{status} {said}");
 }
 
 #[test]

@@ -44,6 +44,29 @@ pub fn node() -> Folder {
     Folder { outer }
 }
 
+/// A hub that has heard of a clinic, by a folder: the hub's folder, and beside it the clinic in `clinic`.
+pub fn hub() -> Folder {
+    let outer = tempfile::tempdir().unwrap();
+    let at = |name: &str| outer.path().join(name);
+    let (hub, clinic, stick) = (at("node"), at("clinic"), at("stick"));
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    zbundle(&hub, &["init", "punakha-hub", "--authority"]);
+    zbundle(&clinic, &["init", "lunana-bhu"]);
+    zbundle(&clinic, &["request", "--out", &path(&at("lunana.request"))]);
+    zbundle(&hub, &["sign", &path(&at("lunana.request")), "--out", &path(&at("lunana.join"))]);
+    zbundle(&clinic, &["join", &path(&at("lunana.join")), "--yes"]);
+    zbundle(&clinic, &["push", "{\"phone\":\"17600000\"}", "--key", "Patient/BT 1", "--type", "patient"]);
+    zbundle(&clinic, &["cut", "--to", "punakha-hub", "--out", &path(&stick)]);
+    zbundle(&hub, &["ingest", &path(&stick)]);
+    Folder { outer }
+}
+
+/// How a command ends, and what it prints.
+pub fn ended(dir: &Path, arguments: &[&str]) -> (i32, String) {
+    let ended = command(dir).args(arguments).output().unwrap();
+    (ended.status.code().unwrap(), String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr))
+}
+
 /// A process that serves a node through `http.sock`; killed when dropped.
 pub struct Served {
     child: Child,
@@ -168,6 +191,10 @@ impl Answer {
 
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
     }
 
     #[track_caller]
