@@ -13,7 +13,7 @@ use crate::ports::entropy::random;
 use bundle_format::error::Code;
 use bundle_format::ids::hex;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -43,6 +43,13 @@ pub fn address(text: &str) -> Result<Address, String> {
     let address = named.as_deref().unwrap_or(text).parse::<SocketAddr>();
     let loopback = address.ok().filter(|address| address.ip().is_loopback());
     loopback.map(Address::Tcp).ok_or_else(|| format!("{}: {}", Code::Z437, Code::Z437.row().hint))
+}
+
+/// The folder outside the data directory that a socket is made in.
+pub fn folder(address: &Address) -> Option<PathBuf> {
+    let Address::Unix(Some(path)) = address else { return None };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Some(parent.unwrap_or(Path::new(".")).to_owned())
 }
 
 /// Listen at every address, until told to end.

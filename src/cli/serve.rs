@@ -44,7 +44,8 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         self.listen.iter().try_for_each(|address| peer::check_address(address))?;
         self.watch.iter().try_for_each(|folder| watch::refuse_wrong(context, folder))?;
-        let confined = watch::confine_watching(context, &self.watch, &self.pace);
+        let sockets = self.http.iter().filter_map(http::folder).collect();
+        let confined = watch::confine_watching(context, &self.watch, &self.pace, sockets);
         let standing = context.standing()?;
         context.stay(standing, async |context, stay| self.serve(context, stay, confined).await)
     }

@@ -101,7 +101,10 @@ impl Problem {
         let object = object.with_some("line", self.line).with("safe", row.safe).with("hint", row.hint);
         let mut answer = whole(status, "application/problem+json", object.into_line() + "\n");
         if status == StatusCode::UNAUTHORIZED {
-            answer.headers_mut().insert("www-authenticate", HeaderValue::from_static("Bearer realm=\"zbundle\""));
+            // Each in a line of its own: browsers read one challenge in a line.
+            for way in ["Basic realm=\"zbundle: any name, and the token as password\"", "Bearer realm=\"zbundle\""] {
+                answer.headers_mut().append("www-authenticate", HeaderValue::from_static(way));
+            }
         }
         answer
     }

@@ -5,6 +5,7 @@
 
 use super::answer::Problem;
 use bundle_format::error::Code;
+use data_encoding::BASE64;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HOST, ORIGIN};
 use sha2::{Digest as _, Sha256};
@@ -48,12 +49,20 @@ impl Gate {
         if let Some(foreign) = said(ORIGIN).find(|origin| !ours(origin)) {
             return Err(Problem::new(Code::Z435, format!("origin {foreign:?}")));
         }
-        let shown = said(AUTHORIZATION).next().and_then(|value| value.split_once(' '));
-        let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+        let shown = said(AUTHORIZATION).next().and_then(|value| value.split_once(' ')).and_then(|(scheme, shown)| shown_token(scheme, shown.trim()));
         // Digests are compared: how long it takes tells nothing of the token.
         let right = shown.is_some_and(|shown| Sha256::digest(shown) == Sha256::digest(token));
         if right || OPEN.contains(&path) { Ok(()) } else { Err(Problem::new(Code::Z434, "")) }
     }
+}
+
+/// The token, as programs send it, or as a browser does when a person typed it as password under any name.
+fn shown_token(scheme: &str, shown: &str) -> Option<String> {
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(shown.to_owned());
+    }
+    let typed = BASE64.decode(shown.as_bytes()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    String::from_utf8(typed).ok()?.split_once(':').map(|(_, password)| password.to_owned())
 }
 
 #[cfg(test)]
@@ -77,6 +86,9 @@ mod tests {
             (&[host], Some(Code::Z434)),
             (&[host, ("authorization", "Bearer secre")], Some(Code::Z434)),
             (&[host, ("authorization", "Basic secret")], Some(Code::Z434)),
+            (&[host, ("authorization", "Basic cGVyc29uOnNlY3JldA==")], None), // person:secret
+            (&[host, ("authorization", "Basic cGVyc29uOnNlY3JlCg==")], Some(Code::Z434)),
+            (&[host, ("authorization", "Bearer cGVyc29uOnNlY3JldA==")], Some(Code::Z434)),
             (&[good], Some(Code::Z435)),
             (&[("host", "evil.example:7780"), good], Some(Code::Z435)),
             (&[host, ("host", "evil.example"), good], Some(Code::Z435)),

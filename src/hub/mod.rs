@@ -5,7 +5,7 @@
 //! stays bounded. Not here: options and listening (`cli`), what a node can do (`node`).
 //!
 //! `gate`: who may ask; `routes`: which address means what; `taking`: events in; `feed`: events out; `tables`: the projection, kept in step; `records`,
-//! `overview`: how records and the node stand; `answer`:
+//! `overview`: how records and the node stand; `page`: the same for people; `answer`:
 //! what a response is.
 
 pub mod answer;
@@ -13,6 +13,7 @@ pub mod feed;
 pub mod gate;
 pub mod object;
 pub mod overview;
+pub mod page;
 pub mod records;
 pub mod routes;
 pub mod server;

@@ -41,6 +41,20 @@ pub fn date(ms: u64) -> Option<String> {
     Some(format!("{stamp:.3}"))
 }
 
+/// `7 s`, `3 min`, `2 h 10 min`, `5 d 3 h`.
+pub fn span(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min"),
+        3600..86_400 if minutes % 60 == 0 => format!("{hours} h"),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ if hours % 24 == 0 => format!("{days} d"),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
 /// Names of histories, each looked up once.
 pub struct Names<'a> {
     naming: Naming<'a>,

@@ -14,9 +14,13 @@ use super::syncing::DAY_MS;
 use super::{Node, View};
 use crate::keys::{Keyring, Roster};
 use crate::ports::Ports;
+use crate::ports::disk::read_small;
 use crate::ports::store::{Finding, Head, Log, Store as _, StoreError, Stream};
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+
+/// A reason is a sentence and a path.
+const REASON_LEN_MAX: usize = 16 * 1024;
 
 /// All there is to say.
 #[derive(Debug)]
@@ -337,7 +341,34 @@ impl View {
     }
 }
 
+/// A refused bundle that is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Its code.
+    pub code: String,
+    /// What was wrong with it.
+    pub reason: String,
+    /// Where it came from.
+    pub file: String,
+}
+
 impl Node {
+    /// The newest refused bundles, at most `count_max`, with the reasons that lie beside them (R6.3-h).
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn refused(&self, count_max: u64) -> Result<Vec<Refused>, NodeError> {
+        let disk = &*self.ports.disk;
+        let kept = Held::quarantine_at(&self.layout.quarantine()).list(disk)?;
+        let reason = |path: &std::path::PathBuf| {
+            let text = read_small(disk, &path.with_extension("reason.json"), REASON_LEN_MAX).ok().flatten()?;
+            let told: serde_json::Value = serde_json::from_slice(&text).ok()?;
+            let field = |name: &str| told.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            Some(Refused { code: field("code"), reason: field("reason"), file: field("file") })
+        };
+        Ok(kept.iter().rev().take(usize::try_from(count_max).unwrap_or(usize::MAX)).map(|path| reason(path).unwrap_or_default()).collect())
+    }
+
     /// How the node stands.
     ///
     /// # Errors
