@@ -180,6 +180,11 @@ impl Standing {
         self.changes.subscribe()
     }
 
+    /// Where the durable part of the log ends: segment and byte. What stands behind it may still be lost, and nobody is shown it.
+    pub fn durable_end(&self) -> (u32, u64) {
+        self.told_end.get()
+    }
+
     /// Let another process have the directory. It waits its turn like any work; everything done is durable and the lock is free when it returns.
     ///
     /// # Errors

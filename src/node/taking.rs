@@ -440,7 +440,7 @@ impl Node {
         let mut peer = self.peers.load(&*disk, &node)?;
         peer.answer_due |= !sent.is_empty();
         peer.sent.extend(sent);
-        peer.heard_ms = self.ports.clock.now_ms();
+        peer.hear(super::radar::Path::File, self.ports.clock.now_ms());
         if receipt.is_some_and(|receipt| peer.renew(receipt) == Renewal::NewLife) {
             ingested.renewed_peers.push(node);
         }

@@ -24,7 +24,7 @@ pub use fsck::{Fault, Flaw, Verified};
 pub use keys::DataKeys;
 
 use crate::ports::disk::{Disk, DiskFile, Open, sync_or_forget};
-use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Scan, Store, StoreError, Stream};
+use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Scan, Spot, Store, StoreError, Stream};
 use crate::ports::{Clock, Entropy};
 use bundle_format::chain::Run;
 use bundle_format::hlc::Hlc;
@@ -266,8 +266,8 @@ macro_rules! log_by_view {
                 self.view.checkpoint_below(stream, seq)
             }
 
-            fn scan(&self) -> Result<Box<dyn Scan + '_>, StoreError> {
-                Ok(Box::new(AllEvents::new(&self.view)))
+            fn scan_from(&self, spot: Spot) -> Result<Box<dyn Scan + '_>, StoreError> {
+                Ok(Box::new(AllEvents::new(&self.view, spot)))
             }
 
             fn findings(&self) -> &[Finding] {
