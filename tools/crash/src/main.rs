@@ -13,8 +13,11 @@ mod trace;
 
 use clap::Parser;
 use program::Program;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use trace::Fault;
 
@@ -30,6 +33,9 @@ struct Options {
     /// At most so many states of each scene and kind, spread evenly; all without it
     #[arg(long)]
     states: Option<usize>,
+    /// So many at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
     /// Only scenes whose name begins so
     #[arg(long)]
     only: Option<String>,
@@ -63,12 +69,8 @@ fn run(options: &Options) -> Result<usize, Failure> {
                 continue;
             }
             let faults = thinned(trace::faults(&program, &stage, &scene, *kind)?, options.states);
-            let mut told = Vec::new();
-            for fault in &faults {
-                if let Err(why) = scenes::play(&program, &stage, &scene, fault) {
-                    told.push(format!("  {} {fault}: {why}", scene.name));
-                }
-            }
+            let told = told(&faults, options.jobs, &|fault| scenes::play(&program, &stage, &scene, fault));
+            let told: Vec<_> = told.iter().map(|(fault, why)| format!("  {} {fault}: {why}", scene.name)).collect();
             println!("{:<24} {:<28} {:>7} {:>7}", scene.name, kind.about(), faults.len(), told.len());
             for line in &told {
                 println!("{line}");
@@ -79,6 +81,26 @@ fn run(options: &Options) -> Result<usize, Failure> {
     }
     println!("{states} states, {broken} broken, {:.0} s", begun.elapsed().as_secs_f64());
     if states == 0 { Err("no state was reached".to_owned()) } else { Ok(broken) }
+}
+
+/// What broke a promise, and how, in the order of `faults`: so many at a time, each in folders of its own.
+fn told<'a>(faults: &'a [Fault], jobs: usize, play: &(impl Fn(&Fault) -> Result<(), Failure> + Sync)) -> Vec<(&'a Fault, Failure)> {
+    let next = AtomicUsize::new(0);
+    let broken = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(fault) = faults.get(index) else { break };
+                    if let Err(why) = play(fault) {
+                        broken.lock().unwrap_or_else(PoisonError::into_inner).insert(index, (fault, why));
+                    }
+                }
+            });
+        }
+    });
+    broken.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
 /// At most `most` of them, the first and the last among them.
