@@ -1,10 +1,11 @@
 //! Every crash point of the real binary: each scene runs a command, and strace kills it at one system call after another, or lets one fail.
 //!
 //! In: the binary. Out: a table of states, and each state in which a promise was broken; exit 1 if any was. Invariants: each state begins from the same
-//! folders, copied; a promise is checked by running the program again, as its user would, with no repair in between. Not here: what a power cut does to
-//! what was written and not synced: kill -9 keeps the page cache, so `sim` and the disks in memory look for that.
+//! folders, copied; a promise is checked by running the program again, as its user would, with no repair in between. kill -9 keeps the page cache: what a
+//! power cut does to what was written and not synced, `blocks` shows.
 #![allow(clippy::disallowed_methods, reason = "a builder's tool talks to the machine directly; the ports are for what ships")]
 
+mod blocks;
 mod link;
 mod program;
 mod scenes;
@@ -33,6 +34,12 @@ struct Options {
     /// At most so many states of each scene and kind, spread evenly; all without it
     #[arg(long)]
     states: Option<usize>,
+    /// Power cuts on a real ext4, write by write, instead of kills; needs root, qemu-storage-daemon, FUSE and loop devices
+    #[arg(long)]
+    blocks: bool,
+    /// With `--blocks`: leave the program's syncs out, to see that what they are for would be seen to break
+    #[arg(long, requires = "blocks")]
+    lying: bool,
     /// So many at a time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -59,7 +66,10 @@ fn run(options: &Options) -> Result<usize, Failure> {
     let program = Program::new(&options.zbundle)?;
     let (begun, mut states, mut broken) = (Instant::now(), 0, 0);
     println!("{:<24} {:<28} {:>7} {:>7}", "scene", "what is done to it", "states", "broken");
-    for scene in scenes::all() {
+    if options.blocks {
+        (states, broken) = blocks::all(options, &program)?;
+    }
+    for scene in scenes::all().into_iter().filter(|_| !options.blocks) {
         if options.only.as_ref().is_some_and(|only| !scene.name.starts_with(only.as_str())) {
             continue;
         }
@@ -84,7 +94,7 @@ fn run(options: &Options) -> Result<usize, Failure> {
 }
 
 /// What broke a promise, and how, in the order of `faults`: so many at a time, each in folders of its own.
-fn told<'a>(faults: &'a [Fault], jobs: usize, play: &(impl Fn(&Fault) -> Result<(), Failure> + Sync)) -> Vec<(&'a Fault, Failure)> {
+fn told<'a, T: Sync>(faults: &'a [T], jobs: usize, play: &(impl Fn(&T) -> Result<(), Failure> + Sync)) -> Vec<(&'a T, Failure)> {
     let next = AtomicUsize::new(0);
     let broken = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
@@ -104,7 +114,7 @@ fn told<'a>(faults: &'a [Fault], jobs: usize, play: &(impl Fn(&Fault) -> Result<
 }
 
 /// At most `most` of them, the first and the last among them.
-fn thinned(faults: Vec<Fault>, most: Option<usize>) -> Vec<Fault> {
+fn thinned<T: Clone>(faults: Vec<T>, most: Option<usize>) -> Vec<T> {
     let Some(most) = most.filter(|most| *most < faults.len() && *most > 1) else { return faults };
     let last = faults.len() - 1;
     (0..most).map(|index| faults[index * last / (most - 1)].clone()).collect()

@@ -62,6 +62,25 @@ pub fn all() -> Vec<Scene> {
 }
 
 impl Scene {
+    /// The command, where it is one.
+    pub fn arguments(&self) -> &'static [&'static str] {
+        match self.form {
+            Form::Alone(args, _) => args,
+            Form::Dialer | Form::Listener => &[],
+        }
+    }
+
+    /// See whether every promise is kept in `at`, after the command ended as `broken` says.
+    ///
+    /// # Errors
+    /// The promise that is not.
+    pub fn check(&self, program: &Program, at: &Path, broken: &Ended, stage: &Stage) -> Result<(), Failure> {
+        match self.form {
+            Form::Alone(_, check) => check(program, at, broken, stage),
+            Form::Dialer | Form::Listener => check_synced(program, at, broken, stage),
+        }
+    }
+
     /// Run it under `traced` without breaking anything off.
     ///
     /// # Errors
