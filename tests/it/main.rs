@@ -17,6 +17,7 @@ mod hostile;
 mod lab;
 mod members;
 mod restored;
+mod rot;
 mod stick;
 mod stick_blind;
 mod stick_pulled;
