@@ -25,6 +25,8 @@ pub struct Order<'a> {
     pub manifest: &'a dyn Fn(&Salt) -> Result<Manifest, CutError>,
     /// Largest file, padding included.
     pub len_max: u64,
+    /// As few bytes as can be, whatever the time it takes at both ends (codec 3).
+    pub small: bool,
 }
 
 /// What stands in a finished file.
@@ -91,7 +93,11 @@ impl<W: Write> Writing<'_, '_, W> {
     /// Whether the piece fitted (R4.6-m).
     fn take(&mut self, lack: &Lack, piece: &Piece) -> Result<bool, CutError> {
         let origin = lack.stream.origin;
-        let coding = if origin == *self.order.roster { Coding::Stored } else { Coding::Zstd };
+        let coding = match self.order.small {
+            _ if origin == *self.order.roster => Coding::Stored,
+            true => Coding::Mixed,
+            false => Coding::Zstd,
+        };
         let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
         let run = piece.run();
         let mut range = Range::build_from(origin, &run, &piece.raw, &checkpoints, coding, self.compressor)?;

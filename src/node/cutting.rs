@@ -36,6 +36,8 @@ pub struct CutOrder<'a> {
     pub out: &'a Path,
     /// Largest file.
     pub max_size: u64,
+    /// As few bytes as can be, whatever the time it takes at both ends.
+    pub small: bool,
     /// Only say what would be written.
     pub dry_run: bool,
 }
@@ -343,7 +345,7 @@ impl Node {
     ) -> Result<Option<(CutFile, Fixed)>, NodeError> {
         let order = target.order;
         if order.dry_run {
-            let (_, fixed) = self.fix(group, lacks, len_max, std::io::sink(), progress)?;
+            let (_, fixed) = self.fix(group, lacks, (len_max, order.small), std::io::sink(), progress)?;
             let path = order.out.join(self.file_name(group, &fixed.ranges));
             return Ok(Some((cut_file(path, group, &fixed), fixed)).filter(|(_, fixed)| !fixed.ranges.is_empty() || lacks.is_empty()));
         }
@@ -353,7 +355,7 @@ impl Node {
             place.still_there(&*disk)?;
         }
         let (draft, file) = Draft::begin(&*disk, order.out, &self.draft_stem())?;
-        let (writer, fixed) = self.fix(group, lacks, len_max, FileWriter::new(file), progress)?;
+        let (writer, fixed) = self.fix(group, lacks, (len_max, order.small), FileWriter::new(file), progress)?;
         if fixed.ranges.is_empty() && !lacks.is_empty() {
             return Ok(None);
         }
@@ -381,7 +383,7 @@ impl Node {
         &self,
         group: &Group,
         lacks: &[Lack],
-        len_max: u64,
+        (len_max, small): (u64, bool),
         out: W,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(W, Fixed), NodeError> {
@@ -398,7 +400,7 @@ impl Node {
         let sealer = Sealer::new(out, &plan, &mut |bytes| entropy.fill(bytes)).map_err(CutError::from)?;
         let manifest = |salt: &Salt| self.manifest(group, lacks, salt);
         let roster = self.roster.pin().roster_origin();
-        let order = Order { log: &self.wal, lacks, roster: &roster, manifest: &manifest, len_max };
+        let order = Order { log: &self.wal, lacks, roster: &roster, manifest: &manifest, len_max, small };
         Ok(cut::fix(sealer, &order, progress)?)
     }
 

@@ -316,7 +316,7 @@ impl Writing<'_> {
         let rest = self.not_on_its_way(group, elsewhere)?;
         let receipt_name = self.node.file_name(group, &[]);
         let told = self.record.written.iter().any(|written| written.is_for(&group.nodes) && written.receipt_name == receipt_name);
-        let cut = CutOrder { to: &group.nodes, out: &self.place.files, max_size: self.order.max_size, dry_run: self.order.dry_run };
+        let cut = CutOrder { to: &group.nodes, out: &self.place.files, max_size: self.order.max_size, dry_run: self.order.dry_run, small: false };
         if rest.is_empty() && told && group.answer_due {
             return self.node.answered(group, &cut); // a file that still lies there has asked once more
         }

@@ -119,8 +119,13 @@ fn a_record_beside_the_log_that_cannot_be_read_is_told_and_not_made_anew() {
         let told = match open(&world, "clinic", &key(&world, "clinic")) {
             Err(error) => error.code(),
             Ok(mut node) => {
-                let order =
-                    zbundle::node::cutting::CutOrder { to: &[hub], out: &world.path("never"), max_size: crate::world::MAX_SIZE, dry_run: false };
+                let order = zbundle::node::cutting::CutOrder {
+                    to: &[hub],
+                    out: &world.path("never"),
+                    max_size: crate::world::MAX_SIZE,
+                    dry_run: false,
+                    small: false,
+                };
                 node.cut(&order, &mut |_, _, _| {}).unwrap_err().code()
             }
         };

@@ -156,7 +156,7 @@ impl World {
     }
 
     pub fn cut_sized(&self, from: &str, to: &[NodeId], folder: &str, max_size: u64) -> CutReport {
-        let order = CutOrder { to, out: &self.path(folder), max_size, dry_run: false };
+        let order = CutOrder { to, out: &self.path(folder), max_size, dry_run: false, small: false };
         self.open(from).cut(&order, &mut |_, _, _| {}).unwrap()
     }
 

@@ -74,7 +74,7 @@ impl World {
         let report = self.while_it_happens(at, Some(stick), step, &[Code::Z406, Code::Z616, Code::Z203], |world| {
             world.with_node(at, |_, node| {
                 let revoked = node.roster().member(&to_id).is_some_and(zbundle::keys::Member::is_revoked);
-                let report = node.cut(&CutOrder { to: &[to_id], out: &out, max_size, dry_run: false }, &mut |_, _, _| {})?;
+                let report = node.cut(&CutOrder { to: &[to_id], out: &out, max_size, dry_run: false, small: false }, &mut |_, _, _| {})?;
                 Ok((report, revoked))
             })
         })?;
