@@ -201,45 +201,123 @@ fn rot_in_a_sealed_segment_costs_one_run_and_is_told() {
     assert_eq!((count, errors), (all - u64::from(head.count), 1));
 }
 
-/// Flip bits; each must be told or change nothing, and nothing may be invented.
+/// What was said of one flipped bit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Where it is.
+    Here,
+    /// Something, of another place.
+    Elsewhere,
+    /// Nothing; nothing is lost either.
+    Harmless,
+}
+
+/// Flip one bit; it must be told or change nothing, and nothing may be invented.
+fn flip(disk: &MemoryDisk, path: &Path, bit: usize, segment_len: u64, whole: &[(Stream, u64)]) -> Told {
+    let why = format!("{} bit {bit}", path.display());
+    let number: u32 = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap();
+    let disk = disk.image();
+    disk.edit(path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+    let is_here = |finding: &Finding| match finding {
+        Finding::TornTail { .. } => true, // of the newest segment, and no other is changed at its end
+        Finding::Hole { segment, .. } | Finding::Index { segment } => *segment == number,
+    };
+    let said_here =
+        |error: &StoreError| matches!(error, StoreError::Damaged { segment, .. } | StoreError::Tampered { segment, .. } if *segment == number);
+    let (mut told, mut here) = (false, false);
+    let told_by_verify = match read(&disk) {
+        Ok(reader) => {
+            let faults = faults(&reader);
+            here |= faults.iter().any(|fault| fault.segment == number);
+            !faults.is_empty()
+        }
+        Err(error) => {
+            here |= said_here(&error);
+            true
+        }
+    };
+    let wal = match open_small(&disk, 9, segment_len) {
+        Ok(wal) => wal,
+        Err(error) => return if here || said_here(&error) { Told::Here } else { Told::Elsewhere },
+    };
+    here |= wal.findings().iter().any(is_here);
+    told |= !wal.findings().is_empty();
+    let mut held = Vec::new();
+    for (of, head) in wal.streams() {
+        let mut count = 0;
+        let opened = wal.events(&of, 0);
+        told |= opened.is_err();
+        let Ok(mut events) = opened else { continue };
+        loop {
+            match events.next() {
+                Ok(Some((seq, bytes))) => {
+                    assert_eq!(bytes, &*event(&of, seq), "{why}: invented");
+                    count += 1;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    here |= said_here(&error);
+                    told = true;
+                    break;
+                }
+            }
+        }
+        assert!(count <= head.end.seq);
+        held.push((of, count));
+    }
+    assert!(told || held == whole, "{why}: silent loss");
+    match (here, told || told_by_verify) {
+        (true, _) => Told::Here,
+        (false, true) => Told::Elsewhere,
+        (false, false) => Told::Harmless,
+    }
+}
+
+/// Flip some of all bits.
 fn flips(disk: &MemoryDisk, segment_len: u64, every: usize) {
     let whole = check(&read(disk).unwrap());
     for entry in disk.list(Path::new(FOLDER)).unwrap() {
         let bytes = disk.bytes(&entry.path).unwrap();
         let padding = bytes.iter().rposition(|byte| *byte != 0).unwrap() * 8 + 400; // all alike: a few of its bits stand for the rest
         for bit in (0..padding.min(bytes.len() * 8)).step_by(every).chain((padding..bytes.len() * 8).step_by(40_009)) {
-            let why = format!("{} bit {bit}", entry.path.display());
-            let disk = disk.image();
-            disk.edit(&entry.path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
-            let told_by_verify = read(&disk).map_or(true, |reader| !faults(&reader).is_empty());
-            let Ok(wal) = open_small(&disk, 9, segment_len) else { continue };
-            let mut told = !wal.findings().is_empty();
-            let mut held = Vec::new();
-            for (of, head) in wal.streams() {
-                let mut count = 0;
-                let opened = wal.events(&of, 0);
-                told |= opened.is_err();
-                let Ok(mut events) = opened else { continue };
-                loop {
-                    match events.next() {
-                        Ok(Some((seq, bytes))) => {
-                            assert_eq!(bytes, &*event(&of, seq), "{why}: invented");
-                            count += 1;
-                        }
-                        Ok(None) => break,
-                        Err(_) => {
-                            told = true;
-                            break;
-                        }
-                    }
-                }
-                assert!(count <= head.end.seq);
-                held.push((of, count));
-            }
-            assert!(told || held == whole, "{why}: silent loss");
-            assert!(told || told_by_verify || held == whole, "{why}");
+            flip(disk, &entry.path, bit, segment_len, &whole);
         }
     }
+}
+
+/// Each of the 524 288 bits of 64 KiB of log, by `cargo xtask rot`; one in ten thousand every day. Shared among threads, each with the same log.
+#[test]
+fn every_flipped_bit_of_64_kib_is_told_where_it_is() {
+    const LEN: usize = 64 * 1024;
+    let every = usize::try_from(1 + 10_000 / effort()).unwrap();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let len = |disk: &MemoryDisk| disk.list(Path::new(FOLDER)).unwrap().iter().map(|entry| disk.bytes(&entry.path).unwrap().len()).sum::<usize>();
+    let rounds = (10..).step_by(10).find(|rounds| len(&log(12_000, *rounds)) >= LEN).unwrap();
+    let shard = |shard: usize| {
+        let disk = log(12_000, rounds);
+        let whole = check(&read(&disk).unwrap());
+        let files = disk.list(Path::new(FOLDER)).unwrap().into_iter().map(|entry| (disk.bytes(&entry.path).unwrap().len(), entry.path));
+        let mut places =
+            files.flat_map(|(len, path)| (0..len * 8).map(move |bit| (path.clone(), bit))).take(LEN * 8).step_by(every).skip(shard).step_by(threads);
+        let mut told = [0_u64; 3];
+        for (path, bit) in &mut places {
+            told[flip(&disk, &path, bit, 12_000, &whole) as usize] += 1;
+        }
+        told
+    };
+    let told = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|number| scope.spawn(move || shard(number))).collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .fold([0; 3], |sum: [u64; 3], told| std::array::from_fn(|index| sum[index] + told[index]))
+    });
+    let [here, elsewhere, harmless] = told;
+    println!(
+        "{} bits flipped: {here} told where they are, {elsewhere} told of another place, {harmless} in bytes that say nothing",
+        told.iter().sum::<u64>()
+    );
+    assert_eq!(told.iter().sum::<u64>(), (LEN * 8).div_ceil(every) as u64, "the log is long enough");
 }
 
 /// R10.1-c: rot is found, and never handed out as data.

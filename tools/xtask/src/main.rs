@@ -67,6 +67,7 @@ const DIVES: &[Dive] = &[
         about: "[--blocks] [SCENE]  the real binary killed and failed at every one of its system calls; or its disk cut off after each write",
         run: crash::every,
     },
+    Dive { name: "rot", about: "every bit of a log of 64 KiB flipped: told where it is, nothing lost in silence, nothing invented", run: crash::rot },
     Dive { name: "compare", about: "the Python reader and cbor2 against ours, over the corpus and mutants of the fixtures", run: fuzz::compare },
     Dive { name: "mutants", about: "[--shard k/n] [ROOM]…  change the code line by line: which change does no test notice?", run: mutants::run },
     Dive { name: "miri", about: "the pure parts of bundle-format under an interpreter that sees undefined behaviour", run: miri::run },
