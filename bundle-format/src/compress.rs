@@ -21,6 +21,16 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Zstd => "zstd",
+            Self::Primed => "zstd-primed",
+            Self::Mixed => "mixed",
+        }
+    }
+
     /// From its number on the wire.
     pub fn from_number(number: u64) -> Option<Self> {
         [Self::Stored, Self::Zstd, Self::Primed, Self::Mixed].into_iter().find(|codec| *codec as u64 == number)

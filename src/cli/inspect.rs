@@ -5,6 +5,7 @@ use super::object::Object;
 use super::{Context, Finished, bundle, confine, escape, summary, units};
 use crate::node::View;
 use crate::node::inspect::{self, Inside, Outside};
+use bundle_format::compress::Codec;
 use bundle_format::error::Exit;
 use bundle_format::event::Event;
 use bundle_format::ids::{EventId, Lane, hex};
@@ -141,11 +142,12 @@ fn tell_outside(context: &mut Context, path: &Path, outside: &Outside, view: Opt
 }
 
 fn tell_inside(context: &mut Context, range: &Inside, origin: &str) -> Result<(), Halt> {
-    let Inside { first, last, checkpoint_count, .. } = range;
+    let Inside { first, last, checkpoint_count, codec, .. } = range;
+    let coded = if *codec == Codec::Mixed { ", coded by context mixing" } else { "" };
     let events = units::count(last - first + 1, "event");
     let checkpoints = units::count(*checkpoint_count as u64, "checkpoint");
-    context.console.result(&format!("  inside     {origin}:{first}-{last}  {events}, {checkpoints} verified, chain {}", range.hash), || {
+    context.console.result(&format!("  inside     {origin}:{first}-{last}  {events}, {checkpoints} verified{coded}, chain {}", range.hash), || {
         let object = Object::of("range").with("origin", origin).with("first", first).with("last", last);
-        object.with("checkpoints", checkpoint_count).with("chain", range.hash.to_string())
+        object.with("checkpoints", checkpoint_count).with("codec", codec.name()).with("chain", range.hash.to_string())
     })
 }

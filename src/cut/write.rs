@@ -5,6 +5,7 @@ use super::pieces::{PIECE_RAW_LEN, Piece, SMALLEST, for_each_piece};
 use super::plan::Lack;
 use crate::ports::store::{Log, Stream};
 use bundle_format::compress::Compressor;
+use bundle_format::event::Event;
 use bundle_format::ids::Lane;
 use bundle_format::manifest::Manifest;
 use bundle_format::range::{Coding, Range, RangeError};
@@ -24,6 +25,8 @@ pub struct Order<'a> {
     pub manifest: &'a dyn Fn(&Salt) -> Result<Manifest, CutError>,
     /// Largest file, padding included.
     pub len_max: u64,
+    /// As few bytes as can be, whatever the time it takes at both ends (codec 3).
+    pub small: bool,
 }
 
 /// What stands in a finished file.
@@ -33,7 +36,7 @@ pub struct Fixed {
     pub sealed: Sealed,
     /// Ranges inside: stream, first, last. Adjacent ones joined.
     pub ranges: Vec<(Stream, u64, u64)>,
-    /// Events per lane, parts counted each.
+    /// Payloads per lane, a run of parts with its last; control events each.
     pub events: [u64; 4],
     /// Raw bytes of the events.
     pub raw_len: u64,
@@ -90,7 +93,11 @@ impl<W: Write> Writing<'_, '_, W> {
     /// Whether the piece fitted (R4.6-m).
     fn take(&mut self, lack: &Lack, piece: &Piece) -> Result<bool, CutError> {
         let origin = lack.stream.origin;
-        let coding = if origin == *self.order.roster { Coding::Stored } else { Coding::Zstd };
+        let coding = match self.order.small {
+            _ if origin == *self.order.roster => Coding::Stored,
+            true => Coding::Mixed,
+            false => Coding::Zstd,
+        };
         let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
         let run = piece.run();
         let mut range = Range::build_from(origin, &run, &piece.raw, &checkpoints, coding, self.compressor)?;
@@ -105,7 +112,8 @@ impl<W: Write> Writing<'_, '_, W> {
             Some((_, _, last)) => *last = piece.last(),
             None => self.ranges.push((lack.stream, piece.start.seq + 1, piece.last())),
         }
-        self.events[origin.lane as usize] += range.count;
+        let ends = |bytes: &&&[u8]| origin.lane == Lane::Control || Event::from_bytes(bytes).is_ok_and(|event| event.ends_payload());
+        self.events[origin.lane as usize] += run.events().iter().filter(ends).count() as u64;
         self.raw_len += range.raw_len as u64;
         (self.progress)(range.count, range.raw_len as u64);
         Ok(true)

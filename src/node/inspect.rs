@@ -7,6 +7,7 @@ use crate::carry::finding::{self, Candidate};
 use crate::ports::Ports;
 use crate::ports::disk::{Kind, Open};
 use crate::ports::stream::FileReader;
+use bundle_format::compress::Codec;
 use bundle_format::error::Code;
 use bundle_format::event::Event;
 use bundle_format::ids::{EventId, Hash, Lane, NodeId, Origin};
@@ -52,6 +53,8 @@ pub struct Inside {
     pub hash: Hash,
     /// Checkpoints that verified.
     pub checkpoint_count: usize,
+    /// How its bytes are coded.
+    pub codec: Codec,
 }
 
 /// Every bundle that `path` names or holds, for `inspect` and `verify`.
@@ -120,6 +123,7 @@ impl View {
                 last: end.seq,
                 hash: end.hash,
                 checkpoint_count: range.checkpoints().len(),
+                codec: range.codec(),
             });
         }
         bundle.finish()?;

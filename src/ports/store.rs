@@ -87,7 +87,7 @@ pub enum StoreError {
     #[error("the disk failed to store the log: {0}")]
     Poisoned(String),
     /// Stored bytes fail their checksum.
-    #[error("segment {segment} is damaged at byte {offset}{}", .stream.map(|(stream, seq)| format!(" ({stream:?} event {seq})")).unwrap_or_default())]
+    #[error("segment {segment} is damaged at byte {offset}{}", .stream.map(|(stream, seq)| format!(" ({:?}:{seq})", stream.origin)).unwrap_or_default())]
     Damaged {
         /// Segment number.
         segment: u32,

@@ -206,6 +206,14 @@ impl WalReader {
     pub fn orphans(&self, stream: &Stream) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         self.view.orphans(stream)
     }
+
+    /// The first and the last position of `stream` behind `after` that are readable behind a hole.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn orphan_span(&self, stream: &Stream, after: u64) -> Result<Option<(u64, u64)>, StoreError> {
+        self.view.orphan_span(stream, after)
+    }
 }
 
 fn hole_findings(segment: u32, replayed: &replay::Replayed, streams: &heads::Streams) -> Vec<Finding> {

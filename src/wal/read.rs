@@ -253,6 +253,19 @@ impl Scan for AllEvents<'_> {
 }
 
 impl View {
+    /// The first and the last position behind `after` that are readable behind a hole, without their events.
+    pub fn orphan_span(&self, stream: &Stream, after: u64) -> Result<Option<(u64, u64)>, StoreError> {
+        let mut span: Option<(u64, u64)> = None;
+        let Some((number, _)) = self.known(stream).filter(|(number, _)| *number != NO_STREAM) else { return Ok(span) };
+        for at in self.first..=self.active.number {
+            for (_, run) in self.segment(at)?.orphans()?.into_iter().filter(|(of, run)| *of == number && run.first > after) {
+                let last = run.first + u64::from(run.count).saturating_sub(1);
+                span = Some(span.map_or((run.first, last), |(first, end)| (first.min(run.first), end.max(last))));
+            }
+        }
+        Ok(span)
+    }
+
     /// Events of a stream that a hole cut it off from.
     pub fn orphans(&self, stream: &Stream) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let mut found = Vec::new();

@@ -84,7 +84,7 @@ impl Weeks {
 
     /// Whether anything was written. Who has not heard of a member cannot cut for it, and says so.
     fn cut_for(&self, from: usize, to: usize, stick: &str) -> bool {
-        let order = CutOrder { to: &[self.ids[to]], out: &self.world.path(stick), max_size: MAX_SIZE, dry_run: false };
+        let order = CutOrder { to: &[self.ids[to]], out: &self.world.path(stick), max_size: MAX_SIZE, dry_run: false, small: false };
         match self.world.open(NODES[from]).cut(&order, &mut |_, _, _| {}) {
             Ok(report) => {
                 println!(

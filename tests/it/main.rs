@@ -19,6 +19,7 @@ mod lab;
 mod members;
 mod project;
 mod restored;
+mod rot;
 mod stick;
 mod stick_blind;
 mod stick_pulled;

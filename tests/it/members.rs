@@ -42,7 +42,8 @@ fn nothing_is_cut_for_a_revoked_node() {
     let (world, _, clinic) = hub_and_clinic();
     world.open("hub").revoke(clinic, false).unwrap();
     world.push("hub", &["news"]);
-    let order = zbundle::node::cutting::CutOrder { to: &[clinic], out: &world.path("out"), max_size: crate::world::MAX_SIZE, dry_run: false };
+    let order =
+        zbundle::node::cutting::CutOrder { to: &[clinic], out: &world.path("out"), max_size: crate::world::MAX_SIZE, dry_run: false, small: false };
     let refused = world.open("hub").cut(&order, &mut |_, _, _| {}).unwrap_err();
     assert_eq!(refused.code(), Code::Z616);
     assert!(!world.path("out").exists(), "not even the folder");

@@ -1,8 +1,11 @@
 //! The walk by folder: from a hand at a clinic to the hub's log, and back as a receipt.
 
 use crate::world::World;
+use bundle_format::compress::Codec;
 use bundle_format::error::Code;
+use bundle_format::ids::Lane;
 use zbundle::keys::Policy;
+use zbundle::node::cutting::CutOrder;
 use zbundle::node::taking::Outcome;
 
 fn hub_and_clinic() -> (World, bundle_format::ids::NodeId, bundle_format::ids::NodeId) {
@@ -35,6 +38,31 @@ fn what_a_clinic_pushed_reaches_the_hub_once_and_a_receipt_comes_back() {
     let cut = world.cut("clinic", &[hub], "second");
     assert_eq!(cut.files[0].events[2], 1, "only the delta travels: {cut:?}");
     assert_eq!(world.ingest("hub", "second").counts.new, 1);
+}
+
+#[test]
+fn a_small_file_holds_the_same_in_fewer_bytes_and_opens_like_any_other() {
+    let (world, hub, _) = hub_and_clinic();
+    let visits: Vec<_> = (0..60_u32)
+        .map(|n| format!(r#"{{"visit":{n},"id":"{:08x}","bp":"{}/{}","note":"seen today"}}"#, n.wrapping_mul(0x9e37_79b9), 100 + n % 40, 60 + n % 30))
+        .collect();
+    world.push("clinic", &visits.iter().map(String::as_str).collect::<Vec<_>>());
+    let cut = |folder: &str, small| {
+        let order = CutOrder { to: &[hub], out: &world.path(folder), max_size: crate::world::MAX_SIZE, small, dry_run: false };
+        world.open("clinic").cut(&order, &mut |_, _, _| {}).unwrap().files
+    };
+    let (usual, small) = (cut("usual", false), cut("small", true));
+    assert_eq!(small[0].events, usual[0].events);
+    assert!(small[0].bytes * 5 < usual[0].bytes * 4, "{} of {} bytes", small[0].bytes, usual[0].bytes);
+
+    let codec = |file: &zbundle::node::cutting::CutFile| {
+        let ranges = world.view("hub").inside(&file.path, &mut |_, _| {}).unwrap();
+        ranges.iter().filter(|range| range.origin.lane == Lane::Routine).map(|range| range.codec).collect::<Vec<_>>()
+    };
+    assert_eq!((codec(&usual[0]), codec(&small[0])), (vec![Codec::Zstd], vec![Codec::Mixed]), "R4.4-d: by itself, without a prefix");
+    assert_eq!(world.ingest("hub", "small").counts.new, 60);
+    assert_eq!(world.payloads("hub").len(), 60);
+    assert_eq!(world.ingest("hub", "usual").counts.new, 0, "one content, two spellings");
 }
 
 #[test]

@@ -18,11 +18,6 @@ impl Counter {
         self.0 >> (6 + COUNT_BITS)
     }
 
-    /// Whether it never learned anything.
-    pub fn is_new(self) -> bool {
-        self.0 & ((1 << COUNT_BITS) - 1) == 0
-    }
-
     /// Move towards `bit` by a part of the way: 1/1.5 at the first time, 1/(n + 1.5) at the n-th, never less than at the `slowest` (R4.8-c).
     pub fn learn(&mut self, bit: u32, slowest: u32) {
         let (p, count) = (i64::from(self.0 >> COUNT_BITS), self.0 & ((1 << COUNT_BITS) - 1));

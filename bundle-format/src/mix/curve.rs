@@ -18,14 +18,15 @@ const STEP: i32 = 64;
 /// Both curves, tabulated.
 #[derive(Clone)]
 pub struct Curves {
-    probabilities: Box<[u16; 2 * EVIDENCE_MAX as usize + 1]>,
+    /// From −3071; rounded up to a power of two, so that a mask proves an index.
+    probabilities: Box<[u16; 8192]>,
     evidence: Box<[i16; 4096]>,
 }
 
 impl Curves {
     /// Tabulate.
     pub fn new() -> Self {
-        let probabilities: Box<[u16; _]> = Box::new(std::array::from_fn(|index| between_anchors(index as i32 - EVIDENCE_MAX)));
+        let probabilities: Box<[u16; _]> = Box::new(std::array::from_fn(|index| between_anchors((index as i32 - EVIDENCE_MAX).min(EVIDENCE_MAX))));
         let mut evidence = Box::new([0; 4096]);
         let mut x = -EVIDENCE_MAX;
         for (p, evidence) in (0..).zip(evidence.iter_mut()) {
@@ -37,12 +38,14 @@ impl Curves {
         Self { probabilities, evidence }
     }
 
-    /// The probability in 1/65536 that `x` stands for; `x` beyond the ends counts as the end.
+    /// The probability in 1/65536 that `x` stands for, which is within the ends.
+    #[inline]
     pub fn probability(&self, x: i32) -> i32 {
-        i32::from(self.probabilities[(x.clamp(-EVIDENCE_MAX, EVIDENCE_MAX) + EVIDENCE_MAX) as usize])
+        i32::from(self.probabilities[(x + EVIDENCE_MAX) as usize % 8192])
     }
 
     /// The evidence that `p` of 4096 stands for.
+    #[inline]
     pub fn evidence(&self, p: u32) -> i16 {
         self.evidence[(p & 4095) as usize]
     }
@@ -62,7 +65,7 @@ mod tests {
     #[test]
     fn the_curves_are_each_others_inverse_and_never_certain() {
         let curves = Curves::new();
-        assert_eq!((curves.probability(0), curves.probability(-9999), curves.probability(9999)), (32768, 1, 65535));
+        assert_eq!((curves.probability(0), curves.probability(-EVIDENCE_MAX), curves.probability(EVIDENCE_MAX)), (32768, 1, 65535));
         for x in -EVIDENCE_MAX..EVIDENCE_MAX {
             let (p, next) = (curves.probability(x), curves.probability(x + 1));
             assert!((1..=65535).contains(&p) && p <= next, "{x}");

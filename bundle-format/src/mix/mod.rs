@@ -16,6 +16,7 @@ mod coder;
 mod counter;
 mod curve;
 mod history;
+mod mixer;
 mod model;
 mod reader;
 mod repeat;

@@ -74,7 +74,7 @@ impl World {
         let report = self.while_it_happens(at, Some(stick), step, &[Code::Z406, Code::Z616, Code::Z203], |world| {
             world.with_node(at, |_, node| {
                 let revoked = node.roster().member(&to_id).is_some_and(zbundle::keys::Member::is_revoked);
-                let report = node.cut(&CutOrder { to: &[to_id], out: &out, max_size, dry_run: false }, &mut |_, _, _| {})?;
+                let report = node.cut(&CutOrder { to: &[to_id], out: &out, max_size, dry_run: false, small: false }, &mut |_, _, _| {})?;
                 Ok((report, revoked))
             })
         })?;
@@ -124,10 +124,11 @@ impl World {
         let taken = self.while_it_happens(at, Some(stick), step, &[], |world| world.with_node(at, |_, node| node.ingest(&[folder], &mut |_| {})))?;
         let Some(taken) = taken else { return Ok(None) };
         let told = format!(
-            "   {} took {:?} from {} file(s), missing {:?}, written again {}{}",
+            "   {} took {:?} from {} file(s){}, missing {:?}, written again {}{}",
             self.name(at),
             taken.counts,
             taken.files.len(),
+            taken.files.iter().filter(|file| file.outcome != Outcome::Taken).fold(String::new(), |all, file| format!("{all} {:?}", file.outcome)),
             taken.missing.iter().map(|gap| (gap.origin, gap.from, gap.to)).collect::<Vec<_>>(),
             taken.reappended,
             if taken.new_life { ", in a new life" } else { "" }

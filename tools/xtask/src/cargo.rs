@@ -118,6 +118,7 @@ fn need_folders() -> Result<(), Failure> {
         ("rclone", "version", "rclone"),
         ("syncthing", "--version", "syncthing"),
         ("gio", "version", "libglib2.0-bin"),
+        ("fusermount", "--version", "fuse"),
         ("systemd-analyze", "--version", "systemd"),
     ] {
         if !works(Command::new(program).arg(word)) {

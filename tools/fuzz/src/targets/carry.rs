@@ -99,7 +99,7 @@ fn cut(disk: &MemoryDisk, from: &str, to: &str, seed: u64) -> Vec<Vec<u8>> {
     let out = Path::new("/stick");
     let mut node = open(disk, from, seed).expect("it opens");
     let to = node.roster().by_name(&Name::new(to).expect("a name")).expect("a member").node;
-    let order = CutOrder { to: &[to], out, max_size: 64 << 20, dry_run: false };
+    let order = CutOrder { to: &[to], out, max_size: 64 << 20, dry_run: false, small: false };
     let report = node.cut(&order, &mut |_, _, _| {}).expect("there is room");
     report.files.iter().map(|file| disk.bytes(&file.path).expect("it was written")).collect()
 }
