@@ -117,16 +117,16 @@ fn render(seen: &Seen) -> Markup {
                 }
                 @if peers.is_empty() { p.quiet { "No other node has been heard of." } }
                 @if *conflicts > 0 {
-                    h2 { (conflicts) " records in conflict" }
+                    h2 { (counted(*conflicts, "record")) " in conflict" }
                     p.quiet { "Two writers had not seen each other's change. Both are kept. To decide: " code { "zbundle conflicts show KEY" } }
                     table {
                         tr { th { "Record" } th { "Versions, the one displayed first" } }
                         @for (record, names) in &seen.conflicts { (conflict(record, names)) }
                     }
                 }
-                @if *pending > 0 { p.quiet { (pending) " records wait for something that is on its way." } }
+                @if *pending > 0 { p.quiet { (counted(*pending, "record")) " on the way: something that came before is still missing." } }
                 @if !seen.refused.is_empty() {
-                    h2 { (status.quarantine.count) " bundles in quarantine" }
+                    h2 { (counted(status.quarantine.count, "bundle")) " in quarantine" }
                     table {
                         tr { th { "Code" } th { "Why" } th { "File" } }
                         @for refused in &seen.refused { tr { td { code { (word(&refused.code)) } } td { (word(&refused.reason)) } td { (word(&refused.file)) } } }
@@ -217,13 +217,17 @@ fn told(alarm: &Alarm) -> Markup {
             "fork" => { strong { "Fork" } " " (about) ": one history was written twice. Both are kept." }
             "roster_forked" => { strong { "The roster has forked." } " The authority must heal it." }
             "damaged" => { strong { "The log is damaged." } " See " code { "zbundle fsck" } "." }
-            "quarantine" => { strong { (about) } " bundles were refused; they are kept in quarantine." }
-            "unknown_sender" => { strong { (about) } " bundles of unknown senders wait. Does the roster know them?" }
-            "conflicts" => { strong { (about) } " records are in conflict: somebody must decide." }
+            "quarantine" => { strong { "Refused bundles: " (about) } ", kept in quarantine." }
+            "unknown_sender" => { strong { "Bundles of unknown senders: " (about) } ". Are they to be members?" }
+            "conflicts" => { strong { "Records in conflict: " (about) } ". Somebody must decide." }
             _ => { strong { "The tables" } " are not up to date; conflicts and trends may be old." }
         }
         @if let Some(code) = alarm.code { " " code { (code.as_str()) } }
     }
+}
+
+fn counted(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// A word from outside, short enough; what turns the reading direction or controls anything is shown as what it is.

@@ -48,7 +48,7 @@ fn whatever_stands_in_a_record_is_text_on_the_page() {
         assert!(!text.contains(harm), "{harm} in {text}");
     }
     assert!(text.contains("&lt;script&gt;document.title='owned'&lt;/script&gt;"), "{text}");
-    assert!(text.contains("4 records in conflict") && text.contains("lunana-bhu") && text.contains("bundles in quarantine"), "{text}");
+    assert!(text.contains("4 records in conflict") && text.contains("lunana-bhu") && text.contains("1 bundle in quarantine"), "{text}");
     assert_eq!(served.get("/ui/style.css").header("content-type"), "text/css; charset=utf-8");
 }
 
