@@ -59,7 +59,7 @@ impl Node {
         let mut len = 0;
         let mut after = 0;
         while after < to {
-            let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false };
+            let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false, mixing: None };
             let Some(range) = live::first_range(&self.wal, &Lack { stream, after, to }, shape, &mut workshop.compressor)? else { break };
             after = range.last();
             len += range.wire_len(&LogTable::default()).unwrap_or(0);

@@ -106,6 +106,8 @@ pub struct LinkStatus {
     pub round_trip_ms: u64,
     /// Bytes on the socket today, both ways.
     pub today_bytes: u64,
+    /// Bytes of work a second that it takes in codec 3, by its last hello; `None` when it takes none.
+    pub mixing: Option<u64>,
 }
 
 /// Bundles kept in a folder.
@@ -204,9 +206,10 @@ impl View {
             unacknowledged += head.end.seq - held;
         }
         let name = self.naming().node(&node);
-        let Link { address, rate, round_trip_ms, settled_ms, .. } = peer.link.clone();
+        let Link { address, rate, round_trip_ms, settled_ms, granted, .. } = peer.link.clone();
         let today_bytes = peer.link.spent_on(self.ports.clock.now_ms() / DAY_MS);
-        let link = LinkStatus { address, settled_ms, rate, round_trip_ms, today_bytes };
+        let mixing = granted.map(|granted| granted.work).filter(|work| *work > 0);
+        let link = LinkStatus { address, settled_ms, rate, round_trip_ms, today_bytes, mixing };
         Ok(PeerStatus { node, name, heard_ms: peer.heard_ms, unacknowledged, acknowledged, answer_due: peer.answer_due, link })
     }
 
