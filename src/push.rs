@@ -13,7 +13,7 @@ use crate::ports::Clock;
 use crate::ports::store::{Log, Store, StoreError, Stream};
 use bundle_format::chain::{Position, Run};
 use bundle_format::error::Code;
-use bundle_format::event::{Event, EventError, Ext, Part};
+use bundle_format::event::{Event, EventError, Ext, Op, Part};
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Lane, NodeId};
 use bundle_format::limits::{CLOCK_AHEAD_MS_MAX, PART_LEN, PAYLOAD_LEN_MAX};
@@ -40,6 +40,8 @@ pub struct Fields {
     pub idempotency_key: Option<String>,
     /// The person who wrote it.
     pub author: Option<String>,
+    /// What it does to its record.
+    pub op: Op,
 }
 
 impl Fields {
@@ -53,6 +55,7 @@ impl Fields {
                 content_type: self.content_type.as_deref(),
                 idempotency_key: self.idempotency_key.as_deref(),
                 author: self.author.as_deref(),
+                op: self.op,
                 ..Ext::default()
             },
         };

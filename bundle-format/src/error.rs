@@ -117,6 +117,7 @@ codes! {
     Z241 Partial "the folder holds more than is searched" "What was found first was taken; the rest was not touched." "take out what is no bundle, or name the inner folders one by one";
     Z242 NoSpace "little space is left, so nothing more is taken from folders" "What came lies where it came; nothing was lost." "make room; what waits is taken then";
     Z243 Partial "the watched folder is not there" "Nothing was read or changed." "put the stick in or mount the folder; while `zbundle watch` runs it is taken up then";
+    Z244 Partial "this user may not use the folder for bundles" "Nothing is lost: safe on this computer, and nothing was marked as sent." "let this user read and write it, or mount the stick so that it may";
     Z301 LogDamaged "a part of the log is damaged" "The rest is readable; the damaged bytes are kept aside." "run `zbundle fsck`; what others hold comes back with the next exchange";
     Z302 LogDamaged "the log was written with another key, or tampered with" "Nothing was changed." "check --key-file; if it is the right one, restore the directory from a copy";
     Z303 Internal "the disk failed to store what was written" "What was acknowledged before stays safe; what was not acknowledged is unknown." "check the disk and its cable, then run it again";
@@ -131,6 +132,20 @@ codes! {
     Z405 Usage "this is not the id of an event here" "Nothing was stored." "take the id from the line that push or log printed";
     Z406 Usage "no member of that name" "Nothing was changed." "see `zbundle members`";
     Z407 Usage "no origin of that name" "Nothing was changed." "see `zbundle status`";
+    Z410 Internal "the tables made from the log cannot be read or written" "The log was not touched; the tables can be made again at any time." "run `zbundle project --rebuild`; if that fails too, look at the disk";
+    Z411 Usage "this file is a database that zbundle did not make, or a later version did" "It was not touched." "choose another file, or update zbundle";
+    Z412 Usage "there is no record of that key here" "Nothing was changed." "see `zbundle conflicts list`, or `zbundle log --key`";
+    Z413 Usage "the record is not in conflict" "Nothing was changed." "see `zbundle conflicts show`";
+    Z414 Usage "this idempotency key was used for another content" "Nothing was stored." "use a new key for a new event; the event above has the old one";
+    Z430 Usage "the cursor is not of this log" "Nothing was read or changed." "the log was restored or made anew: read again from the beginning; ids tell what you have already";
+    Z431 Usage "the body is not JSON" "Nothing was stored." "mend it, or name its content type: other types are stored as they come";
+    Z432 Usage "nothing is at this address, or not for this method" "Nothing was read or changed." "see docs/http-api.md, or ask for /v1/openapi.json";
+    Z433 Usage "the request is not as it should be" "Nothing was stored." "see docs/http-api.md, or ask for /v1/openapi.json";
+    Z434 NotTrusted "the token is missing or wrong" "Nothing was read or changed." "send what stands in http.token in the data directory as `Authorization: Bearer TOKEN`";
+    Z435 NotTrusted "the request was made for another host, or by a page of another" "Nothing was read or changed." "use the address that serve printed; a proxy must pass Host on as that address";
+    Z436 InUse "too many requests at once" "Nothing was stored." "send it again in a moment";
+    Z437 Usage "HTTP is offered on this machine only" "Nothing was changed." "use unix, unix:PATH, or a loopback address with a port; for others put a proxy with TLS in front";
+    Z440 Internal "a program that was to be told did not do its work" "Nothing here was changed by it." "run it by hand with a line of `zbundle status --check --json` on its stdin";
     Z501 Link "the link could not be made" "Nothing was sent or taken; what was pushed here stays safe." "check the address and the network, and try again later; meanwhile a bundle can travel on a stick";
     Z502 Link "the link broke" "What was acknowledged stays safe; nothing else was marked as sent." "run it again; it goes on where it stopped";
     Z503 Link "the peer was silent for too long" "What was acknowledged stays safe; nothing else was marked as sent." "try again later; if it stays silent, look after its machine and the line";

@@ -149,6 +149,11 @@ impl<'a> Event<'a> {
         Ok(event)
     }
 
+    /// Whether a payload ends with this event: it is whole, or the last part of one. What people call a record is counted so.
+    pub fn ends_payload(&self) -> bool {
+        self.ext.part.is_none_or(|part| part.index + 1 == part.count)
+    }
+
     fn check(&self) -> Result<(), EventError> {
         field("type", Some(self.kind), TYPE_LEN_MAX)?;
         field("record key", self.ext.record_key, RECORD_KEY_LEN_MAX)?;

@@ -81,6 +81,13 @@ impl Disk for OsDisk {
         }
     }
 
+    fn share_folder(&self, folder: &Path, all_write: bool) {
+        let mode = if all_write { 0o1777 } else { 0o755 };
+        if let Ok(folder) = open_folder(folder) {
+            rustix::fs::fchmod(folder, Mode::from_raw_mode(mode)).unwrap_or(()); // FAT has no rights to give
+        }
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -106,6 +113,11 @@ impl Disk for OsDisk {
             return Ok(u64::MAX); // a file system that does not know its size, as some FUSE and network ones do: not one without room
         }
         Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+    }
+
+    fn volume_len(&self, folder: &Path) -> io::Result<u64> {
+        let volume = rustix::fs::fstatvfs(open_folder(folder)?)?;
+        Ok(volume.f_blocks.saturating_mul(volume.f_frsize))
     }
 
     fn volume(&self, folder: &Path) -> io::Result<u64> {
@@ -170,6 +182,10 @@ impl DiskFile for OsFile {
             Ok(()) | Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => Ok(()), // advice a file system may not take
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn share(&self) {
+        rustix::fs::fchmod(&self.0, Mode::from_raw_mode(0o644)).unwrap_or(()); // FAT has no rights to give
     }
 }
 
@@ -258,6 +274,20 @@ mod tests {
         assert_eq!((mode(&folder), mode(&folder.join("f"))), (0o700, 0o600));
         OsDisk.sync_volume(&folder).unwrap();
         assert!(OsDisk.free_space(&folder).unwrap() > 0);
+    }
+
+    /// R10.5-h.
+    #[test]
+    fn what_travels_is_for_anybody_to_carry_and_for_nobody_else_to_take_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file) = (dir.path().join("zbundle"), dir.path().join("zbundle/a.zb"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        OsDisk.create_folder(&folder).unwrap();
+        OsDisk.open(&file, Open::New).unwrap().share();
+        OsDisk.share_folder(&folder, true);
+        assert_eq!((mode(&folder), mode(&file)), (0o1777, 0o644), "whatever the umask");
+        OsDisk.share_folder(&folder, false);
+        assert_eq!(mode(&folder), 0o755);
     }
 
     #[test]

@@ -5,28 +5,43 @@ mod clock;
 mod confine;
 mod entropy;
 mod fs;
+mod hook;
 mod input;
 mod local;
 mod net;
 mod signals;
+mod sqlite;
 mod terminal;
 mod watch;
 
 use crate::ports::Ports;
+use crate::ports::projection::{Projection, ProjectionError};
+use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 pub use clock::OsClock;
 pub use confine::confine;
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
+pub use hook::run_program;
 pub use input::OsInput;
 pub use local::OsLocal;
 pub use net::OsNetwork;
 pub use signals::asked_to_end;
+pub use sqlite::SqliteProjection;
 pub use terminal::read_hidden_line;
 pub use watch::OsHints;
 
 /// The real world.
 pub fn os_ports() -> Ports {
     Ports { disk: Rc::new(OsDisk), clock: Rc::new(OsClock::new()), entropy: Rc::new(OsEntropy), net: Rc::new(OsNetwork), local: Rc::new(OsLocal) }
+}
+
+/// Tables in a SQLite file, made if it is not there. Another's lock on it is waited for as long as `patience`.
+///
+/// # Errors
+/// [`ProjectionError`].
+pub fn open_tables(path: &Path, payloads: bool, patience: Duration) -> Result<Box<dyn Projection>, ProjectionError> {
+    Ok(Box::new(SqliteProjection::open(path, payloads)?.patient(patience)?))
 }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// How a file being written is marked; never a candidate, swept by the next publisher.
 const TEMPORARY_SUFFIX: &str = ".zb.part";
 
+/// So many temporaries of others are passed by before we give up.
+const OTHERS_MAX: u32 = 9;
+
 /// Why a bundle is not safely in the folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -50,20 +53,27 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// Begin a file in `folder`, which must be there: where a stick was pulled, nothing is made in its place (R10.10-e). `stem` names the temporary; one
-    /// left by a power cut is swept.
+    /// left by a power cut is swept, and one that another user left is passed by (R10.5-h).
     ///
     /// # Errors
     /// [`PublishError::Io`].
     pub fn begin(disk: &'a dyn Disk, folder: &Path, stem: &str) -> Result<(Self, Box<dyn DiskFile>), PublishError> {
-        let path = folder.join(format!(".{stem}{TEMPORARY_SUFFIX}"));
-        let begun = (|| {
-            if disk.look(&path)?.is_some() {
-                disk.remove(&path)?;
+        let mut other = 0;
+        loop {
+            let more = if other == 0 { String::new() } else { format!("-{other}") };
+            let path = folder.join(format!(".{stem}{more}{TEMPORARY_SUFFIX}"));
+            let begun = (|| {
+                if disk.look(&path)?.is_some() {
+                    disk.remove(&path)?;
+                }
+                disk.open(&path, Open::New)
+            })();
+            match begun {
+                Ok(file) => return Ok((Self { disk, folder: folder.to_owned(), path, published: false }, file)),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && other < OTHERS_MAX => other += 1,
+                Err(error) => return Err(PublishError::Io { path, error }),
             }
-            disk.open(&path, Open::New)
-        })();
-        let file = begun.map_err(|error| PublishError::Io { path: path.clone(), error })?;
-        Ok((Self { disk, folder: folder.to_owned(), path, published: false }, file))
+        }
     }
 
     /// Give the written and synced file its final name, after `proof` has re-read it from the medium: drop the cache, verify, rename, sync the
@@ -75,6 +85,7 @@ impl<'a> Draft<'a> {
         let path = self.folder.join(name);
         let named = |error| PublishError::Io { path: path.clone(), error };
         let file = self.disk.open(&self.path, Open::Read).map_err(named)?;
+        file.share(); // sealed: whoever carries it must be able to copy it (R10.5-h)
         file.drop_cache().map_err(named)?;
         if !proof(file) {
             return Err(PublishError::ReadBack { path });

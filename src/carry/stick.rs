@@ -4,7 +4,7 @@
 //! a mount point without its stick, a stranger's stick and a mistyped folder all look like an empty folder (R10.10-c). Not here: what is
 //! exchanged there (`node`), who is told.
 
-use crate::ports::disk::{self, Disk};
+use crate::ports::disk::{self, Disk, Open};
 use bundle_format::error::Code;
 use bundle_format::ids::{from_hex, hex};
 use std::fmt;
@@ -164,6 +164,7 @@ impl StickError {
             Self::ReadOnly(_) => Code::Z234,
             Self::Gone(_) => Code::Z237,
             Self::Prepared { .. } => Code::Z238,
+            Self::Io { error, .. } if disk::is_denied(error) => Code::Z244,
             Self::Io { error, .. } if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Code::Z203,
             Self::Io { .. } => Code::Z201,
         }
@@ -190,7 +191,7 @@ pub fn recognise(disk: &dyn Disk, folder: &Path) -> Result<Place, StickError> {
     let own_disk = volume == self::volume(disk, Path::new(ROOT))?;
     match read_marker(disk, folder)? {
         Some(marker) if marker.kind == PlaceKind::Stick && own_disk => Err(StickError::NotMounted(folder.to_owned())),
-        Some(marker) => Ok(Place::new(folder, marker, volume)),
+        Some(marker) => Place::new(folder, marker, volume).readable(disk),
         None => Err(StickError::NotPrepared { path: folder.to_owned(), own_disk }),
     }
 }
@@ -204,7 +205,10 @@ pub fn prepare(disk: &dyn Disk, folder: &Path, marker: &Marker) -> Result<Place,
     if disk.look(folder).map_err(fail)?.is_none() {
         match marker.kind {
             PlaceKind::Stick => return Err(fail(io::ErrorKind::NotFound.into())), // it would be made on the machine's own disk
-            PlaceKind::Folder => disk.create_folder(folder).map_err(fail)?,
+            PlaceKind::Folder => {
+                disk.create_folder(folder).map_err(fail)?;
+                disk.share_folder(folder, false); // who may write there is for whoever owns it to say
+            }
         }
     }
     if marker.kind == PlaceKind::Stick && volume(disk, folder)? == volume(disk, Path::new(ROOT))? {
@@ -214,8 +218,10 @@ pub fn prepare(disk: &dyn Disk, folder: &Path, marker: &Marker) -> Result<Place,
         return Err(StickError::Prepared { path: folder.to_owned(), label: there.label });
     }
     let place = Place::new(folder, marker.clone(), volume(disk, folder)?);
-    disk.create_folder(&place.files).map_err(fail)?;
-    disk::replace(disk, &folder.join(MARKER_NAME), marker.to_text().as_bytes()).map_err(fail)?;
+    place.make_files(disk)?;
+    let path = folder.join(MARKER_NAME);
+    disk::replace(disk, &path, marker.to_text().as_bytes()).map_err(fail)?;
+    disk.open(&path, Open::Read).map_err(fail)?.share();
     disk.sync_volume(folder).map_err(fail)?;
     Ok(place)
 }
@@ -247,16 +253,29 @@ impl Place {
         Self { root: root.to_owned(), files, marker, volume }
     }
 
+    /// A folder for bundles that this user may not look into is told (Z244): a search would pass it by as it does a system's own folders.
+    fn readable(self, disk: &dyn Disk) -> Result<Self, StickError> {
+        match disk.free_space(&self.files) {
+            Err(error) if disk::is_denied(&error) => Err(StickError::io(&self.files, error)),
+            _ => Ok(self),
+        }
+    }
+
     /// Make the folder for bundles again if somebody removed it; a place that can only be read stays as it is.
     ///
     /// # Errors
     /// [`StickError`].
     pub fn make_files(&self, disk: &dyn Disk) -> Result<(), StickError> {
-        let there = disk.look(&self.files).map_err(|error| StickError::io(&self.files, error))?;
-        match there.map_or_else(|| disk.create_folder(&self.files), |_| Ok(())) {
-            Err(error) if error.kind() != io::ErrorKind::ReadOnlyFilesystem => Err(StickError::io(&self.files, error)),
-            _ => Ok(()),
+        let failed = |error| StickError::io(&self.files, error);
+        if disk.look(&self.files).map_err(failed)?.is_some() {
+            return Ok(());
         }
+        match disk.create_folder(&self.files) {
+            Ok(()) => disk.share_folder(&self.files, true), // a stick serves everybody it comes by (R10.5-h)
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(())
     }
 
     /// That it is still the same place: before anything is written to it and before anybody says "safe". A stick that was pulled leaves its mount
@@ -275,7 +294,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::disk::Open;
     use crate::ports::memory_disk::MemoryDisk;
 
     fn marker(kind: PlaceKind) -> Marker {

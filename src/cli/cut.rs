@@ -68,14 +68,15 @@ impl Args {
             context.console.result(&format!("nothing new for {name}"), || Object::of("level").with("node", &name))?;
         }
         let left: u64 = report.left.iter().sum();
-        if left > 0 {
-            context.console.remark(&format!("{} did not fit ({}); they go with the next one", units::count(left, "event"), lanes(&report.left)));
+        let is_partial = left > 0 || report.full;
+        if is_partial {
+            context.console.remark(&format!("{} did not fit ({}); they go with the next one", units::count(left, "record"), lanes(&report.left)));
         }
         let (events, bytes) =
             report.files.iter().fold((0, 0), |(events, bytes), file| (events + file.events.iter().sum::<u64>(), bytes + file.bytes));
         let summary = summary("cut").with("files", report.files.len()).with("events", events).with("bytes", bytes);
         let summary = summary.with("left", left).with("dry_run", self.dry_run);
-        Ok(Finished { exit: if left > 0 { Exit::Partial } else { Exit::Done }, summary })
+        Ok(Finished { exit: if is_partial { Exit::Partial } else { Exit::Done }, summary })
     }
 }
 

@@ -119,6 +119,10 @@ fn exchange(context: &mut Context, node: &mut Node, order: &ExchangeOrder<'_>) -
 
 fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool) -> Result<(), Halt> {
     let naming = node.naming();
+    if !context.globals.json {
+        let which = which(context, exchanged); // the summary has it for programs
+        context.console.note(&which);
+    }
     for file in exchanged.ingested.files.iter().filter(|file| is_worth_a_line(file)) {
         ingest::tell(context, &naming, file, None)?;
     }
@@ -132,6 +136,17 @@ fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool
         context.console.result(&format!("{name} has received everything"), || Object::of("level").with("node", &name))?;
     }
     Ok(())
+}
+
+/// Which place it was, as its marker says, and how much lies there that is not ours to open.
+fn which(context: &Context, exchanged: &Exchanged) -> String {
+    let marker = &exchanged.place.marker;
+    let is_ours = |path: &Path| exchanged.lying.iter().any(|written| path.file_name().is_some_and(|name| *name == *written.name));
+    let lies_there = |path: &Path| context.ports.disk.look(path).is_ok_and(|entry| entry.is_some());
+    let sealed = exchanged.ingested.files.iter().filter(|file| file.outcome == Outcome::NotForUs);
+    let others = sealed.filter(|file| !is_ours(&file.path) && lies_there(&file.path)).count() as u64;
+    let carried = if others == 0 { String::new() } else { format!(", with {} for others", units::count(others, "bundle")) };
+    format!("{} \"{}\"{carried}", marker.kind.name(), escape::plain(&marker.label))
 }
 
 /// What a process that watches did in a place by itself: nothing is said of nothing.
@@ -153,7 +168,7 @@ pub(super) fn tell_watched(context: &mut Context, exchanged: &Exchanged) -> Resu
 fn is_worth_a_line(file: &FileReport) -> bool {
     match file.outcome {
         Outcome::Taken => file.counts.new > 0 || !file.forks.is_empty(),
-        Outcome::NotForUs | Outcome::Foreign(_) => false,
+        Outcome::NotForUs => false,
         _ => true,
     }
 }
@@ -246,6 +261,7 @@ fn safe_words(stick: bool) -> String {
 fn failure(code: Code, place: &str, other: &str) -> String {
     match code {
         Code::Z234 => format!("{place} is read-only ({code}): nothing was copied. Records are safe on this computer. Use {other}."),
+        Code::Z244 => format!("This user may not write to the {} ({code}). Records are safe on this computer. Use {other}.", place.to_lowercase()),
         Code::Z237 => format!("{place} was taken out too early or does not answer ({code}). Nothing is lost. Put it back and run it again."),
         _ => format!("Copy failed ({code}). Records are safe on this computer. Try {other}."),
     }

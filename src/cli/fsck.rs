@@ -29,8 +29,8 @@ impl Args {
         for finding in &checked.findings {
             let (code, text) = match finding {
                 Finding::TornTail { bytes } => (Code::Z304, format!("unfinished write at the end: {bytes} bytes, never acknowledged")),
-                Finding::Hole { segment, offset, bytes, .. } => (Code::Z301, format!("segment {segment}: {bytes} damaged bytes at {offset}")),
-                Finding::Index { segment } => (Code::Z301, format!("segment {segment}: its index is damaged; its events are readable")),
+                Finding::Hole { segment, offset, bytes, .. } => (Code::Z301, format!("log/{segment:08}.seg at byte {offset}: {bytes} damaged bytes")),
+                Finding::Index { segment } => (Code::Z301, format!("log/{segment:08}.seg: its index is damaged; its events are readable")),
             };
             console.result(&text, || Object::of("finding").with("code", code.as_str()).with("what", &text))?;
         }

@@ -5,6 +5,7 @@
 mod accept;
 mod ask;
 mod bundle;
+mod conflicts;
 mod console;
 mod cut;
 mod demo;
@@ -17,17 +18,18 @@ mod fsck;
 mod halt;
 mod heal;
 mod held;
+mod http;
 mod ingest;
 mod init;
 mod inspect;
 mod join;
 mod log;
 mod members;
-mod object;
 mod opening;
 mod peer;
 mod policy;
 mod progress;
+mod project;
 mod push;
 mod request;
 mod revoke;
@@ -42,7 +44,8 @@ pub mod units;
 mod verify;
 mod watch;
 
-use crate::adapters::{OsHints, OsInput, asked_to_end, confine, os_ports, read_hidden_line};
+use crate::adapters::{OsHints, OsInput, asked_to_end, confine, open_tables, os_ports, read_hidden_line, run_program};
+use crate::hub::object;
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;
@@ -75,7 +78,7 @@ Or see it all at once, on files in a temporary folder:
 
 Exit status:
   0 done or nothing to do   1 internal   2 usage   3 done in part   10 no node here   11 in use   12 key or passphrase wrong
-  13 not trusted   14 damaged or forged   15 no space   16 link failed   17 conflict or fork open (--check)   19 log damaged";
+  13 not trusted   14 damaged or forged   15 no space   16 link failed   17 conflict or fork open, 18 peer silent (--check)   19 log damaged";
 
 /// What the command line says.
 #[derive(Debug, Parser)]
@@ -130,6 +133,8 @@ enum Command {
     Held(held::Args),
     Push(push::Args),
     Log(log::Args),
+    Project(project::Args),
+    Conflicts(conflicts::Args),
     Cut(cut::Args),
     Ingest(ingest::Args),
     Exchange(exchange::Args),
@@ -245,6 +250,8 @@ commands! {
     Held "held";
     Push "push";
     Log "log";
+    Project "project";
+    Conflicts "conflicts";
     Cut "cut";
     Ingest "ingest";
     Exchange "exchange";

@@ -4,15 +4,19 @@ use super::console::Console;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
+use super::project::tables;
 use super::{Context, Finished, OsInput, members, summary, units};
 use crate::node::Node;
+use crate::node::idempotency::Repeated;
+use crate::node::layout::Layout;
 use crate::node::local::About;
 use crate::ports::store::Stream;
 use crate::push::lines::{Tally, Told, push_lines};
 use crate::push::spool::Spool;
 use crate::push::{Fields, Pushed, Taker};
 use bundle_format::error::{Code, Exit};
-use bundle_format::ids::{EventId, Lane};
+use bundle_format::ids::{EventId, Hash, Lane};
+use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
 use std::io::{self, Cursor, Read};
 use std::os::unix::ffi::OsStringExt as _;
@@ -85,10 +89,13 @@ impl Args {
             content_type: self.content_type.clone(),
             idempotency_key: self.idempotency_key.clone(),
             author: self.author.clone(),
+            ..Fields::default()
         };
         fields.check()?;
         let mut source = self.source()?;
-        if let Some(mut through) = context.through(self.about())? {
+        // Whether a key was used before is looked up and answered by whoever has the node: so a push with a key borrows it.
+        let through = if self.idempotency_key.is_some() { None } else { context.through(self.about())? };
+        if let Some(mut through) = through {
             warn_of_clock(context, through.clock_jumped())?;
             let spool = Spool::new(&context.ports, &context.data_dir());
             return take(context, &mut through, &fields, &|id: &String| id.clone(), &mut source, spool);
@@ -98,6 +105,9 @@ impl Args {
         fields.check()?;
         let naming = Naming::of(&node, self.lane, &self.to)?;
         let spool = node.spool();
+        if let (Some(_), Source::Whole(input)) = (&self.idempotency_key, &mut source) {
+            return once(context, &mut node, &naming, &fields, input, spool);
+        }
         node.with_pusher(&naming.streams, |pusher| {
             warn_of_clock(context, pusher.clock_jumped())?;
             take(context, pusher, &fields, &|event| naming.id(event), &mut source, spool)
@@ -207,6 +217,42 @@ fn whole<T: Taker>(
         ack(&mut context.console, &id(event), None)?;
     }
     Ok(Finished::done(summary("push").with("stored", events.len()).with("bytes", spool.len())))
+}
+
+/// A push with a key: what was stored under it before is told again, and not stored again (R11.1-f).
+fn once(context: &mut Context, node: &mut Node, naming: &Naming, fields: &Fields, input: &mut dyn Read, mut spool: Spool) -> Result<Finished, Halt> {
+    spool.fill(input)?;
+    let mut sha = Sha256::new();
+    io::copy(&mut spool.read(), &mut HashInto(&mut sha)).map_err(|error| Halt::new(Code::Z202, error.to_string()))?;
+    let mut tables = tables(&Layout::new(&context.data_dir()).index(), false)?;
+    let Repeated { mut stored, missing } = node.repeated(&mut *tables, &naming.streams, fields, &Hash(sha.finalize().into()))?;
+    let replayed = missing.is_empty();
+    let before = stored.len();
+    if !replayed {
+        stored.extend(node.with_pusher(&missing, |pusher| {
+            warn_of_clock(context, pusher.clock_jumped())?;
+            let pushed = pusher.push(fields, spool.len(), &mut spool.read())?;
+            pusher.sync()?;
+            Ok::<_, Halt>(pushed)
+        })?);
+    }
+    for id in node.pushed_ids(&stored) {
+        context.console.result(&id, || Object::of("ack").with("id", &id).with("replayed", replayed))?;
+    }
+    Ok(Finished::done(summary("push").with("stored", stored.len() - before).with("replayed", before).with("bytes", spool.len())))
+}
+
+struct HashInto<'a>(&'a mut Sha256);
+
+impl io::Write for HashInto<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn lines<T: Taker>(

@@ -3,7 +3,7 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Context, Finished, peer, summary, units, watch};
+use super::{Context, Finished, http, peer, summary, units, watch};
 use crate::link::Ended;
 use crate::node::serving::{Served, Server};
 use bundle_format::error::Code;
@@ -17,6 +17,7 @@ Examples:
   zbundle serve --listen 0.0.0.0:7070
   zbundle serve --listen [::]:7070 --json        one object per session, for a log
   zbundle serve --listen 0.0.0.0:7070 --watch /srv/drop
+  zbundle serve --http                           events in and out by HTTP, through a socket of our own user
 
 It stays until it is told to end (TERM, INT): then it finishes what is on its way, acknowledges it, and closes. All other commands work beside it
 on the same directory. Only members of the roster are talked to; a stranger learns nothing.";
@@ -26,8 +27,11 @@ on the same directory. Only members of the roster are talked to; a stranger lear
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// HOST:PORT to listen at; port 0 takes any free one; may be given several times
-    #[arg(long, value_name = "ADDR", required = true)]
+    #[arg(long, value_name = "ADDR", required_unless_present = "http")]
     listen: Vec<String>,
+    /// Offer HTTP to this machine: unix (http.sock in the data directory), unix:PATH, or 127.0.0.1:PORT (needs the token in http.token)
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "unix", value_parser = http::address)]
+    http: Vec<http::Address>,
     /// A prepared folder to take bundles in from, as `zbundle watch` does; may be given several times
     #[arg(long, value_name = "DIR")]
     watch: Vec<PathBuf>,
@@ -40,7 +44,8 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         self.listen.iter().try_for_each(|address| peer::check_address(address))?;
         self.watch.iter().try_for_each(|folder| watch::refuse_wrong(context, folder))?;
-        let confined = watch::confine_watching(context, &self.watch, &self.pace);
+        let sockets = self.http.iter().filter_map(http::folder).collect();
+        let confined = watch::confine_watching(context, &self.watch, &self.pace, sockets);
         let standing = context.standing()?;
         context.stay(standing, async |context, stay| self.serve(context, stay, confined).await)
     }
@@ -48,16 +53,21 @@ impl Args {
     async fn serve(&self, context: &mut Context, stay: &Stay, confined: &str) -> Result<Finished, Halt> {
         let (told, mut happened) = mpsc::unbounded_channel();
         let tell = Box::new(move |served| told.send(served).unwrap_or(())); // nobody reads any more: the end is near
-        let server = Server::new(Rc::clone(&stay.standing), &context.ports, Rc::clone(&stay.workshop), tell).await?;
         let mut listening = Vec::new();
-        for address in &self.listen {
+        let server = if self.listen.is_empty() {
+            None // who only offers HTTP need not have joined yet
+        } else {
+            Some(Server::new(Rc::clone(&stay.standing), &context.ports, Rc::clone(&stay.workshop), tell).await?)
+        };
+        for (address, server) in self.listen.iter().flat_map(|address| server.iter().map(move |server| (address, server))) {
             let listener = context.ports.net.listen(address).await;
             let listener = listener.map_err(|error| Halt::new(Code::Z501, format!("cannot listen at {address}: {error}")))?;
             let at = listener.address().map_err(|error| Halt::new(Code::Z501, format!("{address}: {error}")))?;
             context.console.result(&format!("listening at {at}"), || Object::of("listening").with("address", &at).with("confined", confined))?;
-            let (server, stop) = (Rc::clone(&server), stay.stop.clone());
+            let (server, stop) = (Rc::clone(server), stay.stop.clone());
             listening.push(tokio::task::spawn_local(async move { server.listen(listener, stop).await }));
         }
+        listening.extend(http::listen(context, stay, &self.http).await?);
         context.console.flush()?;
         let (mut watcher, mut seen) = watch::watcher(context, stay, &self.pace, &self.watch);
         let stop = stay.stop.clone();
@@ -72,7 +82,7 @@ impl Args {
         loop {
             tokio::select! {
                 biased;
-                served = happened.recv() => if let Some(served) = served { tally.tell(context, stay, &served).await? },
+                Some(served) = happened.recv() => tally.tell(context, stay, &served).await?,
                 Some(word) = seen.recv() => watched.tell(context, stay, word).await?,
                 () = &mut all => break,
             }

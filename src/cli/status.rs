@@ -1,16 +1,28 @@
 //! `zbundle status`: how the node and its peers stand.
 
+use super::escape::plain_path;
 use super::halt::Halt;
 use super::object::Object;
-use super::{Context, Finished, summary, units};
+use super::{Context, Finished, run_program, summary, units};
+use crate::node::alarm::{Alarm, alarms};
 use crate::node::status::{OriginStatus, PeerStatus, Status, Stock};
 use crate::ports::store::Finding;
 use bundle_format::error::{Code, Exit};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a program that is told of trouble may take.
+const EXEC_WAIT: Duration = Duration::from_mins(1);
 
 const EXAMPLES: &str = "\
 Examples:
   zbundle status
-  zbundle status --check && echo all well        exit 17 when a fork is open, 18 when a peer is silent";
+  zbundle status --check && echo all well        exit 17 when a fork is open, 18 when a peer is silent
+  zbundle status --check --quiet --exec /usr/local/bin/tell-me     from cron or a timer
+
+The program of --exec is run without a shell and without arguments; on its stdin it finds one JSON object per thing that needs a person:
+  {\"type\":\"alarm\",\"kind\":\"silent\",\"about\":\"lunana-bhu\",\"ms\":604800000}
+kinds: damaged, roster_forked, fork, silent, clock_ahead, quarantine, unknown_sender";
 
 /// Show the node, what it holds, its peers, and what needs a person
 #[derive(Debug, clap::Args)]
@@ -19,9 +31,12 @@ pub struct Args {
     /// Exit 17 or 18 when something needs a person
     #[arg(long)]
     check: bool,
-    /// How long a peer may be unheard before it counts as silent
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = units::parse_duration_ms)]
-    silent_after: u64,
+    /// How long a peer may be unheard before it counts as silent [default: learned from how often it is heard; 7d until that is known]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms)]
+    silent_after: Option<u64>,
+    /// A program to run, once, when something needs a person; it gets the lines of `--json` on stdin
+    #[arg(long, value_name = "PROGRAM", requires = "check")]
+    exec: Option<PathBuf>,
 }
 
 impl Args {
@@ -37,6 +52,10 @@ impl Args {
             tell_peer(context, peer, status.now_ms, silent.iter().any(|silent| silent.node == peer.node))?;
         }
         tell_trouble(context, &status)?;
+        if let Some(program) = &self.exec {
+            let alarms = alarms(&status, self.silent_after);
+            run_hook(context, program, &alarms)?;
+        }
         let open_forks = status.open_forks().count();
         let forked = open_forks > 0 || status.domain.as_ref().is_some_and(|domain| domain.forked);
         let exit = match () {
@@ -55,10 +74,27 @@ impl Args {
         })
     }
 
-    /// A peer that was never heard is new, not silent.
     fn is_silent(&self, peer: &PeerStatus, now_ms: u64) -> bool {
-        peer.heard_ms > 0 && now_ms.saturating_sub(peer.heard_ms) > self.silent_after
+        peer.is_silent_after(now_ms, self.silent_after.unwrap_or(peer.silent_after_ms))
     }
+}
+
+/// What happens to the program is told, and changes nothing of what the status is (R10.14-b).
+fn run_hook(context: &mut Context, program: &Path, alarms: &[Alarm]) -> Result<(), Halt> {
+    if alarms.is_empty() {
+        return Ok(());
+    }
+    let lines: String = alarms.iter().map(|alarm| object(alarm).into_line() + "\n").collect();
+    match run_program(program, lines.as_bytes(), EXEC_WAIT) {
+        Ok(true) => Ok(()),
+        Ok(false) => context.console.warn(Code::Z440, &format!("{}: it says that it failed", plain_path(program))),
+        Err(error) => context.console.warn(Code::Z440, &format!("{}: {error}", plain_path(program))),
+    }
+}
+
+fn object(alarm: &Alarm) -> Object {
+    let object = Object::of("alarm").with("kind", alarm.kind).with_some("code", alarm.code.map(Code::as_str)).with("about", &alarm.about);
+    object.with_some("ms", Some(alarm.ms).filter(|ms| *ms > 0))
 }
 
 fn tell_node(context: &mut Context, status: &Status) -> Result<(), Halt> {
@@ -107,6 +143,7 @@ fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool
     context.console.result(&line, || {
         let object = Object::of("peer").with("name", &peer.name).with("node", peer.node.to_string()).with("state", state.to_ascii_lowercase());
         let object = object.with("heard", (peer.heard_ms > 0).then(|| units::date(peer.heard_ms)).flatten());
+        let object = object.with("path", peer.path.name()).with("silent_after_ms", peer.silent_after_ms).with("lacking", peer.lacking);
         let object = object.with("acknowledged", peer.acknowledged).with("unacknowledged", peer.unacknowledged).with("answer_due", peer.answer_due);
         let settled = (peer.link.settled_ms > 0).then(|| units::date(peer.link.settled_ms)).flatten();
         let object = object.with_some("address", peer.link.address.as_ref()).with_some("settled", settled).with_some("rate", peer.link.rate);

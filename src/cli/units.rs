@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+pub use crate::hub::telling::{date, span};
+
 /// `64MiB`, `300K`, `1.5GB`, `4096` → bytes.
 ///
 /// # Errors
@@ -49,12 +51,6 @@ pub fn parse_date_ms(text: &str) -> Option<u64> {
     u64::try_from(stamp.as_millisecond()).ok()
 }
 
-/// `2026-11-20T09:14:03.120Z`; `None` past the year 9999, where a broken clock may stand.
-pub fn date(ms: u64) -> Option<String> {
-    let stamp = Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
-    Some(format!("{stamp:.3}"))
-}
-
 /// `312 B`, `61.4 KB`: three digits, K = 1000.
 pub fn size(bytes: u64) -> String {
     if bytes < 1000 {
@@ -68,20 +64,6 @@ pub fn size(bytes: u64) -> String {
         (tenths, unit) = (tenths / 1000 + u64::from(tenths % 1000 >= 500), next);
     }
     if tenths >= 1000 { format!("{} {unit}", (tenths + 5) / 10) } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
-}
-
-/// `7 s`, `3 min`, `2 h 10 min`, `5 d 3 h`.
-pub fn span(ms: u64) -> String {
-    let seconds = ms / 1000;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{minutes} min"),
-        3600..86_400 if minutes % 60 == 0 => format!("{hours} h"),
-        3600..86_400 => format!("{hours} h {} min", minutes % 60),
-        _ if hours % 24 == 0 => format!("{days} d"),
-        _ => format!("{days} d {} h", hours % 24),
-    }
 }
 
 /// `1 event`, `2 events`.

@@ -80,7 +80,7 @@ impl Args {
         for folder in &self.folders {
             refuse_wrong(context, folder)?;
         }
-        let confined = confine_watching(context, &self.folders, &self.pace);
+        let confined = confine_watching(context, &self.folders, &self.pace, Vec::new());
         context.console.note(&format!(
             "writing anywhere but in its own folders is {}",
             if confined == "not" { "not refused by this kernel" } else { "refused by the kernel" }
@@ -109,7 +109,7 @@ impl Args {
 
     /// On a lease when a process keeps the node: that may watch the same folders.
     fn look_once(&self, context: &mut Context) -> Result<Finished, Halt> {
-        confine_watching(context, &self.folders, &self.pace);
+        confine_watching(context, &self.folders, &self.pace, Vec::new());
         let mut node = context.node()?;
         let (mut tally, pace) = (Tally::default(), self.pace.pace());
         for folder in &self.folders {
@@ -123,10 +123,10 @@ impl Args {
     }
 }
 
-/// Give up what watching does not need: it writes in the data directory, and in the folders only where it answers. A stick may be mounted later, so there
+/// Give up what watching does not need: it writes in the data directory and what else is `written`, and in the folders only where it answers. A stick may be mounted later, so there
 /// the right is to the folder it is mounted in.
-pub fn confine_watching(context: &Context, folders: &[PathBuf], pace: &PaceArgs) -> &'static str {
-    let mut written = vec![context.data_dir()];
+pub fn confine_watching(context: &Context, folders: &[PathBuf], pace: &PaceArgs, mut written: Vec<PathBuf>) -> &'static str {
+    written.push(context.data_dir());
     for folder in folders.iter().filter(|_| pace.exchange) {
         let around = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
         written.extend([folder.clone(), around.unwrap_or(Path::new(".")).to_owned()]);

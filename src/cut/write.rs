@@ -5,6 +5,7 @@ use super::pieces::{PIECE_RAW_LEN, Piece, SMALLEST, for_each_piece};
 use super::plan::Lack;
 use crate::ports::store::{Log, Stream};
 use bundle_format::compress::Compressor;
+use bundle_format::event::Event;
 use bundle_format::ids::Lane;
 use bundle_format::manifest::Manifest;
 use bundle_format::range::{Coding, Range, RangeError};
@@ -35,7 +36,7 @@ pub struct Fixed {
     pub sealed: Sealed,
     /// Ranges inside: stream, first, last. Adjacent ones joined.
     pub ranges: Vec<(Stream, u64, u64)>,
-    /// Events per lane, parts counted each.
+    /// Payloads per lane, a run of parts with its last; control events each.
     pub events: [u64; 4],
     /// Raw bytes of the events.
     pub raw_len: u64,
@@ -111,7 +112,8 @@ impl<W: Write> Writing<'_, '_, W> {
             Some((_, _, last)) => *last = piece.last(),
             None => self.ranges.push((lack.stream, piece.start.seq + 1, piece.last())),
         }
-        self.events[origin.lane as usize] += range.count;
+        let ends = |bytes: &&&[u8]| origin.lane == Lane::Control || Event::from_bytes(bytes).is_ok_and(|event| event.ends_payload());
+        self.events[origin.lane as usize] += run.events().iter().filter(ends).count() as u64;
         self.raw_len += range.raw_len as u64;
         (self.progress)(range.count, range.raw_len as u64);
         Ok(true)

@@ -3,9 +3,10 @@
 use super::admit::{Contact, Meeting, Verdict, admit};
 use crate::ports::store::{Checkpointed, Head, Log, Store, StoreError, Stream};
 use bundle_format::chain::{Position, Run, digest};
+use bundle_format::checkpoint::Checkpoint;
 use bundle_format::event::Event;
 use bundle_format::hlc::Hlc;
-use bundle_format::ids::Origin;
+use bundle_format::ids::{Lane, Origin};
 use bundle_format::limits::FORK_BRANCH_LEN_MAX;
 use bundle_format::range::VerifiedRange;
 
@@ -24,6 +25,8 @@ pub struct Applied {
     pub duplicate: u64,
     /// A branch that was full or one too many: events left out, loudly.
     pub left_out: u64,
+    /// Checkpoints of events held already that were lost here, and are held again.
+    pub refilled: u64,
 }
 
 /// Meet our streams of its origin and append what is new. The caller syncs before anyone is told.
@@ -34,20 +37,50 @@ pub fn apply(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, St
     let run = range.run();
     let verdict = judge(&*store, &range.origin(), &run)?;
     let count = run.events().len() as u64;
+    let nothing = Applied { verdict, new: 0, duplicate: 0, left_out: 0, refilled: 0 };
+    if matches!(verdict, Verdict::Gap { .. }) {
+        return Ok(nothing);
+    }
+    let applied = Applied { refilled: refill_checkpoints(store, range)?, ..nothing };
     let (stream, known) = match verdict {
-        Verdict::Duplicate => return Ok(Applied { verdict, new: 0, duplicate: count, left_out: 0 }),
-        Verdict::Gap { .. } => return Ok(Applied { verdict, new: 0, duplicate: 0, left_out: 0 }),
+        Verdict::Duplicate | Verdict::Gap { .. } => return Ok(Applied { duplicate: count, ..applied }),
         Verdict::Append { stream, end } => (stream, end.saturating_sub(run.start().seq)),
         Verdict::Fork { stream, at } => {
             let known = at - run.start().seq - 1;
             match branch(&*store, &stream, &run, known) {
                 Some(branch) => (branch, known),
-                None => return Ok(Applied { verdict, new: 0, duplicate: known, left_out: count - known }),
+                None => return Ok(Applied { duplicate: known, left_out: count - known, ..applied }),
             }
         }
     };
     let new = append_behind(store, &stream, range, &run, known)?;
-    Ok(Applied { verdict, new, duplicate: known, left_out: count - known - new })
+    Ok(Applied { new, duplicate: known, left_out: count - known - new, ..applied })
+}
+
+/// Events may be held whose checkpoint was lost with a torn or damaged part of the log: we do not tell them (R6.5-a), so they come again, and bring it.
+/// In control lanes also one that stands before others: it may be the only one whose key we know, where the authority has new keys since.
+fn refill_checkpoints(store: &mut dyn Store, range: &VerifiedRange) -> Result<u64, StoreError> {
+    let mut refilled = 0;
+    for (stream, head) in streams_of(&*store, &range.origin()) {
+        let mut lost = Vec::new();
+        for &(position, checkpoint) in range.checkpoints().iter().filter(|(position, _)| position.seq <= head.end.seq) {
+            let is_lost =
+                position.seq > head.checkpoint_seq || (stream.origin.lane == Lane::Control && !is_held(&*store, &stream, position, &checkpoint)?);
+            if is_lost && store.position(&stream, position.seq)? == Some(position) {
+                lost.push(Checkpointed { position, checkpoint });
+            }
+        }
+        if !lost.is_empty() {
+            store.append_checkpoints(&stream, &lost)?;
+            refilled += lost.len() as u64;
+        }
+    }
+    Ok(refilled)
+}
+
+fn is_held(log: &dyn Log, stream: &Stream, position: Position, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
+    let held = log.checkpoints(stream, position.seq, position.seq)?;
+    Ok(held.iter().any(|held| held.checkpoint.key_number == checkpoint.key_number))
 }
 
 /// What `apply` would do, without doing it.

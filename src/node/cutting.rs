@@ -2,7 +2,7 @@
 
 use super::error::NodeError;
 use super::peers::Peer;
-use super::{Node, control, known};
+use super::{Node, control, known, payload};
 use crate::carry::drop_folder::Draft;
 use crate::carry::stick::Place;
 use crate::cut::name::{self, Named};
@@ -60,7 +60,7 @@ pub struct CutFile {
     pub recipients: Vec<NodeId>,
     /// Bytes.
     pub bytes: u64,
-    /// Events per lane.
+    /// Payloads per lane; control events each.
     pub events: [u64; 4],
     /// Raw bytes of those events.
     pub raw_len: u64,
@@ -77,7 +77,7 @@ pub struct CutFile {
 pub struct CutReport {
     /// Bundles, in the order they were written.
     pub files: Vec<CutFile>,
-    /// Events per lane that did not fit.
+    /// Payloads per lane that did not fit; control events each.
     pub left: [u64; 4],
     /// Recipients who have everything already and are owed no answer.
     pub level: Vec<NodeId>,
@@ -198,12 +198,21 @@ impl Node {
 
     /// From where `stream` goes to `node`, as `peer` tells; `None` when nothing of it does.
     pub(crate) fn send_after(&self, node: &NodeId, peer: &Peer, stream: &Stream, streams: &[(Stream, Head)]) -> Result<Option<u64>, NodeError> {
-        let settled = self.is_settled_life(&stream.origin);
         let word = known::word(&self.wal, peer, stream)?;
-        if settled && stream.branch.is_none() && matches!(word, known::Word::Differs(_)) {
-            return Ok(None); // what others lack of it was written again in a new life
+        if matches!(word, known::Word::Differs(_)) && self.is_repeated(stream, streams) {
+            return Ok(None);
         }
         Ok(known::send_after(&self.wal, node, peer, stream, streams)?)
+    }
+
+    /// Whether all that this branch of a settled life alone holds was written again in a new one (R4.6-l). What somebody held then was not, and he may
+    /// have lost it since.
+    fn is_repeated(&self, stream: &Stream, streams: &[(Stream, Head)]) -> bool {
+        let branches = streams.iter().filter(|(other, _)| other.origin == stream.origin && other.branch.is_some());
+        let fork = branches.map(|(_, head)| head.base.seq).min();
+        let behind = self.state.repeated.iter().find(|(origin, _)| *origin == stream.origin).map(|(_, behind)| *behind);
+        let is_whole = fork.zip(behind).is_some_and(|(fork, behind)| behind <= fork);
+        stream.branch.is_none() && is_whole && self.is_settled_life(&stream.origin)
     }
 
     /// What a member may receive: what the roster lets it see, and its own histories, should it have lost them (R8.7-d).
@@ -250,7 +259,8 @@ impl Node {
                 break;
             }
         }
-        for (left, count) in report.left.iter_mut().zip(event_counts(&lacks)) {
+        let behind: Vec<_> = lacks.iter().map(|lack| (lack.stream, lack.after + 1, lack.to)).collect();
+        for (left, count) in report.left.iter_mut().zip(payload::count(&self.wal, &behind)?) {
             *left += count;
         }
         if added > 0 {
@@ -313,7 +323,7 @@ impl Node {
         }
         let file = disk.open(&path, Open::Read).map_err(|error| NodeError::reading(&path, error))?;
         let Some(Sealed { len, digest }) = whole_bundle(file) else { return Ok(None) };
-        let (recipients, events) = (group.nodes.clone(), event_counts(lacks));
+        let (recipients, events) = (group.nodes.clone(), payload::count(&self.wal, &ranges)?);
         Ok(Some(CutFile { path, recipients, bytes: len, events, raw_len: 0, ranges, digest, already_there: true }))
     }
 

@@ -6,6 +6,7 @@ use crate::carry::drop_folder::PublishError;
 use crate::carry::stick::StickError;
 use crate::cut::CutError;
 use crate::keys::{JoinError, KeysError, RequestError};
+use crate::ports::projection::ProjectionError;
 use crate::ports::store::StoreError;
 use crate::push::PushError;
 use bundle_format::error::Code;
@@ -51,6 +52,9 @@ pub enum NodeError {
     /// Fields that make no event.
     #[error(transparent)]
     Event(#[from] EventError),
+    /// Tables made from the log.
+    #[error(transparent)]
+    Projection(#[from] ProjectionError),
     /// A file or folder.
     #[error("{}: {error}", .path.display())]
     Io {
@@ -91,6 +95,7 @@ impl NodeError {
             Self::Open(error) => error.code(),
             Self::Seal(error) => error.code(),
             Self::Stick(error) => error.code(),
+            Self::Projection(error) => error.code(),
             Self::Event(_) => Code::Z404,
             Self::Io { error, .. } if matches!(error.kind(), StorageFull | QuotaExceeded) => Code::Z203,
             Self::Io { writing: true, .. } => Code::Z202,

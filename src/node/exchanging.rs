@@ -7,15 +7,18 @@ use super::Node;
 use super::cutting::{CutOrder, CutReport, Group, Target};
 use super::error::NodeError;
 use super::known::{self, Word};
+use super::payload;
 use super::places::{Heard, PlaceRecord, Places, Written};
 use super::taking::{FileReport, Ingested};
 use crate::carry::stick::{self, Place};
 use crate::cut::plan::{behind, best_lane};
 use crate::cut::write::event_counts;
 use crate::cut::{CutError, Lack};
+use crate::ports::disk;
 use crate::ports::store::Stream;
 use bundle_format::error::Code;
 use bundle_format::ids::{Lane, NodeId};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// After so many runs behind what was never confirmed everything is written again from the receipt (R10.12-c, R10.12-d).
@@ -54,9 +57,9 @@ pub struct Exchanged {
     pub ingested: Ingested,
     /// Files written, or found there already; what did not fit.
     pub cut: CutReport,
-    /// Events copied now, for whomever, each once; by lane.
+    /// Payloads copied now, for whomever, each once; by lane.
     pub copied: [u64; 4],
-    /// Events that did not fit, each once; by lane.
+    /// Payloads that did not fit, each once; by lane.
     pub left: [u64; 4],
     /// Files of ours taken away: they have arrived, or a newer one holds all of them.
     pub tidied: u64,
@@ -134,8 +137,9 @@ impl Node {
         let draft = place.files.join(format!(".{}.zb.part", self.draft_stem()));
         if disk.look(&draft).is_ok_and(|entry| entry.is_some()) {
             match disk.remove(&draft) {
-                Err(error) if error.kind() != std::io::ErrorKind::ReadOnlyFilesystem => return Err(NodeError::writing(&draft, error)),
-                _ => {}
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {} // it is no bundle, and stays
+                Err(error) => return Err(NodeError::writing(&draft, error)),
             }
         }
         self.ingest(std::slice::from_ref(&place.root), &mut |file| tell(Step::Took(file)))
@@ -198,7 +202,10 @@ fn trouble_of(place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
         NodeError::Io { path, .. } => path.starts_with(&place.root),
         _ => false,
     };
-    let read_only = || refused_by_medium(&error) == Some(std::io::ErrorKind::ReadOnlyFilesystem);
+    if of_place && is_denied(&error) {
+        return Ok(NodeError::refused(Code::Z244, error.to_string()));
+    }
+    let read_only = || refused_by_medium(&error) == Some(ErrorKind::ReadOnlyFilesystem);
     match error.code() {
         _ if !of_place => Err(error),
         Code::Z214 | Code::Z203 => Ok(error),
@@ -208,15 +215,28 @@ fn trouble_of(place: &Place, error: NodeError) -> Result<NodeError, NodeError> {
 }
 
 /// The system's reason, when a place refused to be written to.
-pub(super) fn refused_by_medium(error: &NodeError) -> Option<std::io::ErrorKind> {
+pub(super) fn refused_by_medium(error: &NodeError) -> Option<ErrorKind> {
     use crate::carry::drop_folder::PublishError;
     use bundle_format::seal::SealError;
     match error {
         NodeError::Io { error, .. }
         | NodeError::Publish(PublishError::Io { error, .. })
         | NodeError::Cut(CutError::Seal(SealError::Write(error))) => Some(error.kind()),
-        NodeError::Stick(stick::StickError::ReadOnly(_)) => Some(std::io::ErrorKind::ReadOnlyFilesystem),
+        NodeError::Stick(stick::StickError::ReadOnly(_)) => Some(ErrorKind::ReadOnlyFilesystem),
         _ => None,
+    }
+}
+
+/// Whether a place let us do nothing because of who we are.
+fn is_denied(error: &NodeError) -> bool {
+    use crate::carry::drop_folder::PublishError;
+    use bundle_format::seal::SealError;
+    match error {
+        NodeError::Io { error, .. }
+        | NodeError::Publish(PublishError::Io { error, .. })
+        | NodeError::Cut(CutError::Seal(SealError::Write(error)))
+        | NodeError::Stick(stick::StickError::Io { error, .. }) => disk::is_denied(error),
+        _ => false,
     }
 }
 
@@ -251,8 +271,8 @@ impl Writing<'_> {
         let mut elsewhere = self.elsewhere()?;
         let written = self.write_all(&groups, &mut elsewhere, tell);
         self.exchanged.ranges = joined(self.copied.iter().copied());
-        self.exchanged.copied = count(&self.exchanged.ranges);
-        self.exchanged.left = count(&joined(self.left.iter().map(|lack| (lack.stream, lack.after + 1, lack.to))));
+        self.exchanged.copied = payload::count(&self.node.wal, &self.exchanged.ranges)?;
+        self.exchanged.left = payload::count(&self.node.wal, &joined(self.left.iter().map(|lack| (lack.stream, lack.after + 1, lack.to))))?;
         if self.order.dry_run {
             return written;
         }
@@ -398,7 +418,8 @@ impl Writing<'_> {
         for name in going {
             let path = self.place.files.join(&name);
             match disk.remove(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => return Ok(()), // it stays, and does no harm
+                Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => return Ok(()), // it stays, and does no harm
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,        // so does one that we wrote as another user (R10.5-h)
                 removed => removed.map_err(|error| NodeError::writing(&path, error))?,
             }
             self.record.written.retain(|written| written.name != name);
@@ -426,14 +447,6 @@ fn joined(ranges: impl Iterator<Item = (Stream, u64, u64)>) -> Vec<(Stream, u64,
     joined
 }
 
-/// Events in them, by lane.
-fn count(joined: &[(Stream, u64, u64)]) -> [u64; 4] {
-    joined.iter().fold([0; 4], |mut counts, (stream, first, last)| {
-        counts[stream.origin.lane as usize] += last + 1 - first;
-        counts
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -445,6 +458,5 @@ mod tests {
         let ranges = [(Lane::Routine, 1, 5), (Lane::Urgent, 1, 1), (Lane::Routine, 1, 5), (Lane::Routine, 4, 7), (Lane::Routine, 9, 9)];
         let joined = joined(ranges.into_iter().map(|(lane, first, last)| (stream(lane), first, last)));
         assert_eq!(joined, [(stream(Lane::Urgent), 1, 1), (stream(Lane::Routine), 1, 7), (stream(Lane::Routine), 9, 9)]);
-        assert_eq!(count(&joined), [0, 1, 8, 0]);
     }
 }

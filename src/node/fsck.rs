@@ -69,7 +69,16 @@ impl View {
     /// What stops the reading altogether: a disk that does not answer.
     pub fn fsck(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, NodeError> {
         let mut checked = Checked { findings: self.log.findings().to_vec(), ..Checked::default() };
-        let verified = self.log.verify(&mut |fault| checked.fault(fault.stream, in_words(&fault)), progress)?;
+        let told: Vec<_> = checked.findings.iter().filter_map(hole_at).collect(); // what opening said is not said again
+        let verified = self.log.verify(
+            &mut |fault| {
+                if fault.stream.is_some() || !told.contains(&(fault.segment, fault.offset)) {
+                    checked.fault(fault.stream, in_words(&fault));
+                }
+            },
+            progress,
+        )?;
+        self.lost_in_holes(&mut checked)?;
         checked.events = verified.event_count;
         checked.bytes = verified.byte_count;
         for (stream, head) in self.log.streams() {
@@ -86,6 +95,20 @@ impl View {
             }
         }
         Ok(checked)
+    }
+
+    /// Which events a hole cost, as far as what is around it tells.
+    fn lost_in_holes(&self, checked: &mut Checked) -> Result<(), NodeError> {
+        for finding in checked.findings.clone() {
+            let Finding::Hole { cut_back, .. } = finding else { continue };
+            for stream in cut_back {
+                let lost = self.log.head(&stream).map_or(0, |head| head.end.seq) + 1;
+                let Some((first, last)) = self.log.orphan_span(&stream, lost - 1)? else { continue };
+                let until = if first > lost + 1 { format!(" to {}", first - 1) } else { String::new() };
+                checked.fault(Some((stream, lost)), format!("lies{until} in the damage; {first} to {last} behind it are readable"));
+            }
+        }
+        Ok(())
     }
 
     fn check_signature(&self, stream: &Stream, at: &Checkpointed, checked: &mut Checked) {
@@ -112,5 +135,12 @@ fn in_words(fault: &fsck::Fault) -> String {
         Flaw::Checkpoint => "a checkpoint stands on another chain",
         Flaw::Index => "the header or index is damaged; the events are readable",
     };
-    format!("segment {} at byte {}: {what}", fault.segment, fault.offset)
+    format!("log/{:08}.seg at byte {}: {what}", fault.segment, fault.offset)
+}
+
+fn hole_at(finding: &Finding) -> Option<(u32, u64)> {
+    match finding {
+        Finding::Hole { segment, offset, .. } => Some((*segment, *offset)),
+        Finding::TornTail { .. } | Finding::Index { .. } => None,
+    }
 }

@@ -174,6 +174,15 @@ impl Held {
     }
 }
 
+/// Remove a bundle that has nothing left to give, durably: one that came back would be counted as waiting until the next try.
+///
+/// # Errors
+/// When our own disk fails.
+pub(super) fn put_out(disk: &dyn Disk, path: &Path) -> Result<(), NodeError> {
+    let removed = disk.remove(path).and_then(|()| path.parent().map_or(Ok(()), |folder| disk.sync_folder(folder)));
+    removed.map_err(|error| NodeError::writing(path, error))
+}
+
 /// A bundle, and the reason beside it.
 fn remove(disk: &dyn Disk, path: &Path) -> Result<(), NodeError> {
     disk.remove(path).map_err(|error| NodeError::writing(path, error))?;

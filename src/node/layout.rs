@@ -29,6 +29,16 @@ impl Layout {
         self.root.join("ctl.sock")
     }
 
+    /// Where applications of our user are heard, unless another place is named.
+    pub fn http(&self) -> PathBuf {
+        self.root.join("http.sock")
+    }
+
+    /// What whoever comes by TCP must show.
+    pub fn http_token(&self) -> PathBuf {
+        self.root.join("http.token")
+    }
+
     /// The node's secrets, wrapped.
     pub fn keyring(&self) -> PathBuf {
         self.root.join("keyring")
@@ -42,6 +52,11 @@ impl Layout {
     /// Which bundles were taken and what watched files looked like: a cache.
     pub fn ledger(&self) -> PathBuf {
         self.root.join("ledger")
+    }
+
+    /// The log as tables.
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index.db")
     }
 
     /// Segments.

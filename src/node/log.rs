@@ -80,14 +80,18 @@ pub fn each_event<E: From<StoreError>>(log: &dyn Log, filter: &Filter, mut show:
     let mut read = Read::default();
     let mut walk = Walk::new(log, filter)?;
     let mut passed = !matches!(walk, Walk::All(_)) || !matches!(filter.since, Since::After(..));
+    // Of the one history that is followed by its index: what need not be read again.
+    let mut read_to = if let (Walk::One(..), Since::After(_, seq)) = (&walk, filter.since) { seq } else { 0 };
     loop {
+        let by_index = matches!(walk, Walk::One(..));
         let (stream, seq, bytes) = match walk.next() {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(read),
             Err(error @ StoreError::Damaged { .. }) => {
-                read.damage.push(error);
-                if matches!(walk, Walk::One(..)) {
-                    return Ok(read); // one history cannot be followed past a hole
+                if by_index {
+                    walk = Walk::All(log.scan()?); // the index does not lead past damage; frame by frame the rest is readable
+                } else {
+                    read.damage.push(error);
                 }
                 continue;
             }
@@ -97,8 +101,11 @@ pub fn each_event<E: From<StoreError>>(log: &dyn Log, filter: &Filter, mut show:
             passed = filter.since == Since::After(stream, seq);
             continue;
         }
-        if !filter.wants_stream(&stream) {
+        if !filter.wants_stream(&stream) || seq <= read_to {
             continue;
+        }
+        if by_index {
+            read_to = seq;
         }
         // Stored events have been read once before they were let in; what does not read now is damage the checksum missed.
         let Ok(event) = Event::from_bytes(bytes) else { continue };

@@ -8,8 +8,9 @@ use crate::cut::Lack;
 use crate::cut::live::{self, Shape};
 use crate::cut::pieces::SMALLEST;
 use crate::ingest::Verdict;
+use crate::ingest::apply::streams_of;
 use crate::keys::roster::Standing;
-use crate::ports::store::{Log as _, Store as _, Stream};
+use crate::ports::store::Store as _;
 use bundle_format::compress::Codec;
 use bundle_format::ids::NodeId;
 use bundle_format::limits::INTRODUCTION_LEN_MAX;
@@ -48,24 +49,25 @@ impl Node {
         }
     }
 
-    /// The newest of the roster, as many whole ranges as an introduction may hold (R7.5-c).
+    /// The newest of the roster, as many whole ranges as an introduction may hold, of every branch of it: the one that knows our key may be one that
+    /// the authority has lost (R7.5-c).
     ///
     /// # Errors
     /// What the log says.
     pub fn introduction(&self, workshop: &mut Workshop) -> Result<Vec<Range>, NodeError> {
-        let stream = Stream::main(self.roster.pin().roster_origin());
-        let to = self.wal.head(&stream).map_or(0, |head| head.checkpoint_seq);
         let mut ranges = std::collections::VecDeque::new();
         let mut len = 0;
-        let mut after = 0;
-        while after < to {
-            let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false, mixing: None };
-            let Some(range) = live::first_range(&self.wal, &Lack { stream, after, to }, shape, &mut workshop.compressor)? else { break };
-            after = range.last();
-            len += range.wire_len(&LogTable::default()).unwrap_or(0);
-            ranges.push_back(range);
-            while len > INTRODUCTION_LEN_MAX as u64 {
-                len -= ranges.pop_front().and_then(|range| range.wire_len(&LogTable::default())).unwrap_or(len);
+        for (stream, head) in streams_of(&self.wal, &self.roster.pin().roster_origin()) {
+            let (mut after, to) = (head.base.seq, head.checkpoint_seq);
+            while after < to {
+                let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false, mixing: None };
+                let Some(range) = live::first_range(&self.wal, &Lack { stream, after, to }, shape, &mut workshop.compressor)? else { break };
+                after = range.last();
+                len += range.wire_len(&LogTable::default()).unwrap_or(0);
+                ranges.push_back(range);
+                while len > INTRODUCTION_LEN_MAX as u64 {
+                    len -= ranges.pop_front().and_then(|range| range.wire_len(&LogTable::default())).unwrap_or(len);
+                }
             }
         }
         Ok(ranges.into())

@@ -8,8 +8,10 @@ use crate::cut::{CutError, Lack};
 use crate::ingest;
 use crate::keys::{Join, Joined, Keep, Policy, Request, Roster, RosterEvent, Words};
 use crate::ports::store::{Log as _, Store as _, Stream};
+use bundle_format::chain::Position;
 use bundle_format::compress::Compressor;
 use bundle_format::error::Code;
+use bundle_format::event::Event;
 use bundle_format::ids::{Name, NodeId};
 use bundle_format::manifest::NodeTable;
 use bundle_format::range::{Coding, Range, RangeError};
@@ -152,14 +154,30 @@ impl Node {
     /// Z608 elsewhere; Z616 when it has not forked.
     pub fn heal(&mut self) -> Result<(), NodeError> {
         self.require_authority(true)?; // the doubt is what is being settled
-        let origin = self.roster.pin().roster_origin();
-        let branch = ingest::apply::streams_of(&self.wal, &origin).into_iter().find(|(stream, _)| stream.branch.is_some());
-        let main = self.wal.head(&Stream::main(origin));
-        let (Some((_, branch)), Some(main), true) = (branch, main, self.roster.is_forked()) else {
+        if !self.roster.is_forked() {
             return Err(NodeError::refused(Code::Z616, "the roster has not forked; there is nothing to heal"));
-        };
-        let event = RosterEvent::Heal { ours: main.end, theirs: branch.end };
-        self.append_roster_event(&event)
+        }
+        let origin = self.roster.pin().roster_origin();
+        let healed = self.healed_heads()?;
+        let branches = ingest::apply::streams_of(&self.wal, &origin).into_iter().filter(|(stream, _)| stream.branch.is_some());
+        for theirs in branches.map(|(_, head)| head.end).filter(|end| !healed.contains(end)) {
+            let Some(main) = self.wal.head(&Stream::main(origin)) else { break };
+            self.append_roster_event(&RosterEvent::Heal { ours: main.end, theirs })?;
+        }
+        Ok(())
+    }
+
+    /// Heads of branches that a heal on the main branch names: an authority restored twice has more than one to heal.
+    fn healed_heads(&self) -> Result<Vec<Position>, NodeError> {
+        let mut heads = Vec::new();
+        let mut events = self.wal.events(&Stream::main(self.roster.pin().roster_origin()), 1)?;
+        while let Some((_, bytes)) = events.next()? {
+            let event = Event::from_bytes(bytes).ok().map(|event| RosterEvent::read(event.kind, event.payload));
+            if let Some(Ok(Some(RosterEvent::Heal { theirs, .. }))) = event {
+                heads.push(theirs);
+            }
+        }
+        Ok(heads)
     }
 
     fn require_authority(&self, sure: bool) -> Result<(), NodeError> {

@@ -3,17 +3,21 @@
 //! [`Node`] holds the lock and may append; [`View`] takes none and never writes. Everything a command does is a method of one of them, in the
 //! file named after it. Not here: options, words for people (`cli`).
 
+pub mod alarm;
 pub mod appending;
+pub mod conflicts;
 pub mod control;
 pub mod cutting;
 pub mod error;
 pub mod exchanging;
+pub mod feed;
 pub mod foretelling;
 pub mod forks;
 pub mod fsck;
 pub mod held;
 pub mod history;
 pub mod hop;
+pub mod idempotency;
 pub mod inspect;
 pub mod known;
 pub mod layout;
@@ -27,7 +31,9 @@ pub mod naming;
 pub mod payload;
 pub mod peers;
 pub mod places;
+pub mod projecting;
 pub mod pushing;
+pub mod radar;
 pub mod record;
 pub mod relaying;
 pub mod serving;

@@ -3,7 +3,7 @@
 use crate::ports::store::{Log, StoreError, Stream};
 use crate::push::utf8::Utf8;
 use bundle_format::event::{Event, Part};
-use bundle_format::ids::Hash;
+use bundle_format::ids::{Hash, Lane};
 use sha2::{Digest as _, Sha256};
 
 /// What can be said of a payload after reading it once.
@@ -20,6 +20,29 @@ pub struct Facts {
 /// Whether an event is where a payload begins: not a part behind the first.
 pub fn begins(event: &Event<'_>) -> bool {
     event.ext.part.is_none_or(|part| part.index == 0)
+}
+
+/// Payloads that end in `ranges` of our log, by lane; control events are counted each. Who is told "records" is told payloads, not their parts.
+///
+/// # Errors
+/// What the log says.
+pub fn count(log: &dyn Log, ranges: &[(Stream, u64, u64)]) -> Result<[u64; 4], StoreError> {
+    let mut counts = [0; 4];
+    for (stream, first, last) in ranges {
+        let count = &mut counts[stream.origin.lane as usize];
+        if stream.origin.lane == Lane::Control {
+            *count += last + 1 - first;
+            continue;
+        }
+        let mut events = log.events(stream, *first)?;
+        while let Some((seq, bytes)) = events.next()?.filter(|(seq, _)| seq <= last) {
+            *count += u64::from(Event::from_bytes(bytes).is_ok_and(|event| event.ends_payload()));
+            if seq == *last {
+                break;
+            }
+        }
+    }
+    Ok(counts)
 }
 
 /// Read the payload that begins with `first` at `seq` of `stream`. `None` when a part of it is not there: the run is void, or not here yet.
@@ -70,7 +93,7 @@ mod tests {
     use crate::push::{Fields, Pusher};
     use bundle_format::chain::Run;
     use bundle_format::hlc::Hlc;
-    use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+    use bundle_format::ids::{Incarnation, NodeId, Origin};
     use std::rc::Rc;
 
     fn stream() -> Stream {
@@ -110,6 +133,15 @@ mod tests {
             let facts = facts(&store, &stream(), 1, &event).unwrap().unwrap();
             assert_eq!((facts.len, facts.is_text), (payload.len() as u64, is_text));
             assert_eq!(facts.sha256.0, <[u8; 32]>::from(Sha256::digest(payload)));
+        }
+    }
+
+    /// Three parts, of which the last stands at 3.
+    #[test]
+    fn a_payload_in_parts_is_one_record_with_its_last_part() {
+        let store = pushed(&[7; 10_000]);
+        for (first, last, want) in [(1, 3, 1), (1, 2, 0), (3, 3, 1), (2, 3, 1)] {
+            assert_eq!(count(&store, &[(stream(), first, last)]).unwrap(), [0, 0, 0, want], "{first}-{last}");
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A peer file is a memory, not the truth: without it a cut sends too much, never too little. SPEC §6.5.
 
+use super::radar::Rhythm;
 use super::record::{self, RecordError};
 use crate::ports::disk::Disk;
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
@@ -113,9 +114,17 @@ pub struct Peer {
     pub heard_ms: u64,
     /// What is remembered of the link to it.
     pub link: Link,
+    /// How often it is heard.
+    pub rhythm: Rhythm,
 }
 
 impl Peer {
+    /// Something came from it.
+    pub fn hear(&mut self, path: super::radar::Path, now_ms: u64) {
+        self.rhythm.hear(path, self.heard_ms, now_ms);
+        self.heard_ms = now_ms;
+    }
+
     /// Let `receipt` count if it may (R6.5-d, R6.5-e).
     pub fn renew(&mut self, receipt: Receipt) -> Renewal {
         let renewal = match &self.receipt {
@@ -145,14 +154,17 @@ impl Peer {
         let fields = reader.array()?;
         let retired = (0..reader.array()?).map(|_| reader.bytes_exact().map(Incarnation)).collect::<Result<_, _>>()?;
         let sent = (0..reader.array()?).map(|_| Origin::read(reader)).collect::<Result<_, _>>()?;
-        let mut peer = Self { receipt: None, retired, sent, answer_due: reader.boolean()?, heard_ms: reader.uint()?, link: Link::default() };
+        let mut peer = Self { retired, sent, answer_due: reader.boolean()?, heard_ms: reader.uint()?, ..Self::default() };
         if fields >= 8 {
             let (incarnation, number, salt) = (Incarnation(reader.bytes_exact()?), reader.uint()?, Salt(reader.bytes_exact()?));
             let vector = (0..reader.array()?).map(|_| read_told(reader)).collect::<Result<_, _>>()?;
             peer.receipt = Some(Receipt { incarnation, number, salt, vector });
         }
-        if matches!(fields, 5 | 9) {
+        if matches!(fields, 5 | 6 | 9 | 10) {
             peer.link = Link::read(reader)?;
+        }
+        if matches!(fields, 6 | 10) {
+            peer.rhythm = Rhythm::read(reader)?;
         }
         reader.finish()?;
         Ok(peer)
@@ -160,10 +172,11 @@ impl Peer {
 }
 
 impl Serialize for Peer {
-    /// `[retired, sent, answer due, heard, ? (incarnation, number, salt, vector), ? link]`: 4, 5, 8 or 9 items (R10.2-g).
+    /// `[retired, sent, answer due, heard, ? (incarnation, number, salt, vector), ? (link, ? rhythm)]`: 4, 5, 6, 8, 9 or 10 items (R10.2-g).
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let link = Some(&self.link).filter(|link| !link.is_blank());
-        let count = 4 + if self.receipt.is_some() { 4 } else { 0 } + usize::from(link.is_some());
+        let rhythm = Some(&self.rhythm).filter(|rhythm| !rhythm.is_blank());
+        let link = Some(&self.link).filter(|link| !link.is_blank() || rhythm.is_some());
+        let count = 4 + if self.receipt.is_some() { 4 } else { 0 } + usize::from(link.is_some()) + usize::from(rhythm.is_some());
         let mut array = serializer.serialize_seq(Some(count))?;
         array.serialize_element(&self.retired.iter().map(|life| Bytes(&life.0)).collect::<Vec<_>>())?;
         array.serialize_element(&self.sent)?;
@@ -176,6 +189,7 @@ impl Serialize for Peer {
             array.serialize_element(&vector.iter().map(|told| (told.origin, told.seq, Bytes(&told.tag.0))).collect::<Vec<_>>())?;
         }
         link.iter().try_for_each(|link| array.serialize_element(link))?;
+        rhythm.iter().try_for_each(|rhythm| array.serialize_element(rhythm))?;
         array.end()
     }
 }
@@ -279,6 +293,8 @@ mod tests {
     #[test]
     fn a_peer_reads_back_as_it_was_written() {
         let mut peer = Peer { answer_due: true, heard_ms: 9, retired: vec![Incarnation([3; 4])], ..Peer::default() };
+        assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
+        peer.hear(crate::node::radar::Path::Link, 10);
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         peer.renew(receipt(1, 5));
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);

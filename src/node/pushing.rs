@@ -35,7 +35,7 @@ impl Node {
         self.push_streams(lane, &audiences)?;
         let base = about.base.as_ref().map(|ids| ids.iter().map(|id| self.event_id(id)).collect::<Result<_, _>>()).transpose()?;
         let About { kind, record_key, content_type, idempotency_key, author, .. } = about.clone();
-        let fields = Fields { kind, record_key, base, content_type, idempotency_key, author };
+        let fields = Fields { kind, record_key, base, content_type, idempotency_key, author, ..Fields::default() };
         fields.check()?;
         Ok(Intent { lane, audiences, fields })
     }

@@ -263,7 +263,11 @@ impl Server {
             record.link.rate = rate.or(record.link.rate);
             record.link.settled_ms = if settled { now_ms } else { record.link.settled_ms };
         });
-        if let Err(error) = kept.await {
+        let kept = match kept.await {
+            Ok(()) => self.standing.take_held().await,
+            failed => failed,
+        };
+        if let Err(error) = kept {
             self.say_broken(peer, address, error.code(), error.to_string());
         }
         let moved = hop.session().map(|session| Moved::of(session, &exchange)).unwrap_or_default();

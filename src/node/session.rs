@@ -241,7 +241,7 @@ impl Session {
             self.record.receipt = Some(told);
         }
         self.record.answer_due = false; // every session is an answer (R7.4-k)
-        self.record.heard_ms = node.ports.clock.now_ms();
+        self.record.hear(super::radar::Path::Link, node.ports.clock.now_ms());
         self.dirty = true;
         if node.receipt_proves_loss(&self.record)? || node.notice_proves_loss(&forks)? {
             self.save(node)?; // what is to be fetched back is in it

@@ -13,6 +13,7 @@ use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::{Position, digest};
 use bundle_format::event::Event;
 use bundle_format::ids::{EventId, Incarnation, Lane, NodeId, Origin};
+use std::collections::BTreeSet;
 
 /// Settle what can be settled of every open life.
 ///
@@ -85,6 +86,8 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
         }
     }
     let count = write_again(node, &main, held)?;
+    node.state.repeated.retain(|(repeated, _)| repeated != origin);
+    node.state.repeated.push((*origin, held));
     for (_, head) in branches {
         close(node, origin, head.end)?;
     }
@@ -106,13 +109,34 @@ fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, Node
     }
     let end = node.wal.head(stream).map_or(0, |head| head.end.seq);
     let target = Stream::main(Origin { incarnation: node.keyring.incarnation(), ..stream.origin });
+    let before = repeated(node, &stream.origin)?;
     let mut count = 0;
     for seq in after + 1..=end {
         let Some(bytes) = event_at(node, stream, seq)? else { break };
-        appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
-        count += u64::from(Event::from_bytes(&bytes).is_ok_and(|event| event.ext.part.is_none_or(|part| part.index + 1 == part.count)));
+        let id = EventId::new(stream.origin, seq, &digest(&bytes));
+        if before.contains(&id) {
+            continue;
+        }
+        appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, id)?;
+        count += u64::from(Event::from_bytes(&bytes).is_ok_and(|event| event.ends_payload()));
     }
     Ok(count)
+}
+
+/// Events of `origin` that some later life of ours has written again: a life is settled a second time when a branch of it comes late.
+fn repeated(node: &Node, origin: &Origin) -> Result<BTreeSet<EventId>, NodeError> {
+    let is_later = |later: &Origin| {
+        (later.node, later.lane, later.audience) == (origin.node, origin.lane, origin.audience) && later.incarnation != origin.incarnation
+    };
+    let mut repeated = BTreeSet::new();
+    for (stream, head) in node.wal.streams().into_iter().filter(|(stream, _)| is_later(&stream.origin)) {
+        let mut events = node.wal.events(&stream, head.base.seq + 1)?;
+        while let Some((_, bytes)) = events.next()? {
+            let orig = Event::from_bytes(bytes).ok().and_then(|event| event.ext.orig);
+            repeated.extend(orig.filter(|orig| orig.origin == *origin));
+        }
+    }
+    Ok(repeated)
 }
 
 fn event_at(node: &Node, stream: &Stream, seq: u64) -> Result<Option<Vec<u8>>, NodeError> {

@@ -23,6 +23,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// A node that fails is not opened more often than this: a full disk is not helped by haste.
 const REOPEN_AFTER_MS: u64 = 3000;
+/// Files that wait in `held/` are tried no more often than this, so that a full folder of them costs a hub little.
+const HELD_AFTER_MS: u64 = 60_000;
 
 /// The node of a process that stays.
 pub struct Standing {
@@ -41,6 +43,8 @@ pub struct Standing {
     /// When the node was last opened after a failure.
     reopened_ms: Cell<Option<u64>>,
     lent_ms: Cell<Option<u64>>,
+    /// When `held/` was last tried, and where the log ended then.
+    held_tried: Cell<Option<(u64, (u32, u64))>>,
     changes: watch::Sender<u64>,
 }
 
@@ -104,6 +108,7 @@ impl Standing {
             failure: RefCell::default(),
             reopened_ms: Cell::new(None),
             lent_ms: Cell::new(None),
+            held_tried: Cell::new(None),
             changes: watch::Sender::new(0),
         })
     }
@@ -151,9 +156,33 @@ impl Standing {
         ticket.answer().unwrap_or_else(|| self.commit())
     }
 
+    /// When the log has grown since the last time: try what waits in `held/` (R6.3-c).
+    ///
+    /// # Errors
+    /// Our own log or disk.
+    pub async fn take_held(&self) -> Result<(), NodeError> {
+        let (now_ms, before) = (self.now_ms(), self.held_tried.get());
+        if before.is_some_and(|(tried_ms, _)| now_ms.saturating_sub(tried_ms) < HELD_AFTER_MS) {
+            return Ok(());
+        }
+        self.with(|node| {
+            if before.is_none_or(|(_, end)| end != node.wal.end()) {
+                node.take_held()?;
+            }
+            self.held_tried.set(Some((now_ms, node.wal.end())));
+            Ok(())
+        })
+        .await
+    }
+
     /// Counts durable commits that brought something, and leases that came back: look again for what to send.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Where the durable part of the log ends: segment and byte. What stands behind it may still be lost, and nobody is shown it.
+    pub fn durable_end(&self) -> (u32, u64) {
+        self.told_end.get()
     }
 
     /// Let another process have the directory. It waits its turn like any work; everything done is durable and the lock is free when it returns.

@@ -20,23 +20,27 @@ pub struct State {
     pub alive_ms: u64,
     /// Forks that were settled, as the control events we hold say.
     pub closed: Closed,
+    /// Own histories of ended lives, and behind which event what they held was written again (R6.6-d).
+    pub repeated: Vec<(Origin, u64)>,
 }
 
 impl State {
     fn to_bytes(&self) -> Vec<u8> {
         let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
-        cbor::to_vec(&(self.receipt_number, lives, self.alive_due, self.alive_ms, &self.closed.origins, &self.closed.forks))
+        let Self { closed, repeated, .. } = self;
+        cbor::to_vec(&(self.receipt_number, lives, self.alive_due, self.alive_ms, &closed.origins, &closed.forks, repeated))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
         let reader = &mut Reader::new(bytes);
-        reader.array_exact(6)?;
+        reader.array_exact(7)?;
         let receipt_number = reader.uint()?;
         let open_lives = (0..reader.array()?).map(|_| reader.bytes_exact().map(Incarnation)).collect::<Result<_, _>>()?;
         let (alive_due, alive_ms) = (reader.boolean()?, reader.uint()?);
         let origins = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
         let forks = (0..reader.array()?).map(|_| read_fork(reader)).collect::<Result<_, _>>()?;
-        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed: Closed { origins, forks } };
+        let repeated = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
+        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed: Closed { origins, forks }, repeated };
         reader.finish()?;
         Ok(state)
     }

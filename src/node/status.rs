@@ -1,15 +1,26 @@
 //! How a node stands: what it holds, what its peers have acknowledged, what needs a person.
 
-use super::View;
 use super::error::NodeError;
 use super::forks::Fork;
 use super::held::Held;
 use super::known::{self, Word};
+use super::layout::Layout;
+use super::naming::Naming;
+use super::peers::Peers;
 use super::peers::{Link, Peer};
+use super::radar;
+use super::state::State;
 use super::syncing::DAY_MS;
-use crate::ports::store::{Finding, Head, Log as _, Stream};
+use super::{Node, View};
+use crate::keys::{Keyring, Roster};
+use crate::ports::Ports;
+use crate::ports::disk::read_small;
+use crate::ports::store::{Finding, Head, Log, Store as _, StoreError, Stream};
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+
+/// A reason is a sentence and a path.
+const REASON_LEN_MAX: usize = 16 * 1024;
 
 /// All there is to say.
 #[derive(Debug)]
@@ -38,6 +49,8 @@ pub struct Status {
     pub open_lives: Vec<Incarnation>,
     /// What opening the log found.
     pub findings: Vec<Finding>,
+    /// Bytes of the log on the disk.
+    pub log_bytes: u64,
     /// Now, milliseconds since 1970 by our clock.
     pub now_ms: u64,
 }
@@ -83,6 +96,16 @@ pub struct PeerStatus {
     pub name: String,
     /// When we last took something from it, milliseconds since 1970 by our clock; 0 when never.
     pub heard_ms: u64,
+    /// By which path that came.
+    pub path: radar::Path,
+    /// How long it may be unheard before it counts as silent (R10.14-a).
+    pub silent_after_ms: u64,
+    /// Events of its own that it said it has and that are not here.
+    pub lacking: u64,
+    /// Events of its own that are here.
+    pub held: u64,
+    /// By how much its newest stamp is ahead of the moment it was last heard, milliseconds: its clock is wrong by at least that (or ours).
+    pub ahead_ms: u64,
     /// Events of ours that it has not acknowledged, and that it may see.
     pub unacknowledged: u64,
     /// Events of ours it has acknowledged.
@@ -119,6 +142,35 @@ pub struct Stock {
     pub bytes: u64,
 }
 
+impl PeerStatus {
+    /// Whether it has not been heard for longer than it may be. One that was never heard is new, not silent.
+    pub fn is_silent(&self, now_ms: u64) -> bool {
+        self.is_silent_after(now_ms, self.silent_after_ms)
+    }
+
+    /// The same with a bound that a person has set.
+    pub fn is_silent_after(&self, now_ms: u64, bound_ms: u64) -> bool {
+        self.heard_ms > 0 && now_ms.saturating_sub(self.heard_ms) > bound_ms
+    }
+}
+
+/// What [`crate::ports::Store::orphans`] is for both.
+type Orphans<'a> = dyn Fn(&Stream) -> Result<Vec<(u64, Vec<u8>)>, StoreError> + 'a;
+
+/// What a node and a view have in common: all that its status is read from.
+pub(super) struct Looking<'a> {
+    ports: &'a Ports,
+    layout: &'a Layout,
+    keyring: &'a Keyring,
+    log: &'a dyn Log,
+    roster: &'a Roster,
+    peers: &'a Peers,
+    state: &'a State,
+    naming: Naming<'a>,
+    /// Events of a history that a hole cut off.
+    orphans: &'a Orphans<'a>,
+}
+
 impl Status {
     /// Forks that nobody has closed.
     pub fn open_forks(&self) -> impl Iterator<Item = &Fork> {
@@ -131,14 +183,10 @@ impl Status {
     }
 }
 
-impl View {
-    /// How the node stands.
-    ///
-    /// # Errors
-    /// What the log and the records beside it say.
-    pub fn status(&self) -> Result<Status, NodeError> {
+impl Looking<'_> {
+    fn status(&self) -> Result<Status, NodeError> {
         let streams = self.log.streams();
-        let naming = self.naming();
+        let naming = &self.naming;
         let origin = |(stream, head): &(Stream, Head)| {
             Ok(OriginStatus {
                 origin: stream.origin,
@@ -156,12 +204,13 @@ impl View {
             domain: self.domain_status()?,
             origins: main.map(origin).collect::<Result<_, NodeError>>()?,
             peers: self.peer_statuses(&streams)?,
-            forks: self.forks()?,
+            forks: super::forks::forks(self.log, &self.state.closed, &self.naming)?,
             held: self.stock(&Held::at(&self.layout.held()))?,
             unknown: self.stock(&Held::unknown_at(&self.layout.held_unknown()))?,
             quarantine: self.stock(&Held::quarantine_at(&self.layout.quarantine()))?,
             open_lives: self.state.open_lives.clone(),
             findings: self.log.findings().to_vec(),
+            log_bytes: self.log_bytes()?,
             now_ms: self.ports.clock.now_ms(),
         })
     }
@@ -169,10 +218,10 @@ impl View {
     fn domain_status(&self) -> Result<Option<DomainStatus>, NodeError> {
         let Some(pin) = self.keyring.pin() else { return Ok(None) };
         let authority = self.keyring.is_authority();
-        let orphans = self.log.orphans(&Stream::main(pin.roster_origin()))?;
-        let in_doubt = authority && super::roster_in_doubt(&self.log, &self.roster, &self.peers.all(&*self.ports.disk)?, &orphans)?;
+        let orphans = (self.orphans)(&Stream::main(pin.roster_origin()))?;
+        let in_doubt = authority && super::roster_in_doubt(self.log, self.roster, &self.peers.all(&*self.ports.disk)?, &orphans)?;
         Ok(Some(DomainStatus {
-            authority: self.naming().node(&pin.node()),
+            authority: self.naming.node(&pin.node()),
             member_count: self.roster.members().count(),
             roster_seq: self.roster.head().seq,
             roster_hlc: self.roster.updated(),
@@ -198,23 +247,48 @@ impl View {
         let (mut acknowledged, mut unacknowledged) = (0, 0);
         let ours = |stream: &Stream| stream.origin.node == me && stream.branch.is_none() && stream.origin.lane != Lane::Control;
         for (stream, head) in streams.iter().filter(|(stream, _)| ours(stream) && self.roster.may_see(&node, &stream.origin)) {
-            let held = match known::word(&self.log, peer, stream)? {
+            let held = match known::word(self.log, peer, stream)? {
                 Word::Holds(seq) => seq,
                 _ => 0,
             };
             acknowledged += held;
             unacknowledged += head.end.seq - held;
         }
-        let name = self.naming().node(&node);
+        let name = self.naming.node(&node);
         let Link { address, rate, round_trip_ms, settled_ms, granted, .. } = peer.link.clone();
         let today_bytes = peer.link.spent_on(self.ports.clock.now_ms() / DAY_MS);
         let mixing = granted.map(|granted| granted.work).filter(|work| *work > 0);
         let link = LinkStatus { address, settled_ms, rate, round_trip_ms, today_bytes, mixing };
-        Ok(PeerStatus { node, name, heard_ms: peer.heard_ms, unacknowledged, acknowledged, answer_due: peer.answer_due, link })
+        let (mut held, mut lacking, mut newest_ms) = (0, 0, 0);
+        let its = |stream: &Stream| stream.origin.node == node && stream.branch.is_none() && stream.origin.lane != Lane::Control;
+        for (stream, head) in streams.iter().filter(|(stream, _)| its(stream)) {
+            held += head.end.seq;
+            newest_ms = newest_ms.max(head.hlc.ms());
+            lacking += peer.told(&stream.origin).map(|(_, told)| told.seq.saturating_sub(head.end.seq)).max().unwrap_or(0);
+        }
+        let told = peer.receipt.iter().flat_map(|receipt| &receipt.vector).filter(|told| its(&Stream::main(told.origin)));
+        lacking += told.filter(|told| !streams.iter().any(|(stream, _)| *stream == Stream::main(told.origin))).map(|told| told.seq).sum::<u64>();
+        let ahead_ms = if peer.heard_ms == 0 { 0 } else { newest_ms.saturating_sub(peer.heard_ms) };
+        let (path, silent_after_ms) = (peer.rhythm.path, peer.rhythm.silent_after_ms());
+        let heard = PeerStatus {
+            path,
+            silent_after_ms,
+            lacking,
+            held,
+            ahead_ms,
+            node,
+            name,
+            heard_ms: peer.heard_ms,
+            unacknowledged,
+            acknowledged,
+            answer_due: peer.answer_due,
+            link,
+        };
+        Ok(heard)
     }
 
     /// Events of a stream that stand under an ended key beyond what is kept of it (R8.3-b, R8.3-h).
-    pub(super) fn after_revoke(&self, stream: &Stream, head: &Head) -> Result<u64, NodeError> {
+    fn after_revoke(&self, stream: &Stream, head: &Head) -> Result<u64, NodeError> {
         let Some(member) = self.roster.member(&stream.origin.node).filter(|member| member.keys.iter().any(|key| key.end.is_some())) else {
             return Ok(0);
         };
@@ -241,6 +315,23 @@ impl View {
         Ok(Stock { count: entries.len() as u64, bytes: entries.iter().map(|(_, len)| len).sum() })
     }
 
+    fn log_bytes(&self) -> Result<u64, NodeError> {
+        let folder = self.layout.log();
+        let entries = self.ports.disk.list(&folder).map_err(|error| NodeError::reading(&folder, error))?;
+        Ok(entries.iter().map(|entry| entry.len).sum())
+    }
+}
+
+impl View {
+    /// How the node stands.
+    ///
+    /// # Errors
+    /// What the log and the records beside it say.
+    pub fn status(&self) -> Result<Status, NodeError> {
+        let Self { ports, layout, keyring, log, roster, peers, state } = self;
+        Looking { ports, layout, keyring, log, roster, peers, state, naming: self.naming(), orphans: &|stream| log.orphans(stream) }.status()
+    }
+
     /// The bundles kept for later: early ones, then those of unknown senders.
     ///
     /// # Errors
@@ -253,7 +344,43 @@ impl View {
     }
 }
 
-impl super::Node {
+/// A refused bundle that is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Its code.
+    pub code: String,
+    /// What was wrong with it.
+    pub reason: String,
+    /// Where it came from.
+    pub file: String,
+}
+
+impl Node {
+    /// The newest refused bundles, at most `count_max`, with the reasons that lie beside them (R6.3-h).
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn refused(&self, count_max: u64) -> Result<Vec<Refused>, NodeError> {
+        let disk = &*self.ports.disk;
+        let kept = Held::quarantine_at(&self.layout.quarantine()).list(disk)?;
+        let reason = |path: &std::path::PathBuf| {
+            let text = read_small(disk, &path.with_extension("reason.json"), REASON_LEN_MAX).ok().flatten()?;
+            let told: serde_json::Value = serde_json::from_slice(&text).ok()?;
+            let field = |name: &str| told.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            Some(Refused { code: field("code"), reason: field("reason"), file: field("file") })
+        };
+        Ok(kept.iter().rev().take(usize::try_from(count_max).unwrap_or(usize::MAX)).map(|path| reason(path).unwrap_or_default()).collect())
+    }
+
+    /// How the node stands.
+    ///
+    /// # Errors
+    /// What the log and the records beside it say.
+    pub fn status(&self) -> Result<Status, NodeError> {
+        let Self { ports, layout, keyring, wal: log, roster, peers, state, .. } = self;
+        Looking { ports, layout, keyring, log, roster, peers, state, naming: self.naming(), orphans: &|stream| log.orphans(stream) }.status()
+    }
+
     /// Throw away the bundles kept for later. Returns how many.
     ///
     /// # Errors

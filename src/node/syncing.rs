@@ -427,7 +427,8 @@ impl<'a> Syncer<'a> {
             record.link.settled_ms = if settled { now_ms } else { record.link.settled_ms };
             record.link.spend(now_ms / DAY_MS, fresh);
         })
-        .await
+        .await?;
+        self.standing.take_held().await
     }
 }
 

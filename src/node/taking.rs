@@ -1,7 +1,7 @@
 //! Take bundles in: find, open, verify, admit, append, hold what is early, believe receipts. SPEC §6 (R6.1-h).
 
 use super::error::NodeError;
-use super::held::{Held, Kept};
+use super::held::{self, Held, Kept};
 use super::history::LogHistory;
 use super::ledger::TakenBundle;
 use super::peers::{Receipt, Renewal};
@@ -387,10 +387,13 @@ impl Node {
         count(range, &applied, &mut tally.counts);
         match applied.verdict {
             Verdict::Gap { from, to } => tally.missing.push(Missing { origin, from, to }),
-            Verdict::Fork { at, .. } => tally.forks.push(Forked { origin, seq: at }),
+            Verdict::Fork { at, .. } => {
+                tally.forks.push(Forked { origin, seq: at });
+                self.reopen_life(&origin);
+            }
             _ => {}
         }
-        if applied.new > 0 && origin == self.roster.pin().roster_origin() {
+        if applied.new + applied.refilled > 0 && origin == self.roster.pin().roster_origin() {
             self.wal.sync()?;
             self.refresh_roster()?;
         }
@@ -422,13 +425,22 @@ impl Node {
         }
     }
 
+    /// A life was settled by what was known then, and somebody not heard yet held another branch of it: what only we hold of it must be written again
+    /// after all (R6.6-d).
+    fn reopen_life(&mut self, origin: &Origin) {
+        let life = origin.incarnation;
+        if self.is_settled_life(origin) && !self.state.open_lives.contains(&life) {
+            self.state.open_lives.push(life);
+        }
+    }
+
     /// What a file tells of its sender, and of nobody else (R6.7-d); a receipt that is ignored does not spoil the file (R6.5-f).
     fn remember_peer(&mut self, node: NodeId, receipt: Option<Receipt>, sent: Vec<Origin>, ingested: &mut Ingested) -> Result<(), NodeError> {
         let disk = self.ports.disk.clone();
         let mut peer = self.peers.load(&*disk, &node)?;
         peer.answer_due |= !sent.is_empty();
         peer.sent.extend(sent);
-        peer.heard_ms = self.ports.clock.now_ms();
+        peer.hear(super::radar::Path::File, self.ports.clock.now_ms());
         if receipt.is_some_and(|receipt| peer.renew(receipt) == Renewal::NewLife) {
             ingested.renewed_peers.push(node);
         }
@@ -438,6 +450,26 @@ impl Node {
             self.begin_new_life()?;
         }
         Ok(())
+    }
+
+    /// What came over a link may be what files in `held/` wait for (R6.3-c).
+    ///
+    /// # Errors
+    /// Our own log or disk.
+    pub(super) fn take_held(&mut self) -> Result<(), NodeError> {
+        let disk = self.ports.disk.clone();
+        let folders = [Held::unknown_at(&self.layout.held_unknown()), Held::at(&self.layout.held())];
+        let mut waiting = 0;
+        for folder in &folders {
+            waiting += folder.list(&*disk)?.len();
+        }
+        if waiting == 0 {
+            return Ok(());
+        }
+        let mut ingested = Ingested::default();
+        self.retry_held(&mut ingested, &mut |_| {})?;
+        settle::settle(self, &mut ingested)?;
+        self.save_ledger()
     }
 
     /// What waited may fit now; again and again until nothing moves (R6.3-c).
@@ -452,7 +484,7 @@ impl Node {
                     let report = self.take_file(&path, Manner::Watched { is_doubtful: true }, ingested)?;
                     match report.outcome {
                         Outcome::Taken => {
-                            disk.remove(&path).map_err(|error| NodeError::writing(&path, error))?;
+                            held::put_out(&*disk, &path)?;
                             moved = true;
                             tell(&report);
                             ingested.note(report);
@@ -478,7 +510,7 @@ fn count(range: &VerifiedRange, applied: &Applied, counts: &mut Counts) {
     let run = range.run();
     let known = usize::try_from(applied.duplicate).unwrap_or(usize::MAX);
     let new = usize::try_from(applied.new).unwrap_or(usize::MAX);
-    let whole = |event: &&&[u8]| Event::from_bytes(event).is_ok_and(|event| event.ext.part.is_none_or(|part| part.index + 1 == part.count));
+    let whole = |event: &&&[u8]| Event::from_bytes(event).is_ok_and(|event| event.ends_payload());
     let payloads = |skip: usize, take: usize| run.events().iter().skip(skip).take(take).filter(whole).count() as u64;
     counts.left_out += applied.left_out;
     if range.origin().lane == Lane::Control {

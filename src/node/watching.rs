@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
-/// Nothing is taken while the file system of the data directory has less free (R10.11-g): pushes and the log's own upkeep come first.
+/// What is kept free on a file system of usual size; a hundredth of a large one is more.
 const RESERVE: u64 = 64 << 20;
 /// In one turn on the node so many files are read, or so many bytes: others wait for their turn meanwhile.
 const TURN_FILES: usize = 32;
@@ -179,12 +179,20 @@ impl Node {
     fn require_room(&self) -> Result<(), NodeError> {
         let root = self.layout.root();
         let free = self.ports.disk.free_space(root).map_err(|error| NodeError::reading(root, error))?;
-        if free >= RESERVE { Ok(()) } else { Err(NodeError::refused(Code::Z242, format!("{} MiB free, {} kept", free >> 20, RESERVE >> 20))) }
+        let reserve = reserve(self.ports.disk.volume_len(root).map_err(|error| NodeError::reading(root, error))?);
+        if free >= reserve { Ok(()) } else { Err(NodeError::refused(Code::Z242, format!("{} MiB free, {} kept", free >> 20, reserve >> 20))) }
     }
 
     fn now_s(&self) -> u32 {
         u32::try_from(self.ports.clock.now_ms() / 1000).unwrap_or(u32::MAX)
     }
+}
+
+/// Nothing is taken while a file system of this length, the data directory's, has less free (R10.11-g): pushes and the log's own upkeep come first. On a
+/// small one 64 MiB would be all of it.
+fn reserve(volume_len: u64) -> u64 {
+    let most = if volume_len == 0 { RESERVE } else { volume_len / 8 };
+    RESERVE.max(volume_len / 100).min(most)
 }
 
 /// What is remembered of a reading, and the report if it is to be told now. A file that changed meanwhile is judged when it is read again.
@@ -444,5 +452,19 @@ fn away_code(error: &StickError) -> Code {
     match error {
         StickError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => Code::Z243,
         error => error.code(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R10.11-g.
+    #[test]
+    fn a_hundredth_is_kept_free_and_never_more_than_an_eighth() {
+        let mib = |count: u64| count << 20;
+        for (volume, kept) in [(0, 64), (80, 10), (512, 64), (4096, 64), (32_000, 320), (1_000_000, 10_000)] {
+            assert_eq!(reserve(mib(volume)), mib(kept), "of {volume} MiB");
+        }
     }
 }

@@ -77,6 +77,11 @@ pub trait Disk {
     }
     /// Make a folder (0700) and the parents it lacks, and make their names durable.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Let anybody look into `folder` and, if `all_write`, put files there, each touching only its own (R10.5-h). File systems that keep no rights have the
+    /// mount's.
+    fn share_folder(&self, folder: &Path, all_write: bool) {
+        let _ = (folder, all_write);
+    }
     /// Give a file another name in the same folder, replacing what stood there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Remove a file.
@@ -87,6 +92,11 @@ pub trait Disk {
     fn sync_volume(&self, folder: &Path) -> io::Result<()>;
     /// Bytes free for us on the file system of `folder`.
     fn free_space(&self, folder: &Path) -> io::Result<u64>;
+    /// How large the file system of `folder` is; 0 when that is not known.
+    fn volume_len(&self, folder: &Path) -> io::Result<u64> {
+        let _ = folder;
+        Ok(0)
+    }
     /// Which file system `folder` is on: equal numbers, one file system. It changes when a medium is pulled or mounted.
     fn volume(&self, folder: &Path) -> io::Result<u64>;
     /// Take the lock file at `path`, waiting up to `wait_ms`; `None` when another process keeps it.
@@ -112,6 +122,8 @@ pub trait DiskFile {
     fn sync(&self) -> io::Result<()>;
     /// Forget the cached pages, so that the next read asks the medium.
     fn drop_cache(&self) -> io::Result<()>;
+    /// Let anybody read it (R10.5-h). File systems that keep no rights have the mount's.
+    fn share(&self) {}
 }
 
 /// One open file with several readers.
@@ -139,6 +151,16 @@ impl DiskFile for Rc<dyn DiskFile> {
     fn drop_cache(&self) -> io::Result<()> {
         (**self).drop_cache()
     }
+
+    fn share(&self) {
+        (**self).share();
+    }
+}
+
+/// Whether an error says that this user has no right to do that. A medium that fails says "not permitted" (`EPERM`) too, so that does not count.
+pub fn is_denied(error: &io::Error) -> bool {
+    const EACCES: i32 = 13;
+    error.raw_os_error() == Some(EACCES)
 }
 
 /// Sync, and after a failure forget the cached pages: the system holds them for stored then, and whoever opens the file next, in this process or another,

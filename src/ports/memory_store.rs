@@ -1,6 +1,6 @@
 //! The log's plain twin: everything in memory, in the order it came. For tests and the simulator.
 
-use super::store::{Checkpointed, Events, Finding, Head, Log, Scan, Store, StoreError, Stream};
+use super::store::{Checkpointed, Events, Finding, Head, Log, Scan, Spot, Store, StoreError, Stream};
 use bundle_format::chain::{Position, Run};
 use bundle_format::hlc::Hlc;
 use std::collections::BTreeMap;
@@ -40,8 +40,8 @@ impl Log for MemoryStore {
         Ok(self.checkpoints(stream, 1, seq)?.pop())
     }
 
-    fn scan(&self) -> Result<Box<dyn Scan + '_>, StoreError> {
-        Ok(Box::new(Walk(Box::new(self.stored.iter()))))
+    fn scan_from(&self, spot: Spot) -> Result<Box<dyn Scan + '_>, StoreError> {
+        Ok(Box::new(WalkAll { stored: &self.stored, next: usize::try_from(spot.offset).unwrap_or(usize::MAX) }))
     }
 
     fn findings(&self) -> &[Finding] {
@@ -60,12 +60,21 @@ impl Events for Walk<'_> {
     }
 }
 
-impl Scan for Walk<'_> {
+/// Everything from one place on; an event's offset is its place.
+struct WalkAll<'a> {
+    stored: &'a [(Stream, u64, Vec<u8>)],
+    next: usize,
+}
+
+impl Scan for WalkAll<'_> {
     fn next(&mut self) -> Result<Option<(Stream, u64, &[u8])>, StoreError> {
-        match self.0.next() {
-            Some((stream, seq, event)) => Ok(Some((*stream, *seq, event))),
-            None => Ok(None),
-        }
+        let found = self.stored.get(self.next).map(|(stream, seq, event)| (*stream, *seq, event.as_slice()));
+        self.next += usize::from(found.is_some());
+        Ok(found)
+    }
+
+    fn spot(&self) -> Spot {
+        Spot { segment: 0, offset: self.next.saturating_sub(1) as u64, index: 0 }
     }
 }
 

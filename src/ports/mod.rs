@@ -12,6 +12,7 @@ pub mod local;
 pub mod memory_disk;
 pub mod memory_store;
 pub mod net;
+pub mod projection;
 pub mod store;
 pub mod stream;
 

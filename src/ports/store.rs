@@ -87,7 +87,7 @@ pub enum StoreError {
     #[error("the disk failed to store the log: {0}")]
     Poisoned(String),
     /// Stored bytes fail their checksum.
-    #[error("segment {segment} is damaged at byte {offset}{}", .stream.map(|(stream, seq)| format!(" ({stream:?} event {seq})")).unwrap_or_default())]
+    #[error("segment {segment} is damaged at byte {offset}{}", .stream.map(|(stream, seq)| format!(" ({:?}:{seq})", stream.origin)).unwrap_or_default())]
     Damaged {
         /// Segment number.
         segment: u32,
@@ -136,6 +136,17 @@ pub trait Events {
 /// An event of a [`Scan`]: in which stream, where, its bytes.
 pub type Stored<'a> = (Stream, u64, &'a [u8]);
 
+/// Where an event stands in the log itself: it never moves, and every event stored later stands behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// Segment number.
+    pub segment: u32,
+    /// Where its frame begins, in bytes.
+    pub offset: u64,
+    /// Which event of the frame, from 0.
+    pub index: u16,
+}
+
 /// Events of all streams in the order they were stored, lent one at a time.
 pub trait Scan {
     /// The next event; `None` after the last.
@@ -143,6 +154,8 @@ pub trait Scan {
     /// # Errors
     /// See [`Events::next`]; the next call goes on behind the damage.
     fn next(&mut self) -> Result<Option<Stored<'_>>, StoreError>;
+    /// Where the event that was lent last stands.
+    fn spot(&self) -> Spot;
 }
 
 /// A log being read. Readers beside a live writer take no lock and see only what is durable.
@@ -159,7 +172,11 @@ pub trait Log {
     /// The newest checkpoint of `stream` at or below `seq`; `None` when there is none (its base counts as no checkpoint).
     fn checkpoint_below(&self, stream: &Stream, seq: u64) -> Result<Option<Checkpointed>, StoreError>;
     /// All events in the order they were stored, from the first.
-    fn scan(&self) -> Result<Box<dyn Scan + '_>, StoreError>;
+    fn scan(&self) -> Result<Box<dyn Scan + '_>, StoreError> {
+        self.scan_from(Spot::default())
+    }
+    /// The same from `spot` on. Where no event stands there, what comes first is whatever stands behind it, or damage.
+    fn scan_from(&self, spot: Spot) -> Result<Box<dyn Scan + '_>, StoreError>;
     /// What opening found.
     fn findings(&self) -> &[Finding];
 

@@ -24,7 +24,7 @@ pub use fsck::{Fault, Flaw, Verified};
 pub use keys::DataKeys;
 
 use crate::ports::disk::{Disk, DiskFile, Open, sync_or_forget};
-use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Scan, Store, StoreError, Stream};
+use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Scan, Spot, Store, StoreError, Stream};
 use crate::ports::{Clock, Entropy};
 use bundle_format::chain::Run;
 use bundle_format::hlc::Hlc;
@@ -206,6 +206,14 @@ impl WalReader {
     pub fn orphans(&self, stream: &Stream) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         self.view.orphans(stream)
     }
+
+    /// The first and the last position of `stream` behind `after` that are readable behind a hole.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn orphan_span(&self, stream: &Stream, after: u64) -> Result<Option<(u64, u64)>, StoreError> {
+        self.view.orphan_span(stream, after)
+    }
 }
 
 fn hole_findings(segment: u32, replayed: &replay::Replayed, streams: &heads::Streams) -> Vec<Finding> {
@@ -266,8 +274,8 @@ macro_rules! log_by_view {
                 self.view.checkpoint_below(stream, seq)
             }
 
-            fn scan(&self) -> Result<Box<dyn Scan + '_>, StoreError> {
-                Ok(Box::new(AllEvents::new(&self.view)))
+            fn scan_from(&self, spot: Spot) -> Result<Box<dyn Scan + '_>, StoreError> {
+                Ok(Box::new(AllEvents::new(&self.view, spot)))
             }
 
             fn findings(&self) -> &[Finding] {

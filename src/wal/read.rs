@@ -4,7 +4,7 @@ use super::frame::{self, Kind, Look};
 use super::segment::Cursor;
 use super::tables::{Dir, HEADER_LEN, NO_STREAM, Run};
 use super::view::{SegmentRef, View};
-use crate::ports::store::{Events, Scan, StoreError, Stream};
+use crate::ports::store::{Events, Scan, Spot, StoreError, Stream};
 use std::ops::Range;
 
 /// An opened events frame in a buffer.
@@ -161,16 +161,21 @@ pub(super) struct AllEvents<'a> {
     orphans: Vec<(u32, Run)>,
     cursor: Cursor,
     offset: u64,
+    /// Where the frame that is read begins.
+    frame_offset: u64,
+    /// Where to begin.
+    from: Spot,
     bytes: Vec<u8>,
     stream: Option<Stream>,
     frame: Option<Frame>,
 }
 
 impl<'a> AllEvents<'a> {
-    /// From the first.
-    pub fn new(view: &'a View) -> Self {
+    /// From the event at `from` on.
+    pub fn new(view: &'a View, from: Spot) -> Self {
         let (cursor, orphans, bytes) = (Cursor::default(), Vec::new(), Vec::new());
-        Self { view, number: view.first, segment: None, orphans, cursor, offset: 0, bytes, stream: None, frame: None }
+        let number = from.segment.max(view.first);
+        Self { view, number, segment: None, orphans, cursor, offset: 0, frame_offset: 0, from, bytes, stream: None, frame: None }
     }
 
     fn advance(&mut self) -> Result<Option<(Stream, u64, Range<usize>)>, StoreError> {
@@ -197,7 +202,8 @@ impl<'a> AllEvents<'a> {
         (self.number, self.segment) = (number + 1, None);
         let segment = self.view.segment(number)?;
         self.orphans = segment.orphans()?;
-        (self.cursor, self.offset) = (Cursor::new(segment.end), HEADER_LEN as u64);
+        let begin = if number == self.from.segment { self.from.offset } else { 0 };
+        (self.cursor, self.offset) = (Cursor::new(segment.end), begin.max(HEADER_LEN as u64));
         self.segment = Some(segment);
         Ok(())
     }
@@ -214,7 +220,7 @@ impl<'a> AllEvents<'a> {
             self.offset = self.cursor.resync(segment, offset)?.unwrap_or(segment.end);
             return Err(segment.damaged(offset));
         };
-        self.offset += len as u64;
+        (self.frame_offset, self.offset) = (offset, offset + len as u64);
         if head.kind != Kind::Events {
             return Ok(());
         }
@@ -225,7 +231,11 @@ impl<'a> AllEvents<'a> {
         let body_len = segment.open_frame(&mut self.bytes, offset, &self.view.place.keys)?.len();
         let body = frame::HEAD_LEN..frame::HEAD_LEN + body_len;
         let damaged = StoreError::Damaged { segment: segment.number, offset, stream: Some((stream, head.first)) };
-        self.frame = Some(Frame::new(body, &self.bytes, &head).ok_or(damaged)?);
+        let mut frame = Frame::new(body, &self.bytes, &head).ok_or(damaged)?;
+        if (segment.number, offset) == (self.from.segment, self.from.offset) {
+            while frame.index < self.from.index && frame.next(&self.bytes).is_some() {}
+        }
+        self.frame = Some(frame);
         Ok(())
     }
 }
@@ -234,9 +244,28 @@ impl Scan for AllEvents<'_> {
     fn next(&mut self) -> Result<Option<(Stream, u64, &[u8])>, StoreError> {
         Ok(self.advance()?.map(|(stream, seq, place)| (stream, seq, &self.bytes[place])))
     }
+
+    fn spot(&self) -> Spot {
+        let segment = self.segment.as_ref().map_or(0, |segment| segment.number);
+        let index = self.frame.as_ref().map_or(0, |frame| frame.index.saturating_sub(1));
+        Spot { segment, offset: self.frame_offset, index }
+    }
 }
 
 impl View {
+    /// The first and the last position behind `after` that are readable behind a hole, without their events.
+    pub fn orphan_span(&self, stream: &Stream, after: u64) -> Result<Option<(u64, u64)>, StoreError> {
+        let mut span: Option<(u64, u64)> = None;
+        let Some((number, _)) = self.known(stream).filter(|(number, _)| *number != NO_STREAM) else { return Ok(span) };
+        for at in self.first..=self.active.number {
+            for (_, run) in self.segment(at)?.orphans()?.into_iter().filter(|(of, run)| *of == number && run.first > after) {
+                let last = run.first + u64::from(run.count).saturating_sub(1);
+                span = Some(span.map_or((run.first, last), |(first, end)| (first.min(run.first), end.max(last))));
+            }
+        }
+        Ok(span)
+    }
+
     /// Events of a stream that a hole cut it off from.
     pub fn orphans(&self, stream: &Stream) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let mut found = Vec::new();

@@ -29,6 +29,9 @@ pub fn a_hostile_stick_is_done_with_soon_in_little_memory_and_the_good_bundles_a
         let (ended, peak) = measured(&place, &["ingest", "drop", "--json"]);
         check(&place, &ended, peak, &told, "ingest");
     }
+    let (ended, peak) = measured(&place, &["exchange", "drop", "--json"]);
+    check(&place, &ended, peak, &told, "exchange");
+    assert!(ended.out.contains("\"safe\":true"), "what was to be written is there, whatever else lies there");
     let (ended, peak) = measured(&place, &["watch", "--once", "drop", "--json", "--look-every", "100ms"]);
     std::thread::sleep(Duration::from_millis(2500)); // what may still be arriving is told by the next look
     let (again, _) = measured(&place, &["watch", "--once", "drop", "--json", "--look-every", "100ms"]);

@@ -1,14 +1,19 @@
 //! Watched folders, end to end: the real binary, real copiers and sync programs, hostile sticks, media that come and go.
 //!
 //! A test binary with a runner of its own, like `tests/link`, whose processes and domains it uses. `cargo test --test folders WORD…` runs the claims
-//! whose name has one of the words. The programs are Debian's `rsync`, `rclone`, `syncthing`, `libglib2.0-bin` (for `gio`) and `mount`.
+//! whose name has one of the words. The programs are Debian's `rsync`, `rclone`, `syncthing`, `libglib2.0-bin` (for `gio`), `mount`, `exfat-fuse`
+//! and `exfatprogs`.
 #![allow(clippy::disallowed_methods, reason = "tests use the disk and the clock they are given")]
 #![allow(clippy::cast_precision_loss, reason = "figures, far below 2^52")]
 
+#[path = "../stick/bed.rs"]
+#[expect(dead_code, reason = "of the sticks made in files these need one kind, and no room counted")]
+mod bed;
 #[path = "../link/claims.rs"]
 mod claims;
 mod copiers;
 mod days;
+mod fuse;
 mod hostile;
 mod media;
 mod place;
@@ -29,6 +34,8 @@ const AT_ONCE: usize = 3;
 
 claims! {
     programs::syncthing_carries_both_ways_and_its_temporaries_are_left_alone,
+    fuse::an_exfat_stick_that_comes_and_goes_is_taken_up_each_time,
+    fuse::what_comes_unseen_by_the_kernel_is_found_by_looking,
     days::an_idle_watch_costs_nearly_nothing,
     hostile::a_hostile_stick_is_done_with_soon_in_little_memory_and_the_good_bundles_are_taken,
     days::ten_thousand_old_bundles_are_looked_at_again_in_no_time,

@@ -69,7 +69,7 @@ pub fn a_full_disk_stops_the_taking_and_room_resumes_it() {
     let Some(disk) = Mount::at(&place.world.path("small"), "size=80m") else { return };
     program("cp", &["-a", text(&place.world.path("hub")), text(&place.world.path("small/hub"))]);
     fs::copy(place.world.path("hub.key"), place.world.path("small/hub.key")).unwrap();
-    fs::write(place.world.path("small/filling"), vec![1; 30 << 20]).unwrap();
+    fs::write(place.world.path("small/filling"), vec![1; 72 << 20]).unwrap();
     let bundle = place.bundle(10);
     program("cp", &[text(&bundle), text(&place.drop.join("a.zb"))]);
     let ended = place.world.run("small/hub", &["watch", "--once", "drop"]);

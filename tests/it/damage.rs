@@ -77,14 +77,14 @@ fn the_second_writer_waits_outside_and_readers_do_not() {
     world.push("clinic", &["two"]);
 }
 
-fn segments(world: &World, name: &str) -> Vec<PathBuf> {
+pub fn segments(world: &World, name: &str) -> Vec<PathBuf> {
     let mut all: Vec<_> = std::fs::read_dir(world.path(name).join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
     all.sort();
     all
 }
 
-fn change(path: &Path, how: impl FnOnce(&mut Vec<u8>)) {
+pub fn change(path: &Path, how: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(path).unwrap();
     how(&mut bytes);
     std::fs::write(path, bytes).unwrap();
@@ -137,7 +137,7 @@ fn a_record_beside_the_log_that_cannot_be_read_is_told_and_not_made_anew() {
 }
 
 /// Where the frames of a segment begin, and of which kind each is.
-fn frames(bytes: &[u8]) -> Vec<(usize, u8)> {
+pub fn frames(bytes: &[u8]) -> Vec<(usize, u8)> {
     let (mut at, mut all) = (64, Vec::new());
     while let Some(len) = bytes.get(at..at + 4).map(|len| u32::from_le_bytes(len.try_into().unwrap()) as usize).filter(|len| *len > 0) {
         all.push((at, bytes[at + 8]));
@@ -147,7 +147,7 @@ fn frames(bytes: &[u8]) -> Vec<(usize, u8)> {
 }
 
 /// Events of streams that are no control lane were pushed last: the `from_end`th events frame from the end.
-fn rot_events_frame(path: &Path, from_end: usize) {
+pub fn rot_events_frame(path: &Path, from_end: usize) {
     change(path, |bytes| {
         let events: Vec<_> = frames(bytes).into_iter().filter(|(_, kind)| *kind == 1).collect();
         let (at, _) = events[events.len() - 1 - from_end];

@@ -81,6 +81,23 @@ fn one_stick_serves_every_clinic_on_the_road_both_ways() {
     assert!(world.lying("stick").len() <= 3, "a receipt each at most: {:?}", world.lying("stick"));
 }
 
+/// What people pushed counts, not the parts it travels in; with its last part it is copied.
+#[test]
+fn a_large_payload_is_one_record_wherever_it_is_counted() {
+    let world = World::new();
+    domain(&world);
+    world.prepare("stick", PlaceKind::Folder);
+    let scan = "0123456789abcdef".repeat(4096);
+    world.push(CLINICS[0], &[&scan, "a note"]);
+    let exchanged = world.exchange(CLINICS[0], "stick");
+    assert_eq!((exchanged.copied, exchanged.cut.files[0].events), ([0, 0, 2, 0], [0, 0, 2, 0]));
+    assert_eq!(exchanged.ranges.iter().map(|range| range.2).collect::<Vec<_>>(), [17], "16 parts and a note");
+    assert_eq!(world.exchange(HUB, "stick").ingested.counts.new, 2);
+    world.push(CLINICS[1], &[&scan, "another note"]);
+    let bounded = world.try_exchange(CLINICS[1], "stick", |order| order.files_max = 0).unwrap();
+    assert_eq!((bounded.copied, bounded.left), ([0; 4], [0, 0, 2, 0]));
+}
+
 /// R10.12-g: E4 of every drop folder.
 #[test]
 fn a_run_with_nothing_new_writes_nothing_however_often_it_runs() {

@@ -82,7 +82,8 @@ impl World {
 
     pub fn open(&self, name: &str) -> Node {
         let secret = self.secret(name);
-        Node::open(&self.ports, &Opening { data_dir: &self.path(name), secret: &secret, lock_wait_ms: 0 }).unwrap()
+        // A process that another test is just starting holds every lock of this one until it has become another program.
+        Node::open(&self.ports, &Opening { data_dir: &self.path(name), secret: &secret, lock_wait_ms: 30_000 }).unwrap()
     }
 
     pub fn view(&self, name: &str) -> View {

@@ -30,6 +30,7 @@ claims! {
     a_read_only_stick_is_taken_in_from_and_told,
     a_stick_with_any_room_left_takes_what_fits,
     a_stick_pulled_at_any_moment_is_never_called_safe,
+    another_user_at_the_next_machine_reads_and_answers,
     an_image_taken_while_writing_holds_no_half_bundle,
     any_part_of_a_split_is_useful,
 }

@@ -1,12 +1,18 @@
 //! A hub and a clinic with the real binary, and what they say.
 
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_zbundle");
 
 pub struct People {
     pub folder: tempfile::TempDir,
     pushed: u64,
+    /// Nodes that other users keep, with the program as those may run it.
+    users: BTreeMap<String, u32>,
 }
 
 /// How a command ended.
@@ -36,7 +42,7 @@ impl Ended {
 
 impl People {
     pub fn new() -> Self {
-        let people = Self { folder: tempfile::tempdir().unwrap(), pushed: 0 };
+        let people = Self { folder: tempfile::tempdir().unwrap(), pushed: 0, users: BTreeMap::new() };
         people.ok("hub", &["init", "punakha-hub", "--authority"]);
         people.ok("clinic", &["init", "lunana-bhu"]);
         people.ok("clinic", &["request", "--out", "clinic.request"]);
@@ -50,9 +56,21 @@ impl People {
     }
 
     pub fn start(&self, node: &str, args: &[&str]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zbundle"));
+        let user = self.users.get(node);
+        let mut command = Command::new(user.map_or(PathBuf::from(PROGRAM), |_| self.path().join("zbundle")));
+        user.map(|user| command.uid(*user).gid(*user));
         command.current_dir(self.path()).args(["--data-dir", node, "--json", "--quiet"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// From now on `node` is another user's, on the machine of that user.
+    pub fn move_to_user(&mut self, node: &str, user: u32) {
+        std::fs::copy(PROGRAM, self.path().join("zbundle")).unwrap();
+        std::fs::set_permissions(self.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let owner = format!("{user}:{user}");
+        let (directory, key) = (self.path().join(node), self.path().join(format!("{node}.key")));
+        crate::bed::run("chown", &["-R", &owner, directory.to_str().unwrap(), key.to_str().unwrap()]);
+        self.users.insert(node.to_owned(), user);
     }
 
     pub fn run(&self, node: &str, args: &[&str]) -> Ended {

@@ -124,10 +124,11 @@ impl World {
         let taken = self.while_it_happens(at, Some(stick), step, &[], |world| world.with_node(at, |_, node| node.ingest(&[folder], &mut |_| {})))?;
         let Some(taken) = taken else { return Ok(None) };
         let told = format!(
-            "   {} took {:?} from {} file(s), missing {:?}, written again {}{}",
+            "   {} took {:?} from {} file(s){}, missing {:?}, written again {}{}",
             self.name(at),
             taken.counts,
             taken.files.len(),
+            taken.files.iter().filter(|file| file.outcome != Outcome::Taken).fold(String::new(), |all, file| format!("{all} {:?}", file.outcome)),
             taken.missing.iter().map(|gap| (gap.origin, gap.from, gap.to)).collect::<Vec<_>>(),
             taken.reappended,
             if taken.new_life { ", in a new life" } else { "" }

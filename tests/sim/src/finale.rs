@@ -1,7 +1,7 @@
 //! The end of a life: nothing goes wrong any more, everybody meets everybody, by stick and by line, until nobody has anything to say. Then everything
 //! that was promised must be where it was promised, and everybody must hold the same.
 
-use crate::model::{Memory, Verdict};
+use crate::model::{Memory, Seen, Verdict};
 use crate::plan::{Act, Line, Step};
 use crate::station::Station;
 use crate::world::World;
@@ -37,21 +37,24 @@ impl World {
                 self.rekey(at, &calm)?; // somebody was interrupted between signing and joining, and goes on
             }
         }
-        let mut silent = 0;
+        let (mut silent, mut why) = (0, None);
         for round in 0..ROUNDS_MAX {
             self.around.ticker.pass(3_600_000);
+            self.all_were_heard = round >= 2;
             if self.is_forked()? {
                 self.heal(&calm)?;
                 silent = 0;
+                why = Some("the roster is forked".to_owned());
             }
             let talked = if round % 2 == 0 { self.meet_by_line(&calm)? } else { self.meet_by_stick(&calm)? };
             self.look_at_all()?;
-            silent = if talked { 0 } else { silent + 1 };
+            silent = if talked.is_some() { 0 } else { silent + 1 };
+            why = talked.or(why);
             if silent >= 2 && round >= 2 {
                 return self.judge();
             }
         }
-        Err(format!("P6: {ROUNDS_MAX} rounds, and they still talk"))
+        Err(format!("P6: {ROUNDS_MAX} rounds, and they still talk: {}", why.unwrap_or_default()))
     }
 
     fn calm(&mut self) {
@@ -75,21 +78,25 @@ impl World {
         Ok(Order { policies: self.members.iter().map(policy).collect() })
     }
 
-    /// Everybody dials the authority. Returns whether anybody had anything to say.
-    fn meet_by_line(&mut self, calm: &Step) -> Verdict<bool> {
-        let mut talked = false;
+    /// Everybody dials the authority. Returns what somebody had to say, if anybody had.
+    fn meet_by_line(&mut self, calm: &Step) -> Verdict<Option<String>> {
+        let mut talked = None;
         for at in 1..self.machines.len() {
             if let Some(synced) = self.meet(at, AUTHORITY, &Line::default(), None, calm)? {
-                talked |= !synced.is_complete() && self.order()?.policies[at].is_some() && !self.has_old_keys(at)?;
-                talked |= synced.delivered.iter().sum::<u64>() + synced.taken.0 > 0 || synced.new_life;
+                if !synced.is_complete() && self.order()?.policies[at].is_some() && !self.has_old_keys(at)? {
+                    talked = Some(format!("a session of {} does not settle", self.name(at)));
+                }
+                if synced.delivered.iter().sum::<u64>() + synced.taken.0 > 0 || synced.new_life {
+                    talked = Some(format!("a session of {} brings something new", self.name(at)));
+                }
             }
         }
         Ok(talked)
     }
 
-    /// Everybody brings a stick to the authority, and takes one home.
-    fn meet_by_stick(&mut self, calm: &Step) -> Verdict<bool> {
-        let mut talked = false;
+    /// Everybody brings a stick to the authority, and takes one home. Returns what somebody had to say, if anybody had.
+    fn meet_by_stick(&mut self, calm: &Step) -> Verdict<Option<String>> {
+        let mut talked = None;
         for at in 1..self.machines.len() {
             for (from, to) in [(at, AUTHORITY), (AUTHORITY, at)] {
                 self.calm();
@@ -97,7 +104,9 @@ impl World {
                 self.cut(from, to, 0, 64 << 20, calm)?;
                 if self.archive.len() > before {
                     let taken = self.take_in(to, 0, calm)?;
-                    talked |= taken.is_some_and(|taken| taken.counts.new + taken.counts.control > 0 || taken.new_life || !taken.missing.is_empty());
+                    if taken.is_some_and(|taken| taken.counts.new + taken.counts.control > 0 || taken.new_life || !taken.missing.is_empty()) {
+                        talked = Some(format!("a stick from {} to {} brings something new", self.name(from), self.name(to)));
+                    }
                 }
             }
         }
@@ -117,6 +126,7 @@ impl World {
 
     fn judge(&mut self) -> Verdict {
         let order = self.order()?;
+        let has_revoked = order.policies.iter().any(Option::is_none);
         let hubs: BTreeSet<NodeId> =
             self.members.iter().zip(&order.policies).filter(|(_, policy)| **policy == Some(Policy::All)).map(|(id, _)| *id).collect();
         let whole = self.machines[AUTHORITY].memory.clone();
@@ -125,7 +135,12 @@ impl World {
             // Who is revoked is sent nothing: a past it lost does not come back to it, what it wrote on another branch cannot be placed, and it does not hear
             // what the authority has lost.
             let lost = |writer: &usize| self.restored.contains(writer) || self.restored.contains(&AUTHORITY);
-            writer.is_some_and(|writer| order.policies[writer].is_none() && lost(&writer))
+            if writer.is_some_and(|writer| order.policies[writer].is_none() && lost(&writer)) {
+                return true;
+            }
+            // Nor does it hear what rotted at the authority, so it does not bring it back.
+            let holds = |at: &usize| self.machines[*at].memory.whole.contains(*number);
+            self.rotten.contains(&AUTHORITY) && (1..self.machines.len()).filter(holds).all(|at| order.policies[at].is_none())
         };
         let missing: Vec<_> = self.model.promised.iter().filter(|number| !excused(number)).filter(|number| !whole.whole.contains(number)).collect();
         if !missing.is_empty() {
@@ -139,7 +154,11 @@ impl World {
             }
             let sees = |origin: &Origin| origin.lane != Lane::Control && origin.node != id && sees(policy, &hubs, &id, origin);
             let memory = &self.machines[at].memory;
-            if let Some(lacks) = whole.held.iter().find(|seen| sees(&seen.0) && !memory.held.contains(*seen)) {
+            // What the authority alone held of a life it lost it wrote again, and tells in its new life only (R4.6-l).
+            let told_again = |seen: &Seen| {
+                seen.0.node == self.members[AUTHORITY] && self.model.payload_in(seen).is_some_and(|number| memory.whole.contains(&number))
+            };
+            if let Some(lacks) = whole.held.iter().find(|seen| sees(&seen.0) && !memory.held.contains(*seen) && !told_again(seen)) {
                 return Err(format!("P6: {} lacks {lacks:?}, which the authority holds and it may see", self.name(at)));
             }
             if let Some(number) = whole.whole.iter().find(|number| self.model.pushed[**number].node == id && !memory.whole.contains(number)) {
@@ -150,7 +169,8 @@ impl World {
                 self.is_level(at, &whole, memory)?;
             }
         }
-        if self.model.liars.contains(&self.members[AUTHORITY]) { Ok(()) } else { self.is_settled(AUTHORITY) }
+        // What only a revoked member could give back is waited for in vain.
+        if self.model.liars.contains(&self.members[AUTHORITY]) || has_revoked { Ok(()) } else { self.is_settled(AUTHORITY) }
     }
 
     /// What a hub holds of others is what the authority holds of them.

@@ -206,6 +206,11 @@ impl Model {
         Ok((number, part))
     }
 
+    /// Which payload an event holds, or a part of.
+    pub fn payload_in(&self, seen: &Seen) -> Option<usize> {
+        self.written.get(seen).map(|(number, _)| *number)
+    }
+
     /// Whether what `by` has told us of itself was ever true: no receipt is ahead of what it held durably.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ impl World {
 
     /// The authority does something to the roster.
     fn at_authority<T>(&mut self, step: &Step, allowed: &[Code], work: impl FnOnce(&mut Node) -> Asked<T>) -> Verdict<Option<T>> {
-        if self.rotten.contains(&AUTHORITY) {
+        if self.rotten.contains(&AUTHORITY) && !self.all_were_heard {
             return Ok(None); // who knows that a part of the roster may be lost signs nothing before everybody has been heard
         }
         // In doubt; or its roster rotted away, and comes back from the members.
@@ -73,6 +73,12 @@ impl World {
     /// # Errors
     /// What is not as it was promised.
     pub fn rekey(&mut self, at: usize, step: &Step) -> Verdict {
+        if self.machines[at].is_clone && self.machines[at].station.member == AUTHORITY {
+            return Ok(()); // keys that only a copy of the authority has, and that the authority signs, are lost with the copy, and the domain with them
+        }
+        if self.machines[at].station.member == AUTHORITY && self.restored.contains(&AUTHORITY) {
+            return Ok(()); // who lost keys of members must hear them before it changes its own: else neither knows the other (docs/security.md)
+        }
         let calm = Step { mishap: None, ..step.clone() };
         let request = self.while_it_happens(at, None, &calm, &[], |world| world.with_node(at, |_, node| node.request(true)))?;
         let Some(request) = request else { return Ok(()) };

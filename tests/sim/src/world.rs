@@ -92,6 +92,8 @@ pub struct World {
     pub rekeyed: Vec<usize>,
     /// Members whose log rotted, ever.
     pub rotten: Vec<usize>,
+    /// It is the end, and everybody has met the authority.
+    pub all_were_heard: bool,
     /// What is planted.
     pub planted: Option<Planted>,
     nonces: Nonces,
@@ -146,6 +148,7 @@ impl World {
             has_new_authority: false,
             rekeyed: Vec::new(),
             rotten: Vec::new(),
+            all_were_heard: false,
             planted,
             nonces: Nonces::default(),
             seed: plan.seed,

@@ -5,13 +5,32 @@ use sim::plan::{Act, Line, Mishap, Plan, Step};
 
 /// A hub and a clinic.
 const HUB_AND_CLINIC: usize = 0;
+/// A hub, a clinic that sees only itself, and one that sees what the hub writes.
+const HUB_AND_TWO: usize = 5;
 const HUB: usize = 0;
 const CLINIC: usize = 1;
 
 fn as_promised(steps: Vec<(Act, Option<Mishap>)>) {
-    let steps = steps.into_iter().map(|(act, mishap)| Step { act, mishap, luck: 7 }).collect();
+    let steps = (7..).zip(steps).map(|(luck, (act, mishap))| Step { act, mishap, luck }).collect();
     let life = live(&Plan { seed: 1, shape: HUB_AND_CLINIC, steps }, None);
     assert_eq!(life.violation, None, "{}", life.story.join("\n"));
+}
+
+/// The same steps, with another luck of the world each time: where something rots, for one.
+fn as_promised_whatever_the_luck(shape: usize, acts: &[Act]) {
+    for luck in 0..40 {
+        let steps = acts.iter().map(|act| Step { act: act.clone(), mishap: None, luck }).collect();
+        let life = live(&Plan { seed: 1, shape, steps }, None);
+        assert_eq!(life.violation, None, "luck {luck}: {}", life.story.join("\n"));
+    }
+}
+
+fn push_at(at: usize) -> Act {
+    Act::Push { at, lane: 2, to: None, lens: vec![71, 314] }
+}
+
+fn sync_with(at: usize, to: usize) -> Act {
+    Act::Sync { at, to, line: Line::default(), budget: None }
 }
 
 fn sync() -> (Act, Option<Mishap>) {
@@ -60,4 +79,58 @@ fn an_authority_whose_new_keys_are_not_in_use_yet_signs_nothing() {
         let rekey = (Act::Rekey { at: HUB }, Some(Mishap::SyncFails(nth)));
         as_promised(vec![rekey, (Act::Enrol { policy: 1 }, None), sync(), push(None), sync()]);
     }
+}
+
+/// Where a checkpoint rotted and the events before it did not, the hub could pass them on to nobody; they came again each time, and were not looked at.
+#[test]
+fn a_checkpoint_that_rotted_comes_back_with_events_that_are_held() {
+    let sync = || sync_with(CLINIC, HUB);
+    let rot = |at| Act::Rot { at, len: 1 };
+    as_promised_whatever_the_luck(HUB_AND_CLINIC, &[push_at(CLINIC), sync(), push_at(CLINIC), sync(), rot(HUB)]);
+    as_promised_whatever_the_luck(HUB_AND_CLINIC, &[Act::Rekey { at: HUB }, push_at(CLINIC), sync(), push_at(HUB), sync(), rot(CLINIC)]);
+}
+
+/// What a held file waited for came over a link, and nobody tried the file again.
+#[test]
+fn what_a_held_file_waits_for_may_come_over_a_link() {
+    let cut = Act::Cut { at: CLINIC, to: HUB, stick: 0, max_size: 64 << 20 };
+    let ingest = Act::Ingest { at: HUB, stick: 0 };
+    let (image, restore) = (Act::Image { at: HUB }, Act::Restore { at: HUB });
+    let steps = [image, push_at(CLINIC), sync_with(CLINIC, HUB), push_at(CLINIC), cut, restore, ingest, sync_with(CLINIC, HUB)];
+    as_promised(steps.into_iter().map(|act| (act, None)).collect());
+}
+
+/// An authority restored twice had two branches beside its own; healing took the same one every time.
+#[test]
+fn every_branch_of_a_roster_is_healed() {
+    let restore = || (Act::Restore { at: HUB }, None);
+    let enrol = || (Act::Enrol { policy: 0 }, None);
+    as_promised(vec![(Act::Image { at: HUB }, None), enrol(), restore(), enrol(), restore(), enrol()]);
+}
+
+/// A lost life was settled by what the first peer told. The next held another branch of it, and what only we held of ours reached nobody any more.
+#[test]
+fn a_settled_life_is_settled_again_when_a_branch_of_it_comes_late() {
+    const READER: usize = 2;
+    let (image, restore) = (Act::Image { at: HUB }, Act::Restore { at: HUB });
+    let steps =
+        [image, push_at(HUB), sync_with(READER, HUB), sync_with(HUB, CLINIC), restore, push_at(HUB), sync_with(CLINIC, HUB), sync_with(READER, HUB)];
+    as_promised_whatever_the_luck(HUB_AND_TWO, &steps);
+}
+
+/// A hub held both branches of a clinic, which therefore wrote none of its own again; then the hub lost one, and was never sent it again.
+#[test]
+fn a_branch_that_was_held_once_is_sent_to_who_has_lost_it() {
+    let sync = || sync_with(CLINIC, HUB);
+    let (image, restore) = (Act::Image { at: HUB }, Act::Restore { at: HUB });
+    let rot = Act::Rot { at: CLINIC, len: 700 };
+    as_promised_whatever_the_luck(HUB_AND_CLINIC, &[push_at(CLINIC), sync(), sync(), image, rot, push_at(CLINIC), sync(), restore]);
+}
+
+/// A clinic's new keys stood on a branch of the roster that the restored hub had lost. The clinic introduced itself with the other branch alone.
+#[test]
+fn who_introduces_itself_shows_every_branch_of_the_roster() {
+    let (image, restore) = (Act::Image { at: HUB }, || Act::Restore { at: HUB });
+    let steps = [image, push_at(CLINIC), sync_with(CLINIC, HUB), sync_with(HUB, CLINIC), restore(), Act::Rekey { at: CLINIC }, restore()];
+    as_promised(steps.into_iter().map(|act| (act, None)).collect());
 }

@@ -54,12 +54,33 @@ pub fn all() -> Vec<Scene> {
         Scene { set: cut, ..alone("ingest", &[HUB, "ingest", "stick"], check_ingest) },
         Scene { set: prepare, ..alone("exchange at a clinic", &[CLINIC, "exchange", "stick"], check_exchange) },
         Scene { set: exchanged, ..alone("exchange at the hub", &[HUB, "exchange", "stick"], check_exchange) },
+        Scene { set: exchanged, ..alone("watch --once", &[HUB, "watch", "--once", "stick"], check_exchange) },
+        Scene { set: asked, ..alone("sign", &[HUB, "sign", "newcomer.request"], check_sign) },
         linked("sync that dials", Form::Dialer),
         linked("serve that listens", Form::Listener),
     ]
 }
 
 impl Scene {
+    /// The command, where it is one.
+    pub fn arguments(&self) -> &'static [&'static str] {
+        match self.form {
+            Form::Alone(args, _) => args,
+            Form::Dialer | Form::Listener => &[],
+        }
+    }
+
+    /// See whether every promise is kept in `at`, after the command ended as `broken` says.
+    ///
+    /// # Errors
+    /// The promise that is not.
+    pub fn check(&self, program: &Program, at: &Path, broken: &Ended, stage: &Stage) -> Result<(), Failure> {
+        match self.form {
+            Form::Alone(_, check) => check(program, at, broken, stage),
+            Form::Dialer | Form::Listener => check_synced(program, at, broken, stage),
+        }
+    }
+
     /// Run it under `traced` without breaking anything off.
     ///
     /// # Errors
@@ -116,6 +137,13 @@ fn cut(program: &Program, at: &Path) -> Result<(), Failure> {
     program.expect(at, &["--data-dir=clinic", "cut", "--to", "hub", "--out", "stick"], &[0]).map(drop)
 }
 
+/// Somebody asks to be taken in.
+fn asked(program: &Program, at: &Path) -> Result<(), Failure> {
+    program.expect(at, &["--data-dir=newcomer", "init", "newcomer"], &[0])?;
+    program.expect(at, &["--data-dir=newcomer", "push", "first"], &[0])?;
+    program.expect(at, &["--data-dir=newcomer", "request", "--out", "newcomer.request"], &[0]).map(drop)
+}
+
 /// A shared folder, prepared.
 fn prepare(program: &Program, at: &Path) -> Result<(), Failure> {
     program.expect(at, &["stick", "init", "stick", "--folder", "--label", "round"], &[0]).map(drop)
@@ -166,6 +194,22 @@ fn check_join(program: &Program, at: &Path, _: &Ended, stage: &Stage) -> Result<
     check_node(program, at, "clinic")?;
     program.expect(at, &["--data-dir=clinic", "cut", "--to", "hub", "--out", "stick"], &[0])?;
     check_carried(program, at, stage)
+}
+
+/// Signed again it is the same member, who can be joined and heard.
+fn check_sign(program: &Program, at: &Path, broken: &Ended, _: &Stage) -> Result<(), Failure> {
+    let mut join = "newcomer.join";
+    if broken.exit != Some(0) {
+        join = "again.join";
+        program.expect(at, &["--data-dir=hub", "sign", "newcomer.request", "--out", join], &[0])?;
+    }
+    program.expect(at, &["--data-dir=newcomer", "join", join, "--yes"], &[0])?;
+    program.expect(at, &["--data-dir=newcomer", "cut", "--to", "hub", "--out", "stick"], &[0])?;
+    program.expect(at, &["--data-dir=hub", "ingest", "stick"], &[0])?;
+    if program.events(at, "newcomer")?.iter().any(|(id, content)| program.events(at, "hub").is_ok_and(|held| held.get(id) != Some(content))) {
+        return Err("what the newcomer wrote did not arrive".to_owned());
+    }
+    check_node(program, at, "hub")
 }
 
 /// What was acknowledged is there, once, with what was there before; nothing else that nobody pushed.

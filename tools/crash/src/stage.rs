@@ -16,6 +16,11 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A copy of it, which removes itself.
     ///
     /// # Errors

@@ -9,10 +9,13 @@ use std::fmt;
 use std::process::Command;
 
 /// What changes something outside the process, or says so; between two of these it does not matter where it dies.
-const CHANGING: &str = "openat,open,mkdir,write,writev,pwrite64,fsync,fdatasync,syncfs,ftruncate,fallocate,rename,renameat,renameat2,unlink,unlinkat,\
-                        flock,close,sendto,recvfrom,connect,accept4,bind,listen,shutdown,exit_group";
-/// What a full or failing disk refuses.
-const WRITING: &str = "pwrite64,ftruncate,rename,mkdir";
+/// What this machine does not have is passed over (`?`).
+const CHANGING: &str = "?open,?openat,?openat2,?creat,?mkdir,?mkdirat,write,writev,pwrite64,pwritev,?pwritev2,?copy_file_range,fsync,fdatasync,syncfs,\
+                        truncate,ftruncate,fallocate,?fadvise64,?rename,renameat,renameat2,?unlink,unlinkat,?link,linkat,?chmod,fchmod,fchmodat,flock,close,\
+                        socket,connect,bind,listen,?accept,accept4,sendto,sendmsg,recvfrom,recvmsg,shutdown,?landlock_restrict_self,exit_group";
+/// What a full or failing disk refuses; also where the output goes may be a file on it.
+const WRITING: &str = "write,writev,pwrite64,pwritev,?pwritev2,truncate,ftruncate,fallocate,?rename,renameat,renameat2,?mkdir,?mkdirat,?unlink,unlinkat,\
+                       ?link,linkat";
 const SYNCING: &str = "fsync,fdatasync,syncfs";
 
 /// What can be done to a command.
@@ -24,6 +27,10 @@ pub enum Kind {
     Full,
     /// One write and all after it fail: no space.
     StaysFull,
+    /// One write fails: the medium is broken there.
+    WriteFails,
+    /// One write and all after it fail.
+    WritesKeepFailing,
     /// One sync fails.
     SyncFails,
     /// One sync and all after it fail.
@@ -37,6 +44,8 @@ impl Kind {
             Self::Kill => "killed at a system call",
             Self::Full => "one write finds no space",
             Self::StaysFull => "no space from a write on",
+            Self::WriteFails => "one write fails",
+            Self::WritesKeepFailing => "all writes fail from one on",
             Self::SyncFails => "one sync fails",
             Self::SyncKeepsFailing => "all syncs fail from one on",
         }
@@ -45,7 +54,7 @@ impl Kind {
     fn calls(self) -> &'static str {
         match self {
             Self::Kill => CHANGING,
-            Self::Full | Self::StaysFull => WRITING,
+            Self::Full | Self::StaysFull | Self::WriteFails | Self::WritesKeepFailing => WRITING,
             Self::SyncFails | Self::SyncKeepsFailing => SYNCING,
         }
     }
@@ -62,17 +71,18 @@ pub struct Fault {
 
 impl Fault {
     /// All of them.
-    pub const KINDS: &[Kind] = &[Kind::Kill, Kind::Full, Kind::StaysFull, Kind::SyncFails, Kind::SyncKeepsFailing];
+    pub const KINDS: &[Kind] =
+        &[Kind::Kill, Kind::Full, Kind::StaysFull, Kind::WriteFails, Kind::WritesKeepFailing, Kind::SyncFails, Kind::SyncKeepsFailing];
 
     /// The traced command with this fault in it.
     pub fn command(&self, program: &Program) -> Command {
         let what = match self.kind {
-            Kind::Kill => format!("{}:signal=KILL:when={}", self.call, self.nth),
-            Kind::Full => format!("{}:error=ENOSPC:when={}", self.call, self.nth),
-            Kind::StaysFull => format!("{}:error=ENOSPC:when={}+", self.call, self.nth),
-            Kind::SyncFails => format!("{}:error=EIO:when={}", self.call, self.nth),
-            Kind::SyncKeepsFailing => format!("{}:error=EIO:when={}+", self.call, self.nth),
+            Kind::Kill => "signal=KILL",
+            Kind::Full | Kind::StaysFull => "error=ENOSPC",
+            Kind::WriteFails | Kind::WritesKeepFailing | Kind::SyncFails | Kind::SyncKeepsFailing => "error=EIO",
         };
+        let on = if matches!(self.kind, Kind::StaysFull | Kind::WritesKeepFailing | Kind::SyncKeepsFailing) { "+" } else { "" };
+        let what = format!("{}:{what}:when={}{on}", self.call, self.nth);
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={}", self.call), "-e", &format!("inject={what}")]).arg(program.path());
         command

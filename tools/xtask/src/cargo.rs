@@ -41,6 +41,7 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
         need_link()?;
         need_sticks()?;
         need_folders()?;
+        need_browser()?;
     }
     let mut sum = Sum::default();
     let ended = run_seeing(cargo(tree).args(["test", "--locked", "--workspace", "--no-fail-fast"]), |line| sum.add(line));
@@ -117,6 +118,7 @@ fn need_folders() -> Result<(), Failure> {
         ("rclone", "version", "rclone"),
         ("syncthing", "--version", "syncthing"),
         ("gio", "version", "libglib2.0-bin"),
+        ("fusermount", "--version", "fuse"),
         ("systemd-analyze", "--version", "systemd"),
     ] {
         if !works(Command::new(program).arg(word)) {
@@ -124,6 +126,14 @@ fn need_folders() -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What the tests of the hub's page look at it with.
+fn need_browser() -> Result<(), Failure> {
+    if works(Command::new("chromium").arg("--version")) {
+        return Ok(());
+    }
+    need_packages(&["chromium", "fonts-dejavu-core"], "the tests of the page show it in a browser")
 }
 
 /// `cargo doc` of our own crates, every warning an error.

@@ -12,7 +12,12 @@ pub fn some(tree: &Tree) -> Result<String, Failure> {
 
 /// Every state there is, of every scene or of those that are named.
 pub fn every(tree: &Tree, scenes: &[String]) -> Result<String, Failure> {
-    let named: Vec<&str> = scenes.iter().flat_map(|scene| ["--only", scene]).collect();
+    let blocks = scenes.iter().any(|word| word == "--blocks");
+    if blocks && !works(Command::new("qemu-storage-daemon").arg("--version")) {
+        need_packages(&["qemu-utils"], "writes to a disk are noted down by qemu-storage-daemon")?;
+    }
+    let mut named: Vec<&str> = scenes.iter().filter(|word| *word != "--blocks").flat_map(|scene| ["--only", scene]).collect();
+    named.extend(blocks.then_some("--blocks"));
     points(tree, &named)
 }
 

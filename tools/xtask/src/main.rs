@@ -62,7 +62,11 @@ const DIVES: &[Dive] = &[
         about: "[--short | --minutes N] [--minimise] [TARGET]…  every target under libFuzzer, 60 s each by --short",
         run: fuzz::run,
     },
-    Dive { name: "crash", about: "[SCENE]  the real binary killed and failed at every one of its system calls", run: crash::every },
+    Dive {
+        name: "crash",
+        about: "[--blocks] [SCENE]  the real binary killed and failed at every one of its system calls; or its disk cut off after each write",
+        run: crash::every,
+    },
     Dive { name: "compare", about: "the Python reader and cbor2 against ours, over the corpus and mutants of the fixtures", run: fuzz::compare },
     Dive { name: "mutants", about: "[--shard k/n] [ROOM]…  change the code line by line: which change does no test notice?", run: mutants::run },
     Dive { name: "miri", about: "the pure parts of bundle-format under an interpreter that sees undefined behaviour", run: miri::run },

@@ -1,0 +1,377 @@
+//! The projection in SQLite: one file, opened by any program that reads SQLite. SPEC §11.2.
+
+use crate::ports::projection::{
+    Content, Folded, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id, parse_origin,
+};
+use crate::ports::store::Stream;
+use bundle_format::chain::Position;
+use bundle_format::event::Op;
+use bundle_format::hlc::Hlc;
+use bundle_format::ids::{EventId, Hash, NodeId, from_hex, hex};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// "zbdl": whose database this is (`PRAGMA application_id`).
+const APPLICATION: i64 = 0x7a62_646c;
+/// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
+const VERSION: i64 = 2;
+/// Days of `activity`.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// How long we wait for a reader's or another writer's lock, unless told otherwise.
+const BUSY: Duration = Duration::from_secs(5);
+/// Pages in memory, in KiB, and the most the write-ahead file grows to before it is folded in, in pages: memory stays small whatever the log's size.
+const BOUNDS: &str = "PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 4194304; PRAGMA temp_store = FILE;";
+
+/// Tables in a file.
+pub struct SqliteProjection {
+    database: Connection,
+    payloads: bool,
+    path: PathBuf,
+    /// Device and inode of the file that was opened.
+    file: (u64, u64),
+}
+
+impl From<rusqlite::Error> for ProjectionError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error.to_string()),
+            Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
+            Some(ErrorCode::NotADatabase) => Self::Foreign { application: 0, version: 0 },
+            _ => Self::Database(error.to_string()),
+        }
+    }
+}
+
+impl SqliteProjection {
+    /// Open or make the tables in `path`. Rows hold payloads when `payloads` says so, or did when they were made: what lacks them is made again.
+    /// Readable by its owner alone; never another program's database.
+    ///
+    /// # Errors
+    /// [`ProjectionError`]; [`ProjectionError::Foreign`] leaves the file untouched.
+    pub fn open(path: &Path, payloads: bool) -> Result<Self, ProjectionError> {
+        if !path.exists() {
+            for beside in ["-wal", "-shm"] {
+                let mut left = path.as_os_str().to_owned();
+                left.push(beside);
+                std::fs::remove_file(left).unwrap_or(()); // of a file that was thrown away: SQLite would put it into the new one
+            }
+        }
+        let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = made.and_then(|file| file.metadata()).map_err(|error| ProjectionError::Database(format!("{}: {error}", path.display())))?;
+        let mut database = Connection::open(path)?;
+        database.busy_timeout(BUSY)?;
+        database.set_prepared_statement_cache_capacity(32);
+        let number = |name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let (application, version) = (number("application_id")?, number("user_version")?);
+        let objects: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let ours = application == APPLICATION && version <= VERSION;
+        if !ours && (application != 0 || version != 0 || objects != 0) {
+            return Err(ProjectionError::Foreign { application, version });
+        }
+        database.execute_batch(BOUNDS)?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        database.pragma_update(None, "synchronous", "NORMAL")?; // the log is the truth: a power cut may cost the last transactions, never their wholeness
+        let held = if ours && version == VERSION {
+            database.query_row("SELECT value FROM setting WHERE name = 'payloads'", [], |row| row.get::<_, bool>(0)).optional()?
+        } else {
+            None
+        };
+        let payloads = payloads || held == Some(true);
+        if held != Some(payloads) {
+            make_tables(&mut database, payloads)?;
+        }
+        Ok(Self { database, payloads, path: path.to_owned(), file: (file.dev(), file.ino()) })
+    }
+
+    /// Wait for a lock no longer than `patience`.
+    ///
+    /// # Errors
+    /// [`ProjectionError`].
+    pub fn patient(self, patience: Duration) -> Result<Self, ProjectionError> {
+        self.database.busy_timeout(patience)?;
+        Ok(self)
+    }
+
+    fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, ProjectionError> {
+        Ok(self.database.prepare_cached(sql)?.execute(values)?)
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        mut read: impl FnMut(&rusqlite::Row<'_>) -> Result<T, ProjectionError>,
+    ) -> Result<Vec<T>, ProjectionError> {
+        let mut statement = self.database.prepare_cached(sql)?;
+        let mut rows = statement.query(values)?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            all.push(read(row)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Whatever stood there before is ours and can be made again.
+fn make_tables(database: &mut Connection, payloads: bool) -> Result<(), ProjectionError> {
+    let transaction = database.transaction()?;
+    let names = "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY type DESC";
+    let old: Vec<(String, String)> = transaction.prepare(names)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    for (kind, name) in old {
+        transaction.execute_batch(&format!("DROP {kind} \"{}\"", name.replace('"', "\"\"")))?;
+    }
+    transaction.execute_batch(include_str!("sqlite.sql"))?;
+    transaction.execute("INSERT INTO setting VALUES ('payloads', ?1)", [payloads])?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+fn branch_text(stream: &Stream) -> String {
+    stream.branch.map(|branch| hex(&branch)).unwrap_or_default()
+}
+
+fn ids_text(ids: &[EventId]) -> String {
+    let quoted: Vec<String> = ids.iter().map(|id| format!("\"{}\"", id_text(id))).collect();
+    format!("[{}]", quoted.join(","))
+}
+
+fn parse_ids(text: &str) -> Option<Vec<EventId>> {
+    let inside = text.strip_prefix('[')?.strip_suffix(']')?;
+    inside.split(',').filter(|quoted| !quoted.is_empty()).map(|quoted| parse_id(quoted.strip_prefix('"')?.strip_suffix('"')?)).collect()
+}
+
+fn id(row: &rusqlite::Row<'_>, column: usize) -> Result<EventId, ProjectionError> {
+    let text: String = row.get(column)?;
+    parse_id(&text).ok_or(ProjectionError::Damaged("event"))
+}
+
+fn stream(row: &rusqlite::Row<'_>, origin: usize, branch: usize) -> Result<Stream, ProjectionError> {
+    let (origin, branch): (String, String) = (row.get(origin)?, row.get(branch)?);
+    let damaged = || ProjectionError::Damaged("origin");
+    let branch = if branch.is_empty() { None } else { Some(from_hex(&branch).ok_or_else(damaged)?) };
+    Ok(Stream { origin: parse_origin(&origin).ok_or_else(damaged)?, branch })
+}
+
+/// What [`version`] reads.
+const VERSION_COLUMNS: &str = "id, orig, base, hlc, type, op, sha256, author";
+
+fn version(row: &rusqlite::Row<'_>) -> Result<Version, ProjectionError> {
+    let damaged = || ProjectionError::Damaged("event");
+    let (orig, base): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
+    let (op, sha256): (String, String) = (row.get(5)?, row.get(6)?);
+    Ok(Version {
+        id: id(row, 0)?,
+        orig: orig.map(|text| parse_id(&text).ok_or_else(damaged)).transpose()?,
+        base: base.map(|text| parse_ids(&text).ok_or_else(damaged)).transpose()?,
+        hlc: Hlc(unsigned(row.get(3)?)),
+        kind: row.get(4)?,
+        op: [Op::Put, Op::Delete, Op::Resolve].into_iter().find(|known| known.name() == op).ok_or_else(damaged)?,
+        sha256: Hash(from_hex(&sha256).ok_or_else(damaged)?),
+        author: row.get(7)?,
+    })
+}
+
+/// Numbers are stored with their sign turned over where SQLite has no unsigned ones; none of ours reaches that far but stamps, which keep their bits.
+#[expect(clippy::cast_possible_wrap, reason = "bits are kept and read back the same way")]
+fn signed(number: u64) -> i64 {
+    number as i64
+}
+
+#[expect(clippy::cast_sign_loss, reason = "the other direction of `signed`")]
+fn unsigned(number: i64) -> u64 {
+    number as u64
+}
+
+fn time(hlc: Hlc) -> Option<String> {
+    jiff::Timestamp::from_millisecond(i64::try_from(hlc.ms()).ok()?).ok().map(|time| format!("{time:.3}"))
+}
+
+impl Projection for SqliteProjection {
+    fn holds_payloads(&self) -> bool {
+        self.payloads
+    }
+
+    fn is_in_place(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file)
+    }
+
+    fn places(&mut self) -> Result<Vec<Place>, ProjectionError> {
+        self.all("SELECT origin, branch, seq, hash, counted FROM origin", [], |row| {
+            let hash: Vec<u8> = row.get(3)?;
+            let hash = Hash(hash.try_into().map_err(|_| ProjectionError::Damaged("origin"))?);
+            let position = Position { seq: unsigned(row.get(2)?), hash };
+            Ok(Place { stream: stream(row, 0, 1)?, position, counted: unsigned(row.get(4)?) })
+        })
+    }
+
+    fn begin(&mut self) -> Result<(), ProjectionError> {
+        if !self.database.is_autocommit() {
+            self.database.execute_batch("ROLLBACK")?;
+        }
+        self.database.execute_batch("BEGIN IMMEDIATE")?;
+        // Another process may have made the tables anew since, with payloads.
+        self.payloads = self.database.prepare_cached("SELECT value FROM setting WHERE name = 'payloads'")?.query_row([], |row| row.get(0))?;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), ProjectionError> {
+        Ok(self.database.execute_batch("COMMIT")?)
+    }
+
+    fn clear(&mut self) -> Result<(), ProjectionError> {
+        Ok(self
+            .database
+            .execute_batch("DELETE FROM event; DELETE FROM record; DELETE FROM record_head; DELETE FROM origin; DELETE FROM activity;")?)
+    }
+
+    fn put(&mut self, row: &Row<'_>) -> Result<(), ProjectionError> {
+        let payload = match row.content {
+            Content::Text(text) => ValueRef::Text(text.as_bytes()),
+            Content::Bytes(bytes) => ValueRef::Blob(bytes),
+            Content::Elsewhere => ValueRef::Null,
+        };
+        self.run(
+            "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+            params![
+                id_text(&row.id),
+                origin_text(&row.stream.origin),
+                branch_text(&row.stream),
+                signed(row.id.seq),
+                row.stream.origin.lane.name(),
+                signed(row.hlc.0),
+                time(row.hlc),
+                row.kind,
+                row.record_key,
+                row.base.as_deref().map(ids_text),
+                row.op.name(),
+                row.orig.as_ref().map(id_text),
+                row.content_type.unwrap_or("application/json"),
+                row.author,
+                row.idempotency_key,
+                signed(row.len),
+                hex(&row.sha256.0),
+                rusqlite::types::ToSqlOutput::Borrowed(payload),
+                row.counts,
+            ],
+        )?;
+        self.run(
+            "INSERT INTO activity VALUES (?1, ?2, 1) ON CONFLICT (node, day) DO UPDATE SET events = events + 1",
+            params![hex(&row.id.origin.node.0), signed(row.hlc.ms() / DAY_MS)],
+        )
+        .map(|_| ())
+    }
+
+    fn set_place(&mut self, place: &Place, name: &str, node_name: &str) -> Result<(), ProjectionError> {
+        let Place { stream, position, counted } = place;
+        self.run(
+            "INSERT OR REPLACE INTO origin VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                origin_text(&stream.origin),
+                branch_text(stream),
+                name,
+                node_name,
+                stream.origin.lane.name(),
+                signed(position.seq),
+                position.hash.0.as_slice(),
+                signed(*counted)
+            ],
+        )
+        .map(|_| ())
+    }
+
+    fn recount(&mut self, stream: &Stream, counted: u64) -> Result<Vec<String>, ProjectionError> {
+        let (origin, branch) = (origin_text(&stream.origin), branch_text(stream));
+        let wrong = "origin = ?1 AND branch = ?2 AND counts <> (seq <= ?3)";
+        let touched = format!("SELECT DISTINCT record FROM event WHERE {wrong} AND record IS NOT NULL");
+        let touched = self.all(&touched, params![origin, branch, signed(counted)], |row| Ok(row.get(0)?))?;
+        self.run(&format!("UPDATE event SET counts = (seq <= ?3) WHERE {wrong}"), params![origin, branch, signed(counted)])?;
+        Ok(touched)
+    }
+
+    fn previous(&mut self, stream: &Stream, fork: u64, record_key: &str, seq: u64) -> Result<Option<EventId>, ProjectionError> {
+        let sql = "SELECT id FROM event WHERE record = ?1 AND origin = ?2 AND branch = ?3 AND seq < ?4 ORDER BY seq DESC LIMIT 1";
+        let origin = origin_text(&stream.origin);
+        let on = |branch: &str, seq: u64| self.all(sql, params![record_key, origin, branch, signed(seq)], |row| id(row, 0)).map(|mut ids| ids.pop());
+        match (on(&branch_text(stream), seq)?, stream.branch) {
+            (None, Some(_)) => on("", fork + 1),
+            (found, _) => Ok(found),
+        }
+    }
+
+    fn versions(&mut self, record_key: &str) -> Result<Vec<Version>, ProjectionError> {
+        let sql = format!("SELECT {VERSION_COLUMNS} FROM event WHERE record = ?1 AND counts");
+        self.all(&sql, [record_key], version)
+    }
+
+    fn heads(&mut self, record_key: &str, count_max: u64) -> Result<Vec<Version>, ProjectionError> {
+        let sql = format!("SELECT {VERSION_COLUMNS} FROM record_head h JOIN event e USING (id) WHERE h.record = ?1 ORDER BY h.place LIMIT ?2");
+        self.all(&sql, params![record_key, i64::try_from(count_max).unwrap_or(i64::MAX)], version)
+    }
+
+    fn holds(&mut self, id: &EventId) -> Result<bool, ProjectionError> {
+        Ok(!self.all("SELECT 1 FROM event WHERE id = ?1", [id_text(id)], |_| Ok(()))?.is_empty())
+    }
+
+    fn set_record(&mut self, record_key: &str, folded: &Folded) -> Result<(), ProjectionError> {
+        self.run("DELETE FROM record_head WHERE record = ?1", [record_key])?;
+        let Some(shown) = folded.heads.first() else {
+            return self.run("DELETE FROM record WHERE record = ?1", [record_key]).map(|_| ());
+        };
+        let waiting = (!folded.waiting.is_empty()).then(|| ids_text(&folded.waiting));
+        let count = signed(folded.heads.len() as u64);
+        self.run(
+            "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![record_key, folded.state.name(), id_text(shown), count, waiting],
+        )?;
+        for (head, place) in folded.heads.iter().zip(0i64..) {
+            self.run("INSERT INTO record_head VALUES (?1, ?2, ?3)", params![record_key, place, id_text(head)])?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, record_key: &str) -> Result<Option<Folded>, ProjectionError> {
+        let damaged = || ProjectionError::Damaged("record");
+        let mut found = self.all("SELECT state, waiting FROM record WHERE record = ?1", [record_key], |row| {
+            let (state, waiting): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+            let waiting = waiting.map(|text| parse_ids(&text).ok_or_else(damaged)).transpose()?.unwrap_or_default();
+            Ok((State::from_name(&state).ok_or_else(damaged)?, waiting))
+        })?;
+        let Some((state, waiting)) = found.pop() else { return Ok(None) };
+        let heads = self.all("SELECT id FROM record_head WHERE record = ?1 ORDER BY place", [record_key], |row| id(row, 0))?;
+        Ok(Some(Folded { state, heads, waiting }))
+    }
+
+    fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError> {
+        let sql = "SELECT record FROM record WHERE state = ?1 AND (?2 IS NULL OR record > ?2) ORDER BY record LIMIT ?3";
+        self.all(sql, params![state.name(), after, i64::try_from(count_max).unwrap_or(i64::MAX)], |row| Ok(row.get(0)?))
+    }
+
+    fn count_in(&mut self, state: State) -> Result<u64, ProjectionError> {
+        let sql = "SELECT count(*) FROM record WHERE state = ?1";
+        Ok(self.database.prepare_cached(sql)?.query_row([state.name()], |row| Ok(unsigned(row.get(0)?)))?)
+    }
+
+    fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError> {
+        let damaged = || ProjectionError::Damaged("activity");
+        self.all("SELECT node, day, events FROM activity WHERE day >= ?1 ORDER BY node, day", [signed(since_day)], |row| {
+            let node: String = row.get(0)?;
+            Ok((NodeId(from_hex(&node).ok_or_else(damaged)?), unsigned(row.get(1)?), unsigned(row.get(2)?)))
+        })
+    }
+
+    fn counts(&mut self) -> Result<(u64, u64), ProjectionError> {
+        let sql = "SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM record)";
+        Ok(self.database.query_row(sql, [], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))?)
+    }
+
+    fn pushed_as(&mut self, node: &NodeId, idempotency_key: &str) -> Result<Vec<(Stream, EventId)>, ProjectionError> {
+        let sql = "SELECT origin, branch, id FROM event WHERE idempotency_key = ?1 AND id >= ?2 AND id < ?3 ORDER BY id";
+        let from = format!("@{}~", hex(&node.0));
+        let to = format!("@{}\u{7f}", hex(&node.0));
+        self.all(sql, params![idempotency_key, from, to], |row| Ok((stream(row, 0, 1)?, id(row, 2)?)))
+    }
+}

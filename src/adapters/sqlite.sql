@@ -1,0 +1,26 @@
+-- Made by zbundle from its log, and made again whenever it is lost: never write here. What the columns mean: docs/sql.md.
+CREATE TABLE setting (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE origin (
+    origin TEXT NOT NULL, branch TEXT NOT NULL, name TEXT NOT NULL, node TEXT NOT NULL, lane TEXT NOT NULL,
+    seq INTEGER NOT NULL, hash BLOB NOT NULL, counted INTEGER NOT NULL, PRIMARY KEY (origin, branch)
+) WITHOUT ROWID;
+CREATE TABLE event (
+    id TEXT NOT NULL UNIQUE, origin TEXT NOT NULL, branch TEXT NOT NULL, seq INTEGER NOT NULL, lane TEXT NOT NULL, hlc INTEGER NOT NULL,
+    time TEXT, type TEXT NOT NULL, record TEXT, base TEXT, op TEXT NOT NULL, orig TEXT, content_type TEXT NOT NULL, author TEXT,
+    idempotency_key TEXT, len INTEGER NOT NULL, sha256 TEXT NOT NULL, payload, counts INTEGER NOT NULL
+);
+CREATE INDEX event_place ON event (origin, branch, seq);
+CREATE INDEX event_record ON event (record, origin, branch, seq) WHERE record IS NOT NULL;
+CREATE INDEX event_push ON event (idempotency_key, id) WHERE idempotency_key IS NOT NULL;
+CREATE TABLE record (record TEXT PRIMARY KEY, state TEXT NOT NULL, shown TEXT NOT NULL, head_count INTEGER NOT NULL, waiting TEXT) WITHOUT ROWID;
+CREATE INDEX record_state ON record (state, record);
+CREATE TABLE record_head (record TEXT NOT NULL, place INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (record, place)) WITHOUT ROWID;
+-- Days are counted from 1970, by the writer's clock.
+CREATE TABLE activity (node TEXT NOT NULL, day INTEGER NOT NULL, events INTEGER NOT NULL, PRIMARY KEY (node, day)) WITHOUT ROWID;
+CREATE VIEW conflict AS
+    SELECT h.record, h.place = 0 AS shown, e.id, o.name || ':' || e.seq AS name, e.time, e.type, e.op, e.author, e.payload
+    FROM record r JOIN record_head h ON h.record = r.record JOIN event e ON e.id = h.id
+    JOIN origin o ON o.origin = e.origin AND o.branch = e.branch WHERE r.state = 'conflict';
+CREATE VIEW current AS
+    SELECT r.record, r.state, r.head_count, e.id, o.node, e.time, e.type, e.author, e.content_type, e.payload
+    FROM record r JOIN event e ON e.id = r.shown JOIN origin o ON o.origin = e.origin AND o.branch = e.branch WHERE r.state <> 'deleted';

@@ -1,0 +1,217 @@
+//! `zbundle conflicts`: records that differ, side by side, and what a person decides.
+
+use super::escape::{plain, plain_path};
+use super::halt::Halt;
+use super::object::Object;
+use super::project::tables;
+use super::{Context, Finished, OsInput, summary, units};
+use crate::node::View;
+use crate::node::conflicts::{Conflict, Resolution};
+use crate::node::layout::Layout;
+use crate::ports::projection::{Projection, State, Version};
+use bundle_format::error::{Code, Exit};
+use bundle_format::ids::EventId;
+use bundle_format::limits::PAYLOAD_LEN_MAX;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+/// Columns of a value in a table of differences.
+const VALUE_COUNT: usize = 40;
+const EXAMPLES: &str = "\
+Examples:
+  zbundle conflicts list
+  zbundle conflicts show Patient/BT-0042
+  zbundle conflicts resolve Patient/BT-0042 --take lunana-bhu/routine:18 --author 'Dr Wangmo'
+  zbundle conflicts resolve Patient/BT-0042 --merge corrected.json
+
+Two writers who had not seen each other changed the same record. Both versions are kept, whatever is decided; until then the newer one is displayed.
+A resolution is an event: it goes to those who may see what this node writes, and to the writers of both versions.";
+
+/// Records that two writers changed without seeing each other
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// All open conflicts
+    List {
+        /// Exit with 17 when there is one
+        #[arg(long)]
+        check: bool,
+    },
+    /// One record: its versions and where they differ
+    Show {
+        /// Which
+        key: String,
+    },
+    /// Decide: one event that has seen all versions
+    #[command(group(clap::ArgGroup::new("result").required(true).args(["take", "merge"])))]
+    Resolve {
+        /// Which
+        key: String,
+        /// This version is right
+        #[arg(long, value_name = "ID")]
+        take: Option<String>,
+        /// What this file holds is right; - is stdin
+        #[arg(long, value_name = "FILE")]
+        merge: Option<PathBuf>,
+        /// Who decides
+        #[arg(long)]
+        author: Option<String>,
+    },
+}
+
+impl Args {
+    /// Run it.
+    pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        match self.action {
+            Action::List { check } => list(context, check),
+            Action::Show { key } => show(context, &key),
+            Action::Resolve { key, take, merge, author } => resolve(context, &key, take.as_deref(), merge, author),
+        }
+    }
+}
+
+fn open(context: &Context) -> Result<(View, Box<dyn Projection>), Halt> {
+    let view = context.view()?;
+    let mut index = tables(&Layout::new(&context.data_dir()).index(), false)?;
+    view.project(&mut *index, false)?;
+    Ok((view, index))
+}
+
+fn list(context: &mut Context, check: bool) -> Result<Finished, Halt> {
+    let (view, mut tables) = open(context)?;
+    let all = view.conflicts(&mut *tables)?;
+    for conflict in &all {
+        let heads: Vec<String> = conflict.heads.iter().map(|head| title(&view, head)).collect();
+        let waits = if conflict.folded.state == State::Pending { "  (something in between has not come)" } else { "" };
+        context.console.result(&format!("{}  {}{waits}", plain(&conflict.record_key), heads.join(" | ")), || object(&view, conflict))?;
+    }
+    let exit = if check && !all.is_empty() { Exit::Conflict } else { Exit::Done };
+    Ok(Finished { exit, summary: summary("conflicts").with("open", all.len()) })
+}
+
+fn title(view: &View, head: &Version) -> String {
+    let when = units::date(head.hlc.ms()).unwrap_or_else(|| "-".into());
+    let gone = if head.op == bundle_format::event::Op::Delete { " deleted" } else { "" };
+    let author = head.author.as_ref().map(|author| format!(" by {}", plain(author))).unwrap_or_default();
+    format!("{} {when}{author}{gone}", view.naming().event(&head.id))
+}
+
+fn object(view: &View, conflict: &Conflict) -> Object {
+    let naming = view.naming();
+    let heads = conflict.heads.iter().map(|head| {
+        let object = Object::empty().with("id", naming.event(&head.id)).with("time", units::date(head.hlc.ms())).with("event_type", &head.kind);
+        object.with("op", head.op.name()).with("author", head.author.as_deref()).with("sha256", head.sha256.to_string())
+    });
+    let waiting: Vec<String> = conflict.folded.waiting.iter().map(|id| naming.event(id)).collect();
+    let object = Object::of("record").with("key", &conflict.record_key).with("state", conflict.folded.state.name());
+    object.with_objects("heads", heads).with("waiting", waiting)
+}
+
+fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
+    let (view, mut tables) = open(context)?;
+    let conflict = view.conflict(&mut *tables, key)?;
+    let console = &mut context.console;
+    console.result(&format!("{}  {}", plain(key), conflict.folded.state.name()), || object(&view, &conflict))?;
+    let mut values = Vec::new();
+    for (head, place) in conflict.heads.iter().zip(1..) {
+        console.line(&format!("  {place}  {}", title(&view, head)))?;
+        values.push(view.whole_payload(&head.id)?.and_then(|payload| serde_json::from_slice::<Value>(&payload).ok()));
+    }
+    for id in &conflict.folded.waiting {
+        console.line(&format!("  waits for {}", view.naming().event(id)))?;
+    }
+    let different = differences(&values);
+    for (path, versions) in &different {
+        console
+            .result(&format!("  {}: {}", plain(path), versions.iter().map(|value| told(value.as_ref())).collect::<Vec<_>>().join(" | ")), || {
+                Object::of("field").with("path", path).with("values", versions)
+            })?;
+    }
+    Ok(Finished::done(summary("conflicts").with("state", conflict.folded.state.name()).with("fields", different.len())))
+}
+
+/// A value on a line of text.
+fn told(value: Option<&Value>) -> String {
+    let text = value.map_or_else(|| "(none)".to_owned(), Value::to_string);
+    let short: String = text.chars().take(VALUE_COUNT).collect();
+    plain(&if short.len() < text.len() { short + "…" } else { short }).to_string()
+}
+
+/// JSON pointers (RFC 6901) at which the versions differ, with each version's value there. Empty unless all of them are JSON.
+fn differences(versions: &[Option<Value>]) -> Vec<(String, Vec<Option<Value>>)> {
+    let Some(all) = versions.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return Vec::new() };
+    let mut found = Vec::new();
+    compare(String::new(), &all.into_iter().map(Some).collect::<Vec<_>>(), &mut found);
+    found
+}
+
+fn compare(path: String, values: &[Option<&Value>], found: &mut Vec<(String, Vec<Option<Value>>)>) {
+    if values.windows(2).all(|pair| pair[0] == pair[1]) {
+        return;
+    }
+    let objects: Option<Vec<_>> = values.iter().map(|value| value.and_then(Value::as_object)).collect();
+    let Some(objects) = objects else {
+        found.push((path, values.iter().map(|value| value.cloned()).collect()));
+        return;
+    };
+    let keys: BTreeSet<&String> = objects.iter().flat_map(|object| object.keys()).collect();
+    for key in keys {
+        let inside: Vec<_> = objects.iter().map(|object| object.get(key)).collect();
+        compare(format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), &inside, found);
+    }
+}
+
+fn resolve(context: &mut Context, key: &str, take: Option<&str>, merge: Option<PathBuf>, author: Option<String>) -> Result<Finished, Halt> {
+    let merged = merge.map(|path| read(&path)).transpose()?;
+    let mut node = context.node()?;
+    let mut index = tables(&Layout::new(&context.data_dir()).index(), false)?;
+    node.project(&mut *index, false)?;
+    let taken: Option<EventId> = take.map(|text| node.event_id(text)).transpose()?;
+    let resolution = match (taken, &merged) {
+        (Some(id), _) => Resolution::Take(id),
+        (None, merged) => Resolution::Merge(merged.as_deref().unwrap_or_default()),
+    };
+    let pushed = node.resolve(&mut *index, key, &resolution, author)?;
+    for id in node.pushed_ids(&pushed) {
+        context.console.result(&id, || Object::of("ack").with("id", &id))?;
+    }
+    Ok(Finished::done(summary("conflicts").with("stored", pushed.len())))
+}
+
+fn read(path: &std::path::Path) -> Result<Vec<u8>, Halt> {
+    let failed = |error: std::io::Error| Halt::new(Code::Z201, format!("{}: {error}", plain_path(path)));
+    let input = if path.as_os_str() == "-" { OsInput::stdin() } else { OsInput::open(path) };
+    let mut bytes = Vec::new();
+    input.map_err(failed)?.take(PAYLOAD_LEN_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > PAYLOAD_LEN_MAX { Err(Halt::new(Code::Z401, plain_path(path))) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn fields_that_differ_are_named_by_pointers() {
+        for (versions, paths) in [
+            (vec![json!({"a": 1}), json!({"a": 1})], vec![]),
+            (vec![json!({"a": 1, "b": 2}), json!({"a": 1, "b": 3})], vec!["/b"]),
+            (vec![json!({"a": {"x/y": 1}}), json!({"a": {}})], vec!["/a/x~1y"]),
+            (vec![json!([1]), json!({"a": 1})], vec![""]),
+            (vec![json!({"a": null}), json!({})], vec!["/a"]),
+            (vec![json!({"a": 1}), json!({"a": 1}), json!({"a": 2})], vec!["/a"]),
+        ] {
+            let found: Vec<_> = differences(&versions.iter().cloned().map(Some).collect::<Vec<_>>()).into_iter().map(|(path, _)| path).collect();
+            assert_eq!(found, paths, "{versions:?}");
+        }
+        assert!(differences(&[Some(json!(1)), None]).is_empty());
+    }
+}

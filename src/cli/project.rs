@@ -1,0 +1,56 @@
+//! `zbundle project`: the log as tables, for SQL.
+
+use super::escape;
+use super::halt::Halt;
+use super::object::Object;
+use super::{Context, Finished, open_tables, summary, units};
+use crate::node::NodeError;
+use crate::node::layout::Layout;
+use crate::ports::projection::Projection;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a command waits while another program writes into the file.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const EXAMPLES: &str = "\
+Examples:
+  zbundle project                                into index.db in the data directory
+  zbundle project --to /srv/reports/clinic.db    into a file of your own
+  zbundle project --rebuild                      from nothing; the content is the same
+  sqlite3 /srv/reports/clinic.db 'SELECT record, payload ->> \"$.bp\" FROM current'
+
+The tables are made from the log and can be lost and made again at any time; docs/sql.md says what they hold. They are NOT encrypted: they hold
+the payloads as they were pushed. Keep the file where only those may read who may read the records.";
+
+/// Put what the log holds into SQL tables, in a SQLite file
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The file [default: index.db in the data directory]
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Make the tables from nothing
+    #[arg(long)]
+    rebuild: bool,
+}
+
+impl Args {
+    /// Run it.
+    pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        let view = context.view()?;
+        let path = self.to.unwrap_or_else(|| Layout::new(&context.data_dir()).index());
+        let mut tables = tables(&path, true)?;
+        let done = view.project(&mut *tables, self.rebuild)?;
+        let (events, records) = tables.counts().map_err(NodeError::from)?;
+        let name = escape::plain_path(&path);
+        let text = format!("{name}: {} in {}, {} new", units::count(events, "event"), units::count(records, "record"), done.events);
+        context.console.result(&text, || Object::of("projection").with("file", &name).with("events", events).with("records", records))?;
+        Ok(Finished::done(summary("project").with("new", done.events).with("rebuilt", done.rebuilt)))
+    }
+}
+
+/// Tables in a file; those of the data directory hold payloads only when somebody asked for that.
+pub fn tables(path: &Path, payloads: bool) -> Result<Box<dyn Projection>, Halt> {
+    open_tables(path, payloads, PATIENCE).map_err(|error| Halt::new(error.code(), format!("{}: {error}", escape::plain_path(path))))
+}

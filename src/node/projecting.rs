@@ -1,0 +1,309 @@
+//! Keeping tables in step with the log: what is new since last time, a batch a transaction, so that a crash neither doubles nor skips. SPEC §11.2.
+
+use super::error::NodeError;
+use super::payload;
+use super::{Node, View, naming::Naming};
+use crate::keys::{Bound, Roster};
+use crate::ports::projection::{Content, Folded, Place, Projection, Row, State};
+use crate::ports::store::{Head, Log, Stream};
+use crate::project::fold::fold;
+use bundle_format::chain::{Position, digest};
+use bundle_format::event::{Event, Part};
+use bundle_format::ids::{EventId, Hash, Lane, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Events in one transaction.
+const BATCH_COUNT_MAX: u64 = 2000;
+/// Payload bytes in one transaction.
+const BATCH_LEN_MAX: u64 = 4 << 20;
+/// Larger payloads stay in the log: a row is read whole.
+pub const ROW_PAYLOAD_LEN_MAX: u64 = 1 << 20;
+
+/// What catching up did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Projected {
+    /// Events put into the tables.
+    pub events: u64,
+    /// Records whose heads were worked out anew.
+    pub records: u64,
+    /// The tables were made from nothing.
+    pub rebuilt: bool,
+    /// There is more: it stopped after one transaction, as it was asked to.
+    pub paused: bool,
+}
+
+/// How much is done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stride {
+    /// All there is.
+    Whole,
+    /// One transaction: others wait for the node no longer than that takes.
+    Batch,
+}
+
+/// Where following one history ended.
+enum Followed {
+    /// Here.
+    End(Position),
+    /// A transaction is done, and no more was asked for.
+    Paused,
+}
+
+/// The log, whom we trust and who we are: what tables are made from.
+pub(super) struct Source<'a> {
+    pub log: &'a dyn Log,
+    pub roster: &'a Roster,
+    pub naming: Naming<'a>,
+    pub me: NodeId,
+}
+
+impl Source<'_> {
+    /// Bring `tables` up to the log as it stands (R11.2-b). With `rebuild` they are made from nothing.
+    pub fn catch_up(&self, tables: &mut dyn Projection, rebuild: bool, stride: Stride) -> Result<Projected, NodeError> {
+        let streams: Vec<(Stream, Head)> = self.log.streams().into_iter().filter(|(stream, _)| stream.origin.lane != Lane::Control).collect();
+        if !rebuild
+            && continues(tables, &streams)?
+            && let Some(done) = self.advance(tables, &streams, false, stride)?
+        {
+            return Ok(done);
+        }
+        let done = self.advance(tables, &streams, true, stride)?;
+        done.ok_or_else(|| {
+            NodeError::refused(bundle_format::error::Code::Z301, "the chain of a history does not lead to its head; `zbundle fsck` tells more")
+        })
+    }
+
+    /// Project what is new. `None` when a history turns out to be another than the one projected before: its chain does not lead to its head.
+    fn advance(&self, tables: &mut dyn Projection, streams: &[(Stream, Head)], anew: bool, stride: Stride) -> Result<Option<Projected>, NodeError> {
+        let mut batch = Batch { done: Projected { rebuilt: anew, ..Projected::default() }, touched: BTreeSet::new(), count: 0, len: 0 };
+        tables.begin()?;
+        if anew {
+            tables.clear()?;
+        }
+        let places: BTreeMap<Stream, Place> = tables.places()?.into_iter().map(|place| (place.stream, place)).collect();
+        for (stream, head) in streams {
+            let counted = self.counted(stream, head)?;
+            let place = places.get(stream).copied().unwrap_or(Place { stream: *stream, position: head.base, counted });
+            if place.counted != counted {
+                batch.touched.extend(tables.recount(stream, counted)?);
+            }
+            match self.follow(tables, &mut batch, Place { counted, ..place }, head, stride)? {
+                Followed::Paused => return Ok(Some(Projected { paused: true, ..batch.done })),
+                Followed::End(end) if end == head.end => {}
+                Followed::End(_) => {
+                    tables.begin()?; // undone
+                    return Ok(None);
+                }
+            }
+        }
+        batch.fold(tables)?;
+        tables.commit()?;
+        Ok(Some(batch.done))
+    }
+
+    /// Project one history from `place` to its head.
+    fn follow(&self, tables: &mut dyn Projection, batch: &mut Batch, mut place: Place, head: &Head, stride: Stride) -> Result<Followed, NodeError> {
+        let (name, node_name) = (self.naming.origin(&place.stream.origin), self.naming.node(&place.stream.origin.node));
+        if place.position.seq < head.end.seq {
+            let mut events = self.log.events(&place.stream, place.position.seq + 1)?;
+            while let Some((seq, bytes)) = events.next()? {
+                let digest = digest(bytes);
+                place.position = place.position.then(&digest);
+                // Stored events have been read once before they were let in; what does not read now is damage the checksum missed.
+                if let Ok(event) = Event::from_bytes(bytes) {
+                    self.put(tables, batch, &place, head, &(seq, event, digest))?;
+                }
+                if batch.is_full() {
+                    tables.set_place(&place, &name, &node_name)?;
+                    batch.fold(tables)?;
+                    tables.commit()?;
+                    if stride == Stride::Batch {
+                        return Ok(Followed::Paused);
+                    }
+                    tables.begin()?;
+                }
+            }
+        }
+        tables.set_place(&place, &name, &node_name)?;
+        Ok(Followed::End(place.position))
+    }
+
+    /// Put the event that ends at a place: of a payload in parts that is the last one, so that a row is always whole and a void run makes none (R3.2-f).
+    fn put(
+        &self,
+        tables: &mut dyn Projection,
+        batch: &mut Batch,
+        place: &Place,
+        head: &Head,
+        (seq, event, digest): &(u64, Event<'_>, Hash),
+    ) -> Result<(), NodeError> {
+        let Some(Part { index, count }) = event.ext.part else { return self.put_whole(tables, batch, place, head, *seq, event, digest) };
+        if index + 1 < count || *seq < count {
+            return Ok(());
+        }
+        let first_seq = seq - index;
+        // The first parts of a payload whose branch leaves another in its midst stand there.
+        let stream = if first_seq > head.base.seq { place.stream } else { return Ok(()) };
+        let mut events = self.log.events(&stream, first_seq)?;
+        let Some((_, bytes)) = events.next()? else { return Ok(()) };
+        let first = bytes.to_vec();
+        let Ok(event) = Event::from_bytes(&first) else { return Ok(()) };
+        if event.ext.part != Some(Part { index: 0, count }) {
+            return Ok(());
+        }
+        let digest = bundle_format::chain::digest(&first);
+        self.put_whole(tables, batch, place, head, first_seq, &event, &digest)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a place in the log and what stands there")]
+    fn put_whole(
+        &self,
+        tables: &mut dyn Projection,
+        batch: &mut Batch,
+        place: &Place,
+        head: &Head,
+        seq: u64,
+        event: &Event<'_>,
+        digest: &Hash,
+    ) -> Result<(), NodeError> {
+        let stream = place.stream;
+        let Some(facts) = payload::facts(self.log, &stream, seq, event)? else { return Ok(()) };
+        let mut whole = Vec::new();
+        let wanted = tables.holds_payloads() && facts.len <= ROW_PAYLOAD_LEN_MAX;
+        if wanted {
+            payload::each_piece(self.log, &stream, seq, event, |piece| {
+                whole.extend_from_slice(piece);
+                Ok::<_, NodeError>(())
+            })?;
+        }
+        let content = match (wanted, facts.is_text, std::str::from_utf8(&whole)) {
+            (false, ..) => Content::Elsewhere,
+            (true, true, Ok(text)) if !text.contains('\0') => Content::Text(text), // SQLite's text functions stop at a NUL
+            _ => Content::Bytes(&whole),
+        };
+        let ext = &event.ext;
+        let base = match (&ext.base, ext.record_key, ext.orig) {
+            (Some(base), ..) => Some(base.clone()),
+            (None, Some(key), None) => Some(tables.previous(&stream, head.base.seq, key, seq)?.into_iter().collect()),
+            _ => None,
+        };
+        tables.put(&Row {
+            stream,
+            id: EventId::new(stream.origin, seq, digest),
+            hlc: event.hlc,
+            kind: event.kind,
+            record_key: ext.record_key,
+            base,
+            op: ext.op,
+            orig: ext.orig,
+            content_type: ext.content_type,
+            author: ext.author,
+            idempotency_key: ext.idempotency_key,
+            len: facts.len,
+            sha256: facts.sha256,
+            content,
+            counts: seq <= place.counted,
+        })?;
+        batch.touched.extend(ext.record_key.map(str::to_owned));
+        batch.count += 1;
+        batch.len += if wanted { facts.len } else { 0 };
+        batch.done.events += 1;
+        Ok(())
+    }
+
+    /// Up to where the events of a stream count (R8.3-h): all of them unless a key of its node has ended.
+    fn counted(&self, stream: &Stream, head: &Head) -> Result<u64, NodeError> {
+        let member = self.roster.member(&stream.origin.node).filter(|member| member.keys.iter().any(|key| key.end.is_some()));
+        let Some(member) = member.filter(|_| stream.origin.node != self.me) else { return Ok(u64::MAX >> 1) };
+        let checkpoints = self.log.checkpoints(stream, head.base.seq + 1, head.end.seq)?;
+        let current = |number: u64| member.key(number).is_some_and(|key| key.end.is_none());
+        let mut counted = checkpoints.iter().rev().find(|at| current(at.checkpoint.key_number)).map_or(0, |at| at.position.seq);
+        for end in member.keys.iter().filter_map(|key| key.end.as_ref()) {
+            if let Bound::UpTo(keep) = end.bound(&stream.origin)
+                && self.log.position(stream, keep.seq.min(head.end.seq))?.is_some_and(|at| at.seq < keep.seq || at == keep)
+            {
+                counted = counted.max(keep.seq.min(head.end.seq));
+            }
+        }
+        Ok(counted)
+    }
+}
+
+/// Whether the log holds everything that the tables know of.
+fn continues(tables: &mut dyn Projection, streams: &[(Stream, Head)]) -> Result<bool, NodeError> {
+    let held = |place: &Place| streams.iter().find(|(stream, _)| *stream == place.stream).map(|(_, head)| head.end);
+    let fits = |place: &Place| held(place).is_some_and(|end| place.position.seq < end.seq || place.position == end);
+    Ok(tables.places()?.iter().all(fits))
+}
+
+struct Batch {
+    done: Projected,
+    touched: BTreeSet<String>,
+    count: u64,
+    len: u64,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.count >= BATCH_COUNT_MAX || self.len >= BATCH_LEN_MAX
+    }
+
+    /// Work out the records that this batch touched.
+    fn fold(&mut self, tables: &mut dyn Projection) -> Result<(), NodeError> {
+        for key in std::mem::take(&mut self.touched) {
+            fold_record(tables, &key)?;
+            self.done.records += 1;
+        }
+        (self.count, self.len) = (0, 0);
+        Ok(())
+    }
+}
+
+fn fold_record(tables: &mut dyn Projection, key: &str) -> Result<(), NodeError> {
+    let versions = tables.versions(key)?;
+    let mut elsewhere = BTreeSet::new();
+    for base in versions.iter().flat_map(|version| version.base.iter().flatten()) {
+        if tables.holds(base)? {
+            elsewhere.insert(*base);
+        }
+    }
+    let none = Folded { state: State::Settled, heads: Vec::new(), waiting: Vec::new() };
+    let folded = fold(&versions, |id| elsewhere.contains(id)).unwrap_or(none);
+    Ok(tables.set_record(key, &folded)?)
+}
+
+impl View {
+    pub(super) fn source(&self) -> Source<'_> {
+        Source { log: &self.log, roster: &self.roster, naming: self.naming(), me: self.keyring.node() }
+    }
+
+    /// Bring `tables` up to the log; with `rebuild`, from nothing.
+    ///
+    /// # Errors
+    /// What the log or the tables say; then the tables stand where a batch ended.
+    pub fn project(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
+        self.source().catch_up(tables, rebuild, Stride::Whole)
+    }
+}
+
+impl Node {
+    pub(super) fn source(&self) -> Source<'_> {
+        Source { log: &self.wal, roster: &self.roster, naming: self.naming(), me: self.keyring.node() }
+    }
+
+    /// Bring `tables` up to the log; with `rebuild`, from nothing.
+    ///
+    /// # Errors
+    /// What the log or the tables say; then the tables stand where a batch ended.
+    pub fn project(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
+        self.source().catch_up(tables, rebuild, Stride::Whole)
+    }
+
+    /// One step of that, a transaction long; [`Projected::paused`] says whether there is more.
+    ///
+    /// # Errors
+    /// As [`Node::project`].
+    pub fn project_on(&self, tables: &mut dyn Projection) -> Result<Projected, NodeError> {
+        self.source().catch_up(tables, false, Stride::Batch)
+    }
+}

@@ -1,0 +1,259 @@
+//! The log as tables: where rows of events are put, and what is asked of them. `adapters` keeps them in SQLite.
+//!
+//! Nothing here decides: which rows, when, and what a record's heads are is `node`'s and `project`'s.
+
+use super::store::Stream;
+use bundle_format::chain::Position;
+use bundle_format::error::Code;
+use bundle_format::event::Op;
+use bundle_format::hlc::Hlc;
+use bundle_format::ids::{EventId, Hash, Incarnation, Lane, NodeId, Origin, from_hex, hex};
+
+/// How far one history has been projected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which.
+    pub stream: Stream,
+    /// Up to here, chain hash and all: another past shows as another hash.
+    pub position: Position,
+    /// Events up to this one count; later ones stand under an ended key (R8.3-h).
+    pub counted: u64,
+}
+
+/// A whole payload as a row holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// UTF-8.
+    Text(&'a str),
+    /// Any bytes.
+    Bytes(&'a [u8]),
+    /// Too large for a row, or not wanted in this file; the log has it.
+    Elsewhere,
+}
+
+/// One event with its whole payload.
+#[derive(Clone, Debug)]
+pub struct Row<'a> {
+    /// In which history or branch it stands.
+    pub stream: Stream,
+    /// The first part's, if there are several.
+    pub id: EventId,
+    /// Its stamp.
+    pub hlc: Hlc,
+    /// Its type.
+    pub kind: &'a str,
+    /// Which record it is about.
+    pub record_key: Option<&'a str>,
+    /// What its writer had seen; `None` is left only where that is told by `orig`.
+    pub base: Option<Vec<EventId>>,
+    /// What it does to its record.
+    pub op: Op,
+    /// The event it repeats.
+    pub orig: Option<EventId>,
+    /// `None` is `application/json`.
+    pub content_type: Option<&'a str>,
+    /// Who wrote it.
+    pub author: Option<&'a str>,
+    /// What names its push.
+    pub idempotency_key: Option<&'a str>,
+    /// Bytes of the payload.
+    pub len: u64,
+    /// SHA-256 of the payload.
+    pub sha256: Hash,
+    /// The payload.
+    pub content: Content<'a>,
+    /// Whether it counts (R8.3-h).
+    pub counts: bool,
+}
+
+/// What the fold needs to know of one event of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its id.
+    pub id: EventId,
+    /// The event it repeats (ext 13).
+    pub orig: Option<EventId>,
+    /// What its writer had seen; `None`: what stood before `orig`.
+    pub base: Option<Vec<EventId>>,
+    /// Its stamp.
+    pub hlc: Hlc,
+    /// Its type.
+    pub kind: String,
+    /// What it does.
+    pub op: Op,
+    /// SHA-256 of its payload.
+    pub sha256: Hash,
+    /// Who wrote it.
+    pub author: Option<String>,
+}
+
+/// How a record stands (R11.1-i).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// One version, or several that say the same.
+    Settled,
+    /// Several, and an event that one of them builds on is not here yet: no conflict, as far as we can know.
+    Pending,
+    /// Several that differ.
+    Conflict,
+    /// It is gone.
+    Deleted,
+}
+
+impl State {
+    /// Its name in tables and output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Pending => "pending",
+            Self::Conflict => "conflict",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// From its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Settled, Self::Pending, Self::Conflict, Self::Deleted].into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// What the versions of a record come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// How it stands.
+    pub state: State,
+    /// Versions that no other names as seen; the one displayed first (R11.1-e).
+    pub heads: Vec<EventId>,
+    /// Events that versions build on and that are not held here.
+    pub waiting: Vec<EventId>,
+}
+
+/// Why the tables did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProjectionError {
+    /// SQLite said no.
+    #[error("{0}")]
+    Database(String),
+    /// The file is in use, longer than we wait.
+    #[error("another program is writing to it: {0}")]
+    Busy(String),
+    /// There is no space.
+    #[error("{0}")]
+    Full(String),
+    /// A row is not what was put there.
+    #[error("a row of {0} is not what zbundle wrote")]
+    Damaged(&'static str),
+    /// The file is a database that is not ours, or of a later version.
+    #[error("it is a database of something else, or of a later version (application {application:#x}, version {version})")]
+    Foreign {
+        /// What the file says it belongs to.
+        application: i64,
+        /// … and its version.
+        version: i64,
+    },
+}
+
+impl ProjectionError {
+    /// Its row in the table.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Full(_) => Code::Z203,
+            Self::Busy(_) => Code::Z104,
+            Self::Foreign { .. } => Code::Z411,
+            Self::Database(_) | Self::Damaged(_) => Code::Z410,
+        }
+    }
+}
+
+/// Tables made from the log. What is put between [`Projection::begin`] and [`Projection::commit`] is there whole or not at all.
+#[expect(clippy::missing_errors_doc, reason = "every method fails with what ProjectionError says")]
+pub trait Projection {
+    /// Whether rows hold payloads.
+    fn holds_payloads(&self) -> bool;
+    /// Whether the file that was opened is still the one at its place: somebody may have thrown it away.
+    fn is_in_place(&self) -> bool;
+    /// How far each history has been projected, sorted.
+    fn places(&mut self) -> Result<Vec<Place>, ProjectionError>;
+    /// Begin a transaction; one left open is undone first.
+    fn begin(&mut self) -> Result<(), ProjectionError>;
+    /// End it.
+    fn commit(&mut self) -> Result<(), ProjectionError>;
+    /// Forget everything, inside the transaction.
+    fn clear(&mut self) -> Result<(), ProjectionError>;
+    /// One event.
+    fn put(&mut self, row: &Row<'_>) -> Result<(), ProjectionError>;
+    /// How far a history has come, and what people call it.
+    fn set_place(&mut self, place: &Place, name: &str, node_name: &str) -> Result<(), ProjectionError>;
+    /// Events of `stream` above `counted` count no more, the others do; the records that this touches.
+    fn recount(&mut self, stream: &Stream, counted: u64) -> Result<Vec<String>, ProjectionError>;
+    /// The last event of a record in `stream` below `seq`; if there is none, in the main branch up to `fork`.
+    fn previous(&mut self, stream: &Stream, fork: u64, record_key: &str, seq: u64) -> Result<Option<EventId>, ProjectionError>;
+    /// Events of a record that count.
+    fn versions(&mut self, record_key: &str) -> Result<Vec<Version>, ProjectionError>;
+    /// Whether an event is held, counted or not.
+    fn holds(&mut self, id: &EventId) -> Result<bool, ProjectionError>;
+    /// What a record has come to; without heads it is no record.
+    fn set_record(&mut self, record_key: &str, folded: &Folded) -> Result<(), ProjectionError>;
+    /// What a record has come to.
+    fn record(&mut self, record_key: &str) -> Result<Option<Folded>, ProjectionError>;
+    /// The heads of a record, the one displayed first, at most `count_max`.
+    fn heads(&mut self, record_key: &str, count_max: u64) -> Result<Vec<Version>, ProjectionError>;
+    /// Keys of records in a state, sorted, behind `after`, at most `count_max`.
+    fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError>;
+    /// How many records are in a state.
+    fn count_in(&mut self, state: State) -> Result<u64, ProjectionError>;
+    /// How many events each node wrote on each day from `since_day` on, counted from 1970 by its own clock.
+    fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError>;
+    /// How many events and records there are.
+    fn counts(&mut self) -> Result<(u64, u64), ProjectionError>;
+    /// Where events with an idempotency key stand, of one node, sorted.
+    fn pushed_as(&mut self, node: &NodeId, idempotency_key: &str) -> Result<Vec<(Stream, EventId)>, ProjectionError>;
+}
+
+/// An origin in tables: R3.1-f as for a node without a name, so that it never changes.
+pub fn origin_text(origin: &Origin) -> String {
+    let audience = origin.audience.map(|node| format!(">@{}", hex(&node.0))).unwrap_or_default();
+    format!("@{}~{}/{}{audience}", hex(&origin.node.0), hex(&origin.incarnation.0), origin.lane.name())
+}
+
+/// An event id in tables: [`origin_text`], `:SEQ.dDIGEST`.
+pub fn id_text(id: &EventId) -> String {
+    format!("{}:{}.d{}", origin_text(&id.origin), id.seq, hex(&id.digest))
+}
+
+/// Read what [`origin_text`] wrote.
+pub fn parse_origin(text: &str) -> Option<Origin> {
+    let (node, rest) = text.strip_prefix('@')?.split_once('~')?;
+    let (incarnation, rest) = rest.split_once('/')?;
+    let (lane, audience) = rest.split_once(">@").map_or((rest, None), |(lane, audience)| (lane, Some(audience)));
+    let audience = match audience {
+        Some(text) => Some(NodeId(from_hex(text)?)),
+        None => None,
+    };
+    Some(Origin { node: NodeId(from_hex(node)?), incarnation: Incarnation(from_hex(incarnation)?), lane: Lane::from_name(lane)?, audience })
+}
+
+/// Read what [`id_text`] wrote.
+pub fn parse_id(text: &str) -> Option<EventId> {
+    let (origin, place) = text.rsplit_once(':')?;
+    let (seq, digest) = place.split_once(".d")?;
+    Some(EventId { origin: parse_origin(origin)?, seq: seq.parse().ok()?, digest: from_hex(digest)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_in_a_table_reads_back() {
+        for audience in [None, Some(NodeId([0xab; 8]))] {
+            let origin = Origin { node: NodeId([1; 8]), incarnation: Incarnation([2; 4]), lane: Lane::Urgent, audience };
+            let id = EventId { origin, seq: 41, digest: [3; 8] };
+            assert_eq!(parse_id(&id_text(&id)), Some(id), "{}", id_text(&id));
+        }
+        for text in ["", "@", "@00~00/urgent:1.d00", "lunana~00000000/urgent:1"] {
+            assert_eq!(parse_id(text), None, "{text}");
+        }
+    }
+}

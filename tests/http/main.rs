@@ -1,0 +1,390 @@
+//! The HTTP API, end to end: the real binary in a process, its socket, and requests written by hand.
+#![allow(clippy::disallowed_methods, reason = "tests use the disk, the clock and the network they are given")]
+
+mod page;
+mod world;
+
+use serde_json::{Value, json};
+use std::io::BufRead as _;
+use world::{Served, node};
+
+#[test]
+fn what_was_answered_201_is_there_after_a_kill() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    let ids: Vec<_> =
+        (0..20).map(|number| served.post("/v1/events?key=r%2F1&type=vitals", "application/json", &format!("{{\"n\":{number}}}"))).collect();
+    assert!(ids.iter().all(|answer| answer.status == 201), "{ids:?}");
+    served.kill();
+    let served = Served::start(&dir.path(), &[]);
+    let page = served.get("/v1/events").json();
+    let told: Vec<_> = page["events"].as_array().unwrap().iter().map(|event| (event["id"].clone(), event["payload"].clone())).collect();
+    let want: Vec<_> = ids.iter().zip(0..).map(|(answer, number)| (answer.json()["id"].clone(), json!(format!("{{\"n\":{number}}}")))).collect();
+    assert_eq!(told, want);
+    assert_eq!((&page["events"][0]["key"], &page["events"][0]["type"], &page["more"]), (&json!("r/1"), &json!("vitals"), &json!(false)));
+}
+
+/// R11.1-f, by HTTP: whatever happens to the answer, the process or the index.
+#[test]
+fn a_request_with_a_key_can_be_sent_again_at_any_time() {
+    let dir = node();
+    let mut served = Served::start(&dir.path(), &[]);
+    let push = |served: &Served, key: &str, kind: &str, body: &str| {
+        let answer = served.send("POST", "/v1/events?key=r", &[("content-type", kind), ("idempotency-key", key)], body.as_bytes());
+        (answer.status, answer.json())
+    };
+    let one = |served: &Served, key: &str, body: &str| push(served, key, "application/json", body);
+    let (status, first) = one(&served, "form-1", "{}");
+    assert_eq!((status, &first["replayed"]), (201, &json!(false)), "{first}");
+    let (_, lines) = push(&served, "form-2", "application/x-ndjson", "1\n2\n");
+    for round in 0..3 {
+        let (status, again) = one(&served, "form-1", "{}");
+        assert_eq!((status, &again["id"], &again["replayed"]), (201, &first["id"], &json!(true)), "round {round}");
+        let (_, again) = push(&served, "form-2", "application/x-ndjson", "1\n2\n");
+        assert_eq!((&again["events"][1]["id"], &again["events"][1]["replayed"]), (&lines["events"][1]["id"], &json!(true)), "round {round}");
+        std::fs::remove_file(dir.path().join("index.db")).unwrap(); // while it is open; what SQLite keeps beside it stays
+        if round > 0 {
+            served.kill();
+            served = Served::start(&dir.path(), &[]);
+        }
+    }
+    let (status, other) = one(&served, "form-1", "{\"other\":1}");
+    assert_eq!((status, &other["code"]), (409, &json!("Z414")));
+    let (status, _) = push(&served, "form-2", "application/x-ndjson", "0\n3\n");
+    assert_eq!(status, 409);
+    let (_, more) = push(&served, "form-2", "application/x-ndjson", "1\n2\n3\n");
+    assert_eq!([0, 1, 2].map(|line| more["events"][line]["replayed"] == json!(true)), [true, true, false]);
+    assert_eq!(served.get("/v1/events").json()["events"].as_array().unwrap().len(), 4);
+}
+
+/// R11.2-g
+#[test]
+fn the_tables_follow_the_log_while_it_serves() {
+    let dir = node();
+    let index = dir.path().join("index.db");
+    let served = Served::start(&dir.path(), &[]);
+    let heads = || {
+        let database = rusqlite::Connection::open_with_flags(&index, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        database.query_row("SELECT count(*), max(payload) FROM current", [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
+    };
+    let wait = |want: (u32, Option<String>)| {
+        let begun = std::time::Instant::now();
+        while heads().as_ref() != Some(&want) {
+            assert!(begun.elapsed() < std::time::Duration::from_mins(1), "{:?}, not {want:?}", heads());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    served.post("/v1/events?key=a", "application/json", "1");
+    wait((1, None)); // no payloads in the clear until somebody asks for them
+    world::zbundle(&dir.path(), &["push", "2", "--key", "b"]);
+    wait((2, None));
+    world::zbundle(&dir.path(), &["project"]);
+    wait((2, Some("2".to_owned())));
+    served.post("/v1/events?key=c", "application/json", "3");
+    wait((3, Some("3".to_owned())));
+    std::fs::remove_file(&index).unwrap();
+    served.post("/v1/events?key=d", "application/json", "4");
+    wait((4, None));
+}
+
+#[test]
+fn of_lines_all_are_stored_or_none() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    let bad = served.post("/v1/events", "application/x-ndjson", "{\"a\":1}\n\n{\"a\"}\n");
+    let problem = bad.json();
+    assert_eq!((bad.status, &problem["code"], &problem["error"], &problem["line"]), (400, &json!("Z431"), &json!("INVALID_JSON"), &json!(3)));
+    assert_eq!(bad.header("content-type"), "application/problem+json");
+    assert_eq!(served.get("/v1/events").json()["events"], json!([]));
+    let good = served.post("/v1/events", "application/x-ndjson", "{\"a\":1}\r\n\n[2]");
+    assert_eq!((good.status, good.json()["stored"].clone(), good.json()["events"][1]["line"].clone()), (201, json!(2), json!(3)));
+    let page = served.get("/v1/events").json();
+    assert_eq!((&page["events"][0]["payload"], &page["events"][1]["payload"]), (&json!("{\"a\":1}"), &json!("[2]")));
+}
+
+#[test]
+fn a_cursor_goes_on_over_restarts_and_beside_other_commands() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    let mut told = Vec::new();
+    let mut cursor = "0".to_owned();
+    for number in 0..30 {
+        if number % 2 == 0 {
+            served.post("/v1/events", "application/json", &number.to_string());
+        } else {
+            world::zbundle(&dir.path(), &["push", &number.to_string()]);
+        }
+        if number % 3 == 0 {
+            cursor = read_on(&served, &cursor, &mut told);
+        }
+    }
+    served.kill();
+    let served = Served::start(&dir.path(), &[]);
+    served.post("/v1/events", "application/json", "30");
+    read_on(&served, &cursor, &mut told);
+    assert_eq!(told, (0..31).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+fn read_on(served: &Served, cursor: &str, told: &mut Vec<String>) -> String {
+    let mut cursor = cursor.to_owned();
+    loop {
+        let page = served.get(&format!("/v1/events?limit=2&after={cursor}")).json();
+        told.extend(page["events"].as_array().unwrap().iter().map(|event| event["payload"].as_str().unwrap().to_owned()));
+        page["next"].as_str().unwrap().clone_into(&mut cursor);
+        if page["more"] == json!(false) {
+            return cursor;
+        }
+    }
+}
+
+#[test]
+fn a_cursor_of_another_log_is_refused_not_answered_with_a_gap() {
+    let (ours, theirs) = (node(), node());
+    let (ours, theirs) = (Served::start(&ours.path(), &[]), Served::start(&theirs.path(), &[]));
+    ours.post("/v1/events", "application/json", "1");
+    theirs.post("/v1/events", "application/json", "2");
+    let foreign = theirs.get("/v1/events").json()["next"].as_str().unwrap().to_owned();
+    for cursor in [&foreign, "1.65.0.00000000", "9.64.0.00000000", "1.99999999.0.00000000"] {
+        let refused = ours.get(&format!("/v1/events?after={cursor}"));
+        assert_eq!((refused.status, refused.json()["code"].clone()), (410, json!("Z430")), "{cursor}");
+    }
+}
+
+#[test]
+fn a_stream_goes_on_where_its_reader_was_with_no_gap_and_no_repeat() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    let (mut last, mut told) = (None, Vec::new());
+    for round in 0..4 {
+        let mut stream = served.stream("/v1/stream", last.as_deref());
+        for number in 0..5 {
+            served.post("/v1/events", "application/json", &(round * 5 + number).to_string());
+        }
+        // the last two of a round are left to the next reader
+        while told.len() < round * 5 + 3 {
+            let (id, event) = world::event(&mut stream);
+            told.push(event["payload"].as_str().unwrap().to_owned());
+            last = Some(id);
+        }
+    }
+    assert_eq!(told, (0..18).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_large_payload_comes_back_byte_for_byte_as_page_and_as_stream() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    let payload: Vec<u8> = (0..3_000_001_u32).map(|index| u8::try_from(index * 7 % 251).unwrap()).collect();
+    assert_eq!(served.send("POST", "/v1/events?lane=bulk", &[("content-type", "image/png")], &payload).status, 201);
+    let check = |event: &Value| {
+        let decoded = data_encoding::BASE64.decode(event["payload_base64"].as_str().unwrap().as_bytes()).unwrap();
+        assert!(decoded == payload, "other bytes");
+        assert_eq!((&event["content_type"], &event["lane"], &event["len"]), (&json!("image/png"), &json!("bulk"), &json!(payload.len())));
+    };
+    check(&served.get("/v1/events").json()["events"][0]);
+    check(&world::event(&mut served.stream("/v1/stream", None)).1);
+    assert_eq!(served.send("POST", "/v1/events", &[("content-type", "x/y")], &vec![0; (16 << 20) + 1]).status, 413);
+    assert!(served.peak_memory() < 24 << 20, "{}", served.peak_memory());
+}
+
+#[test]
+fn wrong_requests_are_told_what_is_wrong() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    for (method, path, kind, body, status, code) in [
+        ("POST", "/v1/events", "application/json", "{", 400, "Z431"),
+        ("POST", "/v1/events", "application/fhir+json; charset=utf-8", "{", 400, "Z431"),
+        ("POST", "/v1/events?lane=control", "application/json", "{}", 422, "Z404"),
+        ("POST", "/v1/events?type=zb/enrol", "application/json", "{}", 422, "Z404"),
+        ("POST", "/v1/events?to=nobody", "application/json", "{}", 422, "Z406"),
+        ("POST", "/v1/events?base=x", "application/json", "{}", 422, "Z405"),
+        ("POST", "/v1/events?lnae=urgent", "application/json", "{}", 400, "Z433"),
+        ("GET", "/v1/events?limit=0", "x/y", "", 400, "Z433"),
+        ("GET", "/v1/stream?lane=slow", "x/y", "", 400, "Z433"),
+        ("GET", "/v1/nothing", "x/y", "", 404, "Z432"),
+        ("DELETE", "/v1/events", "x/y", "", 404, "Z432"),
+    ] {
+        let answer = served.send(method, path, &[("content-type", kind)], body.as_bytes());
+        assert_eq!((answer.status, answer.json()["code"].clone()), (status, json!(code)), "{method} {path}");
+    }
+    assert_eq!(served.get("/v1/events").json()["events"], json!([]));
+    assert_eq!(served.post("/v1/events", "text/plain", "no { JSON").status, 201);
+}
+
+#[test]
+fn by_tcp_the_token_and_the_host_are_asked_for() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &["--http", "127.0.0.1:0"]);
+    let address = served.tcp.clone().unwrap();
+    let token = std::fs::read_to_string(dir.path().join("http.token")).unwrap();
+    let right = format!("Bearer {}", token.trim());
+    let ask = |path: &str, headers: &[(&str, &str)]| world::by_tcp(&address, path, headers).status;
+    assert_eq!(ask("/v1/events", &[("host", &address), ("authorization", &right)]), 200);
+    assert_eq!(ask("/v1/events", &[("host", &address)]), 401);
+    assert_eq!(ask("/healthz", &[("host", &address)]), 200);
+    assert_eq!(ask("/v1/events", &[("host", "evil.example"), ("authorization", &right)]), 421);
+    assert_eq!(ask("/v1/events", &[("host", &address), ("authorization", &right), ("origin", "http://evil.example")]), 421);
+}
+
+/// Whether a value is what the document says: every key that it must have, and no other.
+#[track_caller]
+fn fits(document: &Value, schema: &Value, value: &Value) {
+    let schema = match schema["$ref"].as_str() {
+        Some(name) => document.pointer(name.strip_prefix('#').unwrap()).unwrap(),
+        None => schema,
+    };
+    for key in schema["required"].as_array().into_iter().flatten() {
+        assert!(value.get(key.as_str().unwrap()).is_some(), "{key} is not in {value}");
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        for (key, inner) in value.as_object().unwrap() {
+            fits(document, properties.get(key).unwrap_or_else(|| panic!("{key} is not in the document, but in {value}")), inner);
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        fits(document, &schema["items"], item);
+    }
+    if let Some(all) = schema["enum"].as_array() {
+        assert!(all.contains(value), "{value} is none of {schema}");
+    }
+    let kind = if value.is_u64() { "integer" } else { ["null", "boolean", "number", "string", "array", "object"][rank(value)] };
+    let told = match &schema["type"] {
+        Value::String(one) => one == kind,
+        Value::Array(all) => all.contains(&json!(kind)),
+        _ => true,
+    };
+    assert!(told, "{value} is no {schema}");
+}
+
+fn rank(value: &Value) -> usize {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Number(_) => 2,
+        Value::String(_) => 3,
+        Value::Array(_) => 4,
+        Value::Object(_) => 5,
+    }
+}
+
+#[test]
+fn every_address_of_the_document_answers_as_it_says() {
+    let dir = world::hub();
+    let served = Served::start(&dir.path(), &[]);
+    served.post("/v1/events?key=Patient%2FBT%201&base=none", "application/json", "{\"phone\":\"17600009\"}");
+    let document = served.get("/v1/openapi.json").json();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, told) in methods.as_object().unwrap() {
+            if path == "/v1/stream" {
+                let mut line = String::new();
+                served.stream(path, None).read_line(&mut line).unwrap();
+                assert!(line.starts_with(": "), "{line}");
+                continue;
+            }
+            let asked = path.replace("{key}", "Patient/BT%201");
+            let answer = served.send(&method.to_uppercase(), &asked, &[("content-type", "application/json")], b"{}");
+            let told = &told["responses"][answer.status.to_string()];
+            assert!(answer.status < 300 && !told.is_null(), "{method} {path}: {}", answer.status);
+            if let Some(schema) = told["content"].get("application/json") {
+                fits(&document, &schema["schema"], &answer.json());
+            }
+        }
+    }
+    let problem = served.get("/v1/nothing").json();
+    fits(&document, &document["components"]["schemas"]["Problem"], &problem);
+}
+
+#[test]
+fn a_record_is_told_as_it_stands_to_whoever_wrote_it() {
+    let dir = world::hub();
+    let served = Served::start(&dir.path(), &[]);
+    let record = |key: &str| served.get(&format!("/v1/records/{key}")).json();
+    assert_eq!(record("Patient/BT%201")["state"], json!("settled"));
+    served.post("/v1/events?key=Patient%2FBT+1&base=none", "application/json", "{\"phone\":\"17600009\"}");
+    let told = record("Patient%2FBT%201");
+    assert_eq!((&told["state"], &told["head_count"]), (&json!("conflict"), &json!(2)), "{told}");
+    let payloads: Vec<_> = told["heads"].as_array().unwrap().iter().map(|head| head["payload"].as_str().unwrap()).collect();
+    assert_eq!(payloads, ["{\"phone\":\"17600009\"}", "{\"phone\":\"17600000\"}"]);
+    let listed = served.get("/v1/conflicts").json();
+    assert_eq!((&listed["count"], &listed["next"], &listed["records"][0]["key"]), (&json!(1), &Value::Null, &json!("Patient/BT 1")), "{listed}");
+    assert!(listed["records"][0]["heads"][0].get("payload").is_none(), "a list tells no payloads");
+    let all: Vec<String> = told["heads"].as_array().unwrap().iter().map(|head| head["id"].as_str().unwrap().replace('>', "%3E")).collect();
+    served.post(&format!("/v1/events?key=Patient%2FBT+1&base={}&base={}", all[0], all[1]), "application/json", "{}");
+    assert_eq!(record("Patient/BT%201")["state"], json!("settled"), "who names both as seen has settled it");
+    served.post("/v1/events?key=%FF", "application/json", "{}");
+    let missing = served.get("/v1/records/nobody");
+    assert_eq!((missing.status, missing.json()["code"].clone()), (404, json!("Z412")));
+}
+
+#[test]
+fn a_page_of_records_goes_on_behind_its_last_key() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    for key in 0..5 {
+        served.post(&format!("/v1/events?key=r{key}"), "application/json", "1");
+    }
+    let (mut after, mut keys) = (String::new(), Vec::new());
+    loop {
+        let page = served.get(&format!("/v1/conflicts?state=settled&limit=2{after}")).json();
+        keys.extend(page["records"].as_array().unwrap().iter().map(|record| record["key"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(keys, ["r0", "r1", "r2", "r3", "r4"]);
+}
+
+#[test]
+fn metrics_are_lines_that_prometheus_reads() {
+    let dir = world::hub();
+    let served = Served::start(&dir.path(), &[]);
+    let told = served.get("/metrics");
+    assert!(told.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let mut family = "";
+    for line in told.text().lines() {
+        if let Some(name) = line.strip_prefix("# TYPE ") {
+            family = name.strip_suffix(" gauge").unwrap();
+            continue;
+        }
+        if !line.starts_with("# HELP ") {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name == family || name.strip_prefix(family).is_some_and(|label| label.starts_with("{peer=\"")), "{line}");
+            value.parse::<u64>().unwrap();
+        }
+    }
+    for line in ["zbundle_conflicts 0", "zbundle_peer_events{peer=\"lunana-bhu\"} 1", "zbundle_peer_silent{peer=\"lunana-bhu\"} 0"] {
+        assert!(told.text().lines().any(|told| told == line), "{line} in {}", told.text());
+    }
+}
+
+/// R10.14-b
+#[test]
+fn a_program_is_told_of_a_silent_peer_and_only_then() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = world::hub();
+    let program = dir.path().with_file_name("tell.sh");
+    let heard = dir.path().with_file_name("told");
+    std::fs::write(&program, format!("#!/bin/sh\nexec cat > '{}'\n", heard.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let check = |silent_after: &[&str], program: &str| world::ended(&dir.path(), &[&["status", "--check", "--exec", program], silent_after].concat());
+    let (status, _) = check(&[], program.to_str().unwrap());
+    assert_eq!((status, heard.exists()), (0, false), "nobody is silent yet");
+    let (status, _) = check(&["--silent-after", "0s"], program.to_str().unwrap());
+    let told: Value = serde_json::from_slice(&std::fs::read(&heard).unwrap()).unwrap();
+    assert_eq!((status, &told["kind"], &told["about"]), (18, &json!("silent"), &json!("lunana-bhu")));
+    let (status, said) = check(&["--silent-after", "0s"], "/nobody/is/here");
+    assert!(status == 18 && said.contains("Z440"), "{status} {said}");
+}
+
+#[test]
+fn it_ends_in_order_with_readers_connected() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    let mut stream = served.stream("/v1/stream", None);
+    served.post("/v1/events", "application/json", "1");
+    world::event(&mut stream);
+    let took = served.end();
+    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
+    assert!(!dir.path().join("http.sock").exists(), "no name is left");
+}

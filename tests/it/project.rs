@@ -1,0 +1,175 @@
+//! Tables made from the log: the same however they came about, and never ahead of or behind what they say.
+
+use crate::world::World;
+use bundle_format::error::Code;
+use bundle_format::ids::Lane;
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use std::path::Path;
+use zbundle::adapters::SqliteProjection;
+use zbundle::keys::Policy;
+use zbundle::node::projecting::Projected;
+use zbundle::ports::projection::{Projection, ProjectionError, State};
+use zbundle::push::Fields;
+
+pub fn push_record(world: &World, name: &str, lane: Lane, fields: &Fields, payload: &[u8]) -> String {
+    let mut node = world.open(name);
+    let streams = node.push_streams(lane, &[]).unwrap();
+    let pushed = node.with_pusher(&streams, |pusher| {
+        let pushed = pusher.push(fields, payload.len() as u64, &mut &*payload).unwrap();
+        pusher.sync().unwrap();
+        pushed
+    });
+    node.pushed_ids(&pushed).remove(0)
+}
+
+pub fn of_record(key: &str) -> Fields {
+    Fields { kind: "vitals".into(), record_key: Some(key.into()), ..Fields::default() }
+}
+
+fn project(world: &World, name: &str, file: &str, rebuild: bool) -> Projected {
+    let mut tables = SqliteProjection::open(&world.path(file), true).unwrap();
+    world.view(name).project(&mut tables, rebuild).unwrap()
+}
+
+/// Every row of every table, in an order of its own.
+fn content(path: &Path) -> Vec<(String, Vec<Value>)> {
+    let database = Connection::open(path).unwrap();
+    let mut all = Vec::new();
+    for table in ["event", "record", "record_head", "origin", "conflict", "current", "setting"] {
+        let mut rows = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let count = rows.column_count();
+        let read = rows.query_map([], |row| (0..count).map(|column| row.get(column)).collect::<Result<Vec<Value>, _>>()).unwrap();
+        let mut rows: Vec<_> = read.map(|row| (table.to_owned(), row.unwrap())).collect();
+        rows.sort_by_key(|row| format!("{row:?}"));
+        all.extend(rows);
+    }
+    all
+}
+
+fn ask<T: rusqlite::types::FromSql>(world: &World, file: &str, sql: &str) -> T {
+    Connection::open(world.path(file)).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// A hub and two clinics; R11.2-b, R11.2-c, R11.2-e.
+#[test]
+fn tables_made_step_by_step_equal_tables_made_at_once() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("lunana", "hub", Policy::Own);
+    world.join("gasa", "hub", Policy::Own);
+    for round in 0..4 {
+        for clinic in ["lunana", "gasa"] {
+            world.clock.set(world.clock.get() + 60_000);
+            push_record(&world, clinic, Lane::Routine, &of_record("Patient/1"), format!("{{\"round\":{round},\"at\":\"{clinic}\"}}").as_bytes());
+            push_record(&world, clinic, Lane::Urgent, &of_record(&format!("Patient/{clinic}")), &[0xff, round]);
+            push_record(&world, clinic, Lane::Bulk, &Fields { kind: "scan".into(), ..Fields::default() }, &vec![round; 9000]);
+            let carried = world.carry(clinic, "hub", &format!("stick-{clinic}-{round}"));
+            assert!(carried.counts.new > 0);
+            project(&world, "hub", "steps.db", false);
+        }
+    }
+    assert_eq!(project(&world, "hub", "steps.db", false).events, 0, "nothing is projected twice");
+    assert_eq!(project(&world, "hub", "once.db", false).events, 24);
+    let steps = content(&world.path("steps.db"));
+    assert_eq!(steps, content(&world.path("once.db")));
+    assert!(project(&world, "hub", "steps.db", true).rebuilt);
+    assert_eq!(steps, content(&world.path("steps.db")), "made anew it is the same");
+    assert_eq!(ask::<i64>(&world, "steps.db", "SELECT count(*) FROM event WHERE type = 'scan' AND len = 9000 AND length(payload) = 9000"), 8);
+    assert_eq!(ask::<String>(&world, "steps.db", "SELECT state FROM record WHERE record = 'Patient/1'"), "conflict");
+    assert_eq!(ask::<i64>(&world, "steps.db", "SELECT max(payload ->> '$.round') FROM conflict"), 3, "JSON is asked by its fields");
+    assert_eq!(ask::<i64>(&world, "steps.db", "SELECT count(*) FROM record WHERE state = 'settled'"), 2, "each clinic's own history is one line");
+}
+
+/// R11.2-b: a transaction that a crash cut off leaves the place where it was; so does one that was never committed.
+#[test]
+fn a_crash_between_rows_neither_doubles_nor_skips() {
+    let world = World::new();
+    world.init("lunana", true);
+    world.push("lunana", &["1", "2", "3"]);
+    project(&world, "lunana", "a.db", false);
+    world.push("lunana", &["4", "5"]);
+    {
+        let mut tables = SqliteProjection::open(&world.path("a.db"), true).unwrap();
+        let view = world.view("lunana");
+        tables.begin().unwrap();
+        tables.clear().unwrap();
+        drop(view);
+    } // the process ends with everything deleted and nothing committed
+    assert_eq!(project(&world, "lunana", "a.db", false), Projected { events: 2, ..Projected::default() });
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM event"), 5);
+}
+
+/// R11.2-d: an old card was put back in: the tables are of a future that the log no longer has.
+#[test]
+fn tables_of_another_past_are_made_anew() {
+    let world = World::new();
+    world.init("lunana", true);
+    world.push("lunana", &["1", "2"]);
+    world.image("lunana", "old");
+    world.push("lunana", &["3"]);
+    project(&world, "lunana", "a.db", false);
+    world.restore("old", "lunana");
+    world.push("lunana", &["three, told otherwise", "4"]);
+    assert!(project(&world, "lunana", "a.db", false).rebuilt);
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM event WHERE payload LIKE 'three%'"), 1);
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM event"), 4);
+}
+
+/// R8.3-h: what was written under a revoked key is a row, and makes no record.
+#[test]
+fn events_after_revoke_make_no_record_until_they_are_accepted() {
+    let world = World::new();
+    world.init("hub", true);
+    let lunana = world.join("lunana", "hub", Policy::Own);
+    push_record(&world, "lunana", Lane::Routine, &of_record("Patient/1"), b"before");
+    world.carry("lunana", "hub", "s1");
+    project(&world, "hub", "a.db", false);
+    world.open("hub").revoke(lunana, false).unwrap();
+    push_record(&world, "lunana", Lane::Routine, &of_record("Patient/1"), b"after");
+    world.carry("lunana", "hub", "s2");
+    project(&world, "hub", "a.db", false);
+    let shown = "SELECT payload FROM current WHERE record = 'Patient/1'";
+    assert_eq!((ask::<String>(&world, "a.db", shown).as_str(), ask::<i64>(&world, "a.db", "SELECT count(*) FROM event")), ("before", 2));
+    world.open("hub").accept(lunana, false).unwrap();
+    project(&world, "hub", "a.db", false);
+    assert_eq!(ask::<String>(&world, "a.db", shown), "after");
+    project(&world, "hub", "b.db", false);
+    assert_eq!(content(&world.path("a.db")), content(&world.path("b.db")));
+}
+
+#[test]
+fn another_programs_database_is_not_touched() {
+    let world = World::new();
+    let path = world.path("theirs.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE patients (name TEXT)").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let refused = SqliteProjection::open(&path, true).err().unwrap();
+    assert_eq!(refused.code(), Code::Z411);
+    std::fs::write(world.path("letter.db"), "Dear colleague, ".repeat(100)).unwrap();
+    assert!(matches!(SqliteProjection::open(&world.path("letter.db"), true), Err(ProjectionError::Foreign { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// The index of a data directory holds no payload unless somebody asked for one; asking makes it anew, and it stays (R11.2-f).
+#[test]
+fn payloads_are_in_the_clear_only_where_somebody_asked() {
+    let world = World::new();
+    world.init("lunana", true);
+    world.push("lunana", &["secret"]);
+    let open = |payloads| SqliteProjection::open(&world.path("a.db"), payloads).unwrap();
+    world.view("lunana").project(&mut open(false), false).unwrap();
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM event WHERE payload IS NULL"), 1);
+    world.view("lunana").project(&mut open(true), false).unwrap();
+    world.view("lunana").project(&mut open(false), false).unwrap();
+    assert_eq!(ask::<String>(&world, "a.db", "SELECT payload FROM event"), "secret");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(world.path("a.db")).unwrap().permissions());
+    assert_eq!(mode & 0o077, 0, "for its owner's eyes");
+}
+
+#[test]
+fn states_have_names_that_read_back() {
+    for state in [State::Settled, State::Pending, State::Conflict, State::Deleted] {
+        assert_eq!(State::from_name(state.name()), Some(state));
+    }
+}
