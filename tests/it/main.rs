@@ -13,7 +13,6 @@ mod fixtures;
 mod hop;
 mod hop_hostile;
 mod hop_members;
-mod hop_mixed;
 mod hop_restored;
 mod hostile;
 mod lab;
