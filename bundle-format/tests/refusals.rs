@@ -236,7 +236,7 @@ fn the_inside_must_be_as_the_grammar_says() {
     };
     check_inner("a fork notice", "good", &edited(&|map| set(map, 5, notice(1, 2))));
     check_inner("a fork notice the wrong way round", "Z222", &edited(&|map| set(map, 5, notice(2, 1))));
-    check_inner("a manifest beyond 1 MiB", "Z218", &edited(&|map| set(map, 9, bytes(vec![0; MANIFEST_LEN_MAX]))));
+    check_inner("a manifest beyond 1 MiB", "Z218", &edited(&|map| set(map, 11, bytes(vec![0; MANIFEST_LEN_MAX]))));
     check_inner("a claim beyond everything", "Z218", &[edited(&|_| ()), vec![0xa1, 9, 0x5b, 0, 0, 0, 9, 0, 0, 0, 0], vec![0; 2 << 20]].concat());
 }
 

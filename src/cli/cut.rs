@@ -15,7 +15,7 @@ Examples:
   zbundle cut --to punakha-hub --out /media/stick
   zbundle cut --to punakha-hub --out /media/stick --max-size 64MiB
   zbundle cut --to punakha-hub --out . --dry-run     only say how much it would be
-  zbundle cut --to punakha-hub --out . --small       for mail or radio: a third fewer bytes, much more work
+  zbundle cut --to punakha-hub --out . --small       for mail or radio: fewer bytes, much more work
 
 Nothing new, nothing written. A stick that is lost costs nothing: the next cut begins at the peer's last receipt.";
 

@@ -77,7 +77,7 @@ impl World {
             return Ok(()); // keys that only a copy of the authority has, and that the authority signs, are lost with the copy, and the domain with them
         }
         if self.machines[at].station.member == AUTHORITY && self.restored.contains(&AUTHORITY) {
-            return Ok(()); // who lost keys of members must hear them before it changes its own: else neither knows the other (docs/security.md)
+            return Ok(()); // who lost keys of members must hear them before it changes its own: else neither knows the other (docs/operations.md)
         }
         let calm = Step { mishap: None, ..step.clone() };
         let request = self.while_it_happens(at, None, &calm, &[], |world| world.with_node(at, |_, node| node.request(true)))?;
