@@ -118,7 +118,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Most memory it ever held, bytes.
+    /// Most memory it ever held beside the pages of its program, bytes.
     pub fn peak_memory(&self) -> u64 {
         self.peak_memory_so_far().unwrap()
     }
@@ -126,8 +126,11 @@ impl Process {
     /// As [`Process::peak_memory`]; none once it has ended.
     pub fn peak_memory_so_far(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib * 1024)
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib * 1024)
+        };
+        Some(bytes("VmHWM:")?.saturating_sub(bytes("RssFile:")?))
     }
 
     fn ended(&mut self) -> Ended {
