@@ -92,6 +92,7 @@ fn chromium(profile: &Path, arguments: &[&str]) -> String {
     let out = profile.with_extension("html");
     let mut child = Command::new("chromium")
         .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]) // it has the page to look at
         .arg(format!("--user-data-dir={}", profile.display()))
         .args(arguments)
         .stdout(std::fs::File::create(&out).unwrap())

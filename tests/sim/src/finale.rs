@@ -34,7 +34,7 @@ impl World {
         let calm = Step { act: Act::Heal, mishap: None, luck: 0 };
         for at in 0..self.machines.len() {
             if self.rekeyed.contains(&at) && self.has_old_keys(at)? {
-                self.rekey(at, &calm)?; // somebody was interrupted between signing and joining, and goes on
+                self.go_on_with_rekey(at, &calm)?; // somebody was interrupted between signing and joining, and goes on
             }
         }
         let (mut silent, mut why) = (0, None);

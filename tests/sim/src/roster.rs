@@ -79,6 +79,14 @@ impl World {
         if self.machines[at].station.member == AUTHORITY && self.restored.contains(&AUTHORITY) {
             return Ok(()); // who lost keys of members must hear them before it changes its own: else neither knows the other (docs/operations.md)
         }
+        self.go_on_with_rekey(at, step)
+    }
+
+    /// [`World::rekey`], whoever it is: to go on with what was begun is always right.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn go_on_with_rekey(&mut self, at: usize, step: &Step) -> Verdict {
         let calm = Step { mishap: None, ..step.clone() };
         let request = self.while_it_happens(at, None, &calm, &[], |world| world.with_node(at, |_, node| node.request(true)))?;
         let Some(request) = request else { return Ok(()) };
