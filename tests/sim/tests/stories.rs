@@ -108,7 +108,8 @@ fn every_branch_of_a_roster_is_healed() {
     as_promised(vec![(Act::Image { at: HUB }, None), enrol(), restore(), enrol(), restore(), enrol()]);
 }
 
-/// A lost life was settled by what the first peer told. The next held another branch of it, and what only we held of ours reached nobody any more.
+/// A lost life was settled by what the first peer told. The next held another branch of it, and what only we held of ours reached nobody any more. Two
+/// things keep that from happening now: the life is settled again, and a branch that was not written again is sent like any other.
 #[test]
 fn a_settled_life_is_settled_again_when_a_branch_of_it_comes_late() {
     const READER: usize = 2;
@@ -131,6 +132,7 @@ fn a_branch_that_was_held_once_is_sent_to_who_has_lost_it() {
 #[test]
 fn who_introduces_itself_shows_every_branch_of_the_roster() {
     let (image, restore) = (Act::Image { at: HUB }, || Act::Restore { at: HUB });
-    let steps = [image, push_at(CLINIC), sync_with(CLINIC, HUB), sync_with(HUB, CLINIC), restore(), Act::Rekey { at: CLINIC }, restore()];
+    let cut = Act::Cut { at: HUB, to: CLINIC, stick: 0, max_size: 64 << 20 }; // the hub's roster goes on: the two branches part there
+    let steps = [image, push_at(CLINIC), sync_with(CLINIC, HUB), cut, sync_with(HUB, CLINIC), restore(), Act::Rekey { at: CLINIC }, restore()];
     as_promised(steps.into_iter().map(|act| (act, None)).collect());
 }
