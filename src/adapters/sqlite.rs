@@ -1,7 +1,7 @@
 //! The projection in SQLite: one file, opened by any program that reads SQLite. SPEC §11.2.
 
 use crate::ports::projection::{
-    Content, Folded, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id, parse_origin,
+    BundleRow, Content, Folded, PeerRow, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id, parse_origin,
 };
 use crate::ports::store::Stream;
 use bundle_format::chain::Position;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// Days of `activity`.
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long we wait for a reader's or another writer's lock, unless told otherwise.
@@ -74,13 +74,11 @@ impl SqliteProjection {
         database.execute_batch(BOUNDS)?;
         database.pragma_update(None, "journal_mode", "WAL")?;
         database.pragma_update(None, "synchronous", "NORMAL")?; // the log is the truth: a power cut may cost the last transactions, never their wholeness
-        let held = if ours && version == VERSION {
-            database.query_row("SELECT value FROM setting WHERE name = 'payloads'", [], |row| row.get::<_, bool>(0)).optional()?
-        } else {
-            None
-        };
+        // An older version's tables go, but not what somebody has asked for.
+        let had_setting = database.prepare("SELECT value FROM setting WHERE name = 'payloads'");
+        let held = had_setting.and_then(|mut setting| setting.query_row([], |row| row.get::<_, bool>(0)).optional()).unwrap_or(None);
         let payloads = payloads || held == Some(true);
-        if held != Some(payloads) {
+        if version != VERSION || held != Some(payloads) {
             make_tables(&mut database, payloads)?;
         }
         Ok(Self { database, payloads, path: path.to_owned(), file: (file.dev(), file.ino()) })
@@ -113,6 +111,51 @@ impl SqliteProjection {
         }
         Ok(all)
     }
+}
+
+impl SqliteProjection {
+    fn put_peer(&self, peer: &PeerRow) -> Result<(), ProjectionError> {
+        let at = |ms: u64| (ms > 0).then(|| signed(ms));
+        self.run(
+            "INSERT INTO peer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                hex(&peer.node.0),
+                peer.name,
+                at(peer.heard_ms),
+                (peer.heard_ms > 0).then_some(peer.path),
+                signed(peer.silent_after_ms),
+                signed(peer.held),
+                signed(peer.lacking),
+                signed(peer.acknowledged),
+                signed(peer.unacknowledged),
+                peer.address,
+                at(peer.settled_ms),
+            ],
+        )
+        .map(|_| ())
+    }
+
+    fn put_bundle(&self, number: i64, bundle: &BundleRow) -> Result<(), ProjectionError> {
+        match bundle {
+            BundleRow::Taken { digest, sender, events } => self.run(
+                "INSERT INTO bundle (number, state, node, events, digest) VALUES (?1, 'taken', ?2, ?3, ?4)",
+                params![number, hex(&sender.0), signed(*events), hex(digest)],
+            ),
+            BundleRow::Refused { code, reason, file } => self.run(
+                "INSERT INTO bundle (number, state, code, reason, file) VALUES (?1, 'refused', ?2, ?3, ?4)",
+                params![number, code, reason, file],
+            ),
+        }
+        .map(|_| ())
+    }
+}
+
+/// Tells rows that have changed from those that stand there; a stranger gains nothing by making two equal.
+fn print_of<T: std::hash::Hash>(rows: &[T]) -> i64 {
+    use std::hash::{Hash as _, Hasher as _};
+    let mut hasher = std::hash::DefaultHasher::new();
+    rows.hash(&mut hasher);
+    hasher.finish().cast_signed()
 }
 
 /// Whatever stood there before is ours and can be made again.
@@ -226,6 +269,23 @@ impl Projection for SqliteProjection {
         Ok(self
             .database
             .execute_batch("DELETE FROM event; DELETE FROM record; DELETE FROM record_head; DELETE FROM origin; DELETE FROM activity;")?)
+    }
+
+    fn set_beside(&mut self, peers: &[PeerRow], bundles: &[BundleRow]) -> Result<(), ProjectionError> {
+        for (table, print) in [("peer", print_of(peers)), ("bundle", print_of(bundles))] {
+            let held: Option<i64> =
+                self.database.prepare_cached("SELECT value FROM setting WHERE name = ?1")?.query_row([table], |row| row.get(0)).optional()?;
+            if held == Some(print) {
+                continue;
+            }
+            self.database.execute_batch(&format!("DELETE FROM {table}"))?;
+            match table {
+                "peer" => peers.iter().try_for_each(|peer| self.put_peer(peer))?,
+                _ => bundles.iter().zip(0i64..).try_for_each(|(bundle, number)| self.put_bundle(number, bundle))?,
+            }
+            self.run("INSERT OR REPLACE INTO setting VALUES (?1, ?2)", params![table, print])?;
+        }
+        Ok(())
     }
 
     fn put(&mut self, row: &Row<'_>) -> Result<(), ProjectionError> {

@@ -17,6 +17,12 @@ CREATE INDEX record_state ON record (state, record);
 CREATE TABLE record_head (record TEXT NOT NULL, place INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (record, place)) WITHOUT ROWID;
 -- Days are counted from 1970, by the writer's clock.
 CREATE TABLE activity (node TEXT NOT NULL, day INTEGER NOT NULL, events INTEGER NOT NULL, PRIMARY KEY (node, day)) WITHOUT ROWID;
+-- What the node remembers beside its log. Times in milliseconds since 1970 by our clock, NULL when never.
+CREATE TABLE peer (
+    node TEXT PRIMARY KEY, name TEXT NOT NULL, heard INTEGER, path TEXT, silent_after INTEGER NOT NULL, held INTEGER NOT NULL,
+    lacking INTEGER NOT NULL, acknowledged INTEGER NOT NULL, unacknowledged INTEGER NOT NULL, address TEXT, settled INTEGER
+) WITHOUT ROWID;
+CREATE TABLE bundle (number INTEGER PRIMARY KEY, state TEXT NOT NULL, node TEXT, events INTEGER, digest TEXT, code TEXT, reason TEXT, file TEXT);
 CREATE VIEW conflict AS
     SELECT h.record, h.place = 0 AS shown, e.id, o.name || ':' || e.seq AS name, e.time, e.type, e.op, e.author, e.payload
     FROM record r JOIN record_head h ON h.record = r.record JOIN event e ON e.id = h.id

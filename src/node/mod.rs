@@ -27,6 +27,7 @@ pub mod log;
 pub mod meeting;
 pub mod members;
 pub mod naming;
+pub mod neighbours;
 pub mod payload;
 pub mod peers;
 pub mod places;

@@ -128,6 +128,56 @@ pub struct Folded {
     pub waiting: Vec<EventId>,
 }
 
+/// One peer, as the node remembers it beside its log. Times are milliseconds since 1970 by our clock, 0 when never.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PeerRow {
+    /// Which.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// When something last came from it.
+    pub heard_ms: u64,
+    /// By which path that came.
+    pub path: &'static str,
+    /// How long it may be unheard before it counts as silent.
+    pub silent_after_ms: u64,
+    /// Events of its own that are here.
+    pub held: u64,
+    /// Events of its own that it said it has and that are not here.
+    pub lacking: u64,
+    /// Events of ours that it has acknowledged.
+    pub acknowledged: u64,
+    /// Events of ours that it may see and has not acknowledged.
+    pub unacknowledged: u64,
+    /// Where it listens, when somebody said so.
+    pub address: Option<String>,
+    /// When the link last had everything on both sides.
+    pub settled_ms: u64,
+}
+
+/// One bundle that came in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BundleRow {
+    /// It was taken whole.
+    Taken {
+        /// Half the SHA-256 of what its signature is over.
+        digest: [u8; 16],
+        /// Who sealed it.
+        sender: NodeId,
+        /// Payloads in it, without the nodes' own notes.
+        events: u64,
+    },
+    /// It was refused, and a copy is kept.
+    Refused {
+        /// Its code.
+        code: String,
+        /// What was wrong with it.
+        reason: String,
+        /// Where it came from.
+        file: String,
+    },
+}
+
 /// Why the tables did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -205,6 +255,8 @@ pub trait Projection {
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError>;
     /// How many events each node wrote on each day from `since_day` on, counted from 1970 by its own clock.
     fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError>;
+    /// What the node remembers beside its log: all of it, in the order given. Nothing is written when it is what stands there. Inside the transaction.
+    fn set_beside(&mut self, peers: &[PeerRow], bundles: &[BundleRow]) -> Result<(), ProjectionError>;
     /// How many events and records there are.
     fn counts(&mut self) -> Result<(u64, u64), ProjectionError>;
     /// Where events with an idempotency key stand, of one node, sorted.
