@@ -11,6 +11,7 @@ pub mod cutting;
 pub mod error;
 pub mod exchanging;
 pub mod feed;
+pub mod folding;
 pub mod foretelling;
 pub mod forks;
 pub mod fsck;

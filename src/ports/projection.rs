@@ -126,6 +126,8 @@ pub struct Folded {
     pub heads: Vec<EventId>,
     /// Events that versions build on and that are not held here.
     pub waiting: Vec<EventId>,
+    /// Versions name each other in a ring, so all of them are heads.
+    pub circular: bool,
 }
 
 /// One peer, as the node remembers it beside its log. Times are milliseconds since 1970 by our clock, 0 when never.
@@ -243,8 +245,26 @@ pub trait Projection {
     fn versions(&mut self, record_key: &str) -> Result<Vec<Version>, ProjectionError>;
     /// Whether an event is held, counted or not.
     fn holds(&mut self, id: &EventId) -> Result<bool, ProjectionError>;
-    /// What a record has come to; without heads it is no record.
-    fn set_record(&mut self, record_key: &str, folded: &Folded) -> Result<(), ProjectionError>;
+    /// What a record has come to, worked out from all its versions; `heads` are those of `folded`. Without heads it is no record.
+    fn set_record(&mut self, record_key: &str, folded: &Folded, heads: &[&Version]) -> Result<(), ProjectionError>;
+    /// An event is here: nothing waits for it any more. The records that did.
+    fn arrived(&mut self, id: &EventId) -> Result<Vec<String>, ProjectionError>;
+    /// Whether a new version of a record has to do with repetitions (R11.1-g), or the record with a ring: then only all its versions together tell its heads.
+    fn is_entangled(&mut self, record_key: &str, version: &Version) -> Result<bool, ProjectionError>;
+    /// A version of a record that counts.
+    fn version(&mut self, record_key: &str, id: &EventId) -> Result<Option<Version>, ProjectionError>;
+    /// A record has one head more; whether that is new.
+    fn add_head(&mut self, record_key: &str, version: &Version) -> Result<bool, ProjectionError>;
+    /// A version is no head of a record; whether it was one.
+    fn remove_head(&mut self, record_key: &str, version: &Version) -> Result<bool, ProjectionError>;
+    /// A record waits for an event.
+    fn add_waiting(&mut self, record_key: &str, id: &EventId) -> Result<(), ProjectionError>;
+    /// The head of a record that is displayed, and whether another differs from it; `None` without heads.
+    fn shown(&mut self, record_key: &str) -> Result<Option<(Version, bool)>, ProjectionError>;
+    /// Whether a record waits for an event.
+    fn waits(&mut self, record_key: &str) -> Result<bool, ProjectionError>;
+    /// What a record has come to, when its heads and what it waits for stand already; it has `more` heads than before.
+    fn set_state(&mut self, record_key: &str, state: State, shown: &EventId, more: i64) -> Result<(), ProjectionError>;
     /// What a record has come to.
     fn record(&mut self, record_key: &str) -> Result<Option<Folded>, ProjectionError>;
     /// The heads of a record, the one displayed first, at most `count_max`.

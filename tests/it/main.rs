@@ -10,6 +10,7 @@ mod chance;
 mod conflicts;
 mod damage;
 mod fixtures;
+mod folding;
 mod hop;
 mod hop_hostile;
 mod hop_members;

@@ -36,7 +36,7 @@ fn project(world: &World, name: &str, file: &str, rebuild: bool) -> Projected {
 fn content(path: &Path) -> Vec<(String, Vec<Value>)> {
     let database = Connection::open(path).unwrap();
     let mut all = Vec::new();
-    for table in ["event", "record", "record_head", "origin", "conflict", "current", "setting"] {
+    for table in ["event", "record", "record_head", "record_waiting", "origin", "conflict", "current", "setting"] {
         let mut rows = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let count = rows.column_count();
         let read = rows.query_map([], |row| (0..count).map(|column| row.get(column)).collect::<Result<Vec<Value>, _>>()).unwrap();
