@@ -79,16 +79,12 @@ impl Folding {
 
     fn settle(&mut self, tables: &mut dyn Projection, key: &str, more: i64) -> Result<(), ProjectionError> {
         self.changed.insert(key.to_owned());
-        match tables.shown(key)? {
-            Some((shown, differ)) => {
-                let waits = tables.waits(key)?;
-                tables.set_state(key, state(differ, waits, shown.op), &shown.id, more)
-            }
-            None => {
-                self.whole.insert(key.to_owned()); // a ring
-                Ok(())
-            }
-        }
+        let Some((shown, differ)) = tables.shown(key)? else {
+            self.whole.insert(key.to_owned()); // a ring
+            return Ok(());
+        };
+        let waits = tables.waits(key)?;
+        tables.set_state(key, state(differ, waits, shown.op), &shown.id, more)
     }
 }
 

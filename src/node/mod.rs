@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod appending;
+pub mod config;
 pub mod conflicts;
 pub mod control;
 pub mod cutting;
@@ -40,6 +41,7 @@ pub mod relaying;
 pub mod serving;
 pub mod session;
 pub mod settle;
+pub mod settling;
 pub mod standing;
 pub mod state;
 pub mod status;

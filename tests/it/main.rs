@@ -21,6 +21,7 @@ mod members;
 mod project;
 mod restored;
 mod rot;
+mod settling;
 mod stick;
 mod stick_blind;
 mod stick_pulled;
