@@ -21,7 +21,7 @@ struct Written {
 
 fn id(node: u8, life: u8, seq: u64) -> EventId {
     let origin = Origin { node: NodeId([node; 8]), incarnation: Incarnation([life; 4]), lane: Lane::Routine, audience: None };
-    EventId { origin, seq, digest: [seq as u8; 8] }
+    EventId { origin, seq, digest: seq.to_be_bytes() }
 }
 
 fn put(folding: &mut Folding, tables: &mut SqliteProjection, written: &Written) {
@@ -139,7 +139,7 @@ fn an_ancestor_that_comes_under_another_key_is_waited_for_no_longer() {
         hlc: Hlc(seq << 16),
         kind: "t".into(),
         op: Op::Put,
-        sha256: Hash([seq as u8; 32]),
+        sha256: Hash([seq.to_be_bytes()[7]; 32]),
         author: None,
     };
     let ancestor = Written { key: Some(KEYS[1]), version: version(1, 1, &[]), counts: true };
