@@ -6,6 +6,7 @@ use super::object::Object;
 use super::project::tables;
 use super::{Context, Finished, OsInput, summary, units};
 use crate::node::View;
+use crate::node::config::How;
 use crate::node::conflicts::{Conflict, Resolution};
 use crate::node::layout::Layout;
 use crate::ports::projection::{Projection, State, Version};
@@ -27,7 +28,8 @@ Examples:
   zbundle conflicts resolve Patient/BT-0042 --merge corrected.json
 
 Two writers who had not seen each other changed the same record. Both versions are kept, whatever is decided; until then the newer one is displayed.
-A resolution is an event: it goes to those who may see what this node writes, and to the writers of both versions.";
+A resolution is an event: it goes to those who may see what this node writes, and to the writers of both versions.
+`settle` does at a hub what the rules in config.toml say, and tells the writers of what is left; run it from a timer (docs/sql.md).";
 
 /// Records that two writers changed without seeing each other
 #[derive(Debug, clap::Args)]
@@ -49,6 +51,12 @@ enum Action {
     Show {
         /// Which
         key: String,
+    },
+    /// Decide by the rules in config.toml; tell the writers of what is left
+    Settle {
+        /// Write nothing: only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Decide: one event that has seen all versions
     #[command(group(clap::ArgGroup::new("result").required(true).args(["take", "merge"])))]
@@ -73,6 +81,7 @@ impl Args {
         match self.action {
             Action::List { check } => list(context, check),
             Action::Show { key } => show(context, &key),
+            Action::Settle { dry_run } => super::settle::run(context, dry_run),
             Action::Resolve { key, take, merge, author } => resolve(context, &key, take.as_deref(), merge, author),
         }
     }
@@ -87,7 +96,8 @@ fn open(context: &Context) -> Result<(View, Box<dyn Projection>), Halt> {
 
 fn list(context: &mut Context, check: bool) -> Result<Finished, Halt> {
     let (view, mut tables) = open(context)?;
-    let all = view.conflicts(&mut *tables)?;
+    let (mut all, rules) = (view.conflicts(&mut *tables)?, view.config()?.conflicts);
+    all.retain(|conflict| conflict.heads.first().is_none_or(|shown| rules.how(&conflict.record_key, &shown.kind) != How::Append));
     for conflict in &all {
         let heads: Vec<String> = conflict.heads.iter().map(|head| title(&view, head)).collect();
         let waits = if conflict.folded.state == State::Pending { "  (something in between has not come)" } else { "" };

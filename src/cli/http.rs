@@ -52,12 +52,9 @@ pub fn folder(address: &Address) -> Option<PathBuf> {
     Some(parent.unwrap_or(Path::new(".")).to_owned())
 }
 
-/// Listen at every address, until told to end.
+/// Keep the tables in step with the log, and listen at every address, until told to end.
 pub async fn listen(context: &mut Context, stay: &Stay, addresses: &[Address]) -> Result<Vec<JoinHandle<()>>, Halt> {
     let mut listening = Vec::new();
-    if addresses.is_empty() {
-        return Ok(listening);
-    }
     let index = Layout::new(&context.data_dir()).index();
     let open = Box::new(move || open_tables(&index, false, PATIENCE));
     let hub = Hub::new(Rc::clone(&stay.standing), &context.ports, context.data_dir(), open, stay.stop.clone());

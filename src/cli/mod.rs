@@ -34,6 +34,7 @@ mod push;
 mod request;
 mod revoke;
 mod serve;
+mod settle;
 mod show;
 mod sign;
 mod standing;
@@ -44,7 +45,7 @@ pub mod units;
 mod verify;
 mod watch;
 
-use crate::adapters::{OsHints, OsInput, asked_to_end, confine, open_tables, os_ports, read_hidden_line, run_program};
+use crate::adapters::{OsHints, OsInput, ask_program, asked_to_end, confine, open_tables, os_ports, read_hidden_line, run_program};
 use crate::hub::object;
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};

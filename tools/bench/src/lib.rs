@@ -10,6 +10,7 @@ pub mod clinic;
 pub mod link;
 pub mod machine;
 pub mod measure;
+pub mod project;
 pub mod report;
 pub mod stick;
 pub mod store;
