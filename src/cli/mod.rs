@@ -33,6 +33,7 @@ mod project;
 mod push;
 mod request;
 mod revoke;
+mod schema;
 mod serve;
 mod show;
 mod sign;

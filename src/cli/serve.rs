@@ -3,9 +3,10 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Context, Finished, http, peer, summary, units, watch};
+use super::{Context, Finished, http, peer, schema, summary, units, watch};
 use crate::link::Ended;
 use crate::node::serving::{Served, Server};
+use crate::push::schema::Schema;
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use std::path::PathBuf;
@@ -32,6 +33,9 @@ pub struct Args {
     /// Offer HTTP to this machine: unix (http.sock in the data directory), unix:PATH, or 127.0.0.1:PORT (needs the token in http.token)
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "unix", value_parser = http::address)]
     http: Vec<http::Address>,
+    /// A JSON Schema that each payload pushed by HTTP must fit; what comes from other nodes is not held against it
+    #[arg(long, value_name = "FILE", requires = "http")]
+    schema: Option<PathBuf>,
     /// A prepared folder to take bundles in from, as `zbundle watch` does; may be given several times
     #[arg(long, value_name = "DIR")]
     watch: Vec<PathBuf>,
@@ -44,13 +48,14 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         self.listen.iter().try_for_each(|address| peer::check_address(address))?;
         self.watch.iter().try_for_each(|folder| watch::refuse_wrong(context, folder))?;
+        let schema = schema::read(context, self.schema.as_deref())?;
         let sockets = self.http.iter().filter_map(http::folder).collect();
         let confined = watch::confine_watching(context, &self.watch, &self.pace, sockets);
         let standing = context.standing()?;
-        context.stay(standing, async |context, stay| self.serve(context, stay, confined).await)
+        context.stay(standing, async |context, stay| self.serve(context, stay, confined, schema).await)
     }
 
-    async fn serve(&self, context: &mut Context, stay: &Stay, confined: &str) -> Result<Finished, Halt> {
+    async fn serve(&self, context: &mut Context, stay: &Stay, confined: &str, schema: Option<Schema>) -> Result<Finished, Halt> {
         let (told, mut happened) = mpsc::unbounded_channel();
         let tell = Box::new(move |served| told.send(served).unwrap_or(())); // nobody reads any more: the end is near
         let mut listening = Vec::new();
@@ -67,7 +72,7 @@ impl Args {
             let (server, stop) = (Rc::clone(server), stay.stop.clone());
             listening.push(tokio::task::spawn_local(async move { server.listen(listener, stop).await }));
         }
-        listening.extend(http::listen(context, stay, &self.http).await?);
+        listening.extend(http::listen(context, stay, &self.http, schema).await?);
         context.console.flush()?;
         let (mut watcher, mut seen) = watch::watcher(context, stay, &self.pace, &self.watch);
         let stop = stay.stop.clone();

@@ -388,3 +388,44 @@ fn it_ends_in_order_with_readers_connected() {
     assert!(took < std::time::Duration::from_secs(10), "{took:?}");
     assert!(!dir.path().join("http.sock").exists(), "no name is left");
 }
+
+/// R10.15-a
+#[test]
+fn a_payload_that_does_not_fit_the_schema_is_refused_at_push_and_taken_from_others() {
+    let dir = world::hub();
+    let file = dir.path().with_file_name("schema.json");
+    std::fs::write(&file, "{\"type\":\"object\",\"properties\":{\"bp\":{\"items\":{\"maximum\":300}}},\"required\":[\"bp\"]}").unwrap();
+    let file = file.to_str().unwrap();
+    let served = Served::start(&dir.path(), &["--http", "127.0.0.1:0", "--schema", file]);
+    let said = |kind: &str, body: &str| {
+        let answer = served.post("/v1/events", kind, body);
+        (answer.status, answer.json())
+    };
+    let (status, problem) = said("application/json", "{\"bp\":[120,777]}");
+    assert_eq!((status, &problem["error"], &problem["code"]), (422, &json!("SCHEMA_VIOLATION"), &json!("Z438")), "{problem}");
+    assert_eq!((&problem["pointer"], &problem["detail"]), (&json!("/bp/1"), &json!("/bp/1 is more than 300")));
+    let (status, problem) = said("application/x-ndjson", "{\"bp\":[1]}\n\n{\"bp\":[2]}\n{}\n");
+    assert_eq!((status, &problem["line"], &problem["pointer"], &problem["detail"]), (422, &json!(4), &json!(""), &json!("the payload lacks bp")));
+    assert_eq!(said("text/plain", "no JSON at all").0, 422, "another content type is no way around it");
+    let huge = format!("{{\"bp\":[],\"note\":\"{}\"}}", "x".repeat(300_000));
+    assert_eq!(said("application/json", &huge).1["code"], json!("Z438"));
+    let held = |served: &Served| served.get("/v1/events?lane=routine").json()["events"].as_array().unwrap().len();
+    assert_eq!(held(&served), 1, "nothing of it was stored: only what the clinic had sent before");
+    assert_eq!(said("application/x-ndjson", "{\"bp\":[1]}\n{\"bp\":[2]}\n").0, 201);
+    // What others send fits nobody's schema but their own.
+    let (clinic, stick) = (dir.path().with_file_name("clinic"), dir.path().with_file_name("stick 2"));
+    world::zbundle(&clinic, &["push", "[\"fits no schema\"]"]);
+    world::zbundle(&clinic, &["cut", "--to", "punakha-hub", "--out", stick.to_str().unwrap()]);
+    world::zbundle(&dir.path(), &["ingest", stick.to_str().unwrap()]);
+    assert_eq!(held(&served), 4);
+    // The same at the command line, where the other lines go on.
+    let lines = dir.path().with_file_name("lines");
+    std::fs::write(&lines, "{\"bp\":[5]}\n{\"bp\":[\"x\",900]}\n{\"bp\":[6]}\n").unwrap();
+    let (exit, told) = world::ended(&clinic, &["push", "--schema", file, "--ndjson", lines.to_str().unwrap()]);
+    assert!(exit == 3 && told.contains("line 2 refused: Z438 the payload does not fit the schema: /bp/1 is more than 300"), "{exit} {told}");
+    let (exit, told) = world::ended(&clinic, &["push", "--schema", file, "{}"]);
+    assert!(exit == 2 && told.contains("Z438") && told.contains("the payload lacks bp"), "{exit} {told}");
+    std::fs::write(dir.path().with_file_name("bad"), "{\"$ref\":\"file:///etc/passwd\"}").unwrap();
+    let (exit, told) = world::ended(&clinic, &["push", "--schema", dir.path().with_file_name("bad").to_str().unwrap(), "{}"]);
+    assert!(exit == 2 && told.contains("Z439"), "{exit} {told}");
+}
