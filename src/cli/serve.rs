@@ -1,5 +1,6 @@
 //! `zbundle serve`: a node that others reach over the network.
 
+use super::alarm::Teller;
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
@@ -19,6 +20,7 @@ Examples:
   zbundle serve --listen [::]:7070 --json        one object per session, for a log
   zbundle serve --listen 0.0.0.0:7070 --watch /srv/drop
   zbundle serve --http                           events in and out by HTTP, through a socket of our own user
+  zbundle serve --http --alarm /usr/local/bin/tell-me        runs it when a clinic falls silent, a bundle is refused, a history forks
 
 It stays until it is told to end (TERM, INT): then it finishes what is on its way, acknowledges it, and closes. All other commands work beside it
 on the same directory. Only members of the roster are talked to; a stranger learns nothing.";
@@ -39,6 +41,12 @@ pub struct Args {
     /// A prepared folder to take bundles in from, as `zbundle watch` does; may be given several times
     #[arg(long, value_name = "DIR")]
     watch: Vec<PathBuf>,
+    /// A program to run when something new needs a person; it gets the lines of `status --check --exec` on stdin
+    #[arg(long, value_name = "PROGRAM")]
+    alarm: Option<PathBuf>,
+    /// How often to look whether something does
+    #[arg(long, value_name = "TIME", default_value = "60s", requires = "alarm", value_parser = units::parse_duration_ms)]
+    alarm_every: u64,
     #[command(flatten)]
     pace: watch::PaceArgs,
 }
@@ -50,12 +58,21 @@ impl Args {
         self.watch.iter().try_for_each(|folder| watch::refuse_wrong(context, folder))?;
         let schema = schema::read(context, self.schema.as_deref())?;
         let sockets = self.http.iter().filter_map(http::folder).collect();
+        // Before programs are given up: the process that still may run this one.
+        let teller = self.alarm.as_deref().map(|program| Teller::start(context, program, self.alarm_every)).transpose()?;
         let confined = watch::confine_watching(context, &self.watch, &self.pace, sockets);
         let standing = context.standing()?;
-        context.stay(standing, async |context, stay| self.serve(context, stay, confined, schema).await)
+        context.stay(standing, async |context, stay| self.serve(context, stay, confined, schema, teller).await)
     }
 
-    async fn serve(&self, context: &mut Context, stay: &Stay, confined: &str, schema: Option<Schema>) -> Result<Finished, Halt> {
+    async fn serve(
+        &self,
+        context: &mut Context,
+        stay: &Stay,
+        confined: &str,
+        schema: Option<Schema>,
+        teller: Option<Teller>,
+    ) -> Result<Finished, Halt> {
         let (told, mut happened) = mpsc::unbounded_channel();
         let tell = Box::new(move |served| told.send(served).unwrap_or(())); // nobody reads any more: the end is near
         let mut listening = Vec::new();
@@ -77,6 +94,9 @@ impl Args {
         let (mut watcher, mut seen) = watch::watcher(context, stay, &self.pace, &self.watch);
         let stop = stay.stop.clone();
         listening.push(tokio::task::spawn_local(async move { watcher.run(stop).await }));
+        let (alarmed, mut alarms) = mpsc::unbounded_channel();
+        let program = teller.as_ref().map(Teller::program).unwrap_or_default();
+        listening.extend(teller.map(|teller| tokio::task::spawn_local(teller.watch(stay.clone(), alarmed))));
         let (mut tally, mut watched) = (Tally::default(), watch::Tally::default());
         let all = async {
             for listener in listening {
@@ -89,6 +109,7 @@ impl Args {
                 biased;
                 Some(served) = happened.recv() => tally.tell(context, stay, &served).await?,
                 Some(word) = seen.recv() => watched.tell(context, stay, word).await?,
+                Some(word) = alarms.recv() => word.tell(context, &program)?,
                 () = &mut all => break,
             }
         }
@@ -97,6 +118,9 @@ impl Args {
         }
         while let Ok(word) = seen.try_recv() {
             watched.tell(context, stay, word).await?;
+        }
+        while let Ok(word) = alarms.try_recv() {
+            word.tell(context, &program)?;
         }
         let summary = summary("serve").with("sessions", tally.sessions).with("refused", tally.refused).with("new", tally.new);
         Ok(Finished::done(if self.watch.is_empty() {

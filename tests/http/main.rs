@@ -430,3 +430,38 @@ fn a_payload_that_does_not_fit_the_schema_is_refused_at_push_and_taken_from_othe
     let (exit, told) = world::ended(&clinic, &["push", "--schema", dir.path().with_file_name("bad").to_str().unwrap(), "{}"]);
     assert!(exit == 2 && told.contains("Z439"), "{exit} {told}");
 }
+
+/// R10.14-b, R10.14-c: by a process that was started before programs were given up; one that fails is tried again.
+#[test]
+fn a_hub_tells_a_program_by_itself() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = world::hub();
+    let at = |name: &str| dir.path().with_file_name(name);
+    let (program, heard) = (at("tell.sh"), at("told"));
+    // The first time it fails.
+    std::fs::write(&program, format!("#!/bin/sh\ncat >> '{0}'\ntest -e '{0}.again' || {{ touch '{0}.again'; exit 1; }}\n", heard.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let served = Served::start(&dir.path(), &["--alarm", program.to_str().unwrap(), "--alarm-every", "100ms"]);
+    assert_eq!(served.get("/healthz").status, 200);
+    let bundle =
+        std::fs::read_dir(at("stick")).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|end| end == "zb"));
+    let mut bytes = std::fs::read(bundle.unwrap()).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(at("bad.zb"), bytes).unwrap();
+    world::ended(&dir.path(), &["ingest", at("bad.zb").to_str().unwrap()]);
+    let begun = std::time::Instant::now();
+    let told = || std::fs::read_to_string(&heard).unwrap_or_default();
+    while told().lines().count() < 2 {
+        assert!(begun.elapsed() < std::time::Duration::from_mins(1), "{}", told());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    for line in told().lines() {
+        let alarm: Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&alarm["kind"], &alarm["about"]), (&json!("quarantine"), &json!("1")));
+    }
+    served.end();
+    assert_eq!(told().lines().count(), 2, "once it has been told, it is not told again");
+    let (exit, said) = world::ended(&dir.path(), &["serve", "--http", "--alarm", "/nowhere/at/all"]);
+    assert!(exit == 1 && said.contains("Z440"), "{exit} {said}");
+}

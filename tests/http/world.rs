@@ -81,7 +81,7 @@ impl Served {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut at = || lines.next().unwrap().unwrap().strip_prefix("HTTP at ").unwrap().to_owned();
         at();
-        let tcp = (!more.is_empty()).then(|| at().strip_prefix("http://").unwrap().to_owned());
+        let tcp = more.contains(&"--http").then(|| at().strip_prefix("http://").unwrap().to_owned());
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, socket: dir.join("http.sock"), tcp }
     }
