@@ -204,7 +204,7 @@ fn is_json_type(kind: Option<&str>) -> bool {
 }
 
 /// All of a body, however large it may be.
-async fn receive(hub: &Hub, mut body: Incoming) -> Result<Spool, Problem> {
+pub(super) async fn receive(hub: &Hub, mut body: Incoming) -> Result<Spool, Problem> {
     let mut spool = Spool::new(&hub.ports, &hub.data_dir);
     loop {
         let frame = timeout(BODY_WAIT, poll_fn(|context| Pin::new(&mut body).poll_frame(context))).await;
