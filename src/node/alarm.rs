@@ -55,7 +55,14 @@ const SETTLED_MS: u64 = 3600 * 1000;
 
 /// What was told when, so that nobody is called twice for one thing. Pure.
 #[derive(Debug, Default)]
-pub struct Told(BTreeMap<(&'static str, String), u64>);
+pub struct Told(BTreeMap<(&'static str, String), Times>);
+
+/// When one thing was last told, and last there.
+#[derive(Debug)]
+struct Times {
+    told_ms: u64,
+    seen_ms: u64,
+}
 
 /// What makes two alarms the same: a stock of bundles that grows does not become another.
 fn name(alarm: &Alarm) -> (&'static str, String) {
@@ -67,10 +74,13 @@ impl Told {
     /// Those of `alarms` that are to be told at `now_ms`; they count as told from now on.
     pub fn due(&mut self, alarms: &[Alarm], now_ms: u64) -> Vec<Alarm> {
         let standing: BTreeSet<_> = alarms.iter().map(name).collect();
-        self.0.retain(|name, told_ms| standing.contains(name) || now_ms < told_ms.saturating_add(SETTLED_MS));
-        let is_due = |alarm: &&Alarm| self.0.get(&name(alarm)).is_none_or(|told_ms| now_ms >= told_ms.saturating_add(AGAIN_MS));
+        for (_, times) in self.0.iter_mut().filter(|(name, _)| standing.contains(*name)) {
+            times.seen_ms = now_ms;
+        }
+        self.0.retain(|_, times| now_ms < times.seen_ms.saturating_add(SETTLED_MS));
+        let is_due = |alarm: &&Alarm| self.0.get(&name(alarm)).is_none_or(|times| now_ms >= times.told_ms.saturating_add(AGAIN_MS));
         let due: Vec<Alarm> = alarms.iter().filter(is_due).cloned().collect();
-        self.0.extend(due.iter().map(|alarm| (name(alarm), now_ms)));
+        self.0.extend(due.iter().map(|alarm| (name(alarm), Times { told_ms: now_ms, seen_ms: now_ms })));
         due
     }
 
