@@ -147,7 +147,10 @@ codes! {
     Z435 NotTrusted "the request was made for another host, or by a page of another" "Nothing was read or changed." "use the address that serve printed; a proxy must pass Host on as that address";
     Z436 InUse "too many requests at once" "Nothing was stored." "send it again in a moment";
     Z437 Usage "HTTP is offered on this machine only" "Nothing was changed." "use unix, unix:PATH, or a loopback address with a port; for others put a proxy with TLS in front";
+    Z438 Usage "the payload does not fit the schema" "It was not stored." "mend what is named above: a place in the payload and the rule it breaks";
+    Z439 Usage "the schema cannot be used" "Nothing was read or changed." "mend it; a schema stands alone: what it refers to in other files is copied into it";
     Z440 Internal "a program that was to be told did not do its work" "Nothing here was changed by it." "run it by hand with a line of `zbundle status --check --json` on its stdin";
+    Z441 Usage "the form is out of date" "Nothing was stored." "go back, load the page again, and decide by what it shows now";
     Z501 Link "the link could not be made" "Nothing was sent or taken; what was pushed here stays safe." "check the address and the network, and try again later; meanwhile a bundle can travel on a stick";
     Z502 Link "the link broke" "What was acknowledged stays safe; nothing else was marked as sent." "run it again; it goes on where it stopped";
     Z503 Link "the peer was silent for too long" "What was acknowledged stays safe; nothing else was marked as sent." "try again later; if it stays silent, look after its machine and the line";

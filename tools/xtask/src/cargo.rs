@@ -42,6 +42,7 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
         need_sticks()?;
         need_folders()?;
         need_browser()?;
+        need_clients()?;
     }
     let mut sum = Sum::default();
     let ended = run_seeing(cargo(tree).args(["test", "--locked", "--workspace", "--no-fail-fast"]), |line| sum.add(line));
@@ -134,6 +135,14 @@ fn need_browser() -> Result<(), Failure> {
         return Ok(());
     }
     need_packages(&["chromium", "fonts-dejavu-core"], "the tests of the page show it in a browser")
+}
+
+/// What the clients for applications are run with: Python is here already, for the vectors.
+fn need_clients() -> Result<(), Failure> {
+    if works(Command::new("node").arg("--version")) && works(Command::new("tsc").arg("--version")) {
+        return Ok(());
+    }
+    need_packages(&["nodejs", "node-typescript"], "the tests of the HTTP clients compile and run the TypeScript one")
 }
 
 /// `cargo doc` of our own crates, every warning an error.
