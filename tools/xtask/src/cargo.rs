@@ -55,10 +55,10 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     }
 }
 
-/// The simulator: the same lives every time, so that a change is judged alone. How many there should be, and why there are not: docs/proof.md.
+/// The simulator: the same lives every time, so that a change is judged alone.
 pub fn sim(tree: &Tree) -> Result<String, Failure> {
     let mut last = String::new();
-    let lives = ["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--seeds", "4000"];
+    let lives = ["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--seeds", "10000", "--covered"];
     run_seeing(cargo(tree).args(lives), |line| line.clone_into(&mut last))?;
     Ok(last)
 }
