@@ -55,6 +55,11 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     }
 }
 
+/// Everything, unoptimised. What the tests have built is not built again: to name one package would be to build it and much under it with other features.
+pub fn build_all(tree: &Tree) -> Result<(), Failure> {
+    run(cargo(tree).args(["build", "--locked", "--workspace", "--all-targets"]))
+}
+
 /// The simulator: the same lives every time, so that a change is judged alone.
 pub fn sim(tree: &Tree) -> Result<String, Failure> {
     let mut last = String::new();
