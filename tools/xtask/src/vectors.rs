@@ -2,7 +2,7 @@
 //!
 //! The Python side lives in `tools/vectors/`. Its packages go into `target/venv`; nothing is installed outside the tree.
 
-use crate::cargo::{build_all, cargo, target_dir};
+use crate::cargo::{build_all, target_dir};
 use crate::run::{Failure, need_packages, run as command, works};
 use crate::tree::Tree;
 use std::path::{Path, PathBuf};
