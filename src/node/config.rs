@@ -86,7 +86,7 @@ impl Config {
     /// # Errors
     /// What is wrong and where, for people.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let config: Self = toml::from_str(text).map_err(|error| said(text, &error))?;
         for (rule, number) in config.conflicts.rules.iter().zip(1..) {
             let wrong = match (rule.how, &rule.program) {
                 (How::Exec, None) => "how = \"exec\" needs a program",
@@ -99,6 +99,13 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// In one line: the parser's own words draw the place over several.
+fn said(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', "; ");
+    let before = error.span().and_then(|span| text.get(..span.start));
+    before.map_or(message.clone(), |before| format!("line {}: {message}", before.matches('\n').count() + 1))
 }
 
 impl Conflicts {
@@ -180,7 +187,7 @@ mod tests {
     fn what_is_not_understood_is_refused_and_says_where() {
         for (text, says) in [
             ("[conflict]", "expected `conflicts`"),
-            ("[[conflicts.rule]]\nkey = \"*\"\nhow = \"newest\"", "`lww`"),
+            ("[[conflicts.rule]]\nkey = \"*\"\nhow = \"newest\"", "line 3: unknown variant `newest`, expected one of `manual`, `append`, `lww`"),
             ("[[conflicts.rule]]\nkeys = \"*\"\nhow = \"lww\"", "`key`"),
             ("[[conflicts.rule]]\nhow = \"exec\"", "number 1"),
             ("[[conflicts.rule]]\nhow = \"exec\"\nprogram = \"decide\"", "absolute"),
@@ -189,7 +196,7 @@ mod tests {
             ("conflicts = ", "line 1"),
         ] {
             let why = Config::parse(text).unwrap_err();
-            assert!(why.contains(says), "{text}: {why}");
+            assert!(why.contains(says) && !why.contains('\n'), "{text}: {why}");
         }
     }
 }

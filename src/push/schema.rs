@@ -113,7 +113,8 @@ impl Schema {
         if depth(payload) > DEPTH_MAX {
             return Err(whole(format!("is nested more than {DEPTH_MAX} deep")));
         }
-        let value: Value = serde_json::from_slice(payload).map_err(|error| whole(format!("cannot be read as JSON at byte {}", error.column())))?;
+        let value: Value = serde_json::from_slice(payload)
+            .map_err(|error| whole(format!("cannot be read as JSON at line {}, column {}", error.line(), error.column())))?;
         self.all.validate(&value, self.root).map_err(|error| {
             let first = first(&error);
             Violation { pointer: short(&first.instance_location.to_string()), why: short(&rule(&first.kind)) }
@@ -234,7 +235,7 @@ mod tests {
             ("{\"id\":\"BT-0042\",\"sex\":\"secret\"}", "/sex", "is none of the values that are allowed"),
             ("{\"id\":\"BT-0042\",\"a/b~c\":\"secret\"}", "/a~1b~0c", "fits none of the ways that are allowed"),
             ("{\"id\":\"BT-0042\",\"more\":\"secret\"}", "", "has 1 that the schema does not know: more"),
-            ("{\"id\":", "", "cannot be read as JSON at byte 6"),
+            ("{\"id\":", "", "cannot be read as JSON at line 1, column 6"),
         ] {
             assert_eq!(check(&schema, payload), Err((pointer.to_owned(), why.to_owned())), "{payload}");
         }

@@ -111,7 +111,7 @@ impl Drop for Follower {
 /// Push under a key: to an address, the key, the payload.
 type Push<'a> = dyn Fn(&str, &str, &str) -> (i32, Vec<Value>) + 'a;
 
-/// What every client can: `push KEY` stores once whatever becomes of the answers, `follow` misses and repeats nothing.
+/// What every client can: `push KEY` stores once whatever becomes of the answers, `follow` misses and repeats nothing, and TCP wants the token.
 fn does_its_work(served: &Served, dir: &Path, client: &dyn Fn(&str) -> Command, push: &Push<'_>) {
     // Every second answer is lost, and every stream breaks off after three events or so.
     let address = breaking(dir.join("http.sock"), |number| if number % 2 == 0 { 0 } else { 2000 });
@@ -131,6 +131,13 @@ fn does_its_work(served: &Served, dir: &Path, client: &dyn Fn(&str) -> Command, 
         told.push(follower.payload());
     }
     assert_eq!(told, (3..16).map(|number| format!("{{\"n\":{number}}}")).collect::<Vec<_>>());
+    // By the node's own door, TCP with the token.
+    let tcp = format!("http://{}", served.tcp.as_ref().unwrap());
+    assert_eq!(output(client(&tcp).arg("events"), b"").0, 3, "no token");
+    let token = std::fs::read_to_string(dir.join("http.token")).unwrap();
+    let (exit, all) = output(client(&tcp).arg("events").env("ZBUNDLE_TOKEN", token.trim()), b"");
+    assert_eq!((exit, all.len()), (0, 16));
+    assert_eq!((&all[0]["key"], &all[0]["author"]), (&json!("r"), &json!("a b")));
 }
 
 #[test]
@@ -144,16 +151,10 @@ fn the_python_client_loses_and_doubles_nothing_over_a_line_that_breaks() {
     };
     let push = |address: &str, key: &str, body: &str| output(client(address).args(["push", key, "key=r", "author=a b"]), body.as_bytes());
     does_its_work(&served, &dir.path(), &client, &push);
-    // By the node's own doors: its socket, and TCP with the token.
+    // By the node's own door, its socket.
     let socket = format!("unix:{}", dir.path().join("http.sock").display());
     let (exit, said) = push(&socket, "form-1", "{\"n\":0}");
     assert_eq!((exit, &said[0]["replayed"]), (0, &json!(true)));
-    let tcp = format!("http://{}", served.tcp.as_ref().unwrap());
-    assert_eq!(output(client(&tcp).arg("events"), b"").0, 3, "no token");
-    let token = std::fs::read_to_string(dir.path().join("http.token")).unwrap();
-    let (exit, all) = output(client(&tcp).arg("events").env("ZBUNDLE_TOKEN", token.trim()), b"");
-    assert_eq!((exit, all.len()), (0, 16));
-    assert_eq!((&all[0]["key"], &all[0]["author"]), (&json!("r"), &json!("a b")));
 }
 
 #[test]
@@ -168,12 +169,6 @@ fn the_typescript_client_loses_and_doubles_nothing_over_a_line_that_breaks() {
     };
     let push = |address: &str, key: &str, body: &str| output(client(address).args(["push", key, body]), b"");
     does_its_work(&served, &dir.path(), &client, &push);
-    let tcp = format!("http://{}", served.tcp.as_ref().unwrap());
-    assert_eq!(output(client(&tcp).arg("events"), b"").0, 3, "no token");
-    let token = std::fs::read_to_string(dir.path().join("http.token")).unwrap();
-    let (exit, all) = output(client(&tcp).arg("events").env("ZBUNDLE_TOKEN", token.trim()), b"");
-    assert_eq!((exit, all.len()), (0, 16));
-    assert_eq!((&all[0]["key"], &all[0]["author"]), (&json!("r"), &json!("a b")));
 }
 
 /// Until `is` is true of what `ask` says.
