@@ -17,7 +17,7 @@ use std::time::Duration;
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 /// Days of `activity`.
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long we wait for a reader's or another writer's lock, unless told otherwise.
@@ -507,6 +507,15 @@ impl Projection for SqliteProjection {
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError> {
         let sql = "SELECT count(*) FROM record WHERE state = ?1";
         Ok(self.database.prepare_cached(sql)?.query_row([state.name()], |row| Ok(unsigned(row.get(0)?)))?)
+    }
+
+    fn ruled_by(&mut self) -> Result<i64, ProjectionError> {
+        let sql = "SELECT value FROM setting WHERE name = 'rules'";
+        Ok(self.database.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+    }
+
+    fn set_ruled_by(&mut self, print: i64) -> Result<(), ProjectionError> {
+        self.run("INSERT OR REPLACE INTO setting VALUES ('rules', ?1)", [print]).map(|_| ())
     }
 
     fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError> {

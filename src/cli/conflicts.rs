@@ -7,7 +7,6 @@ use super::project::tables;
 use super::{Context, Finished, OsInput, summary, units};
 use crate::hub::differing::differences;
 use crate::node::View;
-use crate::node::config::How;
 use crate::node::conflicts::{Conflict, Resolution};
 use crate::node::layout::Layout;
 use crate::ports::projection::{Projection, State, Version};
@@ -89,6 +88,7 @@ impl Args {
 
 fn open(context: &Context) -> Result<(View, Box<dyn Projection>), Halt> {
     let view = context.view()?;
+    view.config()?; // whoever looks at conflicts is told that a rule is not understood
     let mut index = tables(&Layout::new(&context.data_dir()).index(), false)?;
     view.project(&mut *index, false)?;
     Ok((view, index))
@@ -96,8 +96,7 @@ fn open(context: &Context) -> Result<(View, Box<dyn Projection>), Halt> {
 
 fn list(context: &mut Context, check: bool) -> Result<Finished, Halt> {
     let (view, mut tables) = open(context)?;
-    let (mut all, rules) = (view.conflicts(&mut *tables)?, view.config()?.conflicts);
-    all.retain(|conflict| conflict.heads.first().is_none_or(|shown| rules.how(&conflict.record_key, &shown.kind) != How::Append));
+    let all = view.conflicts(&mut *tables)?;
     for conflict in &all {
         let heads: Vec<String> = conflict.heads.iter().map(|head| title(&view, head)).collect();
         let waits = if conflict.folded.state == State::Pending { "  (something in between has not come)" } else { "" };

@@ -5,7 +5,7 @@ use super::halt::Halt;
 use super::object::Object;
 use super::project::tables;
 use super::{Context, Finished, ask_program, summary};
-use crate::node::config::{How, Rule};
+use crate::node::config::Rule;
 use crate::node::layout::Layout;
 use crate::node::settling::{Outcome, Settled};
 use crate::ports::Ports;
@@ -37,7 +37,6 @@ pub fn run(context: &mut Context, dry_run: bool) -> Result<Finished, Halt> {
         }
         if dry_run {
             let word = match &decision.settled {
-                None if decision.how == How::Append => "stands side by side",
                 None => "is left to a person",
                 Some((Settled::Take(_), _)) => "would be settled by taking a version",
                 Some((Settled::Merge(_), _)) => "would be settled by a new version",
@@ -59,7 +58,7 @@ pub fn run(context: &mut Context, dry_run: bool) -> Result<Finished, Halt> {
                 }
             }
             Outcome::Left(notices) => {
-                left += u64::from(decision.how != How::Append);
+                left += 1;
                 told += notices;
             }
             Outcome::Changed => left += 1,

@@ -3,9 +3,12 @@
 use super::escape::plain_path;
 use super::halt::Halt;
 use super::object::Object;
-use super::{Context, Finished, run_program, summary, units};
-use crate::node::alarm::{Alarm, alarms};
+use super::{Context, Finished, open_tables, run_program, summary, units};
+use crate::node::alarm::{self, Alarm, alarms};
+use crate::node::layout::Layout;
 use crate::node::status::{OriginStatus, PeerStatus, Status, Stock};
+use crate::node::{NodeError, View};
+use crate::ports::projection::State;
 use crate::ports::store::Finding;
 use bundle_format::error::{Code, Exit};
 use std::path::{Path, PathBuf};
@@ -14,15 +17,21 @@ use std::time::Duration;
 /// How long a program that is told of trouble may take.
 const EXEC_WAIT: Duration = Duration::from_mins(1);
 
+/// How long the tables are waited for while another program writes into them.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 const EXAMPLES: &str = "\
 Examples:
   zbundle status
-  zbundle status --check && echo all well        exit 17 when a fork is open, 18 when a peer is silent
+  zbundle status --check && echo all well        exit 17 when a fork or a conflict is open, 18 when a peer is silent
   zbundle status --check --quiet --exec /usr/local/bin/tell-me     from cron or a timer
 
 The program of --exec is run without a shell and without arguments; on its stdin it finds one JSON object per thing that needs a person:
   {\"type\":\"alarm\",\"kind\":\"silent\",\"about\":\"lunana-bhu\",\"ms\":604800000}
-kinds: damaged, roster_forked, fork, silent, clock_ahead, quarantine, unknown_sender";
+kinds: damaged, roster_forked, fork, silent, clock_ahead, config, quarantine, unknown_sender, conflicts
+
+Conflicts are counted once `conflicts`, `project` or `serve --http` has made the tables (index.db); with --json, \"tables\" in the summary says whether they are
+in_step, behind, none, or which error keeps them from it.";
 
 /// Show the node, what it holds, its peers, and what needs a person
 #[derive(Debug, clap::Args)]
@@ -42,7 +51,8 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        let status = context.view()?.status()?;
+        let view = context.view()?;
+        let (status, counted) = (view.status()?, Counted::look(context, &view));
         let silent: Vec<_> = status.peers.iter().filter(|peer| self.is_silent(peer, status.now_ms)).collect();
         tell_node(context, &status)?;
         for origin in &status.origins {
@@ -52,8 +62,12 @@ impl Args {
             tell_peer(context, peer, status.now_ms, silent.iter().any(|silent| silent.node == peer.node))?;
         }
         tell_trouble(context, &status)?;
+        if counted.conflicts > 0 {
+            context.console.line(&format!("  in conflict: {}; `zbundle conflicts list`", units::count(counted.conflicts, "record")))?;
+        }
         if let Some(program) = &self.exec {
-            let alarms = alarms(&status, self.silent_after);
+            let mut alarms = alarms(&status, self.silent_after);
+            alarms.extend(alarm::conflicts(counted.conflicts));
             tell(context, program, &alarms)?;
         }
         let open_forks = status.open_forks().count();
@@ -63,11 +77,14 @@ impl Args {
             () if status.is_damaged() => Exit::LogDamaged,
             () if forked => Exit::Conflict,
             () if !silent.is_empty() => Exit::Silent,
+            () if counted.conflicts > 0 => Exit::Conflict,
             () => Exit::Done,
         };
         let held: u64 = status.origins.iter().map(|origin| origin.held).sum();
         let summary = summary("status").with("name", &status.name).with("node", status.node.to_string()).with("events", held);
         let summary = summary.with("open_forks", open_forks).with("held", status.held.count + status.unknown.count);
+        let summary =
+            summary.with("conflicts", counted.tables.is_some().then_some(counted.conflicts)).with("tables", counted.tables.unwrap_or("none"));
         Ok(Finished {
             exit,
             summary: summary.with("quarantined", status.quarantine.count).with("silent", silent.len()).with("damaged", status.is_damaged()),
@@ -76,6 +93,30 @@ impl Args {
 
     fn is_silent(&self, peer: &PeerStatus, now_ms: u64) -> bool {
         peer.is_silent_after(now_ms, self.silent_after.unwrap_or(peer.silent_after_ms))
+    }
+}
+
+/// Records in conflict, as far as the tables tell.
+#[derive(Default)]
+struct Counted {
+    conflicts: u64,
+    /// How the tables stand; `None`: there are none, and asking how the node stands makes none.
+    tables: Option<&'static str>,
+}
+
+impl Counted {
+    /// Tables that cannot be read, or that are far behind, do not hide the rest.
+    fn look(context: &Context, view: &View) -> Self {
+        let path = Layout::new(&context.data_dir()).index();
+        if !context.ports.disk.look(&path).is_ok_and(|found| found.is_some()) {
+            return Self::default();
+        }
+        let counted = || -> Result<Self, NodeError> {
+            let mut tables = open_tables(&path, false, PATIENCE)?;
+            let done = view.project_on(&mut *tables)?;
+            Ok(Self { conflicts: tables.count_in(State::Conflict)?, tables: Some(if done.paused { "behind" } else { "in_step" }) })
+        };
+        counted().unwrap_or_else(|error| Self { conflicts: 0, tables: Some(error.code().as_str()) })
     }
 }
 

@@ -79,7 +79,7 @@ pub async fn show(hub: &Rc<Hub>, request: &Request<Incoming>) -> Result<Answer, 
 
 fn render(seen: &Seen, token: &str) -> Markup {
     let Seen { record, versions, digest } = seen;
-    let open = matches!(record.folded.state, State::Conflict | State::Pending) && record.folded.heads.len() > 1;
+    let open = record.folded.state.differs();
     let values: Vec<Option<Value>> =
         versions.iter().map(|(_, _, payload)| payload.as_ref().and_then(|payload| serde_json::from_slice(payload).ok())).collect();
     let fields = differences(&values);
@@ -90,6 +90,7 @@ fn render(seen: &Seen, token: &str) -> Markup {
             @if open { (record.folded.heads.len()) " versions whose writers had not seen each other's. Whatever you decide is one more event; all versions stay." }
             @else { "Nothing to decide: " (record.folded.state.name()) "." }
         }
+        @if record.folded.state == State::Appended { p.quiet { "A rule lets them stand side by side: nobody has to decide." } }
         @if record.folded.state == State::Pending { p.quiet { "Something that came before is still on its way; it may explain the difference." } }
         form method="post" action="/ui/record" {
             button disabled hidden {} // what the Enter key presses: nobody decides by it

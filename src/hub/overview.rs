@@ -7,7 +7,7 @@ use super::records::counts;
 use super::server::Hub;
 use super::telling::date;
 use crate::node::NodeError;
-use crate::node::alarm::{Alarm, alarms};
+use crate::node::alarm::{self, Alarm, alarms};
 use crate::node::status::{PeerStatus, Status, Stock};
 use bundle_format::error::Code;
 use hyper::StatusCode;
@@ -38,9 +38,7 @@ pub async fn look(hub: &Rc<Hub>) -> Result<Overview, Problem> {
     let trouble = hub.tables.trouble().or(counted.as_ref().err().map(NodeError::code));
     let (conflicts, pending) = counted.unwrap_or_default();
     let mut alarms = alarms(&status, None);
-    if conflicts > 0 {
-        alarms.push(Alarm { kind: "conflicts", code: None, about: conflicts.to_string(), ms: 0 });
-    }
+    alarms.extend(alarm::conflicts(conflicts));
     if let Some(code) = trouble {
         alarms.push(Alarm { kind: "tables", code: Some(code), about: "index.db".to_owned(), ms: 0 });
     }
@@ -62,10 +60,10 @@ pub async fn status(hub: &Rc<Hub>) -> Result<Answer, Problem> {
     let object = object.with_object("unknown_sender", stock(&status.unknown)).with_object("quarantine", stock(&status.quarantine));
     let object = object.with("open_forks", status.open_forks().count()).with("damaged", status.is_damaged());
     let object = object.with("conflicts", conflicts).with("pending", pending).with("tables", trouble.map_or("in_step", |code| code.as_str()));
-    Ok(json(StatusCode::OK, object.with_objects("alarms", alarms.iter().map(alarm))))
+    Ok(json(StatusCode::OK, object.with_objects("alarms", alarms.iter().map(alarm_object))))
 }
 
-fn alarm(alarm: &Alarm) -> Object {
+fn alarm_object(alarm: &Alarm) -> Object {
     let object = Object::empty().with("kind", alarm.kind).with("about", &alarm.about).with_some("code", alarm.code.map(Code::as_str));
     object.with_some("ms", Some(alarm.ms).filter(|ms| *ms > 0))
 }

@@ -266,6 +266,7 @@ fn told(alarm: &Alarm) -> Markup {
             "damaged" => { strong { "The log is damaged." } " See " code { "zbundle fsck" } "." }
             "quarantine" => { strong { "Refused bundles: " (about) } ", kept in quarantine." }
             "unknown_sender" => { strong { "Bundles of unknown senders: " (about) } ". Are they to be members?" }
+            "config" => { strong { "config.toml sets nothing:" } " it does not read. " (about) }
             "conflicts" => { strong { "Records in conflict: " (about) } ". Somebody must decide." }
             _ => { strong { "The tables" } " are not up to date; conflicts and trends may be old." }
         }

@@ -39,6 +39,9 @@ pub fn alarms(status: &Status, silent_after_ms: Option<u64>) -> Vec<Alarm> {
     for peer in status.peers.iter().filter(|peer| peer.ahead_ms > AHEAD_MS) {
         all.push(alarm("clock_ahead", None, &peer.name, peer.ahead_ms));
     }
+    if let Some(why) = &status.config {
+        all.push(alarm("config", Some(Code::Z106), why, 0));
+    }
     if status.quarantine.count > 0 {
         all.push(alarm("quarantine", None, &status.quarantine.count.to_string(), 0));
     }
@@ -46,6 +49,11 @@ pub fn alarms(status: &Status, silent_after_ms: Option<u64>) -> Vec<Alarm> {
         all.push(alarm("unknown_sender", None, &status.unknown.count.to_string(), 0));
     }
     all
+}
+
+/// Records in conflict, out of the tables.
+pub fn conflicts(count: u64) -> Option<Alarm> {
+    (count > 0).then(|| Alarm { kind: "conflicts", code: None, about: count.to_string(), ms: 0 })
 }
 
 /// What lasts is told again after so long.
@@ -66,7 +74,7 @@ struct Times {
 
 /// What makes two alarms the same: a stock of bundles that grows does not become another.
 fn name(alarm: &Alarm) -> (&'static str, String) {
-    let about = if matches!(alarm.kind, "quarantine" | "unknown_sender") { String::new() } else { alarm.about.clone() };
+    let about = if matches!(alarm.kind, "quarantine" | "unknown_sender" | "conflicts") { String::new() } else { alarm.about.clone() };
     (alarm.kind, about)
 }
 

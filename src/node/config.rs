@@ -2,11 +2,16 @@
 //!
 //! In: TOML. Out: rules. Invariants: a file that does not read whole sets nothing, and is refused with its line (R11.3-c). Not here: what rules do.
 
-use super::View;
 use super::error::NodeError;
+use super::layout::Layout;
+use super::{Node, View};
+use crate::ports::Ports;
 use crate::ports::disk::read_small;
+use crate::ports::projection::State;
 use bundle_format::error::Code;
+use bundle_format::ids::Hash;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 
 /// Rules are a page, not a book.
@@ -115,6 +120,28 @@ impl Conflicts {
         self.rules.iter().find(|rule| fits(&rule.key, record_key) && fits(&rule.kind, kind))
     }
 
+    /// How a record stands of which the versions alone say `state`: a rule may let them stand side by side.
+    pub fn stands(&self, state: State, record_key: &str, kind: &str) -> State {
+        if state.differs() && self.how(record_key, kind) == How::Append { State::Appended } else { state }
+    }
+
+    /// A number for what of these rules [`Conflicts::stands`] depends on; 0 when nothing of them does.
+    pub fn print(&self) -> i64 {
+        if self.rules.iter().all(|rule| rule.how != How::Append) {
+            return 0;
+        }
+        let mut hasher = Sha256::new();
+        for Rule { key, kind, how, .. } in &self.rules {
+            for pattern in [key, kind] {
+                let text = pattern.as_deref().unwrap_or("*"); // what fits anything
+                hasher.update((text.len() as u64).to_be_bytes());
+                hasher.update(text);
+            }
+            hasher.update([u8::from(*how == How::Append)]);
+        }
+        i64::from_be_bytes(Hash(hasher.finalize().into()).first::<8>())
+    }
+
     /// What is done with a record.
     pub fn how(&self, record_key: &str, kind: &str) -> How {
         self.rule(record_key, kind).map_or(How::Manual, |rule| rule.how)
@@ -134,19 +161,34 @@ fn is_like(text: &str, pattern: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// What stands in `config.toml`.
+pub(super) fn read(ports: &Ports, layout: &Layout) -> Result<Config, NodeError> {
+    let path = layout.config();
+    let wrong = |why: String| NodeError::refused(Code::Z106, format!("{}: {why}", path.display()));
+    let Some(bytes) = read_small(&*ports.disk, &path, CONFIG_LEN_MAX).map_err(|error| NodeError::reading(&path, error))? else {
+        return Ok(Config::default());
+    };
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+    Config::parse(&text).map_err(wrong)
+}
+
 impl View {
     /// What a person has set; nothing without a file.
     ///
     /// # Errors
     /// Z106 with the place; when the file cannot be read.
     pub fn config(&self) -> Result<Config, NodeError> {
-        let path = self.layout.config();
-        let wrong = |why: String| NodeError::refused(Code::Z106, format!("{}: {why}", path.display()));
-        let Some(bytes) = read_small(&*self.ports.disk, &path, CONFIG_LEN_MAX).map_err(|error| NodeError::reading(&path, error))? else {
-            return Ok(Config::default());
-        };
-        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
-        Config::parse(&text).map_err(wrong)
+        read(&self.ports, &self.layout)
+    }
+}
+
+impl Node {
+    /// As [`View::config`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn config(&self) -> Result<Config, NodeError> {
+        read(&self.ports, &self.layout)
     }
 }
 

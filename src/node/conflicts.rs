@@ -136,7 +136,7 @@ impl Node {
         author: Option<String>,
     ) -> Result<Vec<Pushed>, NodeError> {
         let conflict = conflict_of(tables, key)?.ok_or_else(|| NodeError::refused(Code::Z412, key))?;
-        let (Some(shown), State::Conflict | State::Pending) = (conflict.heads.first(), conflict.folded.state) else {
+        let (Some(shown), State::Conflict | State::Pending | State::Appended) = (conflict.heads.first(), conflict.folded.state) else {
             return Err(NodeError::refused(Code::Z413, format!("{key} is {}", conflict.folded.state.name())));
         };
         let (chosen, payload) = match resolution {

@@ -4,19 +4,29 @@
 //! what it names, not what its record holds, however many versions or heads that has (R11.2-i); who waits for an event is told when it comes, under
 //! whatever key (R11.2-c). What has to do with repetitions is rare and is worked out from all versions, once in a batch. Not here: reading the log.
 
+use super::config::Conflicts;
 use crate::ports::projection::{Folded, Projection, ProjectionError, Row, State, Version};
 use crate::project::fold::{fold, state};
 use std::collections::BTreeSet;
 
+/// Keys in memory while all records that differ are looked through.
+const RULED_AT_ONCE: u64 = 1000;
+
 /// Records that a batch touched.
 #[derive(Debug, Default)]
 pub struct Folding {
+    rules: Conflicts,
     changed: BTreeSet<String>,
     /// To be worked out from all their versions at the end.
     whole: BTreeSet<String>,
 }
 
 impl Folding {
+    /// By these rules versions that differ are a conflict or stand side by side.
+    pub fn by(rules: &Conflicts) -> Self {
+        Self { rules: rules.clone(), ..Self::default() }
+    }
+
     /// Put a row into the tables and let it count.
     ///
     /// # Errors
@@ -71,7 +81,7 @@ impl Folding {
     /// What the tables say.
     pub fn finish(&mut self, tables: &mut dyn Projection) -> Result<u64, ProjectionError> {
         for key in std::mem::take(&mut self.whole) {
-            fold_whole(tables, &key)?;
+            fold_whole(tables, &self.rules, &key)?;
             self.changed.insert(key);
         }
         Ok(std::mem::take(&mut self.changed).len() as u64)
@@ -79,16 +89,44 @@ impl Folding {
 
     fn settle(&mut self, tables: &mut dyn Projection, key: &str, more: i64) -> Result<(), ProjectionError> {
         self.changed.insert(key.to_owned());
+        self.stand(tables, key, more)
+    }
+
+    fn stand(&mut self, tables: &mut dyn Projection, key: &str, more: i64) -> Result<(), ProjectionError> {
         let Some((shown, differ)) = tables.shown(key)? else {
             self.whole.insert(key.to_owned()); // a ring
             return Ok(());
         };
         let waits = tables.waits(key)?;
-        tables.set_state(key, state(differ, waits, shown.op), &shown.id, more)
+        let state = self.rules.stands(state(differ, waits, shown.op), key, &shown.kind);
+        tables.set_state(key, state, &shown.id, more)
+    }
+
+    /// Tell all records that differ apart by these rules, when the tables stand by others.
+    ///
+    /// # Errors
+    /// What the tables say.
+    pub fn rule(&mut self, tables: &mut dyn Projection) -> Result<(), ProjectionError> {
+        let print = self.rules.print();
+        if tables.ruled_by()? == print {
+            return Ok(());
+        }
+        for state in State::ALL.into_iter().filter(|state| state.differs()) {
+            let mut after: Option<String> = None;
+            loop {
+                let keys = tables.records_in(state, after.as_deref(), RULED_AT_ONCE)?;
+                for key in &keys {
+                    self.stand(tables, key, 0)?;
+                }
+                let Some(last) = keys.last() else { break };
+                after = Some(last.clone());
+            }
+        }
+        tables.set_ruled_by(print)
     }
 }
 
-fn fold_whole(tables: &mut dyn Projection, key: &str) -> Result<(), ProjectionError> {
+fn fold_whole(tables: &mut dyn Projection, rules: &Conflicts, key: &str) -> Result<(), ProjectionError> {
     let versions = tables.versions(key)?;
     let mut elsewhere = BTreeSet::new();
     for base in versions.iter().flat_map(|version| version.base.iter().flatten()) {
@@ -97,7 +135,10 @@ fn fold_whole(tables: &mut dyn Projection, key: &str) -> Result<(), ProjectionEr
         }
     }
     let none = Folded { state: State::Settled, heads: Vec::new(), waiting: Vec::new(), circular: false };
-    let folded = fold(&versions, |id| elsewhere.contains(id)).unwrap_or(none);
+    let mut folded = fold(&versions, |id| elsewhere.contains(id)).unwrap_or(none);
+    if let Some(shown) = folded.heads.first().and_then(|id| versions.iter().find(|version| version.id == *id)) {
+        folded.state = rules.stands(folded.state, key, &shown.kind);
+    }
     let ids: BTreeSet<_> = folded.heads.iter().collect();
     let heads: Vec<&Version> = versions.iter().filter(|version| ids.contains(&version.id)).collect();
     tables.set_record(key, &folded, &heads)

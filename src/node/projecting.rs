@@ -1,5 +1,6 @@
 //! Keeping tables in step with the log: what is new since last time, a batch a transaction, so that a crash neither doubles nor skips. SPEC §11.2.
 
+use super::config::{Config, Conflicts};
 use super::error::NodeError;
 use super::folding::Folding;
 use super::payload;
@@ -59,27 +60,35 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     /// Bring `tables` up to the log as it stands (R11.2-b). With `rebuild` they are made from nothing.
-    pub fn catch_up(&self, tables: &mut dyn Projection, rebuild: bool, stride: Stride) -> Result<Projected, NodeError> {
+    pub fn catch_up(&self, tables: &mut dyn Projection, rules: &Conflicts, rebuild: bool, stride: Stride) -> Result<Projected, NodeError> {
         let streams: Vec<(Stream, Head)> = self.log.streams().into_iter().filter(|(stream, _)| stream.origin.lane != Lane::Control).collect();
         if !rebuild
             && continues(tables, &streams)?
-            && let Some(done) = self.advance(tables, &streams, false, stride)?
+            && let Some(done) = self.advance(tables, rules, &streams, false, stride)?
         {
             return Ok(done);
         }
-        let done = self.advance(tables, &streams, true, stride)?;
+        let done = self.advance(tables, rules, &streams, true, stride)?;
         done.ok_or_else(|| {
             NodeError::refused(bundle_format::error::Code::Z301, "the chain of a history does not lead to its head; `zbundle fsck` tells more")
         })
     }
 
     /// Project what is new. `None` when a history turns out to be another than the one projected before: its chain does not lead to its head.
-    fn advance(&self, tables: &mut dyn Projection, streams: &[(Stream, Head)], anew: bool, stride: Stride) -> Result<Option<Projected>, NodeError> {
-        let mut batch = Batch { done: Projected { rebuilt: anew, ..Projected::default() }, folding: Folding::default(), count: 0, len: 0 };
+    fn advance(
+        &self,
+        tables: &mut dyn Projection,
+        rules: &Conflicts,
+        streams: &[(Stream, Head)],
+        anew: bool,
+        stride: Stride,
+    ) -> Result<Option<Projected>, NodeError> {
+        let mut batch = Batch { done: Projected { rebuilt: anew, ..Projected::default() }, folding: Folding::by(rules), count: 0, len: 0 };
         tables.begin()?;
         if anew {
             tables.clear()?;
         }
+        batch.folding.rule(tables)?;
         let places: BTreeMap<Stream, Place> = tables.places()?.into_iter().map(|place| (place.stream, place)).collect();
         for (stream, head) in streams {
             let counted = self.counted(stream, head)?;
@@ -256,6 +265,11 @@ impl Batch {
     }
 }
 
+/// A file that does not read sets nothing, and holds nothing up: whoever asks about rules is told, and until then what differs counts as a conflict.
+fn rules_of(config: Result<Config, NodeError>) -> Conflicts {
+    config.unwrap_or_default().conflicts
+}
+
 impl View {
     pub(super) fn source(&self) -> Source<'_> {
         Source { log: &self.log, roster: &self.roster, naming: self.naming(), me: self.keyring.node() }
@@ -266,7 +280,15 @@ impl View {
     /// # Errors
     /// What the log or the tables say; then the tables stand where a batch ended.
     pub fn project(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
-        self.source().catch_up(tables, rebuild, Stride::Whole)
+        self.source().catch_up(tables, &rules_of(self.config()), rebuild, Stride::Whole)
+    }
+
+    /// One step of [`View::project`], a transaction long; [`Projected::paused`] says whether there is more.
+    ///
+    /// # Errors
+    /// As [`View::project`].
+    pub fn project_on(&self, tables: &mut dyn Projection) -> Result<Projected, NodeError> {
+        self.source().catch_up(tables, &rules_of(self.config()), false, Stride::Batch)
     }
 }
 
@@ -280,7 +302,7 @@ impl Node {
     /// # Errors
     /// What the log or the tables say; then the tables stand where a batch ended.
     pub fn project(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
-        self.source().catch_up(tables, rebuild, Stride::Whole)
+        self.source().catch_up(tables, &rules_of(self.config()), rebuild, Stride::Whole)
     }
 
     /// One step of that, a transaction long; [`Projected::paused`] says whether there is more.
@@ -288,6 +310,6 @@ impl Node {
     /// # Errors
     /// As [`Node::project`].
     pub fn project_on(&self, tables: &mut dyn Projection) -> Result<Projected, NodeError> {
-        self.source().catch_up(tables, false, Stride::Batch)
+        self.source().catch_up(tables, &rules_of(self.config()), false, Stride::Batch)
     }
 }

@@ -49,6 +49,8 @@ pub struct Status {
     pub open_lives: Vec<Incarnation>,
     /// What opening the log found.
     pub findings: Vec<Finding>,
+    /// Why `config.toml` sets nothing, if it is there and does not read.
+    pub config: Option<String>,
     /// Bytes of the log on the disk.
     pub log_bytes: u64,
     /// Now, milliseconds since 1970 by our clock.
@@ -208,6 +210,7 @@ impl Looking<'_> {
             quarantine: self.stock(&Held::quarantine_at(&self.layout.quarantine()))?,
             open_lives: self.state.open_lives.clone(),
             findings: self.log.findings().to_vec(),
+            config: super::config::read(self.ports, self.layout).err().map(|error| error.to_string()),
             log_bytes: self.log_bytes()?,
             now_ms: self.ports.clock.now_ms(),
         })

@@ -96,24 +96,35 @@ pub enum State {
     Pending,
     /// Several that differ.
     Conflict,
+    /// Several that differ, and a rule says that they stand side by side (R11.3-c): nobody has to decide.
+    Appended,
     /// It is gone.
     Deleted,
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Settled, Self::Pending, Self::Conflict, Self::Appended, Self::Deleted];
+
     /// Its name in tables and output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Settled => "settled",
             Self::Pending => "pending",
             Self::Conflict => "conflict",
+            Self::Appended => "appended",
             Self::Deleted => "deleted",
         }
     }
 
     /// From its name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Settled, Self::Pending, Self::Conflict, Self::Deleted].into_iter().find(|state| state.name() == name)
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether versions of the record differ, whatever is to be done about it.
+    pub fn differs(self) -> bool {
+        matches!(self, Self::Pending | Self::Conflict | Self::Appended)
     }
 }
 
@@ -273,6 +284,10 @@ pub trait Projection {
     fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError>;
     /// How many records are in a state.
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError>;
+    /// By which rules records that differ were told apart; 0 before any were.
+    fn ruled_by(&mut self) -> Result<i64, ProjectionError>;
+    /// They are these now. Inside the transaction.
+    fn set_ruled_by(&mut self, print: i64) -> Result<(), ProjectionError>;
     /// How many events each node wrote on each day from `since_day` on, counted from 1970 by its own clock.
     fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError>;
     /// What the node remembers beside its log: all of it, in the order given. Nothing is written when it is what stands there. Inside the transaction.

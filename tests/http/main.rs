@@ -293,6 +293,33 @@ fn a_page_of_records_goes_on_behind_its_last_key() {
     assert_eq!(keys, ["r0", "r1", "r2", "r3", "r4"]);
 }
 
+/// R11.3-c: what stands side by side by a rule is nobody's to decide, whoever is asked.
+#[test]
+fn versions_that_stand_side_by_side_are_counted_as_conflict_by_nobody() {
+    let dir = world::node();
+    for phone in ["1", "2"] {
+        world::zbundle(&dir.path(), &["push", phone, "--key", "Patient/1", "--type", "vitals", "--base", "none"]);
+    }
+    let rule = "[[conflicts.rule]]\ntype = \"vitals\"\nhow = \"append\"\n";
+    for (config, count) in [("", 1), (rule, 0), ("", 1)] {
+        std::fs::write(dir.path().join("config.toml"), config).unwrap();
+        let listed = world::ended(&dir.path(), &["conflicts", "list", "--check", "--json"]);
+        assert!(listed.1.contains(&format!("\"open\":{count}")) && listed.0 == 17 * count, "{listed:?}");
+        let status = world::ended(&dir.path(), &["status", "--check", "--json"]);
+        assert!(status.1.contains(&format!("\"conflicts\":{count},\"tables\":\"in_step\"")) && status.0 == 17 * count, "{status:?}");
+        let served = Served::start(&dir.path(), &[]);
+        let all = served.get("/v1/conflicts").json();
+        assert_eq!((all["count"].as_i64(), all["records"].as_array().unwrap().len()), (Some(i64::from(count)), usize::try_from(count).unwrap()));
+        assert_eq!(served.get("/v1/status").json()["conflicts"], count);
+        assert!(served.get("/metrics").text().contains(&format!("\nzbundle_conflicts {count}\n")));
+        assert_eq!(served.get("/ui").text().contains("in conflict"), count > 0);
+        assert_eq!(served.get("/v1/conflicts?state=appended").json()["count"], 1 - count);
+    }
+    std::fs::write(dir.path().join("config.toml"), "[conflict]").unwrap();
+    let status = Served::start(&dir.path(), &[]).get("/v1/status").json();
+    assert!(status["alarms"].as_array().unwrap().iter().any(|alarm| alarm["kind"] == "config" && alarm["code"] == "Z106"), "{status}");
+}
+
 #[test]
 fn metrics_are_lines_that_prometheus_reads() {
     let dir = world::hub();

@@ -33,7 +33,7 @@ fn project(world: &World, name: &str, file: &str, rebuild: bool) -> Projected {
 }
 
 /// Every row of every table, in an order of its own.
-fn content(path: &Path) -> Vec<(String, Vec<Value>)> {
+pub fn content(path: &Path) -> Vec<(String, Vec<Value>)> {
     let database = Connection::open(path).unwrap();
     let mut all = Vec::new();
     for table in ["event", "record", "record_head", "record_waiting", "origin", "conflict", "current", "setting"] {
@@ -225,7 +225,7 @@ fn peers_and_bundles_are_tables_too_and_say_what_is_remembered_now() {
 
 #[test]
 fn states_have_names_that_read_back() {
-    for state in [State::Settled, State::Pending, State::Conflict, State::Deleted] {
+    for state in State::ALL {
         assert_eq!(State::from_name(state.name()), Some(state));
     }
 }

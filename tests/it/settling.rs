@@ -1,7 +1,7 @@
 //! Conflicts settled by rules at a hub: nobody's version is lost, nobody is told more than he may know, and two hubs come to an end.
 
 use crate::conflicts::{conflict, conflicts};
-use crate::project::{of_record, push_record};
+use crate::project::{content, of_record, push_record};
 use crate::world::World;
 use bundle_format::error::Code;
 use bundle_format::event::Event;
@@ -11,6 +11,7 @@ use zbundle::keys::Policy;
 use zbundle::node::config::Rule;
 use zbundle::node::settling::{NOTICE_KIND, Outcome};
 use zbundle::ports::projection::State;
+use zbundle::push::Fields;
 
 const KEY: &str = "Appointment/7";
 const LWW: &str = "[[conflicts.rule]]\nkey = \"Appointment/*\"\nhow = \"lww\"\n";
@@ -170,13 +171,32 @@ fn writers_are_told_once_and_nothing_of_each_others_words() {
     assert!(settle(&third, "hub", "[[conflicts.rule]]\nhow = \"append\"").0.is_empty());
 }
 
-/// Versions that stand side by side by a rule are told to nobody, and settled by nobody.
+/// R11.3-c, R11.1-i: versions that stand side by side by a rule are no conflict in any table, told to nobody, and settled by nobody, until the rule goes.
 #[test]
 fn what_may_stand_side_by_side_does() {
     let world = differing();
-    assert!(matches!(settle(&world, "hub", "[[conflicts.rule]]\ntype = \"vitals\"\nhow = \"append\"").0[..], [Outcome::Left(0)]));
+    let append = "[[conflicts.rule]]\ntype = \"vitals\"\nhow = \"append\"\n";
+    let stands = |config: &str| {
+        let (outcomes, _) = settle(&world, "hub", config);
+        let database = rusqlite::Connection::open(world.path("hub.db")).unwrap();
+        let in_conflict: i64 = database.query_row("SELECT count(*) FROM conflict", [], |row| row.get(0)).unwrap();
+        (conflict(&world, "hub", KEY).folded.state, conflicts(&world, "hub").len(), in_conflict, outcomes.len())
+    };
+    assert_eq!(stands(append), (State::Appended, 0, 0, 0));
     assert_eq!(conflict(&world, "hub", KEY).heads.len(), 2);
     assert!(notices(&world, "hub").is_empty());
+
+    push_record(&world, "hub", Lane::Routine, &Fields { base: Some(Vec::new()), ..of_record(KEY) }, b"{}");
+    assert_eq!(stands(append), (State::Appended, 0, 0, 0), "one more changes nothing");
+    let mut anew = SqliteProjection::open(&world.path("anew.db"), false).unwrap();
+    world.view("hub").project(&mut anew, true).unwrap();
+    assert_eq!(content(&world.path("anew.db")), content(&world.path("hub.db")), "made at once or step by step");
+
+    let first = "[[conflicts.rule]]\nkey = \"Appointment/*\"\nhow = \"manual\"\n";
+    assert_eq!(stands(&format!("{first}{append}")), (State::Conflict, 1, 3, 1), "the first that fits counts");
+    assert_eq!(stands(append), (State::Appended, 0, 0, 0));
+    std::fs::write(world.path("hub").join("config.toml"), "[[conflicts.rule").unwrap();
+    assert_eq!(conflict(&world, "hub", KEY).folded.state, State::Conflict, "what does not read sets nothing");
 }
 
 /// R11.3-c: a slip of the pen changes nothing and is told with its place.
