@@ -509,6 +509,20 @@ impl Projection for SqliteProjection {
         Ok(self.database.prepare_cached(sql)?.query_row([state.name()], |row| Ok(unsigned(row.get(0)?)))?)
     }
 
+    fn state(&mut self, record_key: &str) -> Result<Option<State>, ProjectionError> {
+        let mut found = self.all("SELECT state FROM record WHERE record = ?1", [record_key], |row| {
+            let state: String = row.get(0)?;
+            State::from_name(&state).ok_or(ProjectionError::Damaged("record"))
+        })?;
+        Ok(found.pop())
+    }
+
+    fn notices(&mut self, node: &NodeId, count_max: u64) -> Result<Vec<(EventId, Hlc)>, ProjectionError> {
+        let sql = "SELECT id, hlc FROM event WHERE type = 'zbundle.conflict' AND counts AND substr(origin, -18) = ?1 ORDER BY hlc DESC LIMIT ?2";
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        self.all(sql, params![format!(">@{}", hex(&node.0)), count_max], |row| Ok((id(row, 0)?, Hlc(unsigned(row.get(1)?)))))
+    }
+
     fn ruled_by(&mut self) -> Result<i64, ProjectionError> {
         let sql = "SELECT value FROM setting WHERE name = 'rules'";
         Ok(self.database.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))

@@ -15,6 +15,7 @@ CREATE INDEX event_push ON event (idempotency_key, id) WHERE idempotency_key IS 
 -- Repetitions after a loss, and those that name another node's event: with them a record's heads are worked out from all its versions.
 CREATE INDEX event_repeat ON event (record, orig) WHERE orig IS NOT NULL;
 CREATE INDEX event_stray ON event (record, origin) WHERE orig IS NOT NULL AND base IS NULL AND substr(orig, 1, 17) <> substr(id, 1, 17);
+CREATE INDEX event_notice ON event (hlc) WHERE type = 'zbundle.conflict';
 CREATE TABLE record (
     record TEXT PRIMARY KEY, state TEXT NOT NULL, shown TEXT NOT NULL, head_count INTEGER NOT NULL, circular INTEGER NOT NULL
 ) WITHOUT ROWID;

@@ -9,8 +9,10 @@ use crate::hub::differing::differences;
 use crate::node::View;
 use crate::node::conflicts::{Conflict, Resolution};
 use crate::node::layout::Layout;
+use crate::node::told::Told;
 use crate::ports::projection::{Projection, State, Version};
 use bundle_format::error::{Code, Exit};
+use bundle_format::event::Op;
 use bundle_format::ids::EventId;
 use bundle_format::limits::PAYLOAD_LEN_MAX;
 use serde_json::Value;
@@ -102,13 +104,33 @@ fn list(context: &mut Context, check: bool) -> Result<Finished, Halt> {
         let waits = if conflict.folded.state == State::Pending { "  (something in between has not come)" } else { "" };
         context.console.result(&format!("{}  {}{waits}", plain(&conflict.record_key), heads.join(" | ")), || object(&view, conflict))?;
     }
+    let told = view.told(&mut *tables)?;
+    for told in &told {
+        let yours: Vec<String> = told.yours.iter().map(|id| view.naming().event(id)).collect();
+        context
+            .console
+            .result(&format!("{}  {} | {}", plain(&told.record_key), yours.join(" | "), others(&view, told)), || told_object(&view, told))?;
+    }
     let exit = if check && !all.is_empty() { Exit::Conflict } else { Exit::Done };
-    Ok(Finished { exit, summary: summary("conflicts").with("open", all.len()) })
+    Ok(Finished { exit, summary: summary("conflicts").with("open", all.len()).with("told", told.len()) })
+}
+
+/// What a hub says of versions that this node does not see.
+fn others(view: &View, told: &Told) -> String {
+    let when = units::date(told.hlc.ms()).unwrap_or_else(|| "-".into());
+    let noun = if told.others == 1 { "other version" } else { "other versions" };
+    format!("{} {noun}, says {} {when}; it is decided there", told.others, view.naming().node(&told.by))
+}
+
+fn told_object(view: &View, told: &Told) -> Object {
+    let yours: Vec<String> = told.yours.iter().map(|id| view.naming().event(id)).collect();
+    let object = Object::of("told").with("key", &told.record_key).with("by", view.naming().node(&told.by)).with("time", units::date(told.hlc.ms()));
+    object.with("yours", yours).with("others", told.others).with("disclosed", told.versions.len())
 }
 
 fn title(view: &View, head: &Version) -> String {
     let when = units::date(head.hlc.ms()).unwrap_or_else(|| "-".into());
-    let gone = if head.op == bundle_format::event::Op::Delete { " deleted" } else { "" };
+    let gone = if head.op == Op::Delete { " deleted" } else { "" };
     let author = head.author.as_ref().map(|author| format!(" by {}", plain(author))).unwrap_or_default();
     format!("{} {when}{author}{gone}", view.naming().event(&head.id))
 }
@@ -137,6 +159,18 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
     for id in &conflict.folded.waiting {
         console.line(&format!("  waits for {}", view.naming().event(id)))?;
     }
+    let said = view.told(&mut *tables)?.into_iter().find(|told| told.record_key == key);
+    if let Some(told) = &said {
+        console.result(&format!("  {}", others(&view, told)), || told_object(&view, told))?;
+        if !told.versions.is_empty() {
+            values.clear(); // the hub shows all of them, ours too
+        }
+        for (version, place) in told.versions.iter().zip(1..) {
+            let gone = if version.op == Op::Delete { " deleted" } else { "" };
+            console.line(&format!("  {place}  {}{gone}", view.naming().event(&version.id)))?;
+            values.push(version.payload.as_deref().and_then(|payload| serde_json::from_slice(payload).ok()));
+        }
+    }
     let different = differences(&values);
     for (path, versions) in &different {
         console
@@ -144,7 +178,7 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
                 Object::of("field").with("path", path).with("values", versions)
             })?;
     }
-    Ok(Finished::done(summary("conflicts").with("state", conflict.folded.state.name()).with("fields", different.len())))
+    Ok(Finished::done(summary("conflicts").with("state", conflict.folded.state.name()).with("told", said.is_some()).with("fields", different.len())))
 }
 
 /// A value on a line of text.

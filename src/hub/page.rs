@@ -12,6 +12,7 @@ use crate::node::NodeError;
 use crate::node::alarm::Alarm;
 use crate::node::conflicts::Conflict;
 use crate::node::status::{PeerStatus, Refused};
+use crate::node::told::Told;
 use crate::ports::projection::State;
 use bundle_format::event::Op;
 use bundle_format::ids::NodeId;
@@ -37,6 +38,8 @@ const DAY_COUNT: u64 = 14;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// Records in conflict and refused bundles that are listed; their number is always told.
 const LIST_COUNT_MAX: u64 = 50;
+/// Records that a hub tells of that are listed.
+const LISTED_TOLD_MAX: usize = 50;
 /// Versions of a record that are listed.
 const HEAD_COUNT_MAX: u64 = 4;
 /// Characters of a word from outside: a record's key may be as long as an event.
@@ -48,6 +51,7 @@ const PEER_COUNT_MAX: usize = 1000;
 struct Seen {
     overview: Overview,
     conflicts: Vec<(Conflict, Vec<String>)>,
+    told: Vec<(String, Told)>,
     refused: Vec<Refused>,
     activity: BTreeMap<NodeId, BTreeMap<u64, u64>>,
 }
@@ -74,15 +78,17 @@ pub async fn page(hub: &Rc<Hub>) -> Result<Answer, Problem> {
                 for (node, day, count) in tables.activity(since_day)? {
                     activity.entry(node).or_default().insert(day, count);
                 }
-                Ok::<_, NodeError>((conflicts, activity))
+                let named = |told: Told| (node.naming().node(&told.by), told);
+                let told: Vec<_> = node.told(tables)?.into_iter().map(named).collect();
+                Ok::<_, NodeError>((conflicts, told, activity))
             });
             Ok((refused, tables))
         })
         .await?;
-    let (conflicts, activity) = tables.unwrap_or_default(); // why not is among the alarms
+    let (conflicts, told, activity) = tables.unwrap_or_default(); // why not is among the alarms
     let (count, name) = (overview.alarms.len(), overview.status.name.clone());
     let title = if count == 0 { name } else { format!("({count}) {name}") };
-    Ok(in_place(&title, true, &render(&Seen { overview, conflicts, refused, activity })))
+    Ok(in_place(&title, true, &render(&Seen { overview, conflicts, told, refused, activity })))
 }
 
 /// A page around `body`, with the headers that keep it what it is. `renewed` shows itself anew.
@@ -171,6 +177,16 @@ fn render(seen: &Seen) -> Markup {
                     table {
                         tr { th { "Record" } th { "Versions, the one displayed first" } }
                         @for (record, names) in &seen.conflicts { (conflict(record, names)) }
+                    }
+                }
+                @if !seen.told.is_empty() {
+                    h2 { (counted(seen.told.len() as u64, "record")) " that a hub is to decide" }
+                    p.quiet { "Another node changed the same record. What it wrote is not told here; the decision comes back." }
+                    table {
+                        tr { th { "Record" } th { "What is told" } }
+                        @for (by, told) in seen.told.iter().take(LISTED_TOLD_MAX) {
+                            tr { td { code { (word(&told.record_key)) } } td { (counted(told.others, "other version")) ", says " (by) ", " (date(told.hlc.ms()).unwrap_or_default()) } }
+                        }
                     }
                 }
                 @if *pending > 0 { p.quiet { (counted(*pending, "record")) " on the way: something that came before is still missing." } }

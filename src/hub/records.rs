@@ -7,6 +7,7 @@ use super::routes::{decode, query};
 use super::server::Hub;
 use super::telling::date;
 use crate::node::conflicts::Conflict;
+use crate::node::told::Told;
 use crate::node::{Node, NodeError};
 use crate::ports::projection::{State, Version};
 use bundle_format::error::Code;
@@ -82,12 +83,23 @@ pub async fn conflicts(hub: &Rc<Hub>, request: &Request<Incoming>) -> Result<Ans
             }
             let next = keys.get(all.len().saturating_sub(1)).filter(|_| more);
             let told = Object::empty().with("count", tables.count_in(state)?).with("next", next);
-            Ok(told.with_objects("records", all.into_iter()))
+            let told = told.with_objects("records", all.into_iter());
+            if state != State::Conflict || after.is_some() {
+                return Ok(told);
+            }
+            Ok(told.with_objects("told", node.told(tables)?.iter().map(|told| said(node, told))))
         })
     });
     let told = told.await?;
     hub.standing.durable().await?;
     Ok(json(StatusCode::OK, told))
+}
+
+/// What a hub says of a record whose other versions are not here; what it discloses of them stands in its event.
+fn said(node: &Node, told: &Told) -> Object {
+    let yours: Vec<String> = told.yours.iter().map(|id| node.naming().event(id)).collect();
+    let object = Object::empty().with("key", &told.record_key).with("by", node.naming().node(&told.by)).with("time", date(told.hlc.ms()));
+    object.with("yours", yours).with("others", told.others).with("disclosed", told.versions.len())
 }
 
 fn about(node: &Node, record: &Conflict) -> Object {

@@ -47,6 +47,7 @@ pub mod state;
 pub mod status;
 pub mod syncing;
 pub mod taking;
+pub mod told;
 pub mod watching;
 pub mod workshop;
 

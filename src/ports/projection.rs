@@ -284,6 +284,10 @@ pub trait Projection {
     fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError>;
     /// How many records are in a state.
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError>;
+    /// How a record stands; `None` when there is none.
+    fn state(&mut self, record_key: &str) -> Result<Option<State>, ProjectionError>;
+    /// Events that count, tell of conflicts (R11.3-f) and are directed to a node, with their stamps: the newest first, at most `count_max`.
+    fn notices(&mut self, node: &NodeId, count_max: u64) -> Result<Vec<(EventId, Hlc)>, ProjectionError>;
     /// By which rules records that differ were told apart; 0 before any were.
     fn ruled_by(&mut self) -> Result<i64, ProjectionError>;
     /// They are these now. Inside the transaction.

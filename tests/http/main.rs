@@ -320,6 +320,39 @@ fn versions_that_stand_side_by_side_are_counted_as_conflict_by_nobody() {
     assert!(status["alarms"].as_array().unwrap().iter().any(|alarm| alarm["kind"] == "config" && alarm["code"] == "Z106"), "{status}");
 }
 
+/// R11.3-f, R11.3-g, from one data directory to another: a hub tells, and the clinic's own list, page and API tell it on.
+#[test]
+fn a_clinic_is_told_of_a_conflict_that_only_the_hub_sees() {
+    let dir = world::hub();
+    let (hub, clinic, stick) = (dir.path(), dir.path().with_file_name("clinic"), dir.path().with_file_name("stick"));
+    world::zbundle(&hub, &["push", "{\"phone\":\"99\"}", "--key", "Patient/BT 1", "--type", "patient"]);
+    let down = || {
+        world::zbundle(&hub, &["conflicts", "settle"]);
+        world::zbundle(&hub, &["cut", "--to", "lunana-bhu", "--out", stick.to_str().unwrap()]);
+        world::zbundle(&clinic, &["ingest", stick.to_str().unwrap()]);
+    };
+    down();
+    let listed = world::ended(&clinic, &["conflicts", "list", "--check"]);
+    assert!(listed.0 == 0 && listed.1.contains("Patient/BT 1  lunana-bhu~") && listed.1.contains("1 other version, says punakha-hub"), "{listed:?}");
+    let shown = world::ended(&clinic, &["conflicts", "show", "Patient/BT 1"]);
+    assert!(shown.1.contains("settled") && shown.1.contains("says punakha-hub") && !shown.1.contains("99"), "{shown:?}");
+    let served = Served::start(&clinic, &[]);
+    let told = served.get("/v1/conflicts").json();
+    assert_eq!(
+        (&told["count"], &told["told"][0]["key"], &told["told"][0]["by"]),
+        (&0.into(), &"Patient/BT 1".into(), &"punakha-hub".into()),
+        "{told}"
+    );
+    let page = served.get("/ui");
+    assert!(page.text().contains("1 record that a hub is to decide") && !page.text().contains("99"), "{}", page.text());
+    drop(served);
+
+    std::fs::write(hub.join("config.toml"), "[conflicts]\ndisclose = \"payload\"").unwrap();
+    down();
+    let shown = world::ended(&clinic, &["conflicts", "show", "Patient/BT 1"]);
+    assert!(shown.1.contains("/phone: \"99\" | \"17600000\""), "{shown:?}");
+}
+
 #[test]
 fn metrics_are_lines_that_prometheus_reads() {
     let dir = world::hub();

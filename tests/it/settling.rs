@@ -10,7 +10,8 @@ use zbundle::adapters::{SqliteProjection, ask_program};
 use zbundle::keys::Policy;
 use zbundle::node::config::Rule;
 use zbundle::node::settling::{NOTICE_KIND, Outcome};
-use zbundle::ports::projection::State;
+use zbundle::node::told::Told;
+use zbundle::ports::projection::{State, id_text};
 use zbundle::push::Fields;
 
 const KEY: &str = "Appointment/7";
@@ -169,6 +170,51 @@ fn writers_are_told_once_and_nothing_of_each_others_words() {
     let third = World::new();
     third.init("hub", true);
     assert!(settle(&third, "hub", "[[conflicts.rule]]\nhow = \"append\"").0.is_empty());
+}
+
+fn told(world: &World, name: &str) -> Vec<Told> {
+    let (view, mut tables) = (world.view(name), SqliteProjection::open(&world.path(&format!("{name}.db")), false).unwrap());
+    view.project(&mut tables, false).unwrap();
+    view.told(&mut tables).unwrap()
+}
+
+/// R11.3-g: what a clinic cannot see it is told of, until it is settled, and by nobody but a hub.
+#[test]
+fn a_clinic_lists_a_conflict_that_it_cannot_see_until_it_is_settled() {
+    let world = differing();
+    settle(&world, "hub", "");
+    world.carry("hub", "lunana", "down");
+    let seen = told(&world, "lunana");
+    let (hub, mine) = (world.view("hub").keyring().node(), conflict(&world, "lunana", KEY).folded.heads);
+    assert_eq!((seen.len(), seen[0].record_key.as_str(), seen[0].by, seen[0].others), (1, KEY, hub, 1));
+    assert_eq!((&seen[0].yours, seen[0].versions.len()), (&mine, 0), "its own version, and no word of the other's");
+    assert!(conflicts(&world, "lunana").is_empty() && told(&world, "hub").is_empty() && told(&world, "gasa").is_empty());
+
+    settle(&world, "hub", "[conflicts]\ndisclose = \"payload\"");
+    world.carry("hub", "lunana", "down-again");
+    let seen = told(&world, "lunana");
+    assert_eq!((seen.len(), seen[0].versions.len()), (1, 2), "the newest word about a record counts");
+    let words: Vec<_> = seen[0].versions.iter().map(|version| String::from_utf8(version.payload.clone().unwrap()).unwrap()).collect();
+    assert_eq!(words, ["{\"by\":\"gasa\"}", "{\"by\":\"lunana\"}"]);
+
+    settle(&world, "hub", LWW);
+    world.carry("hub", "lunana", "settled");
+    assert!(told(&world, "lunana").is_empty(), "the decision has come");
+
+    // Another clinic says the same of a version that is a head: nobody believes it.
+    let head = conflict(&world, "lunana", KEY).folded.heads[0];
+    let lie = serde_json::json!({"key": KEY, "yours": [id_text(&head)], "others": 9}).to_string();
+    let kind = Fields { kind: NOTICE_KIND.into(), ..Fields::default() };
+    let (mut gasa, to) = (world.open("gasa"), world.view("lunana").keyring().node());
+    let streams = gasa.push_streams(Lane::Routine, &[to]).unwrap();
+    gasa.with_pusher(&streams, |pusher| {
+        pusher.push(&kind, lie.len() as u64, &mut lie.as_bytes()).unwrap();
+        pusher.sync().unwrap();
+    });
+    drop(gasa);
+    world.carry("gasa", "lunana", "lie");
+    assert_eq!(notices(&world, "lunana").len(), 3, "it has come");
+    assert!(told(&world, "lunana").is_empty());
 }
 
 /// R11.3-c, R11.1-i: versions that stand side by side by a rule are no conflict in any table, told to nobody, and settled by nobody, until the rule goes.
