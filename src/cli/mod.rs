@@ -6,6 +6,7 @@ mod accept;
 mod alarm;
 mod ask;
 mod bundle;
+mod config;
 mod conflicts;
 mod console;
 mod cut;
@@ -139,6 +140,7 @@ enum Command {
     Log(log::Args),
     Project(project::Args),
     Conflicts(conflicts::Args),
+    Config(config::Args),
     Cut(cut::Args),
     Ingest(ingest::Args),
     Exchange(exchange::Args),
@@ -258,6 +260,7 @@ commands! {
     Log "log";
     Project "project";
     Conflicts "conflicts";
+    Config "config";
     Cut "cut";
     Ingest "ingest";
     Exchange "exchange";

@@ -4,6 +4,7 @@
 
 use super::error::NodeError;
 use super::layout::Layout;
+use super::setting::{At, rule_at};
 use super::{Node, View};
 use crate::ports::Ports;
 use crate::ports::disk::read_small;
@@ -15,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 
 /// Rules are a page, not a book.
-const CONFIG_LEN_MAX: usize = 64 * 1024;
+pub const CONFIG_LEN_MAX: usize = 64 * 1024;
 /// The longest a program may be given: the next run waits for it.
 const TIMEOUT_S_MAX: u64 = 300;
 
@@ -71,6 +72,16 @@ fn timeout_s() -> u64 {
     10
 }
 
+impl Disclose {
+    /// As in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Payload => "payload",
+        }
+    }
+}
+
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -85,6 +96,18 @@ pub enum How {
     Exec,
 }
 
+impl How {
+    /// As in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Append => "append",
+            Self::Lww => "lww",
+            Self::Exec => "exec",
+        }
+    }
+}
+
 impl Config {
     /// Read it.
     ///
@@ -92,7 +115,7 @@ impl Config {
     /// What is wrong and where, for people.
     pub fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|error| said(text, &error))?;
-        for (rule, number) in config.conflicts.rules.iter().zip(1..) {
+        for (number, rule) in config.conflicts.rules.iter().enumerate() {
             let wrong = match (rule.how, &rule.program) {
                 (How::Exec, None) => "how = \"exec\" needs a program",
                 (How::Exec, Some(program)) if !program.is_absolute() => "program must be an absolute path",
@@ -100,7 +123,8 @@ impl Config {
                 _ if !(1..=TIMEOUT_S_MAX).contains(&rule.timeout_s) => "timeout_s is 1 to 300",
                 _ => continue,
             };
-            return Err(format!("[[conflicts.rule]] number {number}: {wrong}"));
+            let at = rule_at(text, number).map_or_else(String::new, |at| format!("{at}: "));
+            return Err(format!("{at}[[conflicts.rule]] number {}: {wrong}", number + 1));
         }
         Ok(config)
     }
@@ -109,8 +133,7 @@ impl Config {
 /// In one line: the parser's own words draw the place over several.
 fn said(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().replace('\n', "; ");
-    let before = error.span().and_then(|span| text.get(..span.start));
-    before.map_or(message.clone(), |before| format!("line {}: {message}", before.matches('\n').count() + 1))
+    error.span().map_or(message.clone(), |span| format!("{}: {message}", At::of(text, span.start)))
 }
 
 impl Conflicts {
@@ -229,13 +252,16 @@ mod tests {
     fn what_is_not_understood_is_refused_and_says_where() {
         for (text, says) in [
             ("[conflict]", "expected `conflicts`"),
-            ("[[conflicts.rule]]\nkey = \"*\"\nhow = \"newest\"", "line 3: unknown variant `newest`, expected one of `manual`, `append`, `lww`"),
+            (
+                "[[conflicts.rule]]\nkey = \"*\"\nhow = \"newest\"",
+                "line 3, column 7: unknown variant `newest`, expected one of `manual`, `append`, `lww`",
+            ),
             ("[[conflicts.rule]]\nkeys = \"*\"\nhow = \"lww\"", "`key`"),
-            ("[[conflicts.rule]]\nhow = \"exec\"", "number 1"),
+            ("[[conflicts.rule]]\nhow = \"exec\"", "line 1, column 1: [[conflicts.rule]] number 1"),
             ("[[conflicts.rule]]\nhow = \"exec\"\nprogram = \"decide\"", "absolute"),
             ("[[conflicts.rule]]\nhow = \"exec\"\nprogram = \"/d\"\ntimeout_s = 0", "300"),
             ("[[conflicts.rule]]\nhow = \"lww\"\nprogram = \"/d\"", "only"),
-            ("conflicts = ", "line 1"),
+            ("conflicts = ", "line 1, column"),
         ] {
             let why = Config::parse(text).unwrap_err();
             assert!(why.contains(says) && !why.contains('\n'), "{text}: {why}");

@@ -40,6 +40,7 @@ pub mod record;
 pub mod relaying;
 pub mod serving;
 pub mod session;
+pub mod setting;
 pub mod settle;
 pub mod settling;
 pub mod standing;

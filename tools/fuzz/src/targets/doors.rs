@@ -3,6 +3,7 @@
 use crate::targets::json;
 use std::cell::RefCell;
 use zbundle::node::config::{Config, How};
+use zbundle::node::setting::settings;
 use zbundle::push::schema::{CHECKED_LEN_MAX, Schema};
 
 /// `config.toml`: what is read sets what its first fitting rule says, judged by a second matcher; what is not is told with a reason.
@@ -12,6 +13,7 @@ pub fn config(bytes: &[u8]) {
     match Config::parse(&text) {
         Err(why) => assert!(!why.is_empty(), "a person is told what is wrong"),
         Ok(config) => {
+            assert!(settings(&text, &config).iter().all(|setting| setting.at.is_none_or(|at| at.line <= text.matches('\n').count() + 1)));
             let rules = &config.conflicts.rules;
             for (key, kind) in [("Patient/BT-0042", "vitals"), ("", ""), ("a*a", "a"), (&text[..text.floor_char_boundary(40)], "vitals")] {
                 let fits = |pattern: &Option<String>, text: &str| pattern.as_ref().is_none_or(|pattern| is_like(text.as_bytes(), pattern.as_bytes()));
