@@ -1,6 +1,7 @@
 //! The HTTP API, end to end: the real binary in a process, its socket, and requests written by hand.
 #![allow(clippy::disallowed_methods, reason = "tests use the disk, the clock and the network they are given")]
 
+mod browser;
 mod clients;
 mod contract;
 mod page;

@@ -1,9 +1,8 @@
 //! The page, as a server answers it and as a browser shows it.
 
+use crate::browser::{self, Door};
 use crate::world::{self, Served, by_tcp};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// Words that a page which does not escape would run or load.
 const HOSTILE: [&str; 4] =
@@ -69,8 +68,7 @@ fn a_person_types_the_token_as_password() {
 /// In a browser, at the size of a clinic's screen: nothing runs, everything has its place. `ZBUNDLE_SCREENSHOT` names a file to look at.
 #[test]
 fn the_page_is_whole_in_a_browser() {
-    if !Command::new("chromium").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "chromium is missing: cargo xtask check installs it");
+    if !browser::is_there() {
         return;
     }
     let dir = hub();
@@ -79,40 +77,34 @@ fn the_page_is_whole_in_a_browser() {
     let token = std::fs::read_to_string(dir.path().join("http.token")).unwrap();
     let address = format!("http://nurse:{}@{}/ui", token.trim(), served.tcp.as_ref().unwrap());
     let profile = dir.path().with_file_name("profile");
-    let dom = chromium(&profile, &["--dump-dom", &address]);
+    let dom = browser::ended(&profile, &["--dump-dom", &address]);
     assert!(dom.contains("<title>") && !dom.contains("<title>owned"), "{dom}");
     for (element, want) in [("<script", 1), ("<img", 0), ("<table", 3), ("</table>", 3), ("<link", 1)] {
         assert_eq!(dom.matches(element).count(), want, "{element} in {dom}");
     }
     if let Some(file) = std::env::var_os("ZBUNDLE_SCREENSHOT") {
-        chromium(&profile, &["--window-size=1024,768", &format!("--screenshot={}", file.display()), &address]);
+        browser::ended(&profile, &["--window-size=1024,768", &format!("--screenshot={}", file.display()), &address]);
         let (record, file) = (form(&[("key", &format!("{}0", HOSTILE[0]))]), Path::new(&file).with_extension("record.png"));
         let address = address.replace("/ui", &format!("/ui/record?{record}"));
-        chromium(&profile, &["--window-size=1024,768", &format!("--screenshot={}", file.display()), &address]);
+        browser::ended(&profile, &["--window-size=1024,768", &format!("--screenshot={}", file.display()), &address]);
     }
 }
 
-fn chromium(profile: &Path, arguments: &[&str]) -> String {
-    let out = profile.with_extension("html");
-    let mut child = Command::new("chromium")
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]) // it has the page to look at
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .args(arguments)
-        .stdout(std::fs::File::create(&out).unwrap())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begun.elapsed() > Duration::from_mins(2) {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("the browser does not end");
-        }
-        std::thread::sleep(Duration::from_millis(20));
+/// The page stood still under an address that holds a name and a password: a browser fetches nothing relative to one.
+#[test]
+fn the_page_shows_what_has_come_also_under_an_address_with_a_password() {
+    if !browser::is_there() {
+        return;
     }
-    std::fs::read_to_string(out).unwrap()
+    let dir = world::node();
+    let served = Served::start(&dir.path(), &["--http", "127.0.0.1:0"]);
+    let token = std::fs::read_to_string(dir.path().join("http.token")).unwrap();
+    let door = Door::before(served.tcp.as_ref().unwrap());
+    let _open = browser::Open::at(&dir.path().with_file_name("profile"), &format!("http://nurse:{}@{}/ui", token.trim(), door.address));
+    door.wait_for("GET /ui ");
+    door.wait_for("GET /ui/live ");
+    served.post("/v1/events", "application/json", "1");
+    door.wait_for("GET /ui ");
 }
 
 /// What stands in a field of the form on a page.
