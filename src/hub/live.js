@@ -2,7 +2,7 @@
 "use strict";
 // By origin: an address that a name and a password were typed into may not be fetched again.
 const source = new EventSource(location.origin + "/ui/live");
-let lost = false;
+let lost = true; // what came after the page was made and before the stream was open is shown at once
 async function renew() {
   try {
     const answer = await fetch(location.origin + "/ui");

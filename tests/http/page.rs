@@ -103,6 +103,7 @@ fn the_page_shows_what_has_come_also_under_an_address_with_a_password() {
     let _open = browser::Open::at(&dir.path().with_file_name("profile"), &format!("http://nurse:{}@{}/ui", token.trim(), door.address));
     door.wait_for("GET /ui ");
     door.wait_for("GET /ui/live ");
+    door.wait_for("GET /ui "); // whatever came between the two: a page was old for a minute
     served.post("/v1/events", "application/json", "1");
     door.wait_for("GET /ui ");
 }
