@@ -486,17 +486,30 @@ impl Projection for SqliteProjection {
         .map(|_| ())
     }
 
-    fn record(&mut self, record_key: &str) -> Result<Option<Folded>, ProjectionError> {
+    fn record(&mut self, record_key: &str, count_max: u64) -> Result<Option<Folded>, ProjectionError> {
         let damaged = || ProjectionError::Damaged("record");
-        let mut found = self.all("SELECT state, circular FROM record WHERE record = ?1", [record_key], |row| {
+        let mut found = self.all("SELECT state, circular, head_count FROM record WHERE record = ?1", [record_key], |row| {
             let state: String = row.get(0)?;
-            Ok((State::from_name(&state).ok_or_else(damaged)?, row.get(1)?))
+            Ok((State::from_name(&state).ok_or_else(damaged)?, row.get(1)?, unsigned(row.get(2)?)))
         })?;
-        let Some((state, circular)) = found.pop() else { return Ok(None) };
-        let heads = self.all("SELECT id FROM record_head WHERE record = ?1 ORDER BY rank DESC", [record_key], |row| id(row, 0))?;
-        let mut waiting = self.all("SELECT id FROM record_waiting WHERE record = ?1", [record_key], |row| id(row, 0))?;
+        let Some((state, circular, head_count)) = found.pop() else { return Ok(None) };
+        let most = i64::try_from(count_max).unwrap_or(i64::MAX);
+        let heads = "SELECT id FROM record_head WHERE record = ?1 ORDER BY rank DESC LIMIT ?2";
+        let heads = self.all(heads, params![record_key, most], |row| id(row, 0))?;
+        let mut waiting = self.all("SELECT id FROM record_waiting WHERE record = ?1 LIMIT ?2", params![record_key, most], |row| id(row, 0))?;
         waiting.sort_unstable();
-        Ok(Some(Folded { state, heads, waiting, circular }))
+        Ok(Some(Folded { state, heads, head_count, waiting, circular }))
+    }
+
+    fn each_head(&mut self, record_key: &str, tell: &mut dyn FnMut(EventId) -> bool) -> Result<(), ProjectionError> {
+        let mut statement = self.database.prepare_cached("SELECT id FROM record_head WHERE record = ?1 ORDER BY rank DESC")?;
+        let mut rows = statement.query([record_key])?;
+        while let Some(row) = rows.next()? {
+            if !tell(id(row, 0)?) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError> {

@@ -19,6 +19,12 @@ use serde_json::Value;
 use std::io::Read as _;
 use std::path::PathBuf;
 
+/// Heads of each record of the list; how many there are is told.
+const LISTED_HEAD_COUNT_MAX: u64 = 8;
+/// Heads that are shown of one record.
+const SHOWN_HEAD_COUNT_MAX: u64 = 100;
+/// Payload bytes of one record that are compared; beyond that its versions are named only.
+const COMPARED_LEN_MAX: u64 = 4 << 20;
 /// Columns of a value in a table of differences.
 const VALUE_COUNT: usize = 40;
 const EXAMPLES: &str = "\
@@ -98,12 +104,14 @@ fn open(context: &Context) -> Result<(View, Box<dyn Projection>), Halt> {
 
 fn list(context: &mut Context, check: bool) -> Result<Finished, Halt> {
     let (view, mut tables) = open(context)?;
-    let all = view.conflicts(&mut *tables)?;
-    for conflict in &all {
-        let heads: Vec<String> = conflict.heads.iter().map(|head| title(&view, head)).collect();
+    let mut open = 0u64;
+    view.each_conflict(&mut *tables, LISTED_HEAD_COUNT_MAX, |conflict| {
+        open += 1;
+        let mut heads: Vec<String> = conflict.heads.iter().map(|head| title(&view, head)).collect();
+        heads.extend(Some(conflict.more()).filter(|more| *more > 0).map(|more| format!("and {more} more")));
         let waits = if conflict.folded.state == State::Pending { "  (something in between has not come)" } else { "" };
-        context.console.result(&format!("{}  {}{waits}", plain(&conflict.record_key), heads.join(" | ")), || object(&view, conflict))?;
-    }
+        context.console.result(&format!("{}  {}{waits}", plain(&conflict.record_key), heads.join(" | ")), || object(&view, &conflict))
+    })?;
     let told = view.told(&mut *tables)?;
     for told in &told {
         let yours: Vec<String> = told.yours.iter().map(|id| view.naming().event(id)).collect();
@@ -111,8 +119,8 @@ fn list(context: &mut Context, check: bool) -> Result<Finished, Halt> {
             .console
             .result(&format!("{}  {} | {}", plain(&told.record_key), yours.join(" | "), others(&view, told)), || told_object(&view, told))?;
     }
-    let exit = if check && !all.is_empty() { Exit::Conflict } else { Exit::Done };
-    Ok(Finished { exit, summary: summary("conflicts").with("open", all.len()).with("told", told.len()) })
+    let exit = if check && open > 0 { Exit::Conflict } else { Exit::Done };
+    Ok(Finished { exit, summary: summary("conflicts").with("open", open).with("told", told.len()) })
 }
 
 /// What a hub says of versions that this node does not see.
@@ -143,18 +151,23 @@ fn object(view: &View, conflict: &Conflict) -> Object {
     });
     let waiting: Vec<String> = conflict.folded.waiting.iter().map(|id| naming.event(id)).collect();
     let object = Object::of("record").with("key", &conflict.record_key).with("state", conflict.folded.state.name());
-    object.with_objects("heads", heads).with("waiting", waiting)
+    object.with("head_count", conflict.folded.head_count).with_objects("heads", heads).with("waiting", waiting)
 }
 
 fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
     let (view, mut tables) = open(context)?;
-    let conflict = view.conflict(&mut *tables, key)?;
+    let conflict = view.conflict(&mut *tables, key, SHOWN_HEAD_COUNT_MAX)?;
     let console = &mut context.console;
     console.result(&format!("{}  {}", plain(key), conflict.folded.state.name()), || object(&view, &conflict))?;
-    let mut values = Vec::new();
+    let (mut values, mut left) = (Vec::new(), COMPARED_LEN_MAX);
     for (head, place) in conflict.heads.iter().zip(1..) {
         console.line(&format!("  {place}  {}", title(&view, head)))?;
-        values.push(view.whole_payload(&head.id)?.and_then(|payload| serde_json::from_slice::<Value>(&payload).ok()));
+        let payload = view.payload_within(&head.id, left)?;
+        left -= payload.as_ref().map_or(0, |payload| payload.len() as u64);
+        values.push(payload.and_then(|payload| serde_json::from_slice::<Value>(&payload).ok()));
+    }
+    if conflict.more() > 0 {
+        console.line(&format!("  and {} more, which are not compared", conflict.more()))?;
     }
     for id in &conflict.folded.waiting {
         console.line(&format!("  waits for {}", view.naming().event(id)))?;

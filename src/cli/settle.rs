@@ -5,11 +5,12 @@ use super::halt::Halt;
 use super::object::Object;
 use super::project::tables;
 use super::{Context, Finished, ask_program, summary};
-use crate::node::config::Rule;
+use crate::node::config::{Conflicts, Rule};
 use crate::node::layout::Layout;
-use crate::node::settling::{Outcome, Settled};
+use crate::node::settling::{Decision, Outcome, Settled};
 use crate::ports::Ports;
 use crate::ports::disk::read_small;
+use crate::ports::projection::Projection;
 use bundle_format::error::{Code, Exit};
 use bundle_format::ids::Hash;
 use bundle_format::limits::PAYLOAD_LEN_MAX;
@@ -19,53 +20,73 @@ use std::time::Duration;
 /// A program is hashed whole, so that what decided can be found again.
 const PROGRAM_LEN_MAX: usize = 256 << 20;
 
-/// Decide, then write. Programs run while nobody waits for the node.
+/// What was done.
+#[derive(Default)]
+struct Count {
+    settled: u64,
+    left: u64,
+    told: u64,
+    failed: u64,
+}
+
+/// Decide, then write, some at a time. Programs run while nobody waits for the node.
 pub fn run(context: &mut Context, dry_run: bool) -> Result<Finished, Halt> {
-    let (view, index) = (context.view()?, Layout::new(&context.data_dir()).index());
-    let rules = view.config()?.conflicts;
-    let mut index = tables(&index, false)?;
-    view.project(&mut *index, false)?;
-    let ports = context.ports.clone();
-    let decisions = view.decide(&mut *index, &rules, &mut |rule, input| ask(&ports, rule, input))?;
-    let (mut settled, mut left, mut told, mut failed) = (0u64, 0u64, 0u64, 0u64);
-    let mut node = None;
-    for decision in &decisions {
+    let index = Layout::new(&context.data_dir()).index();
+    let (mut index, mut count, mut after) = (tables(&index, false)?, Count::default(), None::<String>);
+    loop {
+        let view = context.view()?;
+        let rules = view.config()?.conflicts;
+        view.project(&mut *index, false)?;
+        let ports = context.ports.clone();
+        let decisions = view.decide(&mut *index, &rules, after.as_deref(), &mut |rule, input| ask(&ports, rule, input))?;
+        let Some(last) = decisions.last() else { break };
+        after = Some(last.conflict.record_key.clone());
+        for decision in &decisions {
+            if let Some(why) = &decision.failed {
+                context.console.warn(Code::Z415, &format!("{}: {why}", plain(&decision.conflict.record_key)))?;
+                count.failed += 1;
+            }
+        }
+        if dry_run { foretell(context, &decisions)? } else { write(context, &mut *index, &decisions, &rules, &mut count)? }
+    }
+    let Count { settled, left, told, failed } = count;
+    let summary = summary("conflicts").with("settled", settled).with("left", left).with("told", told).with("failed", failed);
+    Ok(Finished { exit: if failed > 0 { Exit::Partial } else { Exit::Done }, summary })
+}
+
+fn foretell(context: &mut Context, decisions: &[Decision]) -> Result<(), Halt> {
+    for decision in decisions {
         let key = &decision.conflict.record_key;
-        if let Some(why) = &decision.failed {
-            context.console.warn(Code::Z415, &format!("{}: {why}", plain(key)))?;
-            failed += 1;
-        }
-        if dry_run {
-            let word = match &decision.settled {
-                None => "is left to a person",
-                Some((Settled::Take(_), _)) => "would be settled by taking a version",
-                Some((Settled::Merge(_), _)) => "would be settled by a new version",
-            };
-            context.console.result(&format!("{} {word}", plain(key)), || Object::of("decision").with("key", key).with("word", word))?;
-            continue;
-        }
-        if node.is_none() {
-            let opened = context.node()?;
-            opened.project(&mut *index, false)?;
-            node = Some(opened);
-        }
-        let Some(node) = &mut node else { continue };
-        match node.settle_by(&mut *index, decision, rules.disclose)? {
+        let word = match &decision.settled {
+            None => "is left to a person",
+            Some((Settled::Take(_), _)) => "would be settled by taking a version",
+            Some((Settled::Merge(_), _)) => "would be settled by a new version",
+        };
+        context.console.result(&format!("{} {word}", plain(key)), || Object::of("decision").with("key", key).with("word", word))?;
+    }
+    Ok(())
+}
+
+fn write(context: &mut Context, index: &mut dyn Projection, decisions: &[Decision], rules: &Conflicts, count: &mut Count) -> Result<(), Halt> {
+    let mut node = context.node()?;
+    node.project(index, false)?;
+    for decision in decisions {
+        let key = &decision.conflict.record_key;
+        match node.settle_by(index, decision, rules.disclose)? {
             Outcome::Settled(pushed) => {
-                settled += 1;
+                count.settled += 1;
                 for id in node.pushed_ids(&pushed) {
                     context.console.result(&format!("{} {id}", plain(key)), || Object::of("settled").with("key", key).with("id", &id))?;
                 }
             }
             Outcome::Left(notices) => {
-                left += 1;
-                told += notices;
+                count.left += 1;
+                count.told += notices;
             }
-            Outcome::Changed => left += 1,
+            Outcome::Changed => count.left += 1,
         }
     }
-    let summary = summary("conflicts").with("settled", settled).with("left", left).with("told", told).with("failed", failed);
-    Ok(Finished { exit: if failed > 0 { Exit::Partial } else { Exit::Done }, summary })
+    Ok(())
 }
 
 fn ask(ports: &Ports, rule: &Rule, input: &[u8]) -> Result<(Vec<u8>, Hash), String> {

@@ -11,13 +11,12 @@ use super::routes::{decode, query};
 use super::server::Hub;
 use super::taking::receive;
 use super::telling::date;
-use crate::node::conflicts::{Conflict, Resolution};
-use crate::node::{Node, NodeError};
+use crate::node::NodeError;
+use crate::node::conflicts::{Conflict, Resolution, heads_digest};
 use crate::ports::projection::State;
 use crate::push::json::is_json;
 use bundle_format::error::Code;
 use bundle_format::event::Op;
-use bundle_format::ids::hex;
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Request, StatusCode};
@@ -42,13 +41,8 @@ struct Seen {
     record: Conflict,
     /// Of each version: its id and its writer as people call them, and its payload if there is room.
     versions: Vec<(String, String, Option<Vec<u8>>)>,
+    /// Which versions there are, those that have no room here too.
     digest: String,
-}
-
-/// Digest of which versions were shown.
-fn digest(node: &Node, record: &Conflict) -> String {
-    let names: Vec<String> = record.folded.heads.iter().map(|head| node.naming().event(head)).collect();
-    hex(&Sha256::digest(names.join("\n")))
 }
 
 /// `GET /ui/record?key=KEY`.
@@ -69,7 +63,7 @@ pub async fn show(hub: &Rc<Hub>, request: &Request<Incoming>) -> Result<Answer, 
                 left -= payload.as_ref().map_or(0, |payload| payload.len() as u64);
                 versions.push((node.naming().event(&head.id), node.naming().node(&head.id.origin.node), payload));
             }
-            Ok(Seen { digest: digest(node, &record), record, versions })
+            Ok(Seen { digest: heads_digest(tables, &key)?.to_string(), record, versions })
         })
     });
     let seen = seen.await?;
@@ -87,7 +81,7 @@ fn render(seen: &Seen, token: &str) -> Markup {
         p { a href="/ui" { "All clinics" } }
         h1 { code { (word(&record.record_key)) } }
         p.quiet {
-            @if open { (record.folded.heads.len()) " versions whose writers had not seen each other's. Whatever you decide is one more event; all versions stay." }
+            @if open { (record.folded.head_count) " versions whose writers had not seen each other's. Whatever you decide is one more event; all versions stay." }
             @else { "Nothing to decide: " (record.folded.state.name()) "." }
         }
         @if record.folded.state == State::Appended { p.quiet { "A rule lets them stand side by side: nobody has to decide." } }
@@ -117,7 +111,7 @@ fn render(seen: &Seen, token: &str) -> Markup {
                 }
             }
             @if open {
-                @if record.folded.heads.len() > versions.len() { p { "More versions than fit here: " code { "zbundle conflicts show" } } }
+                @if record.more() > 0 { p { "More versions than fit here: " code { "zbundle conflicts show" } } }
                 p { label { "Who decides: " input name="author" required maxlength="100"; } }
                 @if let Some(Some(value)) = values.first() {
                     details {
@@ -178,8 +172,7 @@ pub async fn decide(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer,
     let decided = hub.standing.with(|node| {
         hub.tables.with(|tables| {
             node.project(tables, false)?;
-            let record = node.record(tables, key, HEAD_COUNT_MAX)?;
-            if field("seen") != Some(digest(node, &record).as_str()) {
+            if field("seen") != Some(heads_digest(tables, key)?.to_string().as_str()) {
                 return Err(NodeError::refused(Code::Z441, "another version has come, or somebody else has decided"));
             }
             let resolution = match merged {

@@ -264,7 +264,7 @@ fn conflict(record: &Conflict, names: &[String]) -> Markup {
                         @if let Some(author) = &head.author { " · by " (word(author)) }
                     }
                 }
-                @if record.folded.heads.len() > record.heads.len() { p.quiet { "and " (record.folded.heads.len() - record.heads.len()) " more" } }
+                @if record.more() > 0 { p.quiet { "and " (record.more()) " more" } }
             }
         }
     }

@@ -105,7 +105,7 @@ fn said(node: &Node, told: &Told) -> Object {
 fn about(node: &Node, record: &Conflict) -> Object {
     let waiting: Vec<String> = record.folded.waiting.iter().map(|id| node.naming().event(id)).collect();
     let object = Object::empty().with("key", &record.record_key).with("state", record.folded.state.name());
-    object.with("head_count", record.folded.heads.len()).with("waiting", waiting)
+    object.with("head_count", record.folded.head_count).with("waiting", waiting)
 }
 
 fn version(node: &Node, head: &Version) -> Object {

@@ -4,17 +4,22 @@ use super::error::NodeError;
 use super::payload;
 use super::projecting::Source;
 use super::{Node, View};
-use crate::ports::projection::{Folded, Projection, State, Version};
-use crate::ports::store::{StoreError, Stream};
+use crate::ports::projection::{Folded, Projection, State, Version, id_text};
+use crate::ports::store::{Log as _, StoreError, Stream};
 use crate::push::{Fields, PushError, Pushed};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
 use bundle_format::event::{Event, Op};
-use bundle_format::ids::{EventId, Lane};
-use bundle_format::limits::{PART_LEN, PAYLOAD_LEN_MAX};
+use bundle_format::ids::{EventId, Hash, Lane, NodeId};
+use bundle_format::limits::{BASE_COUNT_MAX, PART_LEN, PAYLOAD_LEN_MAX};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 
 /// What waits for its ancestors this long is shown as a conflict all the same: they may never come (R11.1-i).
 pub const WAITING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+
+/// Keys in memory while all records that differ are told of.
+const KEYS_AT_ONCE: u64 = 200;
 
 /// One record that differs.
 #[derive(Clone, Debug)]
@@ -23,7 +28,7 @@ pub struct Conflict {
     pub record_key: String,
     /// How it stands.
     pub folded: Folded,
-    /// Its heads, the one displayed first.
+    /// Its heads, the one displayed first: as many of them as were asked for.
     pub heads: Vec<Version>,
     /// Stamp of the older of its two newest heads, milliseconds since 1970: since when it differs.
     pub since_ms: u64,
@@ -37,11 +42,32 @@ pub enum Resolution<'a> {
     Merge(&'a [u8]),
 }
 
-fn conflict_of(tables: &mut dyn Projection, key: &str) -> Result<Option<Conflict>, NodeError> {
-    let Some(folded) = tables.record(key)? else { return Ok(None) };
-    let heads = tables.heads(key, u64::MAX)?;
+impl Conflict {
+    /// Heads that were not asked for.
+    pub fn more(&self) -> u64 {
+        self.folded.head_count - self.heads.len() as u64
+    }
+}
+
+/// How a record stands, with at most `count_max` of its heads: a key may have any number of them.
+fn conflict_of(tables: &mut dyn Projection, key: &str, count_max: u64) -> Result<Option<Conflict>, NodeError> {
+    let Some(folded) = tables.record(key, count_max)? else { return Ok(None) };
+    let heads = tables.heads(key, count_max)?;
     let since_ms = heads.get(1).map_or(0, |head| head.hlc.ms());
     Ok(Some(Conflict { record_key: key.to_owned(), folded, heads, since_ms }))
+}
+
+/// Which heads a record has, all of them, in one number.
+///
+/// # Errors
+/// What the tables say.
+pub fn heads_digest(tables: &mut dyn Projection, key: &str) -> Result<Hash, NodeError> {
+    let mut hasher = Sha256::new();
+    tables.each_head(key, &mut |head| {
+        hasher.update(id_text(&head).as_bytes());
+        true
+    })?;
+    Ok(Hash(hasher.finalize().into()))
 }
 
 impl Source<'_> {
@@ -70,28 +96,41 @@ impl Source<'_> {
 }
 
 impl View {
-    /// Every record that differs: in conflict, and what has waited too long for what would explain it. `tables` must have caught up.
+    /// Tell of every record that differs, with at most `count_max` of its heads: in conflict, and what has waited too long for what would explain it.
+    /// `tables` must have caught up.
     ///
     /// # Errors
-    /// What the tables say.
-    pub fn conflicts(&self, tables: &mut dyn Projection) -> Result<Vec<Conflict>, NodeError> {
+    /// What the tables say, and what `tell` does.
+    pub fn each_conflict<E: From<NodeError>>(
+        &self,
+        tables: &mut dyn Projection,
+        count_max: u64,
+        mut tell: impl FnMut(Conflict) -> Result<(), E>,
+    ) -> Result<(), E> {
         let now_ms = self.ports.clock.now_ms();
-        let mut all = Vec::new();
         for state in [State::Conflict, State::Pending] {
-            for key in tables.records_in(state, None, u64::MAX)? {
-                all.extend(conflict_of(tables, &key)?);
+            let mut after: Option<String> = None;
+            loop {
+                let keys = tables.records_in(state, after.as_deref(), KEYS_AT_ONCE).map_err(NodeError::from)?;
+                let Some(last) = keys.last() else { break };
+                after = Some(last.clone());
+                for key in &keys {
+                    let Some(conflict) = conflict_of(tables, key, count_max.max(2))? else { continue };
+                    if state == State::Conflict || conflict.since_ms.saturating_add(WAITING_MS_MAX) < now_ms {
+                        tell(conflict)?;
+                    }
+                }
             }
         }
-        all.retain(|conflict| conflict.folded.state == State::Conflict || conflict.since_ms.saturating_add(WAITING_MS_MAX) < now_ms);
-        Ok(all)
+        Ok(())
     }
 
-    /// How one record stands.
+    /// How one record stands, with at most `count_max` of its heads.
     ///
     /// # Errors
     /// Z412 when there is none of that key; what the tables say.
-    pub fn conflict(&self, tables: &mut dyn Projection, key: &str) -> Result<Conflict, NodeError> {
-        conflict_of(tables, key)?.ok_or_else(|| NodeError::refused(Code::Z412, key))
+    pub fn conflict(&self, tables: &mut dyn Projection, key: &str, count_max: u64) -> Result<Conflict, NodeError> {
+        conflict_of(tables, key, count_max)?.ok_or_else(|| NodeError::refused(Code::Z412, key))
     }
 
     /// The whole payload of an event, up to 16 MiB; `None` when it is not held.
@@ -101,6 +140,14 @@ impl View {
     pub fn whole_payload(&self, id: &EventId) -> Result<Option<Vec<u8>>, NodeError> {
         self.source().payload(id, PAYLOAD_LEN_MAX as u64)
     }
+
+    /// The same; `None` also when it is longer than `len_max`.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn payload_within(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
+        self.source().payload(id, len_max)
+    }
 }
 
 impl Node {
@@ -109,10 +156,7 @@ impl Node {
     /// # Errors
     /// Z412 when there is none of that key; what the tables say.
     pub fn record(&self, tables: &mut dyn Projection, key: &str, count_max: u64) -> Result<Conflict, NodeError> {
-        let folded = tables.record(key)?.ok_or_else(|| NodeError::refused(Code::Z412, key))?;
-        let heads = tables.heads(key, count_max)?;
-        let since_ms = heads.get(1).map_or(0, |head| head.hlc.ms());
-        Ok(Conflict { record_key: key.to_owned(), folded, heads, since_ms })
+        conflict_of(tables, key, count_max)?.ok_or_else(|| NodeError::refused(Code::Z412, key))
     }
 
     /// The whole payload of an event; `None` when it is not held, or longer than `len_max`.
@@ -124,7 +168,8 @@ impl Node {
     }
 
     /// Settle the record of `key`: one event that has seen all heads, durably, for all who may see what we write, and once more for each writer of a
-    /// head who may not (R11.3-b). `tables` must have caught up. Its ids.
+    /// head who may not (R11.3-b). More heads than one event can name are settled by several, each of which has seen the one before. `tables` must have
+    /// caught up. The ids of the last ones.
     ///
     /// # Errors
     /// Z412 no such record, Z413 nothing to settle, or another event than a head was taken; what the log says.
@@ -135,17 +180,23 @@ impl Node {
         resolution: &Resolution<'_>,
         author: Option<String>,
     ) -> Result<Vec<Pushed>, NodeError> {
-        let conflict = conflict_of(tables, key)?.ok_or_else(|| NodeError::refused(Code::Z412, key))?;
+        let conflict = conflict_of(tables, key, BASE_COUNT_MAX as u64)?.ok_or_else(|| NodeError::refused(Code::Z412, key))?;
         let (Some(shown), State::Conflict | State::Pending | State::Appended) = (conflict.heads.first(), conflict.folded.state) else {
             return Err(NodeError::refused(Code::Z413, format!("{key} is {}", conflict.folded.state.name())));
         };
+        let taken;
         let (chosen, payload) = match resolution {
             Resolution::Take(id) => {
-                let chosen = conflict.heads.iter().find(|head| head.id == *id);
-                let chosen = chosen.ok_or_else(|| NodeError::refused(Code::Z413, format!("{} is no head of {key}", self.naming().event(id))))?;
+                let mut is_head = false;
+                tables.each_head(key, &mut |head| {
+                    is_head = head == *id;
+                    !is_head
+                })?;
+                let version = if is_head { tables.version(key, id)? } else { None };
+                taken = version.ok_or_else(|| NodeError::refused(Code::Z413, format!("{} is no head of {key}", self.naming().event(id))))?;
                 let payload =
                     self.source().payload(id, PAYLOAD_LEN_MAX as u64)?.ok_or_else(|| NodeError::refused(Code::Z405, self.naming().event(id)))?;
-                (chosen, payload)
+                (&taken, payload)
             }
             Resolution::Merge(payload) => (shown, payload.to_vec()),
         };
@@ -153,26 +204,68 @@ impl Node {
             (Resolution::Take(_), Op::Delete) => Op::Delete,
             _ => Op::Resolve,
         };
-        let base = Some(conflict.folded.heads.clone());
-        let fields = Fields { kind: chosen.kind.clone(), record_key: Some(key.to_owned()), base, author, op, ..Fields::default() };
+        let fields = Fields { kind: chosen.kind.clone(), record_key: Some(key.to_owned()), author, op, ..Fields::default() };
         fields.check()?;
-        let streams = self.resolution_streams(&conflict)?;
-        let pushed = self.with_pusher(&streams, |pusher| {
-            let pushed = pusher.push(&fields, payload.len() as u64, &mut payload.as_slice())?;
+        let streams = self.resolution_streams(tables, key)?;
+        if conflict.more() == 0 {
+            return self.write(&streams, &Fields { base: Some(conflict.folded.heads), ..fields }, &payload);
+        }
+        let mut last = Vec::new();
+        for stream in &streams {
+            last.extend(self.resolve_many(tables, stream, &fields, &payload)?);
+        }
+        Ok(last)
+    }
+
+    fn write(&mut self, streams: &[Stream], fields: &Fields, payload: &[u8]) -> Result<Vec<Pushed>, NodeError> {
+        let pushed = self.with_pusher(streams, |pusher| {
+            let pushed = pusher.push(fields, payload.len() as u64, &mut &*payload)?;
             pusher.sync()?;
             Ok::<_, PushError>(pushed)
         })?;
         Ok(pushed)
     }
 
-    fn resolution_streams(&self, conflict: &Conflict) -> Result<Vec<Stream>, NodeError> {
+    /// One stream's part of a resolution that takes several events: the last of them.
+    fn resolve_many(&mut self, tables: &mut dyn Projection, stream: &Stream, fields: &Fields, payload: &[u8]) -> Result<Vec<Pushed>, NodeError> {
+        let (mut base, mut last, mut failed) = (Vec::new(), Vec::new(), None);
+        let key = fields.record_key.as_deref().unwrap_or_default();
+        tables.each_head(key, &mut |head| {
+            base.push(head);
+            if base.len() == BASE_COUNT_MAX {
+                let written = self.write(std::slice::from_ref(stream), &Fields { base: Some(std::mem::take(&mut base)), ..fields.clone() }, payload);
+                match written.and_then(|pushed| Ok((self.id_of(&pushed)?, pushed))) {
+                    Ok((id, pushed)) => (base, last) = (vec![id], pushed),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            failed.is_none()
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None if base.len() > 1 => self.write(std::slice::from_ref(stream), &Fields { base: Some(base), ..fields.clone() }, payload),
+            None => Ok(last),
+        }
+    }
+
+    /// The id of what was just pushed.
+    fn id_of(&self, pushed: &[Pushed]) -> Result<EventId, NodeError> {
+        let (stream, seq) = pushed.first().ok_or_else(|| NodeError::refused(Code::Z405, "nothing was pushed"))?;
+        let mut events = self.wal.events(stream, *seq)?;
+        let found = events.next()?.map(|(_, bytes)| EventId::new(stream.origin, *seq, &digest(bytes)));
+        found.ok_or_else(|| NodeError::refused(Code::Z405, "what was just pushed"))
+    }
+
+    fn resolution_streams(&self, tables: &mut dyn Projection, key: &str) -> Result<Vec<Stream>, NodeError> {
         let mut streams = self.push_streams(Lane::Routine, &[])?;
         let ours = self.own_origin(Lane::Routine, None);
-        let blind = |id: &EventId| {
-            let node = id.origin.node;
-            (node != self.keyring.node() && self.roster.member(&node).is_some() && !self.roster.may_see(&node, &ours)).then_some(node)
-        };
-        let writers: Vec<_> = conflict.folded.heads.iter().filter_map(blind).collect();
+        let mut writers = BTreeSet::new();
+        tables.each_head(key, &mut |head| {
+            writers.insert(head.origin.node);
+            true
+        })?;
+        let blind = |node: &NodeId| *node != self.keyring.node() && self.roster.member(node).is_some() && !self.roster.may_see(node, &ours);
+        let writers: Vec<_> = writers.into_iter().filter(blind).collect();
         if !writers.is_empty() {
             streams.extend(self.push_streams(Lane::Routine, &writers)?);
         }

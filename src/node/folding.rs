@@ -134,7 +134,7 @@ fn fold_whole(tables: &mut dyn Projection, rules: &Conflicts, key: &str) -> Resu
             elsewhere.insert(*base);
         }
     }
-    let none = Folded { state: State::Settled, heads: Vec::new(), waiting: Vec::new(), circular: false };
+    let none = Folded { state: State::Settled, heads: Vec::new(), head_count: 0, waiting: Vec::new(), circular: false };
     let mut folded = fold(&versions, |id| elsewhere.contains(id)).unwrap_or(none);
     if let Some(shown) = folded.heads.first().and_then(|id| versions.iter().find(|version| version.id == *id)) {
         folded.state = rules.stands(folded.state, key, &shown.kind);

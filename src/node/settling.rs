@@ -4,7 +4,7 @@
 //! still those decided on; a head is never lost; nobody is told another's words unless `disclose` says so. Not here: running programs (`cli`).
 
 use super::config::{Conflicts, Disclose, How, Rule};
-use super::conflicts::{Conflict, Resolution};
+use super::conflicts::{Conflict, Resolution, heads_digest};
 use super::error::NodeError;
 use super::{Node, View};
 use crate::ports::projection::{Projection, State, Version, id_text};
@@ -14,7 +14,7 @@ use bundle_format::ids::{Hash, Lane, NodeId, hex};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Authors of resolutions by rules begin so.
 const BY_RULE: &str = "zbundle/";
@@ -25,7 +25,9 @@ const SHOWN_LEN_MAX: u64 = 16 << 20;
 /// Payload bytes in a notice.
 const NOTICE_LEN_MAX: u64 = 64 * 1024;
 /// Heads that are shown to anybody.
-const HEAD_COUNT_MAX: usize = 100;
+const HEAD_COUNT_MAX: u64 = 100;
+/// Conflicts that are decided on before anything is written.
+const DECIDED_AT_ONCE: u64 = 100;
 
 /// Runs the program of a rule with JSON on its stdin: what it answered, and the SHA-256 of the program. Otherwise why not, for people.
 pub type Ask<'a> = dyn FnMut(&Rule, &[u8]) -> Result<(Vec<u8>, Hash), String> + 'a;
@@ -33,8 +35,10 @@ pub type Ask<'a> = dyn FnMut(&Rule, &[u8]) -> Result<(Vec<u8>, Hash), String> + 
 /// What is to be done with an open conflict.
 #[derive(Debug)]
 pub struct Decision {
-    /// Which.
+    /// Which, with its first heads.
     pub conflict: Conflict,
+    /// Digest of all heads that were decided on.
+    pub seen: Hash,
     /// By which rule.
     pub how: How,
     /// The resolution, and its author; none: a person decides.
@@ -64,22 +68,32 @@ pub enum Outcome {
 }
 
 impl View {
-    /// Decide on every open conflict by `rules`, asking programs where they say so. `tables` must have caught up.
+    /// Decide on open conflicts by `rules`, those whose key is behind `after`, asking programs where they say so: on so many that what is to be written fits
+    /// in memory; none: there are no more. `tables` must have caught up.
     ///
     /// # Errors
     /// Z416 when we are no hub; what the log or the tables say.
-    pub fn decide(&self, tables: &mut dyn Projection, rules: &Conflicts, ask: &mut Ask<'_>) -> Result<Vec<Decision>, NodeError> {
+    pub fn decide(&self, tables: &mut dyn Projection, rules: &Conflicts, after: Option<&str>, ask: &mut Ask<'_>) -> Result<Vec<Decision>, NodeError> {
         if !self.roster.hubs().any(|hub| hub.node == self.keyring.node()) {
             return Err(NodeError::refused(Code::Z416, self.keyring.name().to_string()));
         }
-        let mut open = self.conflicts(tables)?;
-        open.retain(|conflict| conflict.folded.state == State::Conflict);
-        open.into_iter().map(|conflict| self.decide_one(conflict, rules, ask)).collect()
+        let (mut decisions, mut held) = (Vec::new(), 0);
+        for key in tables.records_in(State::Conflict, after, DECIDED_AT_ONCE)? {
+            let conflict = self.conflict(tables, &key, HEAD_COUNT_MAX)?;
+            let seen = heads_digest(tables, &key)?;
+            let decision = self.decide_one(conflict, seen, rules, ask)?;
+            held += if let Some((Settled::Merge(payload), _)) = &decision.settled { payload.len() as u64 } else { 0 };
+            decisions.push(decision);
+            if held > SHOWN_LEN_MAX {
+                break;
+            }
+        }
+        Ok(decisions)
     }
 
-    fn decide_one(&self, conflict: Conflict, rules: &Conflicts, ask: &mut Ask<'_>) -> Result<Decision, NodeError> {
+    fn decide_one(&self, conflict: Conflict, seen: Hash, rules: &Conflicts, ask: &mut Ask<'_>) -> Result<Decision, NodeError> {
         let (Some(shown), key) = (conflict.heads.first(), &conflict.record_key) else {
-            return Ok(Decision { conflict, how: How::Manual, settled: None, failed: None });
+            return Ok(Decision { conflict, seen, how: How::Manual, settled: None, failed: None });
         };
         let (how, rule) = (rules.how(key, &shown.kind), rules.rule(key, &shown.kind));
         let (mut settled, mut failed) = (None, None);
@@ -94,7 +108,7 @@ impl View {
             },
             _ => {}
         }
-        Ok(Decision { conflict, how, settled, failed })
+        Ok(Decision { conflict, seen, how, settled, failed })
     }
 
     /// R11.3-e: a program here and one there could contradict each other for ever.
@@ -103,7 +117,7 @@ impl View {
     }
 
     fn shown_to_program(&self, conflict: &Conflict) -> Result<Option<Vec<u8>>, NodeError> {
-        if conflict.heads.len() > HEAD_COUNT_MAX {
+        if conflict.more() > 0 {
             return Ok(None);
         }
         let (mut left, mut heads) = (SHOWN_LEN_MAX, Vec::new());
@@ -153,8 +167,8 @@ impl Node {
     /// # Errors
     /// What the log or the tables say.
     pub fn settle_by(&mut self, tables: &mut dyn Projection, decision: &Decision, disclose: Disclose) -> Result<Outcome, NodeError> {
-        let Decision { conflict, how, settled, .. } = decision;
-        if tables.record(&conflict.record_key)?.as_ref() != Some(&conflict.folded) {
+        let Decision { conflict, seen, how, settled, .. } = decision;
+        if tables.state(&conflict.record_key)? != Some(State::Conflict) || heads_digest(tables, &conflict.record_key)? != *seen {
             return Ok(Outcome::Changed);
         }
         match settled {
@@ -172,15 +186,26 @@ impl Node {
     /// R11.3-f
     fn tell_writers(&mut self, tables: &mut dyn Projection, conflict: &Conflict, disclose: Disclose) -> Result<u64, NodeError> {
         let clinics = |node: &NodeId| self.roster.member(node).is_some_and(|member| !member.is_revoked()) && !self.roster.is_hub(node);
-        let mut writers: BTreeSet<NodeId> = conflict.heads.iter().map(|head| head.id.origin.node).filter(clinics).collect();
-        writers.remove(&self.keyring.node());
-        let mut told = 0;
-        for writer in writers {
-            let payload = self.notice(conflict, &writer, disclose)?;
+        // Of each writer: its first heads, and how many.
+        let mut writers: BTreeMap<NodeId, (Vec<String>, u64)> = BTreeMap::new();
+        let mut heads = Sha256::new();
+        tables.each_head(&conflict.record_key, &mut |head| {
+            let (own, count) = writers.entry(head.origin.node).or_default();
+            *count += 1;
+            if *count <= HEAD_COUNT_MAX {
+                own.push(id_text(&head));
+            }
+            heads.update(id_text(&head).as_bytes());
+            true
+        })?;
+        writers.retain(|node, _| clinics(node) && *node != self.keyring.node());
+        let (heads, mut told) = (heads.finalize(), 0);
+        for (writer, own) in writers {
+            let payload = self.notice(conflict, own, disclose)?;
             let mut named = Sha256::new();
             named.update([u8::from(disclose == Disclose::Payload)]);
             named.update(conflict.record_key.as_bytes());
-            conflict.heads.iter().for_each(|head| named.update(id_text(&head.id).as_bytes()));
+            named.update(heads);
             let idempotency_key = Some(format!("{NOTICE_KIND}:{}>{writer}", hex(&named.finalize()[..16])));
             let fields = Fields { kind: NOTICE_KIND.to_owned(), idempotency_key, ..Fields::default() };
             let streams = self.push_streams(Lane::Routine, &[writer])?;
@@ -198,13 +223,11 @@ impl Node {
         Ok(told)
     }
 
-    fn notice(&self, conflict: &Conflict, writer: &NodeId, disclose: Disclose) -> Result<Vec<u8>, NodeError> {
-        let own: Vec<String> = conflict.heads.iter().filter(|head| head.id.origin.node == *writer).map(|head| id_text(&head.id)).collect();
-        let mut notice = json!({"key": conflict.record_key, "others": conflict.heads.len() - own.len()});
-        notice["yours"] = own.into_iter().take(HEAD_COUNT_MAX).collect();
+    fn notice(&self, conflict: &Conflict, (own, count): (Vec<String>, u64), disclose: Disclose) -> Result<Vec<u8>, NodeError> {
+        let mut notice = json!({"key": conflict.record_key, "others": conflict.folded.head_count - count, "yours": own});
         if disclose == Disclose::Payload {
             let (mut left, mut heads) = (NOTICE_LEN_MAX, Vec::new());
-            for head in conflict.heads.iter().take(HEAD_COUNT_MAX) {
+            for head in &conflict.heads {
                 let payload = self.payload_within(&head.id, left)?;
                 left -= payload.as_ref().map_or(0, |payload| payload.len() as u64);
                 heads.push(head_json(head, payload.as_deref()));

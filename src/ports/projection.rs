@@ -133,8 +133,10 @@ impl State {
 pub struct Folded {
     /// How it stands.
     pub state: State,
-    /// Versions that no other names as seen; the one displayed first (R11.1-e).
+    /// Versions that no other names as seen; the one displayed first (R11.1-e). As many of them as were asked for.
     pub heads: Vec<EventId>,
+    /// How many there are.
+    pub head_count: u64,
     /// Events that versions build on and that are not held here.
     pub waiting: Vec<EventId>,
     /// Versions name each other in a ring, so all of them are heads.
@@ -276,8 +278,10 @@ pub trait Projection {
     fn waits(&mut self, record_key: &str) -> Result<bool, ProjectionError>;
     /// What a record has come to, when its heads and what it waits for stand already; it has `more` heads than before.
     fn set_state(&mut self, record_key: &str, state: State, shown: &EventId, more: i64) -> Result<(), ProjectionError>;
-    /// What a record has come to.
-    fn record(&mut self, record_key: &str) -> Result<Option<Folded>, ProjectionError>;
+    /// What a record has come to, with at most `count_max` of its heads and of what it waits for.
+    fn record(&mut self, record_key: &str, count_max: u64) -> Result<Option<Folded>, ProjectionError>;
+    /// Every head of a record, the one displayed first, one at a time, until told that it is enough.
+    fn each_head(&mut self, record_key: &str, tell: &mut dyn FnMut(EventId) -> bool) -> Result<(), ProjectionError>;
     /// The heads of a record, the one displayed first, at most `count_max`.
     fn heads(&mut self, record_key: &str, count_max: u64) -> Result<Vec<Version>, ProjectionError>;
     /// Keys of records in a state, sorted, behind `after`, at most `count_max`.

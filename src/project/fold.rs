@@ -42,7 +42,13 @@ pub fn fold(versions: &[Version], is_held: impl Fn(&EventId) -> bool) -> Option<
     let winner = heads.first()?;
     let differ = heads.iter().any(|version| content(version) != content(winner));
     let state = state(differ, !waiting.is_empty(), winner.op);
-    Some(Folded { state, heads: heads.iter().map(|version| version.id).collect(), waiting: waiting.into_iter().collect(), circular })
+    Some(Folded {
+        state,
+        head_count: heads.len() as u64,
+        heads: heads.iter().map(|version| version.id).collect(),
+        waiting: waiting.into_iter().collect(),
+        circular,
+    })
 }
 
 /// How a record stands whose heads `differ` or not, whose versions wait for something or not, and whose displayed head does `op` (R11.1-i).

@@ -7,6 +7,7 @@ use bundle_format::ids::{Hash, Lane};
 use sha2::{Digest as _, Sha256};
 use zbundle::adapters::SqliteProjection;
 use zbundle::keys::Policy;
+use zbundle::node::NodeError;
 use zbundle::node::conflicts::{Conflict, Resolution, WAITING_MS_MAX};
 use zbundle::node::idempotency::Repeated;
 use zbundle::ports::projection::State;
@@ -15,13 +16,19 @@ use zbundle::push::Fields;
 pub fn conflicts(world: &World, name: &str) -> Vec<Conflict> {
     let (view, mut tables) = (world.view(name), SqliteProjection::open(&world.path(&format!("{name}.db")), false).unwrap());
     view.project(&mut tables, false).unwrap();
-    view.conflicts(&mut tables).unwrap()
+    let mut all = Vec::new();
+    view.each_conflict(&mut tables, u64::MAX, |conflict| {
+        all.push(conflict);
+        Ok::<_, NodeError>(())
+    })
+    .unwrap();
+    all
 }
 
 pub fn conflict(world: &World, name: &str, key: &str) -> Conflict {
     let (view, mut tables) = (world.view(name), SqliteProjection::open(&world.path(&format!("{name}.db")), false).unwrap());
     view.project(&mut tables, false).unwrap();
-    view.conflict(&mut tables, key).unwrap()
+    view.conflict(&mut tables, key, u64::MAX).unwrap()
 }
 
 /// R11.3-a, R11.3-b
@@ -60,6 +67,37 @@ fn a_resolution_travels_back_to_both_writers_and_settles_the_record_everywhere()
     }
     let mut node = world.open("hub");
     assert_eq!(node.resolve(&mut tables, "Patient/1", &Resolution::Merge(b"{}"), None).unwrap_err().code(), Code::Z413, "nothing is left to settle");
+}
+
+/// R11.3-h: a program that never says what it has seen makes a head with each push; more than one event can name. All that reads them reads some.
+#[test]
+fn a_record_of_very_many_heads_is_shown_in_part_and_settled_whole() {
+    const COUNT: u64 = 150;
+    let world = World::new();
+    world.init("hub", true);
+    world.join("lunana", "hub", Policy::Own);
+    for number in 0..COUNT {
+        let fields = Fields { base: Some(Vec::new()), ..of_record("Patient/1") };
+        push_record(&world, "lunana", Lane::Routine, &fields, number.to_string().as_bytes());
+    }
+    world.carry("lunana", "hub", "up");
+    let all = conflict(&world, "hub", "Patient/1");
+    let view = world.view("hub");
+    let mut tables = SqliteProjection::open(&world.path("hub.db"), false).unwrap();
+    let some = view.conflict(&mut tables, "Patient/1", 8).unwrap();
+    assert_eq!((some.heads.len(), some.folded.heads.len(), some.folded.head_count, some.more()), (8, 8, COUNT, COUNT - 8));
+    assert_eq!(some.folded.heads, all.folded.heads[..8], "the first of all");
+    drop(view);
+
+    let oldest = *all.folded.heads.last().unwrap();
+    let pushed = world.open("hub").resolve(&mut tables, "Patient/1", &Resolution::Take(oldest), None).unwrap();
+    assert_eq!(pushed.len(), 2, "the last word for who sees the hub's events, and for the writer");
+    world.carry("hub", "lunana", "down");
+    for node in ["hub", "lunana"] {
+        let settled = conflict(&world, node, "Patient/1");
+        let payload = world.view(node).whole_payload(&settled.folded.heads[0]).unwrap().unwrap();
+        assert_eq!((settled.folded.state, payload), (State::Settled, b"0".to_vec()), "{node}: {:?}", settled.folded);
+    }
 }
 
 /// R11.1-i: the urgent lane came first, with a version that builds on one still on its way.

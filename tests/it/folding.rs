@@ -65,7 +65,12 @@ fn check(all: &[Written], order: &[usize], batch: usize) {
         folding.finish(&mut tables).unwrap();
         tables.commit().unwrap();
         for key in KEYS {
-            assert_eq!(tables.record(key).unwrap(), wanted(&here, key), "{key} after {} of {order:?}, {batch} at a time: {all:#?}", here.len());
+            assert_eq!(
+                tables.record(key, u64::MAX).unwrap(),
+                wanted(&here, key),
+                "{key} after {} of {order:?}, {batch} at a time: {all:#?}",
+                here.len()
+            );
         }
     }
 }
@@ -172,6 +177,6 @@ fn a_record_of_ten_thousand_versions_is_followed_event_by_event() {
         folding.finish(&mut tables).unwrap();
     }
     tables.commit().unwrap();
-    let folded = tables.record(KEYS[0]).unwrap().unwrap();
+    let folded = tables.record(KEYS[0], u64::MAX).unwrap().unwrap();
     assert_eq!((folded.heads.len(), folded.heads[0], folded.state), (5_000, id(1, 1, 10_000), State::Conflict));
 }

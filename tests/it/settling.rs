@@ -42,7 +42,7 @@ fn settle(world: &World, hub: &str, config: &str) -> (Vec<Outcome>, Vec<String>)
     let view = world.view(hub);
     view.project(&mut tables, false).unwrap();
     let rules = view.config().unwrap().conflicts;
-    let decisions = view.decide(&mut tables, &rules, &mut ask).unwrap();
+    let decisions = view.decide(&mut tables, &rules, None, &mut ask).unwrap();
     let mut node = world.open(hub);
     let failed = decisions.iter().filter_map(|decision| decision.failed.clone()).collect();
     (decisions.iter().map(|decision| node.settle_by(&mut tables, decision, rules.disclose).unwrap()).collect(), failed)
@@ -88,7 +88,7 @@ fn a_rule_settles_at_the_hub_and_the_clinics_come_to_the_same() {
     }
     let clinic = world.view("gasa");
     let mut tables = SqliteProjection::open(&world.path("gasa.db"), false).unwrap();
-    assert_eq!(clinic.decide(&mut tables, &clinic.config().unwrap().conflicts, &mut ask).unwrap_err().code(), Code::Z416);
+    assert_eq!(clinic.decide(&mut tables, &clinic.config().unwrap().conflicts, None, &mut ask).unwrap_err().code(), Code::Z416);
 }
 
 /// R11.3-e: two hubs apply one rule before they have heard of each other.
