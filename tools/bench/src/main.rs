@@ -4,7 +4,7 @@
 use bench::benches::{self, Corpus};
 use bench::report::Report;
 use bench::walk::Zbundle;
-use bench::{Failure, clinic, link, machine, measure, stick};
+use bench::{Failure, clinic, http, link, machine, measure, stick};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write as _};
@@ -42,6 +42,8 @@ enum Bench {
         #[arg(long, value_name = "PART,…", value_delimiter = ',', default_value = "bytes,air,crowd,pull")]
         parts: Vec<String>,
     },
+    /// HTTP: pushes beside a bare append, many who follow, memory with everything on
+    Http(Options),
     /// Print invented clinic events, one JSON object a line
     Clinic {
         /// Which clinic
@@ -82,7 +84,10 @@ struct Options {
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().bench {
-        Bench::All(options) => run(&options, &["machine", "sizes", "push", "store", "project", "walk", "stick", "bytes", "air", "crowd", "pull"]),
+        Bench::All(options) => {
+            run(&options, &["machine", "sizes", "push", "store", "project", "walk", "stick", "bytes", "air", "crowd", "pull", "http"])
+        }
+        Bench::Http(options) => run(&options, &["machine", "http"]),
         Bench::Sizes(options) => run(&options, &["sizes"]),
         Bench::Push(options) => run(&options, &["machine", "push"]),
         Bench::Store(options) => run(&options, &["machine", "store"]),
@@ -135,6 +140,7 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
             "walk" => benches::walk(&zbundle, &mut report, &options.events),
             "stick" => stick::round(&zbundle, &mut report, &corpora),
             "bytes" => link::bytes(&zbundle, &mut report, &corpora),
+            "http" => http::http(&zbundle, &mut report),
             "air" => link::air(&zbundle, &mut report),
             "crowd" => link::crowd(&zbundle, &mut report),
             "pull" => link::pull(&zbundle, &mut report),
