@@ -17,7 +17,7 @@ use std::time::Duration;
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 /// Days of `activity`.
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long we wait for a reader's or another writer's lock, unless told otherwise.
@@ -117,7 +117,7 @@ impl SqliteProjection {
     fn put_peer(&self, peer: &PeerRow) -> Result<(), ProjectionError> {
         let at = |ms: u64| (ms > 0).then(|| signed(ms));
         self.run(
-            "INSERT INTO peer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO peer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 hex(&peer.node.0),
                 peer.name,
@@ -130,6 +130,7 @@ impl SqliteProjection {
                 signed(peer.unacknowledged),
                 peer.address,
                 at(peer.settled_ms),
+                Some(&peer.via).filter(|via| !via.is_empty()),
             ],
         )
         .map(|_| ())

@@ -30,7 +30,7 @@ CREATE TABLE activity (node TEXT NOT NULL, day INTEGER NOT NULL, events INTEGER 
 -- What the node remembers beside its log. Times in milliseconds since 1970 by our clock, NULL when never.
 CREATE TABLE peer (
     node TEXT PRIMARY KEY, name TEXT NOT NULL, heard INTEGER, path TEXT, silent_after INTEGER NOT NULL, held INTEGER NOT NULL,
-    lacking INTEGER NOT NULL, acknowledged INTEGER NOT NULL, unacknowledged INTEGER NOT NULL, address TEXT, settled INTEGER
+    lacking INTEGER NOT NULL, acknowledged INTEGER NOT NULL, unacknowledged INTEGER NOT NULL, address TEXT, settled INTEGER, via TEXT
 ) WITHOUT ROWID;
 CREATE TABLE bundle (number INTEGER PRIMARY KEY, state TEXT NOT NULL, node TEXT, events INTEGER, digest TEXT, code TEXT, reason TEXT, file TEXT);
 CREATE VIEW conflict AS

@@ -1,6 +1,6 @@
 //! `zbundle status`: how the node and its peers stand.
 
-use super::escape::plain_path;
+use super::escape::{plain, plain_path};
 use super::halt::Halt;
 use super::object::Object;
 use super::{Context, Finished, open_tables, run_program, summary, units};
@@ -176,8 +176,11 @@ fn tell_origin(context: &mut Context, origin: &OriginStatus, now_ms: u64) -> Res
 }
 
 fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool) -> Result<(), Halt> {
-    let heard =
-        if peer.heard_ms == 0 { "never heard".to_owned() } else { format!("heard {} ago", units::span(now_ms.saturating_sub(peer.heard_ms))) };
+    let heard = if peer.heard_ms == 0 {
+        "never heard".to_owned()
+    } else {
+        format!("heard {} ago by {}", units::span(now_ms.saturating_sub(peer.heard_ms)), plain(peer.heard_by()))
+    };
     let state = match () {
         () if silent => "SILENT",
         () if peer.unacknowledged > 0 => "behind",
@@ -190,7 +193,11 @@ fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool
     context.console.result(&line, || {
         let object = Object::of("peer").with("name", &peer.name).with("node", peer.node.to_string()).with("state", state.to_ascii_lowercase());
         let object = object.with("heard", (peer.heard_ms > 0).then(|| units::date(peer.heard_ms)).flatten());
-        let object = object.with("path", peer.path.name()).with("silent_after_ms", peer.silent_after_ms).with("lacking", peer.lacking);
+        let object = object
+            .with("path", peer.path.name())
+            .with_some("via", Some(&peer.via).filter(|via| !via.is_empty()))
+            .with("silent_after_ms", peer.silent_after_ms)
+            .with("lacking", peer.lacking);
         let object = object.with("acknowledged", peer.acknowledged).with("unacknowledged", peer.unacknowledged).with("answer_due", peer.answer_due);
         let settled = (peer.link.settled_ms > 0).then(|| units::date(peer.link.settled_ms)).flatten();
         let object = object.with_some("address", peer.link.address.as_ref()).with_some("settled", settled).with_some("rate", peer.link.rate);

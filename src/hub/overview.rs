@@ -77,7 +77,8 @@ pub async fn peers(hub: &Rc<Hub>) -> Result<Answer, Problem> {
     let peer = |peer: &PeerStatus| {
         let at = |ms: u64| Some(ms).filter(|ms| *ms > 0).and_then(date);
         let object = Object::empty().with("name", &peer.name).with("node", peer.node.to_string()).with("heard", at(peer.heard_ms));
-        let object = object.with("path", (peer.heard_ms > 0).then(|| peer.path.name())).with("silent", peer.is_silent(status.now_ms));
+        let object = object.with("path", (peer.heard_ms > 0).then(|| peer.path.name())).with("via", Some(&peer.via).filter(|via| !via.is_empty()));
+        let object = object.with("silent", peer.is_silent(status.now_ms));
         let object = object.with("silent_after_ms", peer.silent_after_ms).with("held", peer.held).with("lacking", peer.lacking);
         let object = object.with("acknowledged", peer.acknowledged).with("unacknowledged", peer.unacknowledged);
         let object = object.with("clock_ahead_ms", peer.ahead_ms).with("address", peer.link.address.as_ref());

@@ -221,7 +221,7 @@ fn row(seen: &Seen, peer: &PeerStatus) -> Markup {
             td { (peer.name) @if peer.ahead_ms > DAY_MS / 24 { p.quiet { "clock " (span(peer.ahead_ms)) " ahead" } } }
             td {
                 @if peer.heard_ms > 0 {
-                    (span(now_ms.saturating_sub(peer.heard_ms))) " ago by " (peer.path.name())
+                    (span(now_ms.saturating_sub(peer.heard_ms))) " ago by " (word(peer.heard_by()))
                     p.quiet { "silent after " (span(peer.silent_after_ms)) }
                 } @else { "never" }
             }

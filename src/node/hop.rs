@@ -65,6 +65,8 @@ pub struct HopTerms {
     pub take: Option<u64>,
     /// Told as soon as the peer is known.
     pub known: Box<dyn FnMut(NodeId)>,
+    /// Where the peer is, for people.
+    pub via: String,
 }
 
 /// The node at this end of one link.
@@ -151,8 +153,9 @@ impl Hop {
             let pages = session.hello(node)?;
             Ok(Some((session, pages)))
         });
-        let Some((session, pages)) = met.await? else { return Ok(None) };
+        let Some((mut session, pages)) = met.await? else { return Ok(None) };
         (self.terms.known)(session.peer());
+        session.via.clone_from(&self.terms.via);
         self.session = Some(session);
         Ok(Some(Greeting { pages, window: self.terms.window, take: self.terms.take }))
     }

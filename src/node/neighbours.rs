@@ -18,6 +18,7 @@ fn peer_row(peer: &PeerStatus) -> PeerRow {
         name: peer.name.clone(),
         heard_ms: peer.heard_ms,
         path: peer.path.name(),
+        via: peer.via.clone(),
         silent_after_ms: peer.silent_after_ms,
         held: peer.held,
         lacking: peer.lacking,

@@ -102,13 +102,19 @@ pub struct Peer {
     pub link: Link,
     /// How often it is heard.
     pub rhythm: Rhythm,
+    /// By what exactly it was heard last, for people: `stick LABEL`, `folder PATH`, `line ADDRESS`; empty when that is not known. Display only.
+    pub via: String,
 }
+
+/// Characters of that: a path may be longer than a line.
+const VIA_LEN_MAX: usize = 200;
 
 impl Peer {
     /// Something came from it.
-    pub fn hear(&mut self, path: super::radar::Path, now_ms: u64) {
+    pub fn hear(&mut self, path: super::radar::Path, via: &str, now_ms: u64) {
         self.rhythm.hear(path, self.heard_ms, now_ms);
         self.heard_ms = now_ms;
+        self.via = via.chars().take(VIA_LEN_MAX).collect();
     }
 
     /// Let `receipt` count if it may (R6.5-d, R6.5-e).
@@ -146,11 +152,14 @@ impl Peer {
             let vector = (0..reader.array()?).map(|_| read_told(reader)).collect::<Result<_, _>>()?;
             peer.receipt = Some(Receipt { incarnation, number, salt, vector });
         }
-        if matches!(fields, 5 | 6 | 9 | 10) {
+        if matches!(fields, 5 | 6 | 7 | 9 | 10 | 11) {
             peer.link = Link::read(reader)?;
         }
-        if matches!(fields, 6 | 10) {
+        if matches!(fields, 6 | 7 | 10 | 11) {
             peer.rhythm = Rhythm::read(reader)?;
+        }
+        if matches!(fields, 7 | 11) {
+            reader.text()?.clone_into(&mut peer.via);
         }
         reader.finish()?;
         Ok(peer)
@@ -158,11 +167,13 @@ impl Peer {
 }
 
 impl Serialize for Peer {
-    /// `[retired, sent, answer due, heard, ? (incarnation, number, salt, vector), ? (link, ? rhythm)]`: 4, 5, 6, 8, 9 or 10 items (R10.2-g).
+    /// `[retired, sent, answer due, heard, ? (incarnation, number, salt, vector), ? (link, ? (rhythm, ? via))]`: 4 to 11 items (R10.2-g).
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let rhythm = Some(&self.rhythm).filter(|rhythm| !rhythm.is_blank());
         let link = Some(&self.link).filter(|link| !link.is_blank() || rhythm.is_some());
-        let count = 4 + if self.receipt.is_some() { 4 } else { 0 } + usize::from(link.is_some()) + usize::from(rhythm.is_some());
+        let via = Some(&self.via).filter(|via| !via.is_empty() && rhythm.is_some());
+        let count =
+            4 + if self.receipt.is_some() { 4 } else { 0 } + usize::from(link.is_some()) + usize::from(rhythm.is_some()) + usize::from(via.is_some());
         let mut array = serializer.serialize_seq(Some(count))?;
         array.serialize_element(&self.retired.iter().map(|life| Bytes(&life.0)).collect::<Vec<_>>())?;
         array.serialize_element(&self.sent)?;
@@ -176,6 +187,7 @@ impl Serialize for Peer {
         }
         link.iter().try_for_each(|link| array.serialize_element(link))?;
         rhythm.iter().try_for_each(|rhythm| array.serialize_element(rhythm))?;
+        via.iter().try_for_each(|via| array.serialize_element(via))?;
         array.end()
     }
 }
@@ -280,7 +292,7 @@ mod tests {
     fn a_peer_reads_back_as_it_was_written() {
         let mut peer = Peer { answer_due: true, heard_ms: 9, retired: vec![Incarnation([3; 4])], ..Peer::default() };
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
-        peer.hear(crate::node::radar::Path::Link, 10);
+        peer.hear(crate::node::radar::Path::Link, "line 10.0.0.5", 10);
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         peer.renew(receipt(1, 5));
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);

@@ -227,7 +227,7 @@ impl Server {
         let server = Rc::clone(self);
         let known = Box::new(move |peer| server.is_known(id, peer));
         let window = (WINDOWS_LEN / self.session_count().max(1) as u64).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
-        let terms = HopTerms { expected: None, window, take: None, known };
+        let terms = HopTerms { expected: None, window, take: None, known, via: format!("line {address}") };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), (key, salt), terms, Box::new(|_| {}));
         let met = hop.meet().await;
         let before = hop.session().filter(|session| self.broke.borrow_mut().insert(session.peer())); // it counts as broken until it ends

@@ -106,6 +106,8 @@ pub struct Session {
     unconfirmed: Unconfirmed,
     /// Our life, as our hello named it.
     told_life: Option<Incarnation>,
+    /// Where the other end is, for people.
+    pub(super) via: String,
     renewed: bool,
     dirty: bool,
 }
@@ -128,6 +130,7 @@ impl Session {
             left: Vec::new(),
             unconfirmed: Unconfirmed::new(),
             told_life: None,
+            via: String::new(),
             renewed: false,
             dirty: false,
         };
@@ -234,7 +237,9 @@ impl Session {
             self.record.receipt = Some(told);
         }
         self.record.answer_due = false; // every session is an answer (R7.4-k)
-        self.record.hear(super::radar::Path::Link, node.ports.clock.now_ms());
+        let via = std::mem::take(&mut self.via);
+        self.record.hear(super::radar::Path::Link, &via, node.ports.clock.now_ms());
+        self.via = via;
         self.dirty = true;
         if node.receipt_proves_loss(&self.record)? || node.notice_proves_loss(&forks)? {
             self.save(node)?; // what is to be fetched back is in it

@@ -100,6 +100,8 @@ pub struct PeerStatus {
     pub heard_ms: u64,
     /// By which path that came.
     pub path: radar::Path,
+    /// By what exactly: `stick LABEL`, `folder PATH`, `line ADDRESS`; empty when that is not known.
+    pub via: String,
     /// How long it may be unheard before it counts as silent (R10.14-a).
     pub silent_after_ms: u64,
     /// Events of its own that it said it has and that are not here.
@@ -143,6 +145,11 @@ pub struct Stock {
 }
 
 impl PeerStatus {
+    /// By what it was heard last, as exactly as that is known.
+    pub fn heard_by(&self) -> &str {
+        if self.via.is_empty() { self.path.name() } else { &self.via }
+    }
+
     /// Whether it has not been heard for longer than it may be. One that was never heard is new, not silent.
     pub fn is_silent(&self, now_ms: u64) -> bool {
         self.is_silent_after(now_ms, self.silent_after_ms)
@@ -272,6 +279,7 @@ impl Looking<'_> {
         let (path, silent_after_ms) = (peer.rhythm.path, peer.rhythm.silent_after_ms());
         let heard = PeerStatus {
             path,
+            via: peer.via.clone(),
             silent_after_ms,
             lacking,
             held,

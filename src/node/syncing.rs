@@ -362,7 +362,13 @@ impl<'a> Syncer<'a> {
         let budget = self.budget_left().await;
         let (watcher, before) = (Rc::clone(&self.watcher), self.done.clone());
         let tell = Box::new(move |moved: &Moved| watcher(Step::Moved(moved.after(&before))));
-        let terms = HopTerms { expected: self.order.expected, window: WINDOW_LEN, take: budget, known: Box::new(|_| {}) };
+        let terms = HopTerms {
+            expected: self.order.expected,
+            window: WINDOW_LEN,
+            take: budget,
+            known: Box::new(|_| {}),
+            via: format!("line {}", self.order.address),
+        };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), key, terms, tell);
         let met = hop.meet().await;
         hop.confirm(std::mem::take(&mut self.unconfirmed));

@@ -7,6 +7,7 @@ use super::ledger::TakenBundle;
 use super::peers::{Receipt, Renewal};
 use super::{Node, inspect, settle};
 use crate::carry::finding::Candidate;
+use crate::carry::stick;
 use crate::carry::watch::may_be_arriving;
 use crate::ingest::{self, Applied, Verdict};
 use crate::keys::roster::Standing;
@@ -368,7 +369,8 @@ impl Node {
         let receipt = manifest.receipt.filter(|_| current);
         let receipt = receipt.map(|(incarnation, number)| Receipt { incarnation, number, salt, vector: manifest.vector.clone() });
         let has_ranges = !sent.is_empty();
-        self.remember_peer(sender, receipt, sent, ingested)?;
+        let via = self.whereabouts(&report.path);
+        self.remember_peer(sender, receipt, sent, &via, ingested)?;
         if current && self.notice_proves_loss(&manifest.forks)? {
             ingested.new_life = true;
             self.begin_new_life()?;
@@ -434,13 +436,31 @@ impl Node {
         }
     }
 
+    /// What a file lay on, as people call it: a prepared place by its label, another folder by its path. Nothing for one that waited here.
+    fn whereabouts(&self, file: &Path) -> String {
+        let Some(folder) = file.parent().filter(|folder| !folder.starts_with(self.layout.root())) else { return String::new() };
+        let root = if folder.file_name().is_some_and(|name| name == stick::FILES_NAME) { folder.parent() } else { None };
+        let marker = |folder: &Path| stick::read_marker(&*self.ports.disk, folder).ok().flatten();
+        match root.and_then(marker).or_else(|| marker(folder)) {
+            Some(marker) => format!("{} {}", marker.kind.name(), marker.label),
+            None => format!("folder {}", folder.display()),
+        }
+    }
+
     /// What a file tells of its sender, and of nobody else (R6.7-d); a receipt that is ignored does not spoil the file (R6.5-f).
-    fn remember_peer(&mut self, node: NodeId, receipt: Option<Receipt>, sent: Vec<Origin>, ingested: &mut Ingested) -> Result<(), NodeError> {
+    fn remember_peer(
+        &mut self,
+        node: NodeId,
+        receipt: Option<Receipt>,
+        sent: Vec<Origin>,
+        via: &str,
+        ingested: &mut Ingested,
+    ) -> Result<(), NodeError> {
         let disk = self.ports.disk.clone();
         let mut peer = self.peers.load(&*disk, &node)?;
         peer.answer_due |= !sent.is_empty();
         peer.sent.extend(sent);
-        peer.hear(super::radar::Path::File, self.ports.clock.now_ms());
+        peer.hear(super::radar::Path::File, via, self.ports.clock.now_ms());
         if receipt.is_some_and(|receipt| peer.renew(receipt) == Renewal::NewLife) {
             ingested.renewed_peers.push(node);
         }

@@ -154,6 +154,8 @@ pub struct PeerRow {
     pub heard_ms: u64,
     /// By which path that came.
     pub path: &'static str,
+    /// By what exactly, when that is known.
+    pub via: String,
     /// How long it may be unheard before it counts as silent.
     pub silent_after_ms: u64,
     /// Events of its own that are here.

@@ -331,3 +331,18 @@ fn a_sync_stops_at_its_deadline_and_its_budget_and_says_what_is_left() {
         drop(hub);
     });
 }
+
+/// R10.2-g: the other end of the line is told on both sides.
+#[test]
+fn each_end_tells_by_which_line_it_heard_the_other() {
+    run(async {
+        let (lab, hub, clinic) = hub_and_clinic();
+        let (serving, _standing) = both(&lab).await;
+        serving.end().await;
+        for (at, of) in [("hub", clinic), ("clinic", hub)] {
+            let status = lab.world.view(at).status().unwrap();
+            let peer = status.peers.iter().find(|peer| peer.node == of).unwrap();
+            assert!(peer.heard_by().starts_with("line ") && peer.heard_by().len() > 5, "{at}: {:?}", peer.heard_by());
+        }
+    });
+}

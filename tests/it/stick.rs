@@ -53,6 +53,23 @@ fn files(exchanged: &Exchanged) -> usize {
     exchanged.cut.files.iter().filter(|file| !file.already_there).count()
 }
 
+/// R10.2-g: by which place somebody was heard is told by its label, or by its path where it has none.
+#[test]
+fn a_hub_tells_by_which_place_it_heard_whom() {
+    let world = World::new();
+    domain(&world);
+    world.prepare("Wangdue round", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a"]);
+    world.exchange(CLINICS[0], "Wangdue round");
+    world.exchange(HUB, "Wangdue round");
+    world.push(CLINICS[1], &["b"]);
+    world.carry(CLINICS[1], HUB, "anywhere");
+    let status = world.view(HUB).status().unwrap();
+    let by = |name: &str| status.peers.iter().find(|peer| peer.name == name).unwrap().heard_by().to_owned();
+    assert_eq!(by(CLINICS[0]), "folder Wangdue round");
+    assert_eq!(by(CLINICS[1]), format!("folder {}", world.path("anywhere").display()));
+}
+
 /// R10.12-a, R10.12-e: one stick serves a whole road, both ways, and ends as empty as it began.
 #[test]
 fn one_stick_serves_every_clinic_on_the_road_both_ways() {
