@@ -7,7 +7,7 @@
 use super::View;
 use super::error::NodeError;
 use super::record::{self, RecordError};
-use crate::carry::stick::{Marker, Place, PlaceId, PlaceKind};
+use crate::carry::stick::{FILES_NAME, Marker, Place, PlaceId, PlaceKind, read_marker};
 use crate::ports::disk::{Disk, Open};
 use crate::ports::store::Stream;
 use crate::ports::stream::FileReader;
@@ -242,6 +242,19 @@ impl View {
     /// [`RecordError`].
     pub fn places(&self) -> Result<Vec<PlaceRecord>, NodeError> {
         Ok(Places::at(&self.layout.places()).all(&*self.ports.disk)?)
+    }
+}
+
+impl super::Node {
+    /// What a file lay on, as people call it: a prepared place by its label, another folder by its path. Nothing for one that waited here.
+    pub(super) fn whereabouts(&self, file: &Path) -> String {
+        let Some(folder) = file.parent().filter(|folder| !folder.starts_with(self.layout.root())) else { return String::new() };
+        let root = if folder.file_name().is_some_and(|name| name == FILES_NAME) { folder.parent() } else { None };
+        let marker = |folder: &Path| read_marker(&*self.ports.disk, folder).ok().flatten();
+        match root.and_then(marker).or_else(|| marker(folder)) {
+            Some(marker) => format!("{} {}", marker.kind.name(), marker.label),
+            None => format!("folder {}", folder.display()),
+        }
     }
 }
 

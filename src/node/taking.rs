@@ -7,7 +7,6 @@ use super::ledger::TakenBundle;
 use super::peers::{Receipt, Renewal};
 use super::{Node, inspect, settle};
 use crate::carry::finding::Candidate;
-use crate::carry::stick;
 use crate::carry::watch::may_be_arriving;
 use crate::ingest::{self, Applied, Verdict};
 use crate::keys::roster::Standing;
@@ -433,17 +432,6 @@ impl Node {
         let life = origin.incarnation;
         if self.is_settled_life(origin) && !self.state.open_lives.contains(&life) {
             self.state.open_lives.push(life);
-        }
-    }
-
-    /// What a file lay on, as people call it: a prepared place by its label, another folder by its path. Nothing for one that waited here.
-    fn whereabouts(&self, file: &Path) -> String {
-        let Some(folder) = file.parent().filter(|folder| !folder.starts_with(self.layout.root())) else { return String::new() };
-        let root = if folder.file_name().is_some_and(|name| name == stick::FILES_NAME) { folder.parent() } else { None };
-        let marker = |folder: &Path| stick::read_marker(&*self.ports.disk, folder).ok().flatten();
-        match root.and_then(marker).or_else(|| marker(folder)) {
-            Some(marker) => format!("{} {}", marker.kind.name(), marker.label),
-            None => format!("folder {}", folder.display()),
         }
     }
 
