@@ -129,6 +129,8 @@ impl Hop {
     /// Z614 for a key that counts no more (R7.5-h), Z620 for another member than was expected; what the node says.
     pub async fn meet(&mut self) -> Result<Option<Greeting>, Refusal> {
         let (key, salt, expected) = (self.key, self.salt, self.terms.expected);
+        // Everybody on a link of this process has the workshop in hand: so many share the processor.
+        let granted = self.workshop.borrow().speed.granted(Rc::strong_count(&self.workshop));
         let met = self.standing.with(|node| {
             let peer = match node.identify(&key) {
                 Identity::Unknown => return Ok(None),
@@ -148,7 +150,9 @@ impl Hop {
                 return Err(NodeError::refused(Code::Z620, format!("{there} answers there, not {wanted}")));
             }
             let mut session = Session::begin(node, peer, salt)?;
-            let pages = session.hello(node)?;
+            let mut pages = session.hello(node)?;
+            session.mixing.grant(granted, node.ports.clock.monotonic_ms());
+            pages.iter_mut().take(1).for_each(|page| page.granted = Some(granted));
             Ok(Some((session, pages)))
         });
         let Some((session, pages)) = met.await? else { return Ok(None) };

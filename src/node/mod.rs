@@ -26,6 +26,7 @@ pub mod local;
 pub mod log;
 pub mod meeting;
 pub mod members;
+pub mod mixing;
 pub mod naming;
 pub mod payload;
 pub mod peers;

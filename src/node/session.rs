@@ -4,6 +4,7 @@
 //! its file under `peers/`, a memory like any receipt (R6.5-c).
 
 use super::error::NodeError;
+use super::mixing::{Mixing, prefix_len};
 use super::peers::{Peer, Receipt, Renewal};
 use super::taking::{Ingested, Tally};
 use super::workshop::Workshop;
@@ -108,6 +109,8 @@ pub struct Session {
     told_life: Option<Incarnation>,
     renewed: bool,
     dirty: bool,
+    /// What goes and comes in codec 3.
+    pub mixing: Mixing,
 }
 
 impl Session {
@@ -117,6 +120,7 @@ impl Session {
     /// What the peer's file or the log says.
     pub fn begin(node: &mut Node, peer: NodeId, salt: Salt) -> Result<Self, NodeError> {
         let record = node.peers.load(&*node.ports.disk, &peer)?;
+        let mixing = Mixing::new(record.link.granted, node.ports.clock.monotonic_ms());
         let mut session = Self {
             peer,
             salt,
@@ -130,6 +134,7 @@ impl Session {
             told_life: None,
             renewed: false,
             dirty: false,
+            mixing,
         };
         session.survey(node)?;
         Ok(session)
@@ -220,7 +225,9 @@ impl Session {
     /// # Errors
     /// What the log or a file beside it says.
     pub fn hear(&mut self, node: &mut Node, heard: Heard) -> Result<Option<u64>, NodeError> {
-        let Heard { vector, receipt, forks } = heard;
+        let Heard { vector, receipt, forks, granted } = heard;
+        self.record.link.granted = granted;
+        self.mixing.hear(granted, node.ports.clock.monotonic_ms());
         let mut lost = None;
         if let Some((incarnation, number)) = receipt {
             let told = Receipt { incarnation, number, salt: self.salt, vector };
@@ -275,7 +282,8 @@ impl Session {
             let raw_len = if stored { wanted } else { wanted.saturating_mul(self.ratio) };
             let Some(lack) = Self::provable(node, lack, raw_len)? else { return Ok(None) };
             let reach = self.reach.get(&lack.stream).copied();
-            let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast };
+            let mixing = self.mixing.terms(rate, workshop.speed, node.ports.clock.monotonic_ms());
+            let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast, mixing };
             node.wal.sync()?; // a cut never reaches beyond what is durable (R4.6-f)
             let range = Self::range_that_fits(node, workshop, &lack, shape, wanted)?;
             match range {
@@ -283,6 +291,7 @@ impl Session {
                     if let Some(reach) = self.reach.get_mut(&lack.stream) {
                         reach.sent = range.last();
                     }
+                    self.mixing.sent(&range, node.ports.clock.monotonic_ms());
                     if !stored {
                         self.ratio = (range.raw_len / range.data.len().max(1)).clamp(1, 64);
                     }
@@ -300,7 +309,11 @@ impl Session {
         let mut shape = shape;
         let mut fitting = None;
         for _ in 0..TRIES {
+            let began_ms = node.ports.clock.monotonic_ms();
             let Some(range) = live::first_range(&node.wal, lack, shape, &mut workshop.compressor)? else { break };
+            if range.codec == Codec::Mixed {
+                workshop.speed.learn((prefix_len(&range) + range.raw_len) as u64, node.ports.clock.monotonic_ms().saturating_sub(began_ms));
+            }
             let len = range.wire_len(&LogTable::default()).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
             let (raw_len, count, stretches) = (range.raw_len, range.count, range.checkpoints.len());
             fitting = Some(range).filter(|_| len + 16 <= MESSAGE_LEN_MAX);
@@ -439,6 +452,7 @@ impl Session {
             let Some(reach) = self.reach.get_mut(stream) else { continue };
             reach.again += 1;
             reach.whole |= reason == Reason::Differs;
+            self.mixing.refused |= reason == Reason::Differs && self.mixing.mixed.ranges > 0; // perhaps it was too much work
             (reach.held, reach.sent, reach.ours) = (after, after, false);
             if reach.again > AGAIN_MAX {
                 self.leave(*stream);
@@ -457,7 +471,7 @@ impl Session {
         if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
             return Ok(Taken::Refused(Code::Z222)); // R4.4-e
         }
-        let whole = range.base.is_some() && range.codec != Codec::Primed;
+        let whole = range.base.is_some() && range.prefix.is_none();
         let main = Stream::main(origin);
         let forked = node.wal.streams().iter().any(|(stream, _)| stream.origin == origin && stream.branch.is_some());
         let before = range.first - 1;
@@ -480,12 +494,20 @@ impl Session {
                 }
             }
         };
+        let began_ms = node.ports.clock.monotonic_ms();
+        let work = (range.codec == Codec::Mixed).then_some((prefix.as_ref().map_or(0, Vec::len) + range.raw_len) as u64);
+        if work.is_some_and(|work| !self.mixing.takes.take(work, began_ms)) {
+            return self.again(node, &origin, Reason::Differs); // more work than was granted
+        }
         let verified = match range.verify_with(base, &node.roster, prefix.as_deref(), &mut workshop.decompressor) {
             Ok(verified) => verified,
             Err(RangeError::UnknownSigner { .. }) => return self.again(node, &origin, Reason::Signer),
             Err(_) if !whole => return self.again(node, &origin, Reason::Differs),
             Err(error) => return Ok(Taken::Refused(error.code())),
         };
+        if let Some(work) = work {
+            workshop.speed.learn(work, node.ports.clock.monotonic_ms().saturating_sub(began_ms));
+        }
         let end = verified.end();
         let verdict = node.take_range(&verified, &mut self.tally)?;
         if self.record.sent.insert(origin) {

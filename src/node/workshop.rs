@@ -1,6 +1,7 @@
 //! Compressing and decompressing, one of each for all sessions of a process.
 
 use super::error::NodeError;
+use super::mixing::Speed;
 use crate::cut::CutError;
 use bundle_format::compress::{Compressor, Decompressor};
 use bundle_format::range::RangeError;
@@ -10,6 +11,8 @@ use bundle_format::range::RangeError;
 pub struct Workshop {
     pub(super) compressor: Compressor,
     pub(super) decompressor: Decompressor,
+    /// What this processor does in codec 3. A model lives while its range is coded: there is never more than one.
+    pub(super) speed: Speed,
 }
 
 impl Workshop {
@@ -19,6 +22,6 @@ impl Workshop {
     /// [`NodeError`] when there is none.
     pub fn new() -> Result<Self, NodeError> {
         let none = |error| NodeError::from(CutError::from(RangeError::from(error)));
-        Ok(Self { compressor: Compressor::new().map_err(none)?, decompressor: Decompressor::new().map_err(none)? })
+        Ok(Self { compressor: Compressor::new().map_err(none)?, decompressor: Decompressor::new().map_err(none)?, speed: Speed::default() })
     }
 }

@@ -13,6 +13,7 @@ mod fixtures;
 mod hop;
 mod hop_hostile;
 mod hop_members;
+mod hop_mixed;
 mod hop_restored;
 mod hostile;
 mod lab;
