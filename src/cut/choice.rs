@@ -67,7 +67,8 @@ pub fn mixed_prefix(terms: &Terms, raw_len: usize, history_len: usize) -> Option
     let candidates = candidates.map(|prefix| prefix.min(history_len)).filter(|prefix| (*prefix + raw_len) as u64 <= terms.allowance.min(WORK_MAX));
     let mixed = candidates.map(|prefix| (cost((prefix + raw_len) as u64, terms.likeness.of(mixed_len(prefix as u64, raw), raw)), prefix)).min()?;
     let zstd = micros(PRIME_WORK, terms.own_speed) + micros(terms.likeness.primed_len(raw_len), terms.rate);
-    (mixed.0 < zstd).then_some(mixed.1)
+    let is_shorter = terms.likeness.of(mixed_len(mixed.1 as u64, raw), raw) < terms.likeness.primed_len(raw_len); // noise is as long either way
+    (is_shorter && mixed.0 < zstd).then_some(mixed.1)
 }
 
 /// Bytes that codec 3 usually makes of `raw` behind `prefix`.
