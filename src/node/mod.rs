@@ -209,38 +209,44 @@ impl Node {
         &self.wal
     }
 
-    /// A hole cut some of our streams back. Foreign ones are asked for again by our next vector; an own one is lost state: a new life, and what was
-    /// readable behind the hole is written again (R6.6-f).
+    /// A hole cut some of our streams back, or may have taken one whole, with its definition, so that nothing here knows it any more. Foreign ones are asked
+    /// for again by our next vector; our own are lost state: a new life, and what was readable behind the hole is written again (R6.6-f). Done when `state`
+    /// says so: the log has put the hole aside by now, and would not tell of it a second time.
     fn answer_findings(&mut self) -> Result<(), NodeError> {
-        let me = self.keyring.node();
         if self.wal.findings().iter().any(|finding| !matches!(finding, Finding::Index { .. })) {
             self.ledger()?.clear(); // what it says was taken may be gone (R10.11-b)
             self.save_ledger()?;
         }
-        let holes = self.wal.findings().iter().filter_map(|finding| match finding {
-            Finding::Hole { cut_back, .. } => Some(cut_back.clone()),
-            _ => None,
-        });
-        let own: Vec<Stream> = holes.flatten().filter(|stream| stream.origin.node == me && !self.roster.is_roster(&stream.origin)).collect();
-        if own.is_empty() {
-            return Ok(());
+        let aside = self.wal.holes_aside()?;
+        if aside > *self.state.holes_answered.get_or_insert(aside)
+            || self.wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. }))
+        {
+            self.begin_new_life()?;
+            for (stream, _) in self.wal.streams() {
+                self.rescue_orphans(&stream)?;
+            }
+            self.wal.sync()?;
         }
-        self.begin_new_life()?;
-        for stream in own {
-            self.rescue_orphans(&stream)?;
-        }
-        self.wal.sync()?;
-        Ok(())
+        self.state.holes_answered = Some(aside);
+        self.save_state()
     }
 
     fn rescue_orphans(&mut self, stream: &Stream) -> Result<(), NodeError> {
-        if stream.origin.lane == Lane::Control {
+        let origin = stream.origin;
+        if origin.node != self.keyring.node() || origin.lane == Lane::Control {
             return Ok(());
         }
-        let target = Stream::main(Origin { incarnation: self.keyring.incarnation(), ..stream.origin });
-        for (seq, bytes) in self.wal.orphans(stream)? {
-            let id = EventId::new(stream.origin, seq, &digest(&bytes));
-            appending::again(&mut self.wal, &*self.ports.clock, &target, &bytes, id)?;
+        let orphans = self.wal.orphans(stream)?;
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let there = settle::repeated(self, &origin)?; // another process may have been broken off at this
+        let target = Stream::main(Origin { incarnation: self.keyring.incarnation(), ..origin });
+        for (seq, bytes) in orphans {
+            let id = EventId::new(origin, seq, &digest(&bytes));
+            if !there.contains(&id) {
+                appending::again(&mut self.wal, &*self.ports.clock, &target, &bytes, id)?;
+            }
         }
         Ok(())
     }

@@ -124,7 +124,10 @@ fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, Node
 }
 
 /// Events of `origin` that some later life of ours has written again: a life is settled a second time when a branch of it comes late.
-fn repeated(node: &Node, origin: &Origin) -> Result<BTreeSet<EventId>, NodeError> {
+///
+/// # Errors
+/// What the log says.
+pub(super) fn repeated(node: &Node, origin: &Origin) -> Result<BTreeSet<EventId>, NodeError> {
     let is_later = |later: &Origin| {
         (later.node, later.lane, later.audience) == (origin.node, origin.lane, origin.audience) && later.incarnation != origin.incarnation
     };

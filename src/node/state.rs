@@ -22,25 +22,33 @@ pub struct State {
     pub closed: Closed,
     /// Own histories of ended lives, and behind which event what they held was written again (R6.6-d).
     pub repeated: Vec<(Origin, u64)>,
+    /// How many holes of the log were answered (R6.6-f); not known from a file of an earlier version: then all that were put aside.
+    pub holes_answered: Option<u64>,
 }
 
 impl State {
     fn to_bytes(&self) -> Vec<u8> {
         let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
         let Self { closed, repeated, .. } = self;
-        cbor::to_vec(&(self.receipt_number, lives, self.alive_due, self.alive_ms, &closed.origins, &closed.forks, repeated))
+        let holes = self.holes_answered.unwrap_or(0);
+        cbor::to_vec(&(self.receipt_number, lives, self.alive_due, self.alive_ms, &closed.origins, &closed.forks, repeated, holes))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
         let reader = &mut Reader::new(bytes);
-        reader.array_exact(7)?;
+        let count = reader.array()?;
         let receipt_number = reader.uint()?;
         let open_lives = (0..reader.array()?).map(|_| reader.bytes_exact().map(Incarnation)).collect::<Result<_, _>>()?;
         let (alive_due, alive_ms) = (reader.boolean()?, reader.uint()?);
         let origins = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
         let forks = (0..reader.array()?).map(|_| read_fork(reader)).collect::<Result<_, _>>()?;
         let repeated = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
-        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed: Closed { origins, forks }, repeated };
+        let holes_answered = match count {
+            7 => None,
+            8 => Some(reader.uint()?),
+            _ => return Err(CborError::Shape),
+        };
+        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed: Closed { origins, forks }, repeated, holes_answered };
         reader.finish()?;
         Ok(state)
     }

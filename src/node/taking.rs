@@ -205,7 +205,7 @@ impl Node {
             early.sort_by_key(|report| report.missing.first().map(|gap| (gap.origin, gap.to)));
             let (mut waiting, mut moved) = (Vec::new(), false);
             for before in early {
-                let report = self.take_file(&before.path, manner, ingested)?.after(&before.counts);
+                let report = self.take_file(&before.path, manner, ingested)?.after(&before);
                 moved |= report.counts != before.counts || report.outcome != Outcome::Held;
                 if report.outcome == Outcome::Held {
                     waiting.push(report);
@@ -550,10 +550,13 @@ impl FileReport {
     }
 
     /// The same file after an earlier try that appended a part of it.
-    fn after(mut self, before: &Counts) -> Self {
+    fn after(mut self, before: &Self) -> Self {
         let Counts { new, control, left_out, .. } = self.counts;
-        self.counts =
-            Counts { new: before.new + new, control: before.control + control, left_out: before.left_out + left_out, duplicate: before.duplicate };
+        let was = &before.counts;
+        self.counts = Counts { new: was.new + new, control: was.control + control, left_out: was.left_out + left_out, duplicate: was.duplicate };
+        // a branch that the earlier try took in is no news to this one
+        let known = std::mem::replace(&mut self.forks, before.forks.clone());
+        self.forks.extend(known.into_iter().filter(|fork| !before.forks.contains(fork)));
         self
     }
 

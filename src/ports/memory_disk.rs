@@ -82,11 +82,14 @@ struct World {
     struck: bool,
 }
 
+/// Copies of a disk share the bytes of files until one of them writes.
 #[derive(Clone, Default)]
 struct File {
-    live: Vec<u8>,
-    synced: Vec<u8>,
+    live: Rc<Vec<u8>>,
+    synced: Rc<Vec<u8>>,
     dirty: BTreeSet<usize>,
+    /// Changes of it so far: what other disks tell by their clocks.
+    changes: u32,
 }
 
 #[derive(Clone)]
@@ -128,7 +131,7 @@ impl MemoryDisk {
                 7 => synced_len.min(live_len) + usize::try_from(draw(between + 1)).unwrap_or(0),
                 _ => synced_len,
             };
-            let mut bytes = std::mem::take(&mut file.synced);
+            let mut bytes = Rc::unwrap_or_clone(std::mem::take(&mut file.synced));
             bytes.resize(len, 0);
             for sector in std::mem::take(&mut file.dirty) {
                 let start = sector * SECTOR_LEN;
@@ -137,8 +140,8 @@ impl MemoryDisk {
                     bytes[start..end].copy_from_slice(&file.live[start..end]);
                 }
             }
-            file.live.clone_from(&bytes);
-            file.synced = bytes;
+            file.synced = Rc::new(bytes);
+            file.live = Rc::clone(&file.synced);
         }
         world.locks.clear();
         world.faults.clear();
@@ -149,7 +152,7 @@ impl MemoryDisk {
     #[must_use]
     pub fn durable(&self) -> Self {
         let world = self.0.borrow();
-        world.copied(world.durable_names.clone(), |file| file.synced.clone())
+        world.copied(world.durable_names.clone(), |file| Rc::clone(&file.synced))
     }
 
     /// A copy of the whole disk as it is now, durable: an image of the card.
@@ -157,7 +160,7 @@ impl MemoryDisk {
     pub fn image(&self) -> Self {
         let mut world = self.0.borrow().clone();
         for file in &mut world.files {
-            file.synced.clone_from(&file.live);
+            file.synced = Rc::clone(&file.live);
             file.dirty.clear();
         }
         world.durable_names = world.names.clone();
@@ -169,7 +172,7 @@ impl MemoryDisk {
     #[must_use]
     pub fn image_of_synced(&self) -> Self {
         let world = self.0.borrow();
-        world.copied(world.durable_names.clone(), |file| file.synced.clone())
+        world.copied(world.durable_names.clone(), |file| Rc::clone(&file.synced))
     }
 
     /// Let an operation fail.
@@ -238,7 +241,7 @@ impl MemoryDisk {
     /// The bytes of a file; `None` when it is not there.
     pub fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let world = self.0.borrow();
-        Some(world.files[*world.names.get(path)?].live.clone())
+        Some(world.files[*world.names.get(path)?].live.to_vec())
     }
 
     /// Change the bytes of a file, durably and behind everybody's back: rot, or a hand that should not be there.
@@ -248,19 +251,20 @@ impl MemoryDisk {
     pub fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let world = &mut *self.0.borrow_mut();
         let file = &mut world.files[world.names[path]];
-        change(&mut file.live);
-        file.synced.clone_from(&file.live);
+        change(Rc::make_mut(&mut file.live));
+        file.synced = Rc::clone(&file.live);
         file.dirty.clear();
+        file.changes += 1;
     }
 }
 
 impl World {
     /// A disk of its own with these files, all of it durable; nothing is about to fail there.
-    fn copied(&self, names: BTreeMap<PathBuf, usize>, bytes: impl Fn(&File) -> Vec<u8>) -> MemoryDisk {
+    fn copied(&self, names: BTreeMap<PathBuf, usize>, bytes: impl Fn(&File) -> Rc<Vec<u8>>) -> MemoryDisk {
         let mut files = vec![File::default(); self.files.len()];
         for file in names.values() {
             let live = bytes(&self.files[*file]);
-            files[*file] = File { synced: live.clone(), live, dirty: BTreeSet::new() };
+            files[*file] = File { synced: Rc::clone(&live), live, dirty: BTreeSet::new(), changes: self.files[*file].changes };
         }
         let (folders, durable_names, counts) = (self.folders.clone(), names.clone(), self.counts);
         MemoryDisk(Rc::new(RefCell::new(Self { folders, names, durable_names, files, counts, ..Self::default() })))
@@ -344,7 +348,7 @@ impl Disk for MemoryDisk {
             return Ok(Some(Entry { path: path.to_owned(), kind: Kind::Folder, len: 0, print: Print::default() }));
         }
         let len = |file: &usize| world.files[*file].live.len() as u64;
-        let print = |file: &usize| Print { inode: *file as u64, ..Print::default() };
+        let print = |file: &usize| Print { inode: *file as u64, changed_ns: world.files[*file].changes.into(), ..Print::default() };
         Ok(world.names.get(path).map(|file| Entry { path: path.to_owned(), kind: Kind::File, len: len(file), print: print(file) }))
     }
 
@@ -440,26 +444,29 @@ struct MemoryFile {
 
 impl File {
     fn touch(&mut self, start: usize, end: usize) {
+        self.changes += 1;
         self.dirty.extend(start / SECTOR_LEN..end.div_ceil(SECTOR_LEN));
     }
 
     fn sync(&mut self) {
-        self.synced.resize(self.live.len(), 0);
+        let synced = Rc::make_mut(&mut self.synced);
+        synced.resize(self.live.len(), 0);
         for sector in std::mem::take(&mut self.dirty) {
             let start = sector * SECTOR_LEN;
             let end = (start + SECTOR_LEN).min(self.live.len());
             if start < end {
-                self.synced[start..end].copy_from_slice(&self.live[start..end]);
+                synced[start..end].copy_from_slice(&self.live[start..end]);
             }
         }
     }
 
     fn write(&mut self, bytes: &[u8], at: usize) {
         let end = at + bytes.len();
-        if self.live.len() < end {
-            self.live.resize(end, 0);
+        let live = Rc::make_mut(&mut self.live);
+        if live.len() < end {
+            live.resize(end, 0);
         }
-        self.live[at..end].copy_from_slice(bytes);
+        live[at..end].copy_from_slice(bytes);
         self.touch(at, end);
     }
 }
@@ -516,7 +523,7 @@ impl DiskFile for MemoryFile {
         world.try_to(Operation::Write)?;
         let file = &mut world.files[self.file];
         let (old, new) = (file.live.len(), place(len));
-        file.live.resize(new, 0);
+        Rc::make_mut(&mut file.live).resize(new, 0);
         file.touch(old.min(new), old.max(new));
         Ok(())
     }
@@ -541,7 +548,7 @@ impl DiskFile for MemoryFile {
     /// What is clean is read from the medium again: after a failed sync that is not what was written.
     fn drop_cache(&self) -> io::Result<()> {
         let file = &mut self.world.borrow_mut().files[self.file];
-        for (sector, bytes) in file.live.chunks_mut(SECTOR_LEN).enumerate().filter(|(sector, _)| !file.dirty.contains(sector)) {
+        for (sector, bytes) in Rc::make_mut(&mut file.live).chunks_mut(SECTOR_LEN).enumerate().filter(|(sector, _)| !file.dirty.contains(sector)) {
             for (byte, at) in bytes.iter_mut().zip(sector * SECTOR_LEN..) {
                 *byte = file.synced.get(at).copied().unwrap_or(0);
             }

@@ -128,6 +128,14 @@ impl Wal {
 }
 
 impl Wal {
+    /// How many holes were put aside since the log began.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn holes_aside(&self) -> Result<u64, StoreError> {
+        recover::holes_aside(&*self.view.place.disk, &self.view.place.folder)
+    }
+
     /// What every append says once a write or sync has failed: nothing more is taken, and only opening anew tells what is there.
     pub fn poison(&self) -> Option<StoreError> {
         self.writer.check().err()

@@ -16,7 +16,7 @@ use super::keys::DataKeys;
 use super::replay::{Replayed, replay};
 use super::segment::{self, Cursor, Index, Segment};
 use super::tables::{HEADER_LEN, Header, Tables, read_header};
-use crate::ports::disk::{Disk, DiskFile, Kind as EntryKind, Open};
+use crate::ports::disk::{Disk, DiskFile, Entry, Kind as EntryKind, Open};
 use crate::ports::store::{Finding, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -193,4 +193,11 @@ pub(super) fn keep_aside(disk: &dyn Disk, folder: &Path, segment: &Segment, offs
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(frame::FRAME_LEN_MAX * 128)];
     let read = segment.read(&mut bytes, offset)?;
     crate::ports::disk::replace(disk, &path, &bytes[..read]).map_err(io)
+}
+
+/// How many copies of damaged bytes lie in the folder of a log.
+pub(super) fn holes_aside(disk: &dyn Disk, folder: &Path) -> Result<u64, StoreError> {
+    let entries = disk.list(folder).map_err(|error| StoreError::Io { doing: format!("reading {}", folder.display()), error })?;
+    let is_hole = |entry: &&Entry| entry.path.extension().is_some_and(|extension| extension.to_string_lossy().starts_with("hole-"));
+    Ok(entries.iter().filter(is_hole).count() as u64)
 }

@@ -241,6 +241,23 @@ pub(super) fn read_trailer(number: u32, file: &dyn DiskFile) -> Result<Option<Tr
     Ok(Trailer::read(&bytes, number, len))
 }
 
+/// Bytes of a run of zeros that are passed over together: the room made ahead of the log's end is looked through at every opening.
+const STRIDE: usize = 64;
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |all, byte| all | byte) == 0
+}
+
+fn first_nonzero(bytes: &[u8]) -> Option<usize> {
+    let passed = bytes.chunks_exact(STRIDE).take_while(|chunk| is_blank(chunk)).count() * STRIDE;
+    bytes[passed..].iter().position(|byte| *byte != 0).map(|at| passed + at)
+}
+
+fn last_nonzero(bytes: &[u8]) -> Option<usize> {
+    let passed = bytes.rchunks_exact(STRIDE).take_while(|chunk| is_blank(chunk)).count() * STRIDE;
+    bytes[..bytes.len() - passed].iter().rposition(|byte| *byte != 0)
+}
+
 /// Walks the frames of a segment from one offset to the next, a few reads at a time.
 #[derive(Default)]
 pub(super) struct Cursor {
@@ -292,7 +309,7 @@ impl Cursor {
                 return Ok(None);
             }
             // a frame begins with its length, at most 2 zeros before the first byte that is none: longer runs of zeros are passed over
-            match window.iter().position(|byte| *byte != 0) {
+            match first_nonzero(window) {
                 None => at += (window.len() - 3) as u64,
                 Some(nonzero) if nonzero > 2 => at += nonzero as u64 - 2,
                 Some(_) => {
@@ -313,7 +330,7 @@ impl Cursor {
             if window.is_empty() {
                 return Ok(last);
             }
-            if let Some(nonzero) = window.iter().rposition(|byte| *byte != 0) {
+            if let Some(nonzero) = last_nonzero(window) {
                 last = Some(at + nonzero as u64 + 1);
             }
             at += window.len() as u64;

@@ -1,7 +1,10 @@
-//! The power goes while a node is being made: `init` again, or the next command, makes it whole. Nobody has to tidy up first.
+//! The power goes while a node is being made, or while it answers what rotted: the next command makes it whole. Nobody has to tidy up first.
 
-use bundle_format::ids::Name;
+use crate::damage::frames;
+use bundle_format::event::Event;
+use bundle_format::ids::{Incarnation, Lane, Name};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 use zbundle::keys::{Policy, Secret};
@@ -10,6 +13,7 @@ use zbundle::ports::clock::FakeClock;
 use zbundle::ports::entropy::SeededEntropy;
 use zbundle::ports::local::Nobody;
 use zbundle::ports::{MemoryDisk, MemoryNetwork, Ports};
+use zbundle::push::Fields;
 
 fn ports(disk: &MemoryDisk, seed: u64) -> Ports {
     Ports {
@@ -122,4 +126,84 @@ fn a_node_on_a_full_disk_opens_again_after_a_torn_write_and_without_its_ledger()
     let node = open(&disk, 2).unwrap();
     assert!(!node.findings().is_empty(), "what was torn off is told");
     assert!(disk.bytes(Path::new("/n/ledger")).is_none());
+}
+
+/// The log had put the hole aside and would not tell of it again; the node had not begun its new life yet, or not written again what stands behind the
+/// hole. It went on under the numbers of before, and what was readable was shown to nobody any more.
+#[test]
+fn a_node_that_was_broken_off_while_it_answered_a_hole_goes_on_with_it() {
+    for seed in 0..4 {
+        for nth in 1.. {
+            let disk = MemoryDisk::new();
+            drop(init(&disk, seed, true).unwrap());
+            for payload in ["before", "rotten", "behind"] {
+                push(&disk, seed, payload).unwrap();
+            }
+            disk.edit(Path::new("/n/log/00000001.seg"), |bytes| {
+                let events: Vec<_> = frames(bytes).into_iter().filter(|(_, kind)| *kind == 1).collect();
+                bytes[events[events.len() - 2].0 + 40] ^= 0x10;
+            });
+            disk.lose_power(nth);
+            drop(open(&disk, seed + 100));
+            let struck = disk.has_struck();
+            disk.crash(seed * 1000 + nth);
+            disk.heal();
+            push(&disk, seed + 200, "after").unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
+            let shown = shown(&disk, seed + 300);
+            assert_eq!(
+                shown.iter().map(|(payload, _)| payload.as_str()).collect::<Vec<_>>(),
+                ["after", "before", "behind"],
+                "operation {nth}, seed {seed}"
+            );
+            let life = |payload: &str| shown.iter().find(|one| one.0 == payload).map(|one| one.1);
+            assert!(life("behind") != life("before") && life("after") != life("before"), "operation {nth}, seed {seed}: {shown:?}");
+            if !struck {
+                assert!(nth > 10, "answering does more than {nth} things");
+                break;
+            }
+        }
+    }
+}
+
+fn push(disk: &MemoryDisk, seed: u64, payload: &str) -> Result<(), String> {
+    let mut node = open(disk, seed)?;
+    let streams = node.push_streams(Lane::Routine, &[]).map_err(|error| error.to_string())?;
+    let fields = Fields { kind: "note".into(), ..Fields::default() };
+    let pushed = node.with_pusher(&streams, |pusher| {
+        pusher.push(&fields, payload.len() as u64, &mut payload.as_bytes())?;
+        pusher.sync()
+    });
+    pushed.map_err(|error| error.to_string())
+}
+
+/// Different payloads, and under which life of the node they stand.
+fn shown(disk: &MemoryDisk, seed: u64) -> BTreeSet<(String, Incarnation)> {
+    let node = open(disk, seed).unwrap();
+    let mut shown = BTreeSet::new();
+    for (stream, head) in node.log().streams().into_iter().filter(|(stream, _)| stream.origin.lane == Lane::Routine) {
+        let mut events = node.log().events(&stream, head.base.seq + 1).unwrap();
+        while let Some((_, bytes)) = events.next().unwrap() {
+            let payload = String::from_utf8(Event::from_bytes(bytes).unwrap().payload.to_vec()).unwrap();
+            shown.insert((payload, stream.origin.incarnation));
+        }
+    }
+    shown
+}
+
+/// The rot took the definition of the only stream, so that no stream was known to have lost anything: the next push took its first number again.
+#[test]
+fn no_number_is_written_twice_though_nothing_tells_of_the_stream_any_more() {
+    let disk = MemoryDisk::new();
+    drop(init(&disk, 1, true).unwrap());
+    push(&disk, 2, "forgotten").unwrap();
+    let before = shown(&disk, 3);
+    push(&disk, 4, "forgotten").unwrap();
+    disk.edit(Path::new("/n/log/00000001.seg"), |bytes| {
+        let defined = frames(bytes).into_iter().rfind(|(_, kind)| *kind == 3).unwrap().0;
+        bytes[defined + 20] ^= 1;
+    });
+    push(&disk, 5, "after").unwrap();
+    let after = shown(&disk, 6);
+    assert!(after.iter().any(|(payload, _)| payload == "after"), "{after:?}");
+    assert!(after.iter().all(|(_, life)| before.iter().all(|(_, old)| life != old)), "{before:?} {after:?}");
 }

@@ -1,7 +1,7 @@
 //! Pushing, cutting, taking in, and what couriers do between.
 
 use crate::luck::Luck;
-use crate::model::{Model, Verdict, payload};
+use crate::model::{Verdict, payload};
 use crate::plan::{Deed, Step};
 use crate::station::Station;
 use crate::world::{Planted, World};
@@ -146,19 +146,12 @@ impl World {
             });
         }
         self.count_taken(&taken);
-        self.look(at, false)?;
-        let (was, is) = (Model::forked(&before), Model::forked(&self.machines[at].memory));
-        for origin in is.difference(&was) {
-            self.coverage.count("a fork is seen");
-            let silent = self.planted == Some(Planted::SilentForks);
-            if silent || !taken.files.iter().any(|file| file.forks.iter().any(|fork| fork.origin == *origin)) {
-                return Err(format!("forks: {} took in both branches of {origin:?} and did not say so", self.name(at)));
-            }
-        }
+        self.check_taken(at, &before, &taken.files)?;
         Ok(Some(taken))
     }
 
-    fn count_taken(&mut self, taken: &Ingested) {
+    /// Count what a taking brought.
+    pub fn count_taken(&mut self, taken: &Ingested) {
         for (happened, what) in [
             (taken.new_life, "a new life begins"),
             (taken.reappended > 0, "events are written again"),

@@ -8,6 +8,7 @@ use crate::world::World;
 use bundle_format::ids::{Lane, NodeId, Origin};
 use std::collections::BTreeSet;
 use zbundle::keys::Policy;
+use zbundle::node::taking::Ingested;
 use zbundle::ports::disk::Disk as _;
 
 /// Two who are well fall silent long before.
@@ -41,12 +42,21 @@ impl World {
         for round in 0..ROUNDS_MAX {
             self.around.ticker.pass(3_600_000);
             self.all_were_heard = round >= 2;
+            for at in (0..self.machines.len()).filter(|_| round == 2) {
+                if self.has_old_keys(at)? && self.order()?.policies[at].is_some() {
+                    self.go_on_with_rekey(at, &calm)?; // rot took the authority's word for its keys, and nobody else had it
+                }
+            }
             if self.is_forked()? {
                 self.heal(&calm)?;
                 silent = 0;
                 why = Some("the roster is forked".to_owned());
             }
-            let talked = if round % 2 == 0 { self.meet_by_line(&calm)? } else { self.meet_by_stick(&calm)? };
+            let talked = match (round + self.turn()) % 4 {
+                0 | 2 => self.meet_by_line(&calm)?,
+                1 => self.meet_by_stick(&calm)?,
+                _ => self.meet_by_place(AUTHORITY, &calm)?,
+            };
             self.look_at_all()?;
             silent = if talked.is_some() { 0 } else { silent + 1 };
             why = talked.or(why);
@@ -57,7 +67,8 @@ impl World {
         Err(format!("P6: {ROUNDS_MAX} rounds, and they still talk: {}", why.unwrap_or_default()))
     }
 
-    fn calm(&mut self) {
+    /// All sticks are empty, and nothing goes wrong with them.
+    pub fn calm(&mut self) {
         for (number, stick) in self.around.sticks.iter().enumerate() {
             stick.heal();
             for path in stick.paths() {
@@ -104,7 +115,10 @@ impl World {
                 self.cut(from, to, 0, 64 << 20, calm)?;
                 if self.archive.len() > before {
                     let taken = self.take_in(to, 0, calm)?;
-                    if taken.is_some_and(|taken| taken.counts.new + taken.counts.control > 0 || taken.new_life || !taken.missing.is_empty()) {
+                    // What only a revoked member could give back is lacked for ever: it is not told so.
+                    let in_vain = self.order()?.policies[from].is_none();
+                    let lacks = |taken: &Ingested| !taken.missing.is_empty() && !in_vain;
+                    if taken.is_some_and(|taken| taken.counts.new + taken.counts.control > 0 || taken.new_life || lacks(&taken)) {
                         talked = Some(format!("a stick from {} to {} brings something new", self.name(from), self.name(to)));
                     }
                 }
@@ -138,9 +152,12 @@ impl World {
             if writer.is_some_and(|writer| order.policies[writer].is_none() && lost(&writer)) {
                 return true;
             }
-            // Nor does it hear what rotted at the authority, so it does not bring it back.
+            // Nor does it hear what rotted at the authority, or what that had before its card was put back, so it does not bring it back. And what rotted
+            // at its reader too may have lost the signature that would prove it.
             let holds = |at: &usize| self.machines[*at].memory.whole.contains(*number);
-            self.rotten.contains(&AUTHORITY) && (1..self.machines.len()).filter(holds).all(|at| order.policies[at].is_none())
+            let gave_up = [&self.rotten, &self.restored].iter().any(|list| list.contains(&AUTHORITY));
+            let cannot_prove = |at: usize| self.rotten.contains(&at) && self.rotten.contains(&AUTHORITY);
+            gave_up && (1..self.machines.len()).filter(holds).all(|at| order.policies[at].is_none() || cannot_prove(at))
         };
         let missing: Vec<_> = self.model.promised.iter().filter(|number| !excused(number)).filter(|number| !whole.whole.contains(number)).collect();
         if !missing.is_empty() {
@@ -152,7 +169,10 @@ impl World {
             if self.model.liars.contains(&id) || self.has_old_keys(at)? {
                 continue;
             }
-            let sees = |origin: &Origin| origin.lane != Lane::Control && origin.node != id && sees(policy, &hubs, &id, origin);
+            // Where rot took the authority's word for somebody, and nobody else had it, nobody can check what that member wrote.
+            let is_member = |node: &NodeId| self.members.iter().zip(&order.policies).any(|(id, policy)| id == node && policy.is_some());
+            let checks = |origin: &Origin| is_member(&origin.node) || !self.rotten.contains(&AUTHORITY);
+            let sees = |origin: &Origin| origin.lane != Lane::Control && origin.node != id && sees(policy, &hubs, &id, origin) && checks(origin);
             let memory = &self.machines[at].memory;
             // What the authority alone held of a life it lost it wrote again, and tells in its new life only (R4.6-l).
             let told_again = |seen: &Seen| {
@@ -199,7 +219,10 @@ impl World {
         if status.domain.is_some_and(|domain| domain.in_doubt) && !excused {
             return Err(format!("P6: the roster at {name} is still in doubt"));
         }
-        if status.held.count > 0 {
+        // What went with the authority's card, and with this one, nobody has any more; what a new policy hides nobody sends again. A person drops what
+        // waits for it.
+        let in_vain = self.restored.contains(&at) && (self.restored.contains(&AUTHORITY) || self.has_changed_policies);
+        if status.held.count > 0 && !in_vain {
             return Err(format!("P6: {} bundle(s) are still held at {name}", status.held.count));
         }
         Ok(())

@@ -17,6 +17,7 @@ pub mod luck;
 pub mod meeting;
 pub mod model;
 pub mod nonces;
+pub mod places;
 pub mod plan;
 pub mod roster;
 pub mod station;

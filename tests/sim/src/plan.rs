@@ -57,6 +57,22 @@ pub enum Act {
         /// Which.
         stick: usize,
     },
+    /// A stick is exchanged with: what is on it for us, what others lack, what has arrived.
+    Exchange {
+        /// Where.
+        at: usize,
+        /// Which.
+        stick: usize,
+        /// Largest file.
+        max_size: u64,
+    },
+    /// A stick is put in a machine that watches for it.
+    Watch {
+        /// Where.
+        at: usize,
+        /// Which.
+        stick: usize,
+    },
     /// One dials another.
     Sync {
         /// Who dials.
@@ -256,7 +272,7 @@ impl Plan {
 
 /// What this life is inclined to: most have only a few kinds of trouble, so that each kind is met undisturbed by others.
 struct Temper {
-    weights: [u64; 19],
+    weights: [u64; 21],
     mishaps: bool,
 }
 
@@ -265,8 +281,10 @@ impl Temper {
         let mut some = |weight: u64| if luck.once_in(2) { weight } else { 0 };
         let (line, courier, card, clone, clock, rot) = (some(7), some(4), some(4), some(1), some(2), some(1));
         let (members, authority, hostile) = (some(1), some(1), some(2));
+        let (exchange, watched) = (some(8), some(3));
         let weights = [
-            10, 8, 8, line, courier, card, card, clone, clone, clock, rot, members, members, members, members, members, authority, authority, hostile,
+            10, 8, 8, line, courier, card, card, clone, clone, clock, rot, members, members, members, members, members, authority, authority,
+            hostile, exchange, watched,
         ];
         Self { weights, mishaps: luck.once_in(2) }
     }
@@ -324,6 +342,8 @@ fn act(kind: usize, luck: &mut Luck) -> Act {
         15 => Act::Policy { at, policy: luck.index(4) },
         16 => Act::Insist { at, policy: luck.index(4) },
         17 => Act::Heal,
+        19 => Act::Exchange { at, stick, max_size: luck.one_of(&[64 << 20, 64 << 20, 2048]) },
+        20 => Act::Watch { at, stick },
         _ => Act::Forge {
             at,
             to: luck.index(60),

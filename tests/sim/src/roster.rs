@@ -155,6 +155,7 @@ impl World {
         }
         let (node, policy) = (self.members[member], self.policy(which));
         self.model.grant(node, &policy);
+        self.has_changed_policies = true;
         let set = self.at_authority(step, &[Code::Z406, Code::Z605, Code::Z616], |hub| hub.set_policy(node, policy.clone(), sure))?;
         if set.is_some() {
             self.coverage.count("a policy changes");

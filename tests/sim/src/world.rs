@@ -94,6 +94,10 @@ pub struct World {
     pub rotten: Vec<usize>,
     /// It is the end, and everybody has met the authority.
     pub all_were_heard: bool,
+    /// Somebody may see less, or more, than it did.
+    pub has_changed_policies: bool,
+    /// Markers written so far.
+    pub prepared: u64,
     /// What is planted.
     pub planted: Option<Planted>,
     nonces: Nonces,
@@ -149,6 +153,8 @@ impl World {
             rekeyed: Vec::new(),
             rotten: Vec::new(),
             all_were_heard: false,
+            has_changed_policies: false,
+            prepared: 0,
             planted,
             nonces: Nonces::default(),
             seed: plan.seed,
@@ -187,6 +193,17 @@ impl World {
         luck.one_of(&machines)
     }
 
+    /// Who is given a stick: most reach somebody they are for.
+    fn bearer(&self, at: usize, stick: usize, luck: &mut Luck) -> usize {
+        let meant = self.carried.get(&stick).copied().filter(|_| !luck.once_in(5));
+        meant.map_or_else(|| self.machine(at), |member| self.machine_of(member, luck))
+    }
+
+    /// Whether it ends with sticks cut for one, or with sticks exchanged, first: 0 or 2.
+    pub fn turn(&self) -> usize {
+        usize::from(self.seed % 2 == 1) * 2
+    }
+
     /// Luck for what this world leaves open beside its steps.
     pub fn luck(&self, of: u64) -> Luck {
         Luck(self.seed ^ of.rotate_left(32))
@@ -215,10 +232,15 @@ impl World {
             }
             Act::Ingest { at, stick } => {
                 let stick = stick % STICK_COUNT;
-                // Most sticks reach whom they are for.
-                let meant = self.carried.get(&stick).copied().filter(|_| !luck.once_in(5));
-                let at = meant.map_or_else(|| self.machine(*at), |member| self.machine_of(member, luck));
-                self.ingest(at, stick, step)
+                self.ingest(self.bearer(*at, stick, luck), stick, step)
+            }
+            Act::Exchange { at, stick, max_size } => {
+                let stick = stick % STICK_COUNT;
+                self.exchange(self.bearer(*at, stick, luck), stick, *max_size, step).map(drop)
+            }
+            Act::Watch { at, stick } => {
+                let stick = stick % STICK_COUNT;
+                self.watch(self.bearer(*at, stick, luck), stick, step).map(drop)
             }
             Act::Sync { at, to, line, budget } => {
                 let at = self.machine(*at);

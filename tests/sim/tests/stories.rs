@@ -136,3 +136,30 @@ fn who_introduces_itself_shows_every_branch_of_the_roster() {
     let steps = [image, push_at(CLINIC), sync_with(CLINIC, HUB), cut, sync_with(HUB, CLINIC), restore(), Act::Rekey { at: CLINIC }, restore()];
     as_promised(steps.into_iter().map(|act| (act, None)).collect());
 }
+
+/// A file brought a branch of ours and could not be taken whole; the second try, in the same run, met that branch as known and nobody was told of it.
+#[test]
+fn a_fork_in_a_file_that_waits_is_told() {
+    const DISTRICT: usize = 1;
+    let cut = Act::Cut { at: HUB, to: DISTRICT, stick: 0, max_size: 2048 };
+    let sync = Act::Sync { at: DISTRICT, to: HUB, line: Line { cuts: vec![(None, Some(700))], ..Line::default() }, budget: None };
+    let (image, twin) = (Act::Image { at: DISTRICT }, Act::Clone { at: DISTRICT });
+    let steps = [image, push_at(DISTRICT), push_at(DISTRICT), sync, cut, twin, push_at(3), Act::Ingest { at: 3, stick: 0 }];
+    as_promised_whatever_the_luck(3, &steps);
+}
+
+/// The rot took the definition of a stream of ours with everything in it: nothing here told that there ever was one.
+#[test]
+fn a_stream_whose_name_rotted_as_well_comes_back() {
+    let rot = |at, len| Act::Rot { at, len };
+    let steps = [
+        Act::Insist { at: CLINIC, policy: 1 },
+        sync_with(CLINIC, HUB),
+        push_at(HUB),
+        sync_with(CLINIC, HUB),
+        rot(CLINIC, 1),
+        Act::Push { at: HUB, lane: 1, to: None, lens: vec![58, 41, 133] },
+        rot(HUB, 700),
+    ];
+    as_promised_whatever_the_luck(HUB_AND_CLINIC, &steps);
+}
