@@ -6,6 +6,7 @@
 
 pub mod json;
 pub mod lines;
+pub mod schema;
 pub mod spool;
 pub mod utf8;
 

@@ -137,6 +137,8 @@ codes! {
     Z412 Usage "there is no record of that key here" "Nothing was changed." "see `zbundle conflicts list`, or `zbundle log --key`";
     Z413 Usage "the record is not in conflict" "Nothing was changed." "see `zbundle conflicts show`";
     Z414 Usage "this idempotency key was used for another content" "Nothing was stored." "use a new key for a new event; the event above has the old one";
+    Z415 Partial "the program of a conflict rule did not decide" "The record stays in conflict, all versions kept." "run it by hand; docs/sql.md says what it gets on stdin and what it may answer";
+    Z416 NotTrusted "only a hub settles conflicts by rules" "Nothing was written." "run it at a hub: the authority, or a member signed with --policy all";
     Z430 Usage "the cursor is not of this log" "Nothing was read or changed." "the log was restored or made anew: read again from the beginning; ids tell what you have already";
     Z431 Usage "the body is not JSON" "Nothing was stored." "mend it, or name its content type: other types are stored as they come";
     Z432 Usage "nothing is at this address, or not for this method" "Nothing was read or changed." "see docs/http-api.md, or ask for /v1/openapi.json";
@@ -145,7 +147,10 @@ codes! {
     Z435 NotTrusted "the request was made for another host, or by a page of another" "Nothing was read or changed." "use the address that serve printed; a proxy must pass Host on as that address";
     Z436 InUse "too many requests at once" "Nothing was stored." "send it again in a moment";
     Z437 Usage "HTTP is offered on this machine only" "Nothing was changed." "use unix, unix:PATH, or a loopback address with a port; for others put a proxy with TLS in front";
+    Z438 Usage "the payload does not fit the schema" "It was not stored." "mend what is named above: a place in the payload and the rule it breaks";
+    Z439 Usage "the schema cannot be used" "Nothing was read or changed." "mend it; a schema stands alone: what it refers to in other files is copied into it";
     Z440 Internal "a program that was to be told did not do its work" "Nothing here was changed by it." "run it by hand with a line of `zbundle status --check --json` on its stdin";
+    Z441 Usage "the form is out of date" "Nothing was stored." "go back, load the page again, and decide by what it shows now";
     Z501 Link "the link could not be made" "Nothing was sent or taken; what was pushed here stays safe." "check the address and the network, and try again later; meanwhile a bundle can travel on a stick";
     Z502 Link "the link broke" "What was acknowledged stays safe; nothing else was marked as sent." "run it again; it goes on where it stopped";
     Z503 Link "the peer was silent for too long" "What was acknowledged stays safe; nothing else was marked as sent." "try again later; if it stays silent, look after its machine and the line";

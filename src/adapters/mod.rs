@@ -24,7 +24,7 @@ pub use clock::OsClock;
 pub use confine::confine;
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
-pub use hook::run_program;
+pub use hook::{Messenger, ask_program, run_program};
 pub use input::OsInput;
 pub use local::OsLocal;
 pub use net::OsNetwork;

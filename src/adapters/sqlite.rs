@@ -1,7 +1,7 @@
 //! The projection in SQLite: one file, opened by any program that reads SQLite. SPEC §11.2.
 
 use crate::ports::projection::{
-    Content, Folded, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id, parse_origin,
+    BundleRow, Content, Folded, PeerRow, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id, parse_origin,
 };
 use crate::ports::store::Stream;
 use bundle_format::chain::Position;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
-const VERSION: i64 = 2;
+const VERSION: i64 = 4;
 /// Days of `activity`.
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long we wait for a reader's or another writer's lock, unless told otherwise.
@@ -74,13 +74,11 @@ impl SqliteProjection {
         database.execute_batch(BOUNDS)?;
         database.pragma_update(None, "journal_mode", "WAL")?;
         database.pragma_update(None, "synchronous", "NORMAL")?; // the log is the truth: a power cut may cost the last transactions, never their wholeness
-        let held = if ours && version == VERSION {
-            database.query_row("SELECT value FROM setting WHERE name = 'payloads'", [], |row| row.get::<_, bool>(0)).optional()?
-        } else {
-            None
-        };
+        // An older version's tables go, but not what somebody has asked for.
+        let had_setting = database.prepare("SELECT value FROM setting WHERE name = 'payloads'");
+        let held = had_setting.and_then(|mut setting| setting.query_row([], |row| row.get::<_, bool>(0)).optional()).unwrap_or(None);
         let payloads = payloads || held == Some(true);
-        if held != Some(payloads) {
+        if version != VERSION || held != Some(payloads) {
             make_tables(&mut database, payloads)?;
         }
         Ok(Self { database, payloads, path: path.to_owned(), file: (file.dev(), file.ino()) })
@@ -113,6 +111,51 @@ impl SqliteProjection {
         }
         Ok(all)
     }
+}
+
+impl SqliteProjection {
+    fn put_peer(&self, peer: &PeerRow) -> Result<(), ProjectionError> {
+        let at = |ms: u64| (ms > 0).then(|| signed(ms));
+        self.run(
+            "INSERT INTO peer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                hex(&peer.node.0),
+                peer.name,
+                at(peer.heard_ms),
+                (peer.heard_ms > 0).then_some(peer.path),
+                signed(peer.silent_after_ms),
+                signed(peer.held),
+                signed(peer.lacking),
+                signed(peer.acknowledged),
+                signed(peer.unacknowledged),
+                peer.address,
+                at(peer.settled_ms),
+            ],
+        )
+        .map(|_| ())
+    }
+
+    fn put_bundle(&self, number: i64, bundle: &BundleRow) -> Result<(), ProjectionError> {
+        match bundle {
+            BundleRow::Taken { digest, sender, events } => self.run(
+                "INSERT INTO bundle (number, state, node, events, digest) VALUES (?1, 'taken', ?2, ?3, ?4)",
+                params![number, hex(&sender.0), signed(*events), hex(digest)],
+            ),
+            BundleRow::Refused { code, reason, file } => self.run(
+                "INSERT INTO bundle (number, state, code, reason, file) VALUES (?1, 'refused', ?2, ?3, ?4)",
+                params![number, code, reason, file],
+            ),
+        }
+        .map(|_| ())
+    }
+}
+
+/// Tells rows that have changed from those that stand there; a stranger gains nothing by making two equal.
+fn print_of<T: std::hash::Hash>(rows: &[T]) -> i64 {
+    use std::hash::{Hash as _, Hasher as _};
+    let mut hasher = std::hash::DefaultHasher::new();
+    rows.hash(&mut hasher);
+    hasher.finish().cast_signed()
 }
 
 /// Whatever stood there before is ours and can be made again.
@@ -175,6 +218,26 @@ fn version(row: &rusqlite::Row<'_>) -> Result<Version, ProjectionError> {
     })
 }
 
+/// Bytes in the order in which heads are displayed (R11.1-e).
+fn rank(version: &Version) -> Vec<u8> {
+    let EventId { origin, seq, digest } = &version.id;
+    let mut rank = Vec::with_capacity(48);
+    rank.extend_from_slice(&version.hlc.0.to_be_bytes());
+    rank.extend_from_slice(&origin.node.0);
+    rank.extend_from_slice(&origin.incarnation.0);
+    rank.push(origin.lane as u8);
+    rank.push(u8::from(origin.audience.is_some()));
+    rank.extend(origin.audience.iter().flat_map(|node| node.0));
+    rank.extend_from_slice(&seq.to_be_bytes());
+    rank.extend_from_slice(digest);
+    rank
+}
+
+/// What makes two heads the same to people.
+fn content(version: &Version) -> Vec<u8> {
+    [&[version.op as u8][..], &version.sha256.0, version.kind.as_bytes()].concat()
+}
+
 /// Numbers are stored with their sign turned over where SQLite has no unsigned ones; none of ours reaches that far but stamps, which keep their bits.
 #[expect(clippy::cast_possible_wrap, reason = "bits are kept and read back the same way")]
 fn signed(number: u64) -> i64 {
@@ -223,9 +286,26 @@ impl Projection for SqliteProjection {
     }
 
     fn clear(&mut self) -> Result<(), ProjectionError> {
-        Ok(self
-            .database
-            .execute_batch("DELETE FROM event; DELETE FROM record; DELETE FROM record_head; DELETE FROM origin; DELETE FROM activity;")?)
+        Ok(self.database.execute_batch(
+            "DELETE FROM event; DELETE FROM record; DELETE FROM record_head; DELETE FROM record_waiting; DELETE FROM origin; DELETE FROM activity;",
+        )?)
+    }
+
+    fn set_beside(&mut self, peers: &[PeerRow], bundles: &[BundleRow]) -> Result<(), ProjectionError> {
+        for (table, print) in [("peer", print_of(peers)), ("bundle", print_of(bundles))] {
+            let held: Option<i64> =
+                self.database.prepare_cached("SELECT value FROM setting WHERE name = ?1")?.query_row([table], |row| row.get(0)).optional()?;
+            if held == Some(print) {
+                continue;
+            }
+            self.database.execute_batch(&format!("DELETE FROM {table}"))?;
+            match table {
+                "peer" => peers.iter().try_for_each(|peer| self.put_peer(peer))?,
+                _ => bundles.iter().zip(0i64..).try_for_each(|(bundle, number)| self.put_bundle(number, bundle))?,
+            }
+            self.run("INSERT OR REPLACE INTO setting VALUES (?1, ?2)", params![table, print])?;
+        }
+        Ok(())
     }
 
     fn put(&mut self, row: &Row<'_>) -> Result<(), ProjectionError> {
@@ -268,7 +348,10 @@ impl Projection for SqliteProjection {
     fn set_place(&mut self, place: &Place, name: &str, node_name: &str) -> Result<(), ProjectionError> {
         let Place { stream, position, counted } = place;
         self.run(
-            "INSERT OR REPLACE INTO origin VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            // Most have not moved: then nothing is written.
+            "INSERT INTO origin VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (origin, branch) DO UPDATE SET
+             name = excluded.name, node = excluded.node, seq = excluded.seq, hash = excluded.hash, counted = excluded.counted
+             WHERE (name, node, seq, hash, counted) IS NOT (excluded.name, excluded.node, excluded.seq, excluded.hash, excluded.counted)",
             params![
                 origin_text(&stream.origin),
                 branch_text(stream),
@@ -308,7 +391,7 @@ impl Projection for SqliteProjection {
     }
 
     fn heads(&mut self, record_key: &str, count_max: u64) -> Result<Vec<Version>, ProjectionError> {
-        let sql = format!("SELECT {VERSION_COLUMNS} FROM record_head h JOIN event e USING (id) WHERE h.record = ?1 ORDER BY h.place LIMIT ?2");
+        let sql = format!("SELECT {VERSION_COLUMNS} FROM record_head h JOIN event e USING (id) WHERE h.record = ?1 ORDER BY h.rank DESC LIMIT ?2");
         self.all(&sql, params![record_key, i64::try_from(count_max).unwrap_or(i64::MAX)], version)
     }
 
@@ -316,33 +399,104 @@ impl Projection for SqliteProjection {
         Ok(!self.all("SELECT 1 FROM event WHERE id = ?1", [id_text(id)], |_| Ok(()))?.is_empty())
     }
 
-    fn set_record(&mut self, record_key: &str, folded: &Folded) -> Result<(), ProjectionError> {
+    fn set_record(&mut self, record_key: &str, folded: &Folded, heads: &[&Version]) -> Result<(), ProjectionError> {
         self.run("DELETE FROM record_head WHERE record = ?1", [record_key])?;
+        self.run("DELETE FROM record_waiting WHERE record = ?1", [record_key])?;
         let Some(shown) = folded.heads.first() else {
             return self.run("DELETE FROM record WHERE record = ?1", [record_key]).map(|_| ());
         };
-        let waiting = (!folded.waiting.is_empty()).then(|| ids_text(&folded.waiting));
         let count = signed(folded.heads.len() as u64);
         self.run(
             "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![record_key, folded.state.name(), id_text(shown), count, waiting],
+            params![record_key, folded.state.name(), id_text(shown), count, folded.circular],
         )?;
-        for (head, place) in folded.heads.iter().zip(0i64..) {
-            self.run("INSERT INTO record_head VALUES (?1, ?2, ?3)", params![record_key, place, id_text(head)])?;
+        for head in heads {
+            self.add_head(record_key, head)?;
         }
-        Ok(())
+        folded.waiting.iter().try_for_each(|id| self.add_waiting(record_key, id))
+    }
+
+    fn arrived(&mut self, id: &EventId) -> Result<Vec<String>, ProjectionError> {
+        let waited = self.all("SELECT record FROM record_waiting WHERE id = ?1", [id_text(id)], |row| Ok(row.get(0)?))?;
+        if !waited.is_empty() {
+            self.run("DELETE FROM record_waiting WHERE id = ?1", [id_text(id)])?;
+        }
+        Ok(waited)
+    }
+
+    fn is_entangled(&mut self, record_key: &str, version: &Version) -> Result<bool, ProjectionError> {
+        let is_there = |sql: &str, values: &[&dyn rusqlite::ToSql]| Ok::<_, ProjectionError>(self.database.prepare_cached(sql)?.exists(values)?);
+        if version.orig.is_some() || is_there("SELECT 1 FROM record WHERE record = ?1 AND circular", &[&record_key])? {
+            return Ok(true);
+        }
+        if !is_there("SELECT 1 FROM event WHERE record = ?1 AND orig IS NOT NULL", &[&record_key])? {
+            return Ok(false);
+        }
+        let origin = origin_text(&version.id.origin);
+        let repeats = "SELECT 1 FROM event WHERE record = ?1 AND orig IS NOT NULL AND orig >= ?2 AND orig < ?3";
+        let stray = "SELECT 1 FROM event WHERE record = ?1 AND origin = ?2 AND orig IS NOT NULL AND base IS NULL AND substr(orig, 1, 17) <> substr(id, 1, 17)";
+        if is_there(repeats, &[&record_key, &format!("{origin}:"), &format!("{origin};")])? || is_there(stray, &[&record_key, &origin])? {
+            return Ok(true);
+        }
+        for base in version.base.iter().flatten() {
+            let base = id_text(base);
+            let repeated = "SELECT 1 FROM event WHERE record = ?1 AND orig IS NOT NULL AND orig = ?2";
+            if is_there("SELECT 1 FROM event WHERE id = ?1 AND orig IS NOT NULL", &[&base])? || is_there(repeated, &[&record_key, &base])? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn version(&mut self, record_key: &str, id: &EventId) -> Result<Option<Version>, ProjectionError> {
+        let sql = format!("SELECT {VERSION_COLUMNS} FROM event WHERE id = ?1 AND record = ?2 AND counts");
+        Ok(self.all(&sql, [&id_text(id), record_key], version)?.pop())
+    }
+
+    fn add_head(&mut self, record_key: &str, head: &Version) -> Result<bool, ProjectionError> {
+        let sql = "INSERT OR IGNORE INTO record_head VALUES (?1, ?2, ?3, ?4)";
+        Ok(self.run(sql, params![record_key, rank(head), id_text(&head.id), content(head)])? > 0)
+    }
+
+    fn remove_head(&mut self, record_key: &str, head: &Version) -> Result<bool, ProjectionError> {
+        Ok(self.run("DELETE FROM record_head WHERE record = ?1 AND rank = ?2", params![record_key, rank(head)])? > 0)
+    }
+
+    fn add_waiting(&mut self, record_key: &str, id: &EventId) -> Result<(), ProjectionError> {
+        self.run("INSERT OR IGNORE INTO record_waiting VALUES (?1, ?2)", params![id_text(id), record_key]).map(|_| ())
+    }
+
+    fn shown(&mut self, record_key: &str) -> Result<Option<(Version, bool)>, ProjectionError> {
+        let Some(shown) = self.heads(record_key, 1)?.pop() else { return Ok(None) };
+        let ends = "SELECT (SELECT min(content) FROM record_head WHERE record = ?1) <> (SELECT max(content) FROM record_head WHERE record = ?1)";
+        let differ = self.database.prepare_cached(ends)?.query_row([record_key], |row| row.get(0))?;
+        Ok(Some((shown, differ)))
+    }
+
+    fn waits(&mut self, record_key: &str) -> Result<bool, ProjectionError> {
+        Ok(self.database.prepare_cached("SELECT 1 FROM record_waiting WHERE record = ?1")?.exists([record_key])?)
+    }
+
+    fn set_state(&mut self, record_key: &str, state: State, shown: &EventId, more: i64) -> Result<(), ProjectionError> {
+        self.run(
+            "INSERT INTO record VALUES (?1, ?2, ?3, ?4, 0)
+             ON CONFLICT (record) DO UPDATE SET state = excluded.state, shown = excluded.shown, head_count = head_count + excluded.head_count",
+            params![record_key, state.name(), id_text(shown), more],
+        )
+        .map(|_| ())
     }
 
     fn record(&mut self, record_key: &str) -> Result<Option<Folded>, ProjectionError> {
         let damaged = || ProjectionError::Damaged("record");
-        let mut found = self.all("SELECT state, waiting FROM record WHERE record = ?1", [record_key], |row| {
-            let (state, waiting): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-            let waiting = waiting.map(|text| parse_ids(&text).ok_or_else(damaged)).transpose()?.unwrap_or_default();
-            Ok((State::from_name(&state).ok_or_else(damaged)?, waiting))
+        let mut found = self.all("SELECT state, circular FROM record WHERE record = ?1", [record_key], |row| {
+            let state: String = row.get(0)?;
+            Ok((State::from_name(&state).ok_or_else(damaged)?, row.get(1)?))
         })?;
-        let Some((state, waiting)) = found.pop() else { return Ok(None) };
-        let heads = self.all("SELECT id FROM record_head WHERE record = ?1 ORDER BY place", [record_key], |row| id(row, 0))?;
-        Ok(Some(Folded { state, heads, waiting }))
+        let Some((state, circular)) = found.pop() else { return Ok(None) };
+        let heads = self.all("SELECT id FROM record_head WHERE record = ?1 ORDER BY rank DESC", [record_key], |row| id(row, 0))?;
+        let mut waiting = self.all("SELECT id FROM record_waiting WHERE record = ?1", [record_key], |row| id(row, 0))?;
+        waiting.sort_unstable();
+        Ok(Some(Folded { state, heads, waiting, circular }))
     }
 
     fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError> {

@@ -5,7 +5,9 @@ use super::halt::Halt;
 use super::object::Object;
 use super::project::tables;
 use super::{Context, Finished, OsInput, summary, units};
+use crate::hub::differing::differences;
 use crate::node::View;
+use crate::node::config::How;
 use crate::node::conflicts::{Conflict, Resolution};
 use crate::node::layout::Layout;
 use crate::ports::projection::{Projection, State, Version};
@@ -13,7 +15,6 @@ use bundle_format::error::{Code, Exit};
 use bundle_format::ids::EventId;
 use bundle_format::limits::PAYLOAD_LEN_MAX;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::PathBuf;
 
@@ -27,7 +28,8 @@ Examples:
   zbundle conflicts resolve Patient/BT-0042 --merge corrected.json
 
 Two writers who had not seen each other changed the same record. Both versions are kept, whatever is decided; until then the newer one is displayed.
-A resolution is an event: it goes to those who may see what this node writes, and to the writers of both versions.";
+A resolution is an event: it goes to those who may see what this node writes, and to the writers of both versions.
+`settle` does at a hub what the rules in config.toml say, and tells the writers of what is left; run it from a timer (docs/sql.md).";
 
 /// Records that two writers changed without seeing each other
 #[derive(Debug, clap::Args)]
@@ -49,6 +51,12 @@ enum Action {
     Show {
         /// Which
         key: String,
+    },
+    /// Decide by the rules in config.toml; tell the writers of what is left
+    Settle {
+        /// Write nothing: only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Decide: one event that has seen all versions
     #[command(group(clap::ArgGroup::new("result").required(true).args(["take", "merge"])))]
@@ -73,6 +81,7 @@ impl Args {
         match self.action {
             Action::List { check } => list(context, check),
             Action::Show { key } => show(context, &key),
+            Action::Settle { dry_run } => super::settle::run(context, dry_run),
             Action::Resolve { key, take, merge, author } => resolve(context, &key, take.as_deref(), merge, author),
         }
     }
@@ -87,7 +96,8 @@ fn open(context: &Context) -> Result<(View, Box<dyn Projection>), Halt> {
 
 fn list(context: &mut Context, check: bool) -> Result<Finished, Halt> {
     let (view, mut tables) = open(context)?;
-    let all = view.conflicts(&mut *tables)?;
+    let (mut all, rules) = (view.conflicts(&mut *tables)?, view.config()?.conflicts);
+    all.retain(|conflict| conflict.heads.first().is_none_or(|shown| rules.how(&conflict.record_key, &shown.kind) != How::Append));
     for conflict in &all {
         let heads: Vec<String> = conflict.heads.iter().map(|head| title(&view, head)).collect();
         let waits = if conflict.folded.state == State::Pending { "  (something in between has not come)" } else { "" };
@@ -145,30 +155,6 @@ fn told(value: Option<&Value>) -> String {
     plain(&if short.len() < text.len() { short + "…" } else { short }).to_string()
 }
 
-/// JSON pointers (RFC 6901) at which the versions differ, with each version's value there. Empty unless all of them are JSON.
-fn differences(versions: &[Option<Value>]) -> Vec<(String, Vec<Option<Value>>)> {
-    let Some(all) = versions.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return Vec::new() };
-    let mut found = Vec::new();
-    compare(String::new(), &all.into_iter().map(Some).collect::<Vec<_>>(), &mut found);
-    found
-}
-
-fn compare(path: String, values: &[Option<&Value>], found: &mut Vec<(String, Vec<Option<Value>>)>) {
-    if values.windows(2).all(|pair| pair[0] == pair[1]) {
-        return;
-    }
-    let objects: Option<Vec<_>> = values.iter().map(|value| value.and_then(Value::as_object)).collect();
-    let Some(objects) = objects else {
-        found.push((path, values.iter().map(|value| value.cloned()).collect()));
-        return;
-    };
-    let keys: BTreeSet<&String> = objects.iter().flat_map(|object| object.keys()).collect();
-    for key in keys {
-        let inside: Vec<_> = objects.iter().map(|object| object.get(key)).collect();
-        compare(format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), &inside, found);
-    }
-}
-
 fn resolve(context: &mut Context, key: &str, take: Option<&str>, merge: Option<PathBuf>, author: Option<String>) -> Result<Finished, Halt> {
     let merged = merge.map(|path| read(&path)).transpose()?;
     let mut node = context.node()?;
@@ -192,26 +178,4 @@ fn read(path: &std::path::Path) -> Result<Vec<u8>, Halt> {
     let mut bytes = Vec::new();
     input.map_err(failed)?.take(PAYLOAD_LEN_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > PAYLOAD_LEN_MAX { Err(Halt::new(Code::Z401, plain_path(path))) } else { Ok(bytes) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn fields_that_differ_are_named_by_pointers() {
-        for (versions, paths) in [
-            (vec![json!({"a": 1}), json!({"a": 1})], vec![]),
-            (vec![json!({"a": 1, "b": 2}), json!({"a": 1, "b": 3})], vec!["/b"]),
-            (vec![json!({"a": {"x/y": 1}}), json!({"a": {}})], vec!["/a/x~1y"]),
-            (vec![json!([1]), json!({"a": 1})], vec![""]),
-            (vec![json!({"a": null}), json!({})], vec!["/a"]),
-            (vec![json!({"a": 1}), json!({"a": 1}), json!({"a": 2})], vec!["/a"]),
-        ] {
-            let found: Vec<_> = differences(&versions.iter().cloned().map(Some).collect::<Vec<_>>()).into_iter().map(|(path, _)| path).collect();
-            assert_eq!(found, paths, "{versions:?}");
-        }
-        assert!(differences(&[Some(json!(1)), None]).is_empty());
-    }
 }

@@ -10,6 +10,7 @@ use crate::node::NodeError;
 use crate::node::layout::Layout;
 use crate::ports::disk::{read_small, replace};
 use crate::ports::entropy::random;
+use crate::push::schema::Schema;
 use bundle_format::error::Code;
 use bundle_format::ids::hex;
 use std::net::SocketAddr;
@@ -52,15 +53,12 @@ pub fn folder(address: &Address) -> Option<PathBuf> {
     Some(parent.unwrap_or(Path::new(".")).to_owned())
 }
 
-/// Listen at every address, until told to end.
-pub async fn listen(context: &mut Context, stay: &Stay, addresses: &[Address]) -> Result<Vec<JoinHandle<()>>, Halt> {
+/// Keep the tables in step with the log, and listen at every address, until told to end.
+pub async fn listen(context: &mut Context, stay: &Stay, addresses: &[Address], schema: Option<Schema>) -> Result<Vec<JoinHandle<()>>, Halt> {
     let mut listening = Vec::new();
-    if addresses.is_empty() {
-        return Ok(listening);
-    }
     let index = Layout::new(&context.data_dir()).index();
     let open = Box::new(move || open_tables(&index, false, PATIENCE));
-    let hub = Hub::new(Rc::clone(&stay.standing), &context.ports, context.data_dir(), open, stay.stop.clone());
+    let hub = Hub::new(Rc::clone(&stay.standing), &context.ports, context.data_dir(), open, schema, stay.stop.clone());
     listening.push(tokio::task::spawn_local(Rc::clone(&hub).keep_up()));
     for address in addresses {
         let (line, gate, at) = match address {

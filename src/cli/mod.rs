@@ -3,6 +3,7 @@
 //! Only this room names `adapters`, in one line. Commands decide nothing: they read options, call `node`, and tell what came of it.
 
 mod accept;
+mod alarm;
 mod ask;
 mod bundle;
 mod conflicts;
@@ -33,18 +34,21 @@ mod project;
 mod push;
 mod request;
 mod revoke;
+mod schema;
 mod serve;
+mod settle;
 mod show;
 mod sign;
 mod standing;
 mod status;
 mod stick;
 mod sync;
+mod tell;
 pub mod units;
 mod verify;
 mod watch;
 
-use crate::adapters::{OsHints, OsInput, asked_to_end, confine, open_tables, os_ports, read_hidden_line, run_program};
+use crate::adapters::{Messenger, OsHints, OsInput, ask_program, asked_to_end, confine, open_tables, os_ports, read_hidden_line, run_program};
 use crate::hub::object;
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
@@ -149,6 +153,8 @@ enum Command {
     Fsck(fsck::Args),
     Demo(demo::Args),
     Error(error::Args),
+    #[command(hide = true)]
+    Tell(tell::Args),
 }
 
 /// What a command works with.
@@ -266,6 +272,7 @@ commands! {
     Fsck "fsck";
     Demo "demo";
     Error "error";
+    Tell "tell";
 }
 
 #[cfg(test)]

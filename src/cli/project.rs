@@ -42,6 +42,7 @@ impl Args {
         let path = self.to.unwrap_or_else(|| Layout::new(&context.data_dir()).index());
         let mut tables = tables(&path, true)?;
         let done = view.project(&mut *tables, self.rebuild)?;
+        view.project_beside(&mut *tables)?;
         let (events, records) = tables.counts().map_err(NodeError::from)?;
         let name = escape::plain_path(&path);
         let text = format!("{name}: {} in {}, {} new", units::count(events, "event"), units::count(records, "record"), done.events);

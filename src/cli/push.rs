@@ -1,17 +1,19 @@
 //! `zbundle push`: put events into the log.
 
 use super::console::Console;
+use super::escape::plain;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
 use super::project::tables;
-use super::{Context, Finished, OsInput, members, summary, units};
+use super::{Context, Finished, OsInput, members, schema, summary, units};
 use crate::node::Node;
 use crate::node::idempotency::Repeated;
 use crate::node::layout::Layout;
 use crate::node::local::About;
 use crate::ports::store::Stream;
 use crate::push::lines::{Tally, Told, push_lines};
+use crate::push::schema::{Schema, Violation};
 use crate::push::spool::Spool;
 use crate::push::{Fields, Pushed, Taker};
 use bundle_format::error::{Code, Exit};
@@ -28,6 +30,7 @@ Examples:
   zbundle push --file scan.jpg --content-type image/jpeg --lane bulk
   echo -n hello | zbundle push -
   tail -f app.ndjson | zbundle push --ndjson -   one event per line, stored as they come
+  zbundle push --schema vitals.json --ndjson app.ndjson     lines that do not fit are named and left out
   zbundle push --to lunana-bhu --type lab/result --file result.json
 
 A payload is any bytes up to 16 MiB and comes out byte for byte. A line that is not JSON is named and left out; the others go on (exit 3).
@@ -68,6 +71,9 @@ pub struct Args {
     /// Who wrote it
     #[arg(long)]
     author: Option<String>,
+    /// A JSON Schema that each payload must fit
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
     /// Only for this node, and the hubs that carry it there; may be given several times
     #[arg(long, value_name = "NODE")]
     to: Vec<String>,
@@ -92,13 +98,14 @@ impl Args {
             ..Fields::default()
         };
         fields.check()?;
+        let schema = schema::read(context, self.schema.as_deref())?;
         let mut source = self.source()?;
         // Whether a key was used before is looked up and answered by whoever has the node: so a push with a key borrows it.
         let through = if self.idempotency_key.is_some() { None } else { context.through(self.about())? };
         if let Some(mut through) = through {
             warn_of_clock(context, through.clock_jumped())?;
             let spool = Spool::new(&context.ports, &context.data_dir());
-            return take(context, &mut through, &fields, &|id: &String| id.clone(), &mut source, spool);
+            return take(context, &mut through, &fields, &|id: &String| id.clone(), &mut source, schema.as_ref(), spool);
         }
         let mut node = context.node()?;
         fields.base = self.base(&node)?;
@@ -106,11 +113,11 @@ impl Args {
         let naming = Naming::of(&node, self.lane, &self.to)?;
         let spool = node.spool();
         if let (Some(_), Source::Whole(input)) = (&self.idempotency_key, &mut source) {
-            return once(context, &mut node, &naming, &fields, input, spool);
+            return once(context, &mut node, &naming, &fields, input, schema.as_ref(), spool);
         }
         node.with_pusher(&naming.streams, |pusher| {
             warn_of_clock(context, pusher.clock_jumped())?;
-            take(context, pusher, &fields, &|event| naming.id(event), &mut source, spool)
+            take(context, pusher, &fields, &|event| naming.id(event), &mut source, schema.as_ref(), spool)
         })
     }
 
@@ -193,11 +200,12 @@ fn take<T: Taker>(
     fields: &Fields,
     id: &dyn Fn(&T::Event) -> String,
     source: &mut Source,
+    schema: Option<&Schema>,
     spool: Spool,
 ) -> Result<Finished, Halt> {
     match source {
-        Source::Whole(input) => whole(context, taker, fields, id, input, spool),
-        Source::Lines(input) => lines(context, taker, fields, id, input, spool),
+        Source::Whole(input) => whole(context, taker, fields, id, input, schema, spool),
+        Source::Lines(input) => lines(context, taker, fields, id, input, schema, spool),
     }
 }
 
@@ -207,9 +215,11 @@ fn whole<T: Taker>(
     fields: &Fields,
     id: &dyn Fn(&T::Event) -> String,
     input: &mut dyn Read,
+    schema: Option<&Schema>,
     mut spool: Spool,
 ) -> Result<Finished, Halt> {
     spool.fill(input)?;
+    must_fit(schema, &spool)?;
     taker.take(fields, spool.len(), &mut spool.read())?;
     let mut events = Vec::new();
     taker.settle(&mut |stored| events.extend(stored))?;
@@ -220,8 +230,17 @@ fn whole<T: Taker>(
 }
 
 /// A push with a key: what was stored under it before is told again, and not stored again (R11.1-f).
-fn once(context: &mut Context, node: &mut Node, naming: &Naming, fields: &Fields, input: &mut dyn Read, mut spool: Spool) -> Result<Finished, Halt> {
+fn once(
+    context: &mut Context,
+    node: &mut Node,
+    naming: &Naming,
+    fields: &Fields,
+    input: &mut dyn Read,
+    schema: Option<&Schema>,
+    mut spool: Spool,
+) -> Result<Finished, Halt> {
     spool.fill(input)?;
+    must_fit(schema, &spool)?;
     let mut sha = Sha256::new();
     io::copy(&mut spool.read(), &mut HashInto(&mut sha)).map_err(|error| Halt::new(Code::Z202, error.to_string()))?;
     let mut tables = tables(&Layout::new(&context.data_dir()).index(), false)?;
@@ -240,6 +259,11 @@ fn once(context: &mut Context, node: &mut Node, naming: &Naming, fields: &Fields
         context.console.result(&id, || Object::of("ack").with("id", &id).with("replayed", replayed))?;
     }
     Ok(Finished::done(summary("push").with("stored", stored.len() - before).with("replayed", before).with("bytes", spool.len())))
+}
+
+fn must_fit(schema: Option<&Schema>, spool: &Spool) -> Result<(), Halt> {
+    let fits = schema.map_or(Ok(()), |schema| schema.check_in(spool));
+    fits.map_err(|violation| Halt::new(Code::Z438, violation.to_string()))
 }
 
 struct HashInto<'a>(&'a mut Sha256);
@@ -261,12 +285,13 @@ fn lines<T: Taker>(
     fields: &Fields,
     id: &dyn Fn(&T::Event) -> String,
     input: &mut OsInput,
+    schema: Option<&Schema>,
     spool: Spool,
 ) -> Result<Finished, Halt> {
     let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "pushing", input.file_len());
     let console = &mut context.console;
     let mut last = 0;
-    let ended = push_lines(input, taker, fields, spool, |told, tally| {
+    let ended = push_lines(input, taker, fields, schema, spool, |told, tally| {
         let Some(told) = told else {
             progress.reach(console, tally.bytes, tally.stored);
             return console.flush();
@@ -276,7 +301,7 @@ fn lines<T: Taker>(
                 last = line;
                 events.iter().try_for_each(|event| ack(console, &id(event), Some(line)))
             }
-            Told::Refused { line, code, len } => refused(console, line, code, len),
+            Told::Refused { line, code, violation, len } => refused(console, line, code, violation.as_ref(), len),
         }
     });
     progress.end();
@@ -302,12 +327,15 @@ fn lines<T: Taker>(
 }
 
 /// A line that was left out: named on stderr, or as an object.
-fn refused(console: &mut Console, line: u64, code: Code, len: u64) -> Result<(), Halt> {
+fn refused(console: &mut Console, line: u64, code: Code, violation: Option<&Violation>, len: u64) -> Result<(), Halt> {
     let title = code.row().title;
     if console.json() {
-        return console.object(Object::of("refused").with("line", line).with("code", code.as_str()).with("title", title).with("bytes", len));
+        let object = Object::of("refused").with("line", line).with("code", code.as_str()).with("title", title).with("bytes", len);
+        let object = object.with_some("pointer", violation.map(|violation| &violation.pointer));
+        return console.object(object.with_some("why", violation.map(|violation| &violation.why)));
     }
-    console.remark(&format!("line {line} refused: {code} {title} ({})", units::size(len)));
+    let why = violation.map(|violation| format!(": {}", plain(&violation.to_string()))).unwrap_or_default();
+    console.remark(&format!("line {line} refused: {code} {title}{why} ({})", units::size(len)));
     Ok(())
 }
 

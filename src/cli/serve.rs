@@ -1,11 +1,13 @@
 //! `zbundle serve`: a node that others reach over the network.
 
+use super::alarm::Teller;
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Context, Finished, http, peer, summary, units, watch};
+use super::{Context, Finished, http, peer, schema, summary, units, watch};
 use crate::link::Ended;
 use crate::node::serving::{Served, Server};
+use crate::push::schema::Schema;
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ Examples:
   zbundle serve --listen [::]:7070 --json        one object per session, for a log
   zbundle serve --listen 0.0.0.0:7070 --watch /srv/drop
   zbundle serve --http                           events in and out by HTTP, through a socket of our own user
+  zbundle serve --http --alarm /usr/local/bin/tell-me        runs it when a clinic falls silent, a bundle is refused, a history forks
 
 It stays until it is told to end (TERM, INT): then it finishes what is on its way, acknowledges it, and closes. All other commands work beside it
 on the same directory. Only members of the roster are talked to; a stranger learns nothing.";
@@ -32,9 +35,18 @@ pub struct Args {
     /// Offer HTTP to this machine: unix (http.sock in the data directory), unix:PATH, or 127.0.0.1:PORT (needs the token in http.token)
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "unix", value_parser = http::address)]
     http: Vec<http::Address>,
+    /// A JSON Schema that each payload pushed by HTTP must fit; what comes from other nodes is not held against it
+    #[arg(long, value_name = "FILE", requires = "http")]
+    schema: Option<PathBuf>,
     /// A prepared folder to take bundles in from, as `zbundle watch` does; may be given several times
     #[arg(long, value_name = "DIR")]
     watch: Vec<PathBuf>,
+    /// A program to run when something new needs a person; it gets the lines of `status --check --exec` on stdin
+    #[arg(long, value_name = "PROGRAM")]
+    alarm: Option<PathBuf>,
+    /// How often to look whether something does
+    #[arg(long, value_name = "TIME", default_value = "60s", requires = "alarm", value_parser = units::parse_duration_ms)]
+    alarm_every: u64,
     #[command(flatten)]
     pace: watch::PaceArgs,
 }
@@ -44,13 +56,23 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         self.listen.iter().try_for_each(|address| peer::check_address(address))?;
         self.watch.iter().try_for_each(|folder| watch::refuse_wrong(context, folder))?;
+        let schema = schema::read(context, self.schema.as_deref())?;
         let sockets = self.http.iter().filter_map(http::folder).collect();
+        // Before programs are given up: the process that still may run this one.
+        let teller = self.alarm.as_deref().map(|program| Teller::start(context, program, self.alarm_every)).transpose()?;
         let confined = watch::confine_watching(context, &self.watch, &self.pace, sockets);
         let standing = context.standing()?;
-        context.stay(standing, async |context, stay| self.serve(context, stay, confined).await)
+        context.stay(standing, async |context, stay| self.serve(context, stay, confined, schema, teller).await)
     }
 
-    async fn serve(&self, context: &mut Context, stay: &Stay, confined: &str) -> Result<Finished, Halt> {
+    async fn serve(
+        &self,
+        context: &mut Context,
+        stay: &Stay,
+        confined: &str,
+        schema: Option<Schema>,
+        teller: Option<Teller>,
+    ) -> Result<Finished, Halt> {
         let (told, mut happened) = mpsc::unbounded_channel();
         let tell = Box::new(move |served| told.send(served).unwrap_or(())); // nobody reads any more: the end is near
         let mut listening = Vec::new();
@@ -67,11 +89,14 @@ impl Args {
             let (server, stop) = (Rc::clone(server), stay.stop.clone());
             listening.push(tokio::task::spawn_local(async move { server.listen(listener, stop).await }));
         }
-        listening.extend(http::listen(context, stay, &self.http).await?);
+        listening.extend(http::listen(context, stay, &self.http, schema).await?);
         context.console.flush()?;
         let (mut watcher, mut seen) = watch::watcher(context, stay, &self.pace, &self.watch);
         let stop = stay.stop.clone();
         listening.push(tokio::task::spawn_local(async move { watcher.run(stop).await }));
+        let (alarmed, mut alarms) = mpsc::unbounded_channel();
+        let program = teller.as_ref().map(Teller::program).unwrap_or_default();
+        listening.extend(teller.map(|teller| tokio::task::spawn_local(teller.watch(stay.clone(), alarmed))));
         let (mut tally, mut watched) = (Tally::default(), watch::Tally::default());
         let all = async {
             for listener in listening {
@@ -84,6 +109,7 @@ impl Args {
                 biased;
                 Some(served) = happened.recv() => tally.tell(context, stay, &served).await?,
                 Some(word) = seen.recv() => watched.tell(context, stay, word).await?,
+                Some(word) = alarms.recv() => word.tell(context, &program)?,
                 () = &mut all => break,
             }
         }
@@ -92,6 +118,9 @@ impl Args {
         }
         while let Ok(word) = seen.try_recv() {
             watched.tell(context, stay, word).await?;
+        }
+        while let Ok(word) = alarms.try_recv() {
+            word.tell(context, &program)?;
         }
         let summary = summary("serve").with("sessions", tally.sessions).with("refused", tally.refused).with("new", tally.new);
         Ok(Finished::done(if self.watch.is_empty() {

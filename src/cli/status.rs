@@ -54,7 +54,7 @@ impl Args {
         tell_trouble(context, &status)?;
         if let Some(program) = &self.exec {
             let alarms = alarms(&status, self.silent_after);
-            run_hook(context, program, &alarms)?;
+            tell(context, program, &alarms)?;
         }
         let open_forks = status.open_forks().count();
         let forked = open_forks > 0 || status.domain.as_ref().is_some_and(|domain| domain.forked);
@@ -80,19 +80,25 @@ impl Args {
 }
 
 /// What happens to the program is told, and changes nothing of what the status is (R10.14-b).
-fn run_hook(context: &mut Context, program: &Path, alarms: &[Alarm]) -> Result<(), Halt> {
+fn tell(context: &mut Context, program: &Path, alarms: &[Alarm]) -> Result<(), Halt> {
     if alarms.is_empty() {
         return Ok(());
     }
     let lines: String = alarms.iter().map(|alarm| object(alarm).into_line() + "\n").collect();
+    run_hook(program, &lines).or_else(|why| context.console.warn(Code::Z440, &format!("{}: {why}", plain_path(program))))
+}
+
+/// Run `program` with `lines` on its stdin; why it did not do its work.
+pub fn run_hook(program: &Path, lines: &str) -> Result<(), String> {
     match run_program(program, lines.as_bytes(), EXEC_WAIT) {
         Ok(true) => Ok(()),
-        Ok(false) => context.console.warn(Code::Z440, &format!("{}: it says that it failed", plain_path(program))),
-        Err(error) => context.console.warn(Code::Z440, &format!("{}: {error}", plain_path(program))),
+        Ok(false) => Err("it says that it failed".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-fn object(alarm: &Alarm) -> Object {
+/// An alarm as the program finds it.
+pub fn object(alarm: &Alarm) -> Object {
     let object = Object::of("alarm").with("kind", alarm.kind).with_some("code", alarm.code.map(Code::as_str)).with("about", &alarm.about);
     object.with_some("ms", Some(alarm.ms).filter(|ms| *ms > 0))
 }

@@ -2,6 +2,7 @@
 
 use super::object::Object;
 use crate::node::NodeError;
+use crate::push::schema::Violation;
 use bundle_format::error::Code;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -79,12 +80,14 @@ pub struct Problem {
     pub detail: String,
     /// Which line of the body, when it is one of many.
     pub line: Option<u64>,
+    /// Where in the payload: a JSON pointer.
+    pub pointer: Option<String>,
 }
 
 impl Problem {
     /// A refusal of the whole request.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), line: None }
+        Self { code, detail: detail.into(), line: None, pointer: None }
     }
 
     /// Of one line of the body.
@@ -98,7 +101,7 @@ impl Problem {
         let object =
             Object::empty().with("type", format!("urn:zbundle:error:{}", self.code)).with("title", row.title).with("status", status.as_u16());
         let object = object.with("detail", &self.detail).with("code", self.code.as_str()).with_some("error", error);
-        let object = object.with_some("line", self.line).with("safe", row.safe).with("hint", row.hint);
+        let object = object.with_some("line", self.line).with_some("pointer", self.pointer).with("safe", row.safe).with("hint", row.hint);
         let mut answer = whole(status, "application/problem+json", object.into_line() + "\n");
         if status == StatusCode::UNAUTHORIZED {
             // Each in a line of its own: browsers read one challenge in a line.
@@ -107,6 +110,12 @@ impl Problem {
             }
         }
         answer
+    }
+}
+
+impl From<Violation> for Problem {
+    fn from(violation: Violation) -> Self {
+        Self { pointer: Some(violation.pointer.clone()), ..Self::new(Code::Z438, violation.to_string()) }
     }
 }
 
@@ -120,9 +129,9 @@ impl From<NodeError> for Problem {
 fn class(code: Code) -> (StatusCode, Option<&'static str>) {
     match code {
         Code::Z402 | Code::Z431 => (StatusCode::BAD_REQUEST, Some("INVALID_JSON")),
-        Code::Z404 | Code::Z405 | Code::Z406 | Code::Z616 => (StatusCode::UNPROCESSABLE_ENTITY, Some("SCHEMA_VIOLATION")),
+        Code::Z404 | Code::Z405 | Code::Z406 | Code::Z438 | Code::Z616 => (StatusCode::UNPROCESSABLE_ENTITY, Some("SCHEMA_VIOLATION")),
         Code::Z401 | Code::Z403 => (StatusCode::PAYLOAD_TOO_LARGE, None),
-        Code::Z414 => (StatusCode::CONFLICT, None),
+        Code::Z413 | Code::Z414 | Code::Z441 => (StatusCode::CONFLICT, None),
         Code::Z430 => (StatusCode::GONE, None),
         Code::Z412 | Code::Z432 => (StatusCode::NOT_FOUND, None),
         Code::Z433 => (StatusCode::BAD_REQUEST, None),
@@ -145,6 +154,7 @@ mod tests {
         for (code, status, error) in [
             (Code::Z431, 400, Some("INVALID_JSON")),
             (Code::Z404, 422, Some("SCHEMA_VIOLATION")),
+            (Code::Z438, 422, Some("SCHEMA_VIOLATION")),
             (Code::Z303, 503, Some("WAL_UNAVAILABLE")),
             (Code::Z203, 503, Some("WAL_UNAVAILABLE")),
             (Code::Z100, 500, Some("INTERNAL_ERROR")),

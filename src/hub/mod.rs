@@ -5,10 +5,12 @@
 //! stays bounded. Not here: options and listening (`cli`), what a node can do (`node`).
 //!
 //! `gate`: who may ask; `routes`: which address means what; `taking`: events in; `feed`: events out; `tables`: the projection, kept in step; `records`,
-//! `overview`: how records and the node stand; `page`: the same for people; `answer`:
-//! what a response is.
+//! `overview`: how records and the node stand; `page`: the same for people; `desk`: a conflict for a
+//! person to decide; `answer`: what a response is.
 
 pub mod answer;
+pub mod desk;
+pub mod differing;
 pub mod feed;
 pub mod gate;
 pub mod object;

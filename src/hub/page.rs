@@ -1,9 +1,10 @@
-//! The page for people: one look at every clinic, red first. Made on the server, without a script; whatever stands in a record is text and nothing else.
+//! The page for people: one look at every clinic, red first. Made on the server, whole without a script; whatever stands in a record is text and nothing
+//! else.
 //!
 //! In: how the node stands. Out: HTML. Invariants: every word that comes from an event, a file or another node is escaped (the template does it); the page
-//! loads nothing but its own style sheet (R10.13-g); it is bounded whatever the node holds. Not here: looking (`overview`, `records`).
+//! loads nothing but its own style sheet and script (R10.13-g); it is bounded whatever the node holds. Not here: looking (`overview`, `records`).
 
-use super::answer::{Answer, Problem, whole};
+use super::answer::{Answer, Problem, pieces, whole};
 use super::overview::{Overview, look};
 use super::server::Hub;
 use super::telling::{date, span};
@@ -15,13 +16,22 @@ use crate::ports::projection::State;
 use bundle_format::event::Op;
 use bundle_format::ids::NodeId;
 use hyper::StatusCode;
+use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use maud::{DOCTYPE, Markup, html};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
-/// Nothing is loaded but the style sheet, nothing runs, nobody frames it.
-const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Nothing is loaded or run but our own two files, nothing is told to anybody else, nobody frames it.
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// Between two calls to show the page anew, however much comes.
+const CALM: Duration = Duration::from_secs(2);
+/// Times on the page grow old by themselves.
+const RENEW: Duration = Duration::from_mins(1);
 /// Days of the trend.
 const DAY_COUNT: u64 = 14;
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -70,12 +80,61 @@ pub async fn page(hub: &Rc<Hub>) -> Result<Answer, Problem> {
         })
         .await?;
     let (conflicts, activity) = tables.unwrap_or_default(); // why not is among the alarms
-    let text = render(&Seen { overview, conflicts, refused, activity }).into_string();
-    let mut answer = whole(StatusCode::OK, "text/html; charset=utf-8", text);
-    for (name, value) in [("content-security-policy", POLICY), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY")] {
+    let (count, name) = (overview.alarms.len(), overview.status.name.clone());
+    let title = if count == 0 { name } else { format!("({count}) {name}") };
+    Ok(in_place(&title, true, &render(&Seen { overview, conflicts, refused, activity })))
+}
+
+/// A page around `body`, with the headers that keep it what it is. `renewed` shows itself anew.
+pub(super) fn in_place(title: &str, renewed: bool, body: &Markup) -> Answer {
+    let text = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width";
+                @if renewed {
+                    noscript { meta http-equiv="refresh" content="60"; }
+                    script src="/ui/live.js" defer {}
+                }
+                title { (title) " · zbundle" }
+                link rel="stylesheet" href="/ui/style.css";
+            }
+            body { (body) }
+        }
+    };
+    let mut answer = whole(StatusCode::OK, "text/html; charset=utf-8", text.into_string());
+    // A form that is sent without a referrer says that it comes from nowhere: so its Origin could not be held against ours.
+    for (name, value) in [("content-security-policy", POLICY), ("referrer-policy", "same-origin"), ("x-frame-options", "DENY")] {
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    Ok(answer)
+    answer
+}
+
+/// `GET /ui/live`: a call whenever the page may look different.
+pub fn live(hub: &Rc<Hub>) -> Answer {
+    let (to, receiver) = mpsc::channel(1);
+    let (mut changes, mut stop) = (hub.standing.changes(), hub.stop.clone());
+    tokio::task::spawn_local(async move {
+        let mut text = ": it is said here when something has come\n\n";
+        while timeout(RENEW, to.send(Ok(Bytes::from_static(text.as_bytes())))).await.is_ok_and(|sent| sent.is_ok()) {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = to.closed() => return,
+                changed = timeout(RENEW, changes.changed()) => if changed.is_ok_and(|changed| changed.is_err()) { return },
+            }
+            sleep(CALM).await; // what comes meanwhile is shown with it
+            changes.mark_unchanged();
+            text = "data: look\n\n";
+        }
+    });
+    pieces("text/event-stream", receiver)
+}
+
+/// `GET /ui/live.js`.
+pub fn script() -> Answer {
+    whole(StatusCode::OK, "text/javascript; charset=utf-8", include_str!("live.js"))
 }
 
 /// `GET /ui/style.css`.
@@ -88,16 +147,6 @@ fn render(seen: &Seen) -> Markup {
     let mut peers: Vec<&PeerStatus> = status.peers.iter().collect();
     peers.sort_by_key(|peer| (std::cmp::Reverse(state(peer, status.now_ms).0), peer.name.clone()));
     html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width";
-                meta http-equiv="refresh" content="60";
-                title { (if alarms.is_empty() { String::new() } else { format!("({}) ", alarms.len()) }) (status.name) " · zbundle" }
-                link rel="stylesheet" href="/ui/style.css";
-            }
-            body {
                 h1 { (status.name) }
                 p.quiet {
                     (date(status.now_ms).unwrap_or_default()) " · "
@@ -118,7 +167,7 @@ fn render(seen: &Seen) -> Markup {
                 @if peers.is_empty() { p.quiet { "No other node has been heard of." } }
                 @if *conflicts > 0 {
                     h2 { (counted(*conflicts, "record")) " in conflict" }
-                    p.quiet { "Two writers had not seen each other's change. Both are kept. To decide: " code { "zbundle conflicts show KEY" } }
+                    p.quiet { "Two writers had not seen each other's change. Both are kept until somebody decides." }
                     table {
                         tr { th { "Record" } th { "Versions, the one displayed first" } }
                         @for (record, names) in &seen.conflicts { (conflict(record, names)) }
@@ -133,8 +182,6 @@ fn render(seen: &Seen) -> Markup {
                     }
                     p.quiet { "What to do about a code: " code { "zbundle error CODE" } }
                 }
-            }
-        }
     }
 }
 
@@ -192,7 +239,7 @@ fn trend(seen: &Seen, peer: &PeerStatus) -> Markup {
 fn conflict(record: &Conflict, names: &[String]) -> Markup {
     html! {
         tr {
-            td { code { (word(&record.record_key)) } }
+            td { a href={ "/ui/record?key=" (spelled(&record.record_key)) } { code { (word(&record.record_key)) } } }
             td {
                 @for (head, name) in record.heads.iter().zip(names) {
                     p {
@@ -230,10 +277,21 @@ fn counted(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// A word as a part of an address.
+fn spelled(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 /// A word from outside, short enough; what turns the reading direction or controls anything is shown as what it is.
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
+    words(text, WORD_LEN_MAX)
+}
+
+/// The same, up to `len_max` characters.
+pub(super) fn words(text: &str, len_max: usize) -> String {
     let mut out = String::new();
-    for character in text.chars().take(WORD_LEN_MAX) {
+    for character in text.chars().take(len_max) {
         let turns =
             matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if character.is_control() || turns || character == '\u{feff}' {
@@ -242,5 +300,5 @@ fn word(text: &str) -> String {
             out.push(character);
         }
     }
-    if text.chars().nth(WORD_LEN_MAX).is_some() { out + "…" } else { out }
+    if text.chars().nth(len_max).is_some() { out + "…" } else { out }
 }

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Problem, whole};
 use super::server::Hub;
-use super::{feed, overview, page, records, taking};
+use super::{desk, feed, overview, page, records, taking};
 use bundle_format::error::Code;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
@@ -31,6 +31,10 @@ pub async fn answer(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer,
         (&Method::GET, "/v1/peers") => overview::peers(hub).await,
         (&Method::GET, "/ui") => page::page(hub).await,
         (&Method::GET, "/ui/style.css") => Ok(page::style()),
+        (&Method::GET, "/ui/live.js") => Ok(page::script()),
+        (&Method::GET, "/ui/live") => Ok(page::live(hub)),
+        (&Method::GET, "/ui/record") => desk::show(hub, &request).await,
+        (&Method::POST, "/ui/record") => desk::decide(hub, request).await,
         (&Method::GET, "/metrics") => overview::metrics(hub).await,
         (&Method::GET, path) if path.starts_with(RECORDS) => records::record(hub, &request, path.strip_prefix(RECORDS).unwrap_or_default()).await,
         (method, path) => Err(Problem::new(Code::Z432, format!("{method} {path}"))),

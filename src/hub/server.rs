@@ -5,9 +5,12 @@ use super::tables::{Opener, Tables};
 use super::{answer, routes};
 use crate::node::standing::Standing;
 use crate::ports::Ports;
+use crate::ports::entropy::random;
 use crate::ports::local::LocalListener;
 use crate::ports::net::{Listener, Stream};
+use crate::push::schema::Schema;
 use bundle_format::error::Code;
+use bundle_format::ids::hex;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -46,6 +49,10 @@ pub struct Hub {
     pub stop: watch::Receiver<bool>,
     /// Bodies that may be read.
     pub bodies: Semaphore,
+    /// What payloads must fit.
+    pub schema: Option<Schema>,
+    /// What stands in every form that this process makes.
+    pub form_token: String,
     /// What the log comes to.
     pub tables: Tables,
 }
@@ -68,10 +75,18 @@ impl Line {
 }
 
 impl Hub {
-    /// For the node in `data_dir` with tables that `open` opens, until `stop`.
-    pub fn new(standing: Rc<Standing>, ports: &Ports, data_dir: PathBuf, open: Opener, stop: watch::Receiver<bool>) -> Rc<Self> {
+    /// For the node in `data_dir` with tables that `open` opens and payloads that fit `schema`, until `stop`.
+    pub fn new(
+        standing: Rc<Standing>,
+        ports: &Ports,
+        data_dir: PathBuf,
+        open: Opener,
+        schema: Option<Schema>,
+        stop: watch::Receiver<bool>,
+    ) -> Rc<Self> {
         let (bodies, tables) = (Semaphore::new(BODY_COUNT_MAX), Tables::new(open));
-        Rc::new(Self { standing, ports: ports.clone(), data_dir, stop, bodies, tables })
+        let form_token = hex(&random::<32>(&*ports.entropy));
+        Rc::new(Self { form_token, standing, ports: ports.clone(), data_dir, stop, bodies, schema, tables })
     }
 
     /// Answer who comes by `line` and passes `gate`, until told to stop; then requests that have been read are answered.

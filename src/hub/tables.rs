@@ -7,12 +7,15 @@ use bundle_format::error::Code;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Between two looks at a busy log: what came meanwhile shares a transaction.
 const PAUSE: Duration = Duration::from_millis(20);
 /// After the tables or the log failed, until they are tried again.
 const AGAIN: Duration = Duration::from_secs(3);
+
+/// Between two looks at what the node remembers beside its log: peers and bundles.
+const BESIDE: Duration = Duration::from_secs(10);
 
 /// How the tables are opened.
 pub type Opener = Box<dyn Fn() -> Result<Box<dyn Projection>, ProjectionError>>;
@@ -66,16 +69,21 @@ impl Hub {
 
     /// Keep the tables in step with the log, until told to stop.
     pub async fn keep_up(self: Rc<Self>) {
-        let (mut changes, mut stop) = (self.standing.changes(), self.stop.clone());
+        let (mut changes, mut stop, mut looked) = (self.standing.changes(), self.stop.clone(), None::<Instant>);
         loop {
             changes.mark_unchanged(); // what is stored from here on is either seen now or told again
-            let ended = self.catch_up().await;
+            let mut ended = self.catch_up().await;
+            if ended.is_ok() && looked.is_none_or(|looked| looked.elapsed() >= BESIDE) {
+                ended = self.standing.with(|node| self.tables.with(|tables| node.project_beside(tables))).await;
+                looked = Some(Instant::now());
+            }
             let failed = ended.is_err();
             self.tables.trouble.set(ended.err().map(|error| error.code()));
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = sleep(AGAIN), if failed => {}
+                () = sleep(BESIDE), if !failed => {}
                 changed = changes.changed(), if !failed => if changed.is_err() { return },
             }
             sleep(PAUSE).await;

@@ -48,9 +48,15 @@ pub async fn take(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, P
     let clock = hub.standing.with(|node| node.intend(&about).map(|_| node.clock_jumped())).await?; // a wrong name is told before the body is read
     let body = receive(hub, request.into_body()).await?;
     if is_lines {
-        each_line(&body, |line, text| if spelling::is_json(text) { Ok(()) } else { Err(Problem::at(Code::Z431, line, "")) })?;
+        each_line(&body, |line, text| match &hub.schema {
+            _ if !spelling::is_json(text) => Err(Problem::at(Code::Z431, line, "")),
+            Some(schema) => schema.check(text).map_err(|violation| Problem { line: Some(line), ..violation.into() }),
+            None => Ok(()),
+        })?;
     } else if is_json_type(about.content_type.as_deref()) && !spelling::reads_as_json(body.read()).map_err(broken)? {
         return Err(Problem::new(Code::Z431, ""));
+    } else if let Some(schema) = &hub.schema {
+        schema.check_in(&body)?;
     }
     let once = about.idempotency_key.is_some();
     if once {
@@ -198,7 +204,7 @@ fn is_json_type(kind: Option<&str>) -> bool {
 }
 
 /// All of a body, however large it may be.
-async fn receive(hub: &Hub, mut body: Incoming) -> Result<Spool, Problem> {
+pub(super) async fn receive(hub: &Hub, mut body: Incoming) -> Result<Spool, Problem> {
     let mut spool = Spool::new(&hub.ports, &hub.data_dir);
     loop {
         let frame = timeout(BODY_WAIT, poll_fn(|context| Pin::new(&mut body).poll_frame(context))).await;

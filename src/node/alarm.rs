@@ -2,6 +2,7 @@
 
 use super::status::Status;
 use bundle_format::error::Code;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing that needs a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,4 +46,69 @@ pub fn alarms(status: &Status, silent_after_ms: Option<u64>) -> Vec<Alarm> {
         all.push(alarm("unknown_sender", None, &status.unknown.count.to_string(), 0));
     }
     all
+}
+
+/// What lasts is told again after so long.
+const AGAIN_MS: u64 = 24 * 3600 * 1000;
+/// What has gone and comes back sooner is not new: a link that comes and goes calls nobody every minute.
+const SETTLED_MS: u64 = 3600 * 1000;
+
+/// What was told when, so that nobody is called twice for one thing. Pure.
+#[derive(Debug, Default)]
+pub struct Told(BTreeMap<(&'static str, String), Times>);
+
+/// When one thing was last told, and last there.
+#[derive(Debug)]
+struct Times {
+    told_ms: u64,
+    seen_ms: u64,
+}
+
+/// What makes two alarms the same: a stock of bundles that grows does not become another.
+fn name(alarm: &Alarm) -> (&'static str, String) {
+    let about = if matches!(alarm.kind, "quarantine" | "unknown_sender") { String::new() } else { alarm.about.clone() };
+    (alarm.kind, about)
+}
+
+impl Told {
+    /// Those of `alarms` that are to be told at `now_ms`; they count as told from now on.
+    pub fn due(&mut self, alarms: &[Alarm], now_ms: u64) -> Vec<Alarm> {
+        let standing: BTreeSet<_> = alarms.iter().map(name).collect();
+        for (_, times) in self.0.iter_mut().filter(|(name, _)| standing.contains(*name)) {
+            times.seen_ms = now_ms;
+        }
+        self.0.retain(|_, times| now_ms < times.seen_ms.saturating_add(SETTLED_MS));
+        let is_due = |alarm: &&Alarm| self.0.get(&name(alarm)).is_none_or(|times| now_ms >= times.told_ms.saturating_add(AGAIN_MS));
+        let due: Vec<Alarm> = alarms.iter().filter(is_due).cloned().collect();
+        self.0.extend(due.iter().map(|alarm| (name(alarm), Times { told_ms: now_ms, seen_ms: now_ms })));
+        due
+    }
+
+    /// Telling these failed: they are due again.
+    pub fn forget(&mut self, alarms: &[Alarm]) {
+        for alarm in alarms {
+            self.0.remove(&name(alarm));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R10.14-c
+    #[test]
+    fn a_thing_is_told_once_a_day_and_again_when_it_comes_back() {
+        let alarm = |kind, about: &str| Alarm { kind, code: None, about: about.to_owned(), ms: 0 };
+        let (hour, mut told) = (3600 * 1000, Told::default());
+        let silent = [alarm("silent", "lunana-bhu")];
+        let mut count = |alarms: &[Alarm], hours: u64| told.due(alarms, 1_000_000 + hours * hour).len();
+        assert_eq!([0, 1, 23, 24, 25, 48].map(|hours| count(&silent, hours)), [1, 0, 0, 1, 0, 1], "once a day while it lasts");
+        assert_eq!(count(&[alarm("silent", "laya"), silent[0].clone()], 49), 1, "another one is new");
+        assert_eq!((count(&[], 49), count(&silent, 49)), (0, 0), "what comes and goes is not");
+        assert_eq!((count(&[], 51), count(&silent, 52)), (0, 1), "what was gone for long is");
+        assert_eq!((count(&[alarm("quarantine", "1")], 53), count(&[alarm("quarantine", "900")], 54)), (1, 0), "a stock that grows is one thing");
+        told.forget(&[alarm("quarantine", "7")]);
+        assert_eq!(told.due(&[alarm("quarantine", "8")], 1_000_000 + 54 * hour).len(), 1, "what could not be told is due");
+    }
 }

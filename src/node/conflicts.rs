@@ -46,7 +46,7 @@ fn conflict_of(tables: &mut dyn Projection, key: &str) -> Result<Option<Conflict
 
 impl Source<'_> {
     /// The whole payload of an event, if it is not longer than `len_max`.
-    fn payload(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
+    pub(super) fn payload(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
         for (stream, _) in self.log.streams().into_iter().filter(|(stream, _)| stream.origin == id.origin) {
             let mut events = self.log.events(&stream, id.seq)?;
             let Some((seq, bytes)) = events.next()? else { continue };

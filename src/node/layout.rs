@@ -59,6 +59,11 @@ impl Layout {
         self.root.join("index.db")
     }
 
+    /// What a person has set.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
     /// Segments.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")

@@ -82,6 +82,13 @@ impl Ledger {
         self.bundles.get(&half(&digest.0)).map(|(_, bundle)| *bundle)
     }
 
+    /// Bundles that were taken, in the order of coming.
+    pub fn bundles(&self) -> impl Iterator<Item = ([u8; 16], TakenBundle)> {
+        let mut order: Vec<_> = self.bundles.iter().map(|(key, (number, bundle))| (*number, *key, *bundle)).collect();
+        order.sort_unstable_by_key(|(number, ..)| *number);
+        order.into_iter().map(|(_, key, bundle)| (key, bundle))
+    }
+
     /// A bundle was taken whole. Beyond the bound the one that came first is forgotten.
     pub fn note_taken(&mut self, digest: &Hash, bundle: TakenBundle) {
         if self.bundles.len() >= BUNDLES_MAX

@@ -1,16 +1,16 @@
 //! Keeping tables in step with the log: what is new since last time, a batch a transaction, so that a crash neither doubles nor skips. SPEC §11.2.
 
 use super::error::NodeError;
+use super::folding::Folding;
 use super::payload;
 use super::{Node, View, naming::Naming};
 use crate::keys::{Bound, Roster};
-use crate::ports::projection::{Content, Folded, Place, Projection, Row, State};
+use crate::ports::projection::{Content, Place, Projection, Row};
 use crate::ports::store::{Head, Log, Stream};
-use crate::project::fold::fold;
 use bundle_format::chain::{Position, digest};
 use bundle_format::event::{Event, Part};
 use bundle_format::ids::{EventId, Hash, Lane, NodeId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Events in one transaction.
 const BATCH_COUNT_MAX: u64 = 2000;
@@ -75,7 +75,7 @@ impl Source<'_> {
 
     /// Project what is new. `None` when a history turns out to be another than the one projected before: its chain does not lead to its head.
     fn advance(&self, tables: &mut dyn Projection, streams: &[(Stream, Head)], anew: bool, stride: Stride) -> Result<Option<Projected>, NodeError> {
-        let mut batch = Batch { done: Projected { rebuilt: anew, ..Projected::default() }, touched: BTreeSet::new(), count: 0, len: 0 };
+        let mut batch = Batch { done: Projected { rebuilt: anew, ..Projected::default() }, folding: Folding::default(), count: 0, len: 0 };
         tables.begin()?;
         if anew {
             tables.clear()?;
@@ -85,7 +85,7 @@ impl Source<'_> {
             let counted = self.counted(stream, head)?;
             let place = places.get(stream).copied().unwrap_or(Place { stream: *stream, position: head.base, counted });
             if place.counted != counted {
-                batch.touched.extend(tables.recount(stream, counted)?);
+                batch.folding.touch(tables.recount(stream, counted)?);
             }
             match self.follow(tables, &mut batch, Place { counted, ..place }, head, stride)? {
                 Followed::Paused => return Ok(Some(Projected { paused: true, ..batch.done })),
@@ -187,7 +187,7 @@ impl Source<'_> {
             (None, Some(key), None) => Some(tables.previous(&stream, head.base.seq, key, seq)?.into_iter().collect()),
             _ => None,
         };
-        tables.put(&Row {
+        let row = Row {
             stream,
             id: EventId::new(stream.origin, seq, digest),
             hlc: event.hlc,
@@ -203,8 +203,8 @@ impl Source<'_> {
             sha256: facts.sha256,
             content,
             counts: seq <= place.counted,
-        })?;
-        batch.touched.extend(ext.record_key.map(str::to_owned));
+        };
+        batch.folding.put(tables, &row)?;
         batch.count += 1;
         batch.len += if wanted { facts.len } else { 0 };
         batch.done.events += 1;
@@ -238,7 +238,7 @@ fn continues(tables: &mut dyn Projection, streams: &[(Stream, Head)]) -> Result<
 
 struct Batch {
     done: Projected,
-    touched: BTreeSet<String>,
+    folding: Folding,
     count: u64,
     len: u64,
 }
@@ -248,28 +248,12 @@ impl Batch {
         self.count >= BATCH_COUNT_MAX || self.len >= BATCH_LEN_MAX
     }
 
-    /// Work out the records that this batch touched.
+    /// Work out what is left of the records that this batch touched.
     fn fold(&mut self, tables: &mut dyn Projection) -> Result<(), NodeError> {
-        for key in std::mem::take(&mut self.touched) {
-            fold_record(tables, &key)?;
-            self.done.records += 1;
-        }
+        self.done.records += self.folding.finish(tables)?;
         (self.count, self.len) = (0, 0);
         Ok(())
     }
-}
-
-fn fold_record(tables: &mut dyn Projection, key: &str) -> Result<(), NodeError> {
-    let versions = tables.versions(key)?;
-    let mut elsewhere = BTreeSet::new();
-    for base in versions.iter().flat_map(|version| version.base.iter().flatten()) {
-        if tables.holds(base)? {
-            elsewhere.insert(*base);
-        }
-    }
-    let none = Folded { state: State::Settled, heads: Vec::new(), waiting: Vec::new() };
-    let folded = fold(&versions, |id| elsewhere.contains(id)).unwrap_or(none);
-    Ok(tables.set_record(key, &folded)?)
 }
 
 impl View {

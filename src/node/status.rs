@@ -168,7 +168,7 @@ pub(super) struct Looking<'a> {
     state: &'a State,
     naming: Naming<'a>,
     /// Events of a history that a hole cut off.
-    orphans: &'a Orphans<'a>,
+    orphans: Box<Orphans<'a>>,
 }
 
 impl Status {
@@ -323,13 +323,33 @@ impl Looking<'_> {
 }
 
 impl View {
+    fn looking(&self) -> Looking<'_> {
+        let Self { ports, layout, keyring, log, roster, peers, state } = self;
+        Looking { ports, layout, keyring, log, roster, peers, state, naming: self.naming(), orphans: Box::new(|stream| log.orphans(stream)) }
+    }
+
     /// How the node stands.
     ///
     /// # Errors
     /// What the log and the records beside it say.
     pub fn status(&self) -> Result<Status, NodeError> {
-        let Self { ports, layout, keyring, log, roster, peers, state } = self;
-        Looking { ports, layout, keyring, log, roster, peers, state, naming: self.naming(), orphans: &|stream| log.orphans(stream) }.status()
+        self.looking().status()
+    }
+
+    /// Every peer it has to do with.
+    ///
+    /// # Errors
+    /// What the log and the peers' files say.
+    pub fn peer_statuses(&self) -> Result<Vec<PeerStatus>, NodeError> {
+        self.looking().peer_statuses(&self.log.streams())
+    }
+
+    /// The newest refused bundles, at most `count_max`, with the reasons that lie beside them (R6.3-h).
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn refused(&self, count_max: u64) -> Result<Vec<Refused>, NodeError> {
+        refused(&self.ports, &self.layout, count_max)
     }
 
     /// The bundles kept for later: early ones, then those of unknown senders.
@@ -355,21 +375,30 @@ pub struct Refused {
     pub file: String,
 }
 
+fn refused(ports: &Ports, layout: &Layout, count_max: u64) -> Result<Vec<Refused>, NodeError> {
+    let disk = &*ports.disk;
+    let kept = Held::quarantine_at(&layout.quarantine()).list(disk)?;
+    let reason = |path: &std::path::PathBuf| {
+        let text = read_small(disk, &path.with_extension("reason.json"), REASON_LEN_MAX).ok().flatten()?;
+        let told: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        let field = |name: &str| told.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        Some(Refused { code: field("code"), reason: field("reason"), file: field("file") })
+    };
+    Ok(kept.iter().rev().take(usize::try_from(count_max).unwrap_or(usize::MAX)).map(|path| reason(path).unwrap_or_default()).collect())
+}
+
 impl Node {
+    fn looking(&self) -> Looking<'_> {
+        let Self { ports, layout, keyring, wal: log, roster, peers, state, .. } = self;
+        Looking { ports, layout, keyring, log, roster, peers, state, naming: self.naming(), orphans: Box::new(|stream| log.orphans(stream)) }
+    }
+
     /// The newest refused bundles, at most `count_max`, with the reasons that lie beside them (R6.3-h).
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn refused(&self, count_max: u64) -> Result<Vec<Refused>, NodeError> {
-        let disk = &*self.ports.disk;
-        let kept = Held::quarantine_at(&self.layout.quarantine()).list(disk)?;
-        let reason = |path: &std::path::PathBuf| {
-            let text = read_small(disk, &path.with_extension("reason.json"), REASON_LEN_MAX).ok().flatten()?;
-            let told: serde_json::Value = serde_json::from_slice(&text).ok()?;
-            let field = |name: &str| told.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-            Some(Refused { code: field("code"), reason: field("reason"), file: field("file") })
-        };
-        Ok(kept.iter().rev().take(usize::try_from(count_max).unwrap_or(usize::MAX)).map(|path| reason(path).unwrap_or_default()).collect())
+        refused(&self.ports, &self.layout, count_max)
     }
 
     /// How the node stands.
@@ -377,8 +406,15 @@ impl Node {
     /// # Errors
     /// What the log and the records beside it say.
     pub fn status(&self) -> Result<Status, NodeError> {
-        let Self { ports, layout, keyring, wal: log, roster, peers, state, .. } = self;
-        Looking { ports, layout, keyring, log, roster, peers, state, naming: self.naming(), orphans: &|stream| log.orphans(stream) }.status()
+        self.looking().status()
+    }
+
+    /// Every peer it has to do with.
+    ///
+    /// # Errors
+    /// What the log and the peers' files say.
+    pub fn peer_statuses(&self) -> Result<Vec<PeerStatus>, NodeError> {
+        self.looking().peer_statuses(&self.wal.streams())
     }
 
     /// Throw away the bundles kept for later. Returns how many.

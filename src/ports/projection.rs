@@ -126,6 +126,58 @@ pub struct Folded {
     pub heads: Vec<EventId>,
     /// Events that versions build on and that are not held here.
     pub waiting: Vec<EventId>,
+    /// Versions name each other in a ring, so all of them are heads.
+    pub circular: bool,
+}
+
+/// One peer, as the node remembers it beside its log. Times are milliseconds since 1970 by our clock, 0 when never.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PeerRow {
+    /// Which.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// When something last came from it.
+    pub heard_ms: u64,
+    /// By which path that came.
+    pub path: &'static str,
+    /// How long it may be unheard before it counts as silent.
+    pub silent_after_ms: u64,
+    /// Events of its own that are here.
+    pub held: u64,
+    /// Events of its own that it said it has and that are not here.
+    pub lacking: u64,
+    /// Events of ours that it has acknowledged.
+    pub acknowledged: u64,
+    /// Events of ours that it may see and has not acknowledged.
+    pub unacknowledged: u64,
+    /// Where it listens, when somebody said so.
+    pub address: Option<String>,
+    /// When the link last had everything on both sides.
+    pub settled_ms: u64,
+}
+
+/// One bundle that came in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BundleRow {
+    /// It was taken whole.
+    Taken {
+        /// Half the SHA-256 of what its signature is over.
+        digest: [u8; 16],
+        /// Who sealed it.
+        sender: NodeId,
+        /// Payloads in it, without the nodes' own notes.
+        events: u64,
+    },
+    /// It was refused, and a copy is kept.
+    Refused {
+        /// Its code.
+        code: String,
+        /// What was wrong with it.
+        reason: String,
+        /// Where it came from.
+        file: String,
+    },
 }
 
 /// Why the tables did not do what was asked.
@@ -193,8 +245,26 @@ pub trait Projection {
     fn versions(&mut self, record_key: &str) -> Result<Vec<Version>, ProjectionError>;
     /// Whether an event is held, counted or not.
     fn holds(&mut self, id: &EventId) -> Result<bool, ProjectionError>;
-    /// What a record has come to; without heads it is no record.
-    fn set_record(&mut self, record_key: &str, folded: &Folded) -> Result<(), ProjectionError>;
+    /// What a record has come to, worked out from all its versions; `heads` are those of `folded`. Without heads it is no record.
+    fn set_record(&mut self, record_key: &str, folded: &Folded, heads: &[&Version]) -> Result<(), ProjectionError>;
+    /// An event is here: nothing waits for it any more. The records that did.
+    fn arrived(&mut self, id: &EventId) -> Result<Vec<String>, ProjectionError>;
+    /// Whether a new version of a record has to do with repetitions (R11.1-g), or the record with a ring: then only all its versions together tell its heads.
+    fn is_entangled(&mut self, record_key: &str, version: &Version) -> Result<bool, ProjectionError>;
+    /// A version of a record that counts.
+    fn version(&mut self, record_key: &str, id: &EventId) -> Result<Option<Version>, ProjectionError>;
+    /// A record has one head more; whether that is new.
+    fn add_head(&mut self, record_key: &str, version: &Version) -> Result<bool, ProjectionError>;
+    /// A version is no head of a record; whether it was one.
+    fn remove_head(&mut self, record_key: &str, version: &Version) -> Result<bool, ProjectionError>;
+    /// A record waits for an event.
+    fn add_waiting(&mut self, record_key: &str, id: &EventId) -> Result<(), ProjectionError>;
+    /// The head of a record that is displayed, and whether another differs from it; `None` without heads.
+    fn shown(&mut self, record_key: &str) -> Result<Option<(Version, bool)>, ProjectionError>;
+    /// Whether a record waits for an event.
+    fn waits(&mut self, record_key: &str) -> Result<bool, ProjectionError>;
+    /// What a record has come to, when its heads and what it waits for stand already; it has `more` heads than before.
+    fn set_state(&mut self, record_key: &str, state: State, shown: &EventId, more: i64) -> Result<(), ProjectionError>;
     /// What a record has come to.
     fn record(&mut self, record_key: &str) -> Result<Option<Folded>, ProjectionError>;
     /// The heads of a record, the one displayed first, at most `count_max`.
@@ -205,6 +275,8 @@ pub trait Projection {
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError>;
     /// How many events each node wrote on each day from `since_day` on, counted from 1970 by its own clock.
     fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError>;
+    /// What the node remembers beside its log: all of it, in the order given. Nothing is written when it is what stands there. Inside the transaction.
+    fn set_beside(&mut self, peers: &[PeerRow], bundles: &[BundleRow]) -> Result<(), ProjectionError>;
     /// How many events and records there are.
     fn counts(&mut self) -> Result<(u64, u64), ProjectionError>;
     /// Where events with an idempotency key stand, of one node, sorted.

@@ -34,19 +34,25 @@ pub fn fold(versions: &[Version], is_held: impl Fn(&EventId) -> bool) -> Option<
     }
     let all: BTreeSet<EventId> = by_id.keys().map(name).collect();
     let mut heads: Vec<&Version> = all.difference(&seen).filter_map(|id| by_id.get(id).copied()).collect();
-    if heads.is_empty() {
+    let circular = heads.is_empty();
+    if circular {
         heads = all.iter().filter_map(|id| by_id.get(id).copied()).collect(); // they name each other in a ring: none may hide another
     }
     heads.sort_by_key(|version| std::cmp::Reverse((version.hlc, version.id)));
     let winner = heads.first()?;
     let differ = heads.iter().any(|version| content(version) != content(winner));
-    let state = match (differ, waiting.is_empty(), winner.op) {
-        (true, true, _) => State::Conflict,
-        (true, false, _) => State::Pending,
+    let state = state(differ, !waiting.is_empty(), winner.op);
+    Some(Folded { state, heads: heads.iter().map(|version| version.id).collect(), waiting: waiting.into_iter().collect(), circular })
+}
+
+/// How a record stands whose heads `differ` or not, whose versions wait for something or not, and whose displayed head does `op` (R11.1-i).
+pub fn state(differ: bool, waits: bool, op: Op) -> State {
+    match (differ, waits, op) {
+        (true, false, _) => State::Conflict,
+        (true, true, _) => State::Pending,
         (false, _, Op::Delete) => State::Deleted,
         (false, ..) => State::Settled,
-    };
-    Some(Folded { state, heads: heads.iter().map(|version| version.id).collect(), waiting: waiting.into_iter().collect() })
+    }
 }
 
 /// Under which id each version goes that repeats another, and each event that only repetitions are held of (R11.1-g). A repetition is believed only

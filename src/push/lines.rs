@@ -4,6 +4,7 @@
 //! Memory does not grow with the length of a line: above 256 KiB it waits in a spool file, above a payload's limit it is read past.
 
 use super::json::{is_json, reads_as_json};
+use super::schema::{Schema, Violation};
 use super::spool::Spool;
 use super::{Fields, PushError, Taker};
 use crate::ports::Input;
@@ -32,8 +33,10 @@ pub enum Told<E> {
     Refused {
         /// From 1, blank lines counted.
         line: u64,
-        /// Z402 or Z403.
+        /// Z402, Z403 or Z438.
         code: Code,
+        /// With Z438: where and why.
+        violation: Option<Violation>,
         /// Bytes in the line, without its newline.
         len: u64,
     },
@@ -52,7 +55,7 @@ pub struct Tally {
     pub bytes: u64,
 }
 
-/// Push every line of `input`. `tell` is called in the order of the lines, for stored ones only after the sync; `reached` after each batch.
+/// Push every line of `input` that fits `schema`, if there is one. `tell` is called in the order of the lines, for stored ones only after the sync; `reached` after each batch.
 ///
 /// # Errors
 /// [`PushError`] from input or log, after telling what is durable; or what `tell` ends it with: then the rest is not read.
@@ -60,11 +63,12 @@ pub fn push_lines<T: Taker, E: From<PushError>>(
     input: &mut dyn Input,
     taker: &mut T,
     fields: &Fields,
+    schema: Option<&Schema>,
     spool: Spool,
     mut tell: impl FnMut(Option<Told<T::Event>>, &Tally) -> Result<(), E>,
 ) -> Result<Tally, E> {
     fields.check()?;
-    let mut lines = Lines { taker, fields, line: Line::new(spool), number: 0, waiting: VecDeque::new(), tally: Tally::default() };
+    let mut lines = Lines { taker, fields, schema, line: Line::new(spool), number: 0, waiting: VecDeque::new(), tally: Tally::default() };
     let mut buffer = vec![0; READ_LEN];
     loop {
         if !lines.waiting.is_empty() && !input.ready() {
@@ -101,6 +105,7 @@ pub fn push_lines<T: Taker, E: From<PushError>>(
 struct Lines<'p, T> {
     taker: &'p mut T,
     fields: &'p Fields,
+    schema: Option<&'p Schema>,
     line: Line,
     number: u64,
     waiting: VecDeque<Waiting>,
@@ -110,7 +115,7 @@ struct Lines<'p, T> {
 /// A line that waits to be told, because those before it do.
 enum Waiting {
     Taken { line: u64 },
-    Refused { line: u64, code: Code, len: u64 },
+    Refused { line: u64, code: Code, violation: Option<Violation>, len: u64 },
 }
 
 impl<T: Taker> Lines<'_, T> {
@@ -118,9 +123,10 @@ impl<T: Taker> Lines<'_, T> {
     fn end(&mut self) -> Result<(), PushError> {
         self.number += 1;
         let (line, len) = (self.number, self.line.len);
-        match self.line.verdict()? {
+        match self.line.verdict(self.schema)? {
             Verdict::Blank => self.tally.blank += 1,
-            Verdict::Refused(code) => self.waiting.push_back(Waiting::Refused { line, code, len }),
+            Verdict::Refused(code) => self.waiting.push_back(Waiting::Refused { line, code, violation: None, len }),
+            Verdict::Unfit(violation) => self.waiting.push_back(Waiting::Refused { line, code: Code::Z438, violation: Some(violation), len }),
             Verdict::Good => {
                 let spool = &self.line.spool;
                 match spool.in_memory() {
@@ -148,9 +154,9 @@ impl<T: Taker> Lines<'_, T> {
         let settled = self.taker.settle(&mut |events| stored.push_back(events));
         while let Some(waiting) = self.waiting.pop_front() {
             let told = match waiting {
-                Waiting::Refused { line, code, len } => {
+                Waiting::Refused { line, code, violation, len } => {
                     self.tally.refused += 1;
-                    Told::Refused { line, code, len }
+                    Told::Refused { line, code, violation, len }
                 }
                 Waiting::Taken { line } => {
                     let Some(events) = stored.pop_front() else { break };
@@ -176,6 +182,7 @@ enum Verdict {
     Blank,
     Good,
     Refused(Code),
+    Unfit(Violation),
 }
 
 impl Line {
@@ -197,7 +204,7 @@ impl Line {
         self.len > PAYLOAD_LEN_MAX as u64
     }
 
-    fn verdict(&self) -> Result<Verdict, PushError> {
+    fn verdict(&self, schema: Option<&Schema>) -> Result<Verdict, PushError> {
         if self.blank {
             return Ok(Verdict::Blank);
         }
@@ -208,7 +215,12 @@ impl Line {
             Some(bytes) => is_json(bytes),
             None => reads_as_json(self.spool.read()).map_err(PushError::Spool)?,
         };
-        Ok(if json { Verdict::Good } else { Verdict::Refused(Code::Z402) })
+        let fits = schema.map_or(Ok(()), |schema| schema.check_in(&self.spool));
+        Ok(match fits {
+            _ if !json => Verdict::Refused(Code::Z402),
+            Ok(()) => Verdict::Good,
+            Err(violation) => Verdict::Unfit(violation),
+        })
     }
 
     fn clear(&mut self) {
@@ -253,13 +265,17 @@ mod tests {
     }
 
     fn push(input: &mut dyn Input) -> (String, Tally, MemoryStore) {
+        push_by(None, input)
+    }
+
+    fn push_by(schema: Option<&Schema>, input: &mut dyn Input) -> (String, Tally, MemoryStore) {
         let mut store = MemoryStore::default();
         let mut told_so_far = Vec::new();
         let folder = tempfile::tempdir().unwrap();
         let ports = crate::adapters::os_ports();
         let mut pusher = Pusher::new(&mut store, clock(), &NodeId([1; 8]), &[stream(None)]);
         let spool = Spool::new(&ports, folder.path());
-        let tally = push_lines(input, &mut pusher, &fields(), spool, |told, _| {
+        let tally = push_lines(input, &mut pusher, &fields(), schema, spool, |told, _| {
             match told {
                 Some(Told::Stored { line, events }) => told_so_far.push(format!("{line}={}", events[0].1)),
                 Some(Told::Refused { line, code, .. }) => told_so_far.push(format!("{line}:{code}")),
@@ -289,6 +305,12 @@ mod tests {
             assert_eq!((told.as_str(), tally.blank), (story, blank), "{}", input.escape_ascii());
             assert_eq!(tally.bytes, input.len() as u64);
         }
+    }
+
+    #[test]
+    fn lines_that_do_not_fit_the_schema_are_named_and_the_others_go_on() {
+        let schema = Schema::compile(b"{\"type\":\"object\"}").unwrap();
+        assert_eq!(push_by(Some(&schema), &mut &b"{}\n[]\n{\n{}\n"[..]).0, "1=1 2:Z438 3:Z402 4=2");
     }
 
     #[test]

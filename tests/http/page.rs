@@ -44,7 +44,8 @@ fn whatever_stands_in_a_record_is_text_on_the_page() {
     let policy = page.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; style-src 'self';") && !policy.contains("unsafe"), "{policy}");
     let text = page.text();
-    for harm in ["<script", "<img", "onload=alert(1)>", "</table></td>", "\u{202e}", "style=", "http://"] {
+    assert_eq!(text.matches("<script").count(), 1, "our own: {text}");
+    for harm in ["<script>", "<img", "onload=alert(1)>", "</table></td>", "\u{202e}", "style=", "http://"] {
         assert!(!text.contains(harm), "{harm} in {text}");
     }
     assert!(text.contains("&lt;script&gt;document.title='owned'&lt;/script&gt;"), "{text}");
@@ -80,10 +81,13 @@ fn the_page_is_whole_in_a_browser() {
     let profile = dir.path().with_file_name("profile");
     let dom = chromium(&profile, &["--dump-dom", &address]);
     assert!(dom.contains("<title>") && !dom.contains("<title>owned"), "{dom}");
-    for (element, want) in [("<script", 0), ("<img", 0), ("<table", 3), ("</table>", 3), ("<link", 1)] {
+    for (element, want) in [("<script", 1), ("<img", 0), ("<table", 3), ("</table>", 3), ("<link", 1)] {
         assert_eq!(dom.matches(element).count(), want, "{element} in {dom}");
     }
     if let Some(file) = std::env::var_os("ZBUNDLE_SCREENSHOT") {
+        chromium(&profile, &["--window-size=1024,768", &format!("--screenshot={}", file.display()), &address]);
+        let (record, file) = (form(&[("key", &format!("{}0", HOSTILE[0]))]), Path::new(&file).with_extension("record.png"));
+        let address = address.replace("/ui", &format!("/ui/record?{record}"));
         chromium(&profile, &["--window-size=1024,768", &format!("--screenshot={}", file.display()), &address]);
     }
 }
@@ -109,4 +113,77 @@ fn chromium(profile: &Path, arguments: &[&str]) -> String {
         std::thread::sleep(Duration::from_millis(20));
     }
     std::fs::read_to_string(out).unwrap()
+}
+
+/// What stands in a field of the form on a page.
+fn field(page: &str, name: &str) -> String {
+    let behind = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("{name} in {page}")).1;
+    behind.split_once('"').unwrap().0.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    let spell = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat();
+    fields.iter().map(|(name, value)| format!("{name}={}", spell(value))).collect::<Vec<_>>().join("&")
+}
+
+/// R10.13-h
+#[test]
+fn a_conflict_is_decided_by_a_form_that_we_made_about_what_it_showed() {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let dir = hub();
+    let served = Served::start(&dir.path(), &["--http", "127.0.0.1:0"]);
+    let open = || served.get("/v1/conflicts").json()["count"].clone();
+    assert_eq!(open(), serde_json::json!(4));
+    let key = format!("{}0", HOSTILE[0]);
+    let address = format!("/ui/record?{}", form(&[("key", &key)]));
+    let page = served.get(&address);
+    assert_eq!(page.status, 200);
+    for harm in ["<script", "<img", "<svg", "onload=alert(1)>"] {
+        assert!(!page.text().contains(harm), "{harm} in {}", page.text());
+    }
+    let shown = |name: &str| field(page.text(), name);
+    assert_eq!(shown("key"), key);
+    let (token, seen, take) = (shown("token"), shown("seen"), shown("take"));
+    let with = |token: &str, seen: &str, more: &[(&str, &str)]| {
+        form(&[&[("token", token), ("seen", seen), ("key", &key), ("author", "Dr <Wangmo>")], more].concat())
+    };
+    let guess = "0".repeat(64);
+    for (body, code) in [
+        (with(&guess, &seen, &[("take", &take)]), "Z441"),
+        (with(&token, &guess, &[("take", &take)]), "Z441"),
+        (with(&token, &seen, &[]), "Z433"),
+        (with(&token, &seen, &[("take", "by hand"), ("merged", "{")]), "Z431"),
+        (with(&token, &seen, &[("take", "nobody/routine:1")]), "Z406"),
+        ("%".to_owned(), "Z433"),
+    ] {
+        assert_eq!(served.post("/ui/record", FORM, &body).json()["code"], code, "{body}");
+    }
+    let good = with(&token, &seen, &[("take", &take)]);
+    let foreign = [("content-type", FORM), ("sec-fetch-site", "cross-site")];
+    assert_eq!(served.send("POST", "/ui/record", &foreign, good.as_bytes()).status, 421, "from another page");
+    assert_eq!(open(), serde_json::json!(4), "nothing was stored");
+    let decided = served.post("/ui/record", FORM, &good);
+    assert_eq!((decided.status, decided.header("location")), (303, "/ui"));
+    assert_eq!(open(), serde_json::json!(3));
+    assert_eq!(served.post("/ui/record", FORM, &good).json()["code"], "Z441", "it has been decided already");
+    let record = served.get(&format!("/v1/records/{}", form(&[("", &key)]).trim_start_matches('='))).json();
+    assert_eq!((&record["state"], &record["heads"][0]["author"]), (&serde_json::json!("settled"), &serde_json::json!("Dr <Wangmo>")), "{record}");
+    // Another one, by hand.
+    let page = served.get(&format!("/ui/record?{}", form(&[("key", &format!("{}1", HOSTILE[1]))])));
+    let shown = |name: &str| field(page.text(), name);
+    let body = form(&[("token", &token), ("seen", &shown("seen")), ("key", &shown("key")), ("take", "by hand"), ("merged", "{\"agreed\":1}")]);
+    assert_eq!(served.post("/ui/record", FORM, &body).status, 303);
+    assert_eq!(open(), serde_json::json!(2));
+}
+
+#[test]
+fn the_page_is_told_when_something_has_come() {
+    let dir = world::node();
+    let served = Served::start(&dir.path(), &[]);
+    let mut lines = std::io::BufRead::lines(served.stream("/ui/live", None));
+    assert!(lines.next().unwrap().unwrap().starts_with(':'));
+    served.post("/v1/events", "application/json", "1");
+    assert_eq!(lines.nth(1).unwrap().unwrap(), "data: look");
+    let script = served.get("/ui/live.js");
+    assert!(script.header("content-type").starts_with("text/javascript") && script.text().contains("/ui/live"));
 }

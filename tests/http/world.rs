@@ -81,7 +81,7 @@ impl Served {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut at = || lines.next().unwrap().unwrap().strip_prefix("HTTP at ").unwrap().to_owned();
         at();
-        let tcp = (!more.is_empty()).then(|| at().strip_prefix("http://").unwrap().to_owned());
+        let tcp = more.contains(&"--http").then(|| at().strip_prefix("http://").unwrap().to_owned());
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, socket: dir.join("http.sock"), tcp }
     }
@@ -95,7 +95,9 @@ impl Served {
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = self.connect();
         request(&mut stream, method, path, &[&[("host", "zbundle"), ("connection", "close")], headers].concat(), body);
-        Answer::read(stream)
+        let answer = Answer::read(stream);
+        crate::contract::check(method, path, &answer);
+        answer
     }
 
     pub fn post(&self, path: &str, kind: &str, body: &str) -> Answer {
@@ -156,7 +158,9 @@ pub fn by_tcp(address: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(WAIT)).unwrap();
     request(&mut stream, "GET", path, &[headers, &[("connection", "close")]].concat(), b"");
-    Answer::read(stream)
+    let answer = Answer::read(stream);
+    crate::contract::check("GET", path, &answer);
+    answer
 }
 
 /// A server that refuses may close while the body is still on its way: what it said counts.
@@ -243,7 +247,9 @@ pub fn event(stream: &mut impl BufRead) -> (String, Value) {
         if let Some(text) = line.strip_prefix("id: ") {
             id = Some(text.to_owned());
         } else if let Some(text) = line.strip_prefix("data: ") {
-            return (id.unwrap(), serde_json::from_str(text).unwrap());
+            let event = serde_json::from_str(text).unwrap();
+            crate::contract::fits("Event", &event, "GET /v1/stream");
+            return (id.unwrap(), event);
         }
     }
     panic!("the stream has ended")

@@ -12,13 +12,13 @@ use zbundle::node::idempotency::Repeated;
 use zbundle::ports::projection::State;
 use zbundle::push::Fields;
 
-fn conflicts(world: &World, name: &str) -> Vec<Conflict> {
+pub fn conflicts(world: &World, name: &str) -> Vec<Conflict> {
     let (view, mut tables) = (world.view(name), SqliteProjection::open(&world.path(&format!("{name}.db")), false).unwrap());
     view.project(&mut tables, false).unwrap();
     view.conflicts(&mut tables).unwrap()
 }
 
-fn conflict(world: &World, name: &str, key: &str) -> Conflict {
+pub fn conflict(world: &World, name: &str, key: &str) -> Conflict {
     let (view, mut tables) = (world.view(name), SqliteProjection::open(&world.path(&format!("{name}.db")), false).unwrap());
     view.project(&mut tables, false).unwrap();
     view.conflict(&mut tables, key).unwrap()

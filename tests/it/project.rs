@@ -36,7 +36,7 @@ fn project(world: &World, name: &str, file: &str, rebuild: bool) -> Projected {
 fn content(path: &Path) -> Vec<(String, Vec<Value>)> {
     let database = Connection::open(path).unwrap();
     let mut all = Vec::new();
-    for table in ["event", "record", "record_head", "origin", "conflict", "current", "setting"] {
+    for table in ["event", "record", "record_head", "record_waiting", "origin", "conflict", "current", "setting"] {
         let mut rows = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let count = rows.column_count();
         let read = rows.query_map([], |row| (0..count).map(|column| row.get(column)).collect::<Result<Vec<Value>, _>>()).unwrap();
@@ -165,6 +165,62 @@ fn payloads_are_in_the_clear_only_where_somebody_asked() {
     assert_eq!(ask::<String>(&world, "a.db", "SELECT payload FROM event"), "secret");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(world.path("a.db")).unwrap().permissions());
     assert_eq!(mode & 0o077, 0, "for its owner's eyes");
+}
+
+/// Tables as version 2 of them had them, with the payloads that somebody had asked for.
+const OLD_TABLES: &str = "
+    CREATE TABLE setting (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE origin (origin TEXT NOT NULL, branch TEXT NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (origin, branch));
+    CREATE TABLE event (id TEXT NOT NULL UNIQUE, payload);
+    CREATE VIEW current AS SELECT id FROM event;
+    INSERT INTO setting VALUES ('payloads', 1);
+    INSERT INTO event VALUES ('of old', 'x');
+    PRAGMA application_id = 0x7a62646c;
+    PRAGMA user_version = 2;";
+
+/// An index that an earlier program left is made anew, and holds what somebody asked of that one; a later program's is not touched.
+#[test]
+fn an_index_of_an_earlier_version_is_made_anew_and_keeps_what_was_asked() {
+    let world = World::new();
+    world.init("lunana", true);
+    world.push("lunana", &["secret"]);
+    Connection::open(world.path("a.db")).unwrap().execute_batch(OLD_TABLES).unwrap();
+    let mut tables = SqliteProjection::open(&world.path("a.db"), false).unwrap();
+    let done = world.view("lunana").project(&mut tables, false).unwrap();
+    assert_eq!((done.events, ask::<String>(&world, "a.db", "SELECT payload FROM event").as_str()), (1, "secret"));
+    drop(tables);
+    let version: i64 = ask(&world, "a.db", "SELECT user_version FROM pragma_user_version");
+    Connection::open(world.path("a.db")).unwrap().pragma_update(None, "user_version", version + 1).unwrap();
+    assert_eq!(SqliteProjection::open(&world.path("a.db"), false).err().unwrap().code(), Code::Z411);
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM event"), 1);
+}
+
+/// R11.2-h
+#[test]
+fn peers_and_bundles_are_tables_too_and_say_what_is_remembered_now() {
+    let world = World::new();
+    world.init("hub", true);
+    let lunana = world.join("lunana", "hub", Policy::Own);
+    world.push("lunana", &["1", "2"]);
+    world.carry("lunana", "hub", "s1");
+    let look = |rebuild| {
+        let mut tables = SqliteProjection::open(&world.path("a.db"), false).unwrap();
+        let view = world.view("hub");
+        view.project(&mut tables, rebuild).unwrap();
+        view.project_beside(&mut tables).unwrap();
+    };
+    look(false);
+    let peer = "SELECT name || ' ' || held || ' ' || path || ' ' || (heard = 1800000000000) FROM peer";
+    assert_eq!(ask::<String>(&world, "a.db", peer), "lunana 2 file 1");
+    let bundle = format!("SELECT events FROM bundle WHERE state = 'taken' AND length(digest) = 32 AND node = '{lunana}'");
+    assert_eq!(ask::<i64>(&world, "a.db", &bundle), 2);
+    world.push("lunana", &["3"]);
+    world.carry("lunana", "hub", "s3");
+    look(false);
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT sum(events) FROM bundle WHERE state = 'taken'"), 5, "no receipt went back: all came again");
+    look(true);
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT held FROM peer"), 3, "made anew it is there too");
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM bundle WHERE state = 'taken'"), 2);
 }
 
 #[test]

@@ -169,9 +169,7 @@ impl World {
             if self.model.liars.contains(&id) || self.has_old_keys(at)? {
                 continue;
             }
-            // Where rot took the authority's word for somebody, and nobody else had it, nobody can check what that member wrote.
-            let is_member = |node: &NodeId| self.members.iter().zip(&order.policies).any(|(id, policy)| id == node && policy.is_some());
-            let checks = |origin: &Origin| is_member(&origin.node) || !self.rotten.contains(&AUTHORITY);
+            let checks = |origin: &Origin| self.can_be_checked(&order, origin);
             let sees = |origin: &Origin| origin.lane != Lane::Control && origin.node != id && sees(policy, &hubs, &id, origin) && checks(origin);
             let memory = &self.machines[at].memory;
             // What the authority alone held of a life it lost it wrote again, and tells in its new life only (R4.6-l).
@@ -186,16 +184,24 @@ impl World {
             }
             self.is_settled(at)?;
             if *policy == Policy::All {
-                self.is_level(at, &whole, memory)?;
+                self.is_level(at, &whole, memory, &order)?;
             }
         }
         // What only a revoked member could give back is waited for in vain.
         if self.model.liars.contains(&self.members[AUTHORITY]) || has_revoked { Ok(()) } else { self.is_settled(AUTHORITY) }
     }
 
+    /// Where rot took the authority's word for somebody, and nobody else had it, nobody can check what that member wrote.
+    fn can_be_checked(&self, order: &Order, origin: &Origin) -> bool {
+        let is_member = self.members.iter().zip(&order.policies).any(|(id, policy)| *id == origin.node && policy.is_some());
+        is_member || !self.rotten.contains(&AUTHORITY)
+    }
+
     /// What a hub holds of others is what the authority holds of them.
-    fn is_level(&self, at: usize, authority: &Memory, hub: &Memory) -> Verdict {
-        let others = |seen: &&(Origin, u64, [u8; 8])| seen.0.node != self.members[AUTHORITY] && seen.0.node != self.members[at];
+    fn is_level(&self, at: usize, authority: &Memory, hub: &Memory, order: &Order) -> Verdict {
+        let others = |seen: &&(Origin, u64, [u8; 8])| {
+            seen.0.node != self.members[AUTHORITY] && seen.0.node != self.members[at] && self.can_be_checked(order, &seen.0)
+        };
         let (here, there): (BTreeSet<_>, BTreeSet<_>) = (hub.held.iter().filter(others).collect(), authority.held.iter().filter(others).collect());
         match here.symmetric_difference(&there).next() {
             Some(one) => Err(format!("P6: of the authority and {} only one holds {one:?}", self.name(at))),

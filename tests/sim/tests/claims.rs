@@ -7,7 +7,7 @@ use sim::world::Planted;
 /// Some lives in which nothing is planted.
 const SOUND: std::ops::Range<u64> = 0..12;
 /// A planted fault shows within so many lives.
-const WITHIN: u64 = 60;
+const WITHIN: u64 = 300;
 
 #[test]
 fn sound_lives_go_as_promised_and_are_the_same_when_lived_again() {

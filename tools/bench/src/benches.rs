@@ -177,6 +177,15 @@ pub fn store(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     zbundle.clear()
 }
 
+/// `project/…`: tables made from the log.
+///
+/// # Errors
+/// The disk's.
+pub fn project(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
+    crate::project::project(&zbundle.place("project")?.scratch, report)?;
+    zbundle.clear()
+}
+
 /// `walk/…/<events>`: a clinic with a log of this size, all of it carried to a hub; every command's time and peak memory.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ pub mod codec;
 pub mod link;
 pub mod machine;
 pub mod measure;
+pub mod project;
 pub mod report;
 pub mod stick;
 pub mod store;

@@ -28,6 +28,8 @@ enum Bench {
     Push(Options),
     /// The log alone, in one process: push beside a bare append, ingest beside SQLite, disk and cipher
     Store(Options),
+    /// Tables made from the log, beside bare SQLite; a key with very many events
+    Project(Options),
     /// Whole logs of growing size: time and peak memory of every command
     Walk(Options),
     /// A stick's round with `exchange`, beside NNCP (Debian package nncp)
@@ -82,11 +84,12 @@ struct Options {
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().bench {
-        Bench::All(options) => run(&options, &["machine", "sizes", "push", "store", "walk", "stick", "bytes", "air", "crowd", "pull", "codec"]),
+        Bench::All(options) => run(&options, &["machine", "sizes", "push", "store", "project", "walk", "stick", "bytes", "air", "crowd", "pull", "codec"]),
         Bench::Codec(options) => run(&options, &["codec"]),
         Bench::Sizes(options) => run(&options, &["sizes"]),
         Bench::Push(options) => run(&options, &["machine", "push"]),
         Bench::Store(options) => run(&options, &["machine", "store"]),
+        Bench::Project(options) => run(&options, &["machine", "project"]),
         Bench::Walk(options) => run(&options, &["machine", "walk"]),
         Bench::Stick(options) => run(&options, &["machine", "stick"]),
         Bench::Link { options, parts } => run(&options, &parts.iter().map(String::as_str).collect::<Vec<_>>()),
@@ -131,6 +134,7 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
             "sizes" => benches::sizes(&zbundle, &mut report, &corpora),
             "push" => benches::push(&zbundle, &mut report),
             "store" => benches::store(&zbundle, &mut report),
+            "project" => benches::project(&zbundle, &mut report),
             "walk" => benches::walk(&zbundle, &mut report, &options.events),
             "stick" => stick::round(&zbundle, &mut report, &corpora),
             "bytes" => link::bytes(&zbundle, &mut report, &corpora),

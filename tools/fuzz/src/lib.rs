@@ -3,8 +3,6 @@
 //! In: bytes from anybody. Out: nothing, or a panic that names the claim that broke. `driver/` runs each under libFuzzer for hours, `tests/burst.rs`
 //! over the corpus, the fixtures and some seconds of mutants on any compiler. Invariants: the same bytes do the same; nothing touches a real disk,
 //! clock or network. Not here: how inputs are found, how long and with how much memory one may run (the driver, the burst).
-//!
-//! There is no configuration file yet; what a person writes on the command line (`words`) and the node's own small files (`records`) stand in.
 #![allow(clippy::disallowed_methods, reason = "a builder's tool talks to the machine directly; the ports are for what ships")]
 
 mod domain;
@@ -162,6 +160,22 @@ pub const TARGETS: &[Target] = &[
         seeds: targets::text::word_seeds,
         len_max: 256,
         live_max: 1 << 20,
+    },
+    Target {
+        name: "config",
+        claim: "what a person set is what the first rule that fits says, or is refused whole",
+        run: targets::doors::config,
+        seeds: targets::doors::config_seeds,
+        len_max: 1024,
+        live_max: 4 << 20,
+    },
+    Target {
+        name: "schema",
+        claim: "what fits a schema is JSON within bounds, and what does not is told by a place that is there",
+        run: targets::doors::schema,
+        seeds: targets::doors::schema_seeds,
+        len_max: 4096,
+        live_max: 16 << 20,
     },
     Target {
         name: "carry",

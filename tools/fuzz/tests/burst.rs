@@ -77,5 +77,7 @@ bursts! {
     any_conversation_keeps_its_rules: "exchange", 1500;
     any_lines_are_told_by_their_numbers: "lines", 4000;
     any_words_are_understood_as_they_are_shown: "words", 10_000;
+    any_rules_are_kept_or_refused_whole: "config", 6000;
+    any_payload_is_held_against_a_schema: "schema", 6000;
     bundles_in_any_order_end_in_the_same_log: "carry", 100;
 }

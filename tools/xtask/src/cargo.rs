@@ -42,6 +42,7 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
         need_sticks()?;
         need_folders()?;
         need_browser()?;
+        need_clients()?;
     }
     let mut sum = Sum::default();
     let ended = run_seeing(cargo(tree).args(["test", "--locked", "--workspace", "--no-fail-fast"]), |line| sum.add(line));
@@ -54,10 +55,15 @@ pub fn tests(tree: &Tree) -> Result<String, Failure> {
     }
 }
 
-/// The simulator: the same lives every time, so that a change is judged alone. How many there should be, and why there are not: docs/proof.md.
+/// Everything, unoptimised. What the tests have built is not built again: to name one package would be to build it and much under it with other features.
+pub fn build_all(tree: &Tree) -> Result<(), Failure> {
+    run(cargo(tree).args(["build", "--locked", "--workspace", "--all-targets"]))
+}
+
+/// The simulator: the same lives every time, so that a change is judged alone.
 pub fn sim(tree: &Tree) -> Result<String, Failure> {
     let mut last = String::new();
-    let lives = ["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--seeds", "4000"];
+    let lives = ["run", "--locked", "--profile", "sim", "--package", "sim", "--", "--seeds", "10000", "--covered"];
     run_seeing(cargo(tree).args(lives), |line| line.clone_into(&mut last))?;
     Ok(last)
 }
@@ -134,6 +140,14 @@ fn need_browser() -> Result<(), Failure> {
         return Ok(());
     }
     need_packages(&["chromium", "fonts-dejavu-core"], "the tests of the page show it in a browser")
+}
+
+/// What the clients for applications are run with: Python is here already, for the vectors.
+fn need_clients() -> Result<(), Failure> {
+    if works(Command::new("node").arg("--version")) && works(Command::new("tsc").arg("--version")) {
+        return Ok(());
+    }
+    need_packages(&["nodejs", "node-typescript"], "the tests of the HTTP clients compile and run the TypeScript one")
 }
 
 /// `cargo doc` of our own crates, every warning an error.

@@ -1,6 +1,6 @@
 //! Crash points: the real binary, killed at its system calls and failed at its writes (`tools/crash`).
 
-use crate::cargo::{cargo, target_dir};
+use crate::cargo::{build_all, cargo, target_dir};
 use crate::run::{Failure, need_packages, run as command, works};
 use crate::tree::Tree;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn points(tree: &Tree, more: &[&str]) -> Result<String, Failure> {
     if !works(Command::new("strace").arg("--version")) {
         need_packages(&["strace"], "system calls are counted and failed by strace")?;
     }
-    command(cargo(tree).args(["build", "--locked", "--package", "zbundle", "--package", "crash", "--bins"]))?;
+    build_all(tree)?;
     let programs = target_dir(tree).join("debug");
     command(Command::new(programs.join("crash")).arg("--zbundle").arg(programs.join("zbundle")).args(more))?;
     Ok("every state kept its promises".to_owned())

@@ -2,7 +2,7 @@
 //!
 //! The Python side lives in `tools/vectors/`. Its packages go into `target/venv`; nothing is installed outside the tree.
 
-use crate::cargo::{cargo, target_dir};
+use crate::cargo::{build_all, target_dir};
 use crate::run::{Failure, need_packages, run as command, works};
 use crate::tree::Tree;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,8 @@ fn cross_check_messages(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result
     if said.exists() {
         std::fs::remove_dir_all(&said).map_err(|error| Failure(format!("{} cannot be emptied: {error}", said.display())))?;
     }
-    command(cargo(tree).args(["run", "--quiet", "--locked", "--package", "bundle-format", "--example", "say", "--"]).arg(&said))?;
+    build_all(tree)?;
+    command(Command::new(target_dir(tree).join("debug/examples/say")).arg(&said))?;
     let folder = std::fs::read_dir(&said).map_err(|error| Failure(format!("{} cannot be read: {error}", said.display())))?;
     let mut files: Vec<_> = folder.filter_map(Result::ok).map(|entry| entry.path()).collect();
     files.sort();
@@ -53,7 +54,7 @@ fn cross_check_messages(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result
 
 /// Bundles that this build writes, read by the independent reader with keys that `demo` lays beside them.
 fn cross_check(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result<(), Failure> {
-    command(cargo(tree).args(["build", "--locked", "--workspace", "--bins"]))?;
+    build_all(tree)?;
     let kept = target_dir(tree).join("vectors-demo");
     if kept.exists() {
         std::fs::remove_dir_all(&kept).map_err(|error| Failure(format!("{} cannot be emptied: {error}", kept.display())))?;

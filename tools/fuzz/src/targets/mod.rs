@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod carry;
+pub mod doors;
 pub mod exchange;
 pub mod format;
 mod json;

@@ -66,7 +66,7 @@ pub fn lines(bytes: &[u8]) {
     let mut input = Slow { text, piece_len: usize::from(*choice) * 16 + 1, reads: 0 };
     let mut told = Vec::new();
     let mut pusher = Pusher::new(&mut store, Rc::clone(&ports.clock), &stream.origin.node, &[stream]);
-    let tally = push_lines(&mut input, &mut pusher, &fields, Spool::new(&ports, Path::new("/n")), |word, _| {
+    let tally = push_lines(&mut input, &mut pusher, &fields, None, Spool::new(&ports, Path::new("/n")), |word, _| {
         told.extend(word);
         Ok::<(), PushError>(())
     });

@@ -1,0 +1,83 @@
+//! `serve --alarm PROGRAM`: looks how the node stands, and lets a program be run when something new needs a person.
+
+use super::escape::plain_path;
+use super::halt::Halt;
+use super::standing::Stay;
+use super::{Context, Messenger, status};
+use crate::node::alarm::{Alarm, Told, alarms};
+use bundle_format::error::Code;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::sleep;
+
+/// The program, and how often it is looked whether there is something to tell it.
+pub struct Teller {
+    messenger: Messenger,
+    program: PathBuf,
+    every: Duration,
+}
+
+/// What it was told, and why not.
+pub struct Word {
+    alarms: Vec<Alarm>,
+    failed: Option<String>,
+}
+
+impl Teller {
+    /// For `program`, which must be a file; called while programs may still be run.
+    pub fn start(context: &Context, program: &Path, every_ms: u64) -> Result<Self, Halt> {
+        let failed = |why: String| Halt::new(Code::Z440, format!("{}: {why}", plain_path(program)));
+        if context.ports.disk.look(program).map_err(|error| failed(error.to_string()))?.is_none() {
+            return Err(failed("it is not there".to_owned()));
+        }
+        let messenger = Messenger::start(program).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { messenger, program: program.to_owned(), every: Duration::from_millis(every_ms.max(100)) })
+    }
+
+    /// The program.
+    pub fn program(&self) -> PathBuf {
+        self.program.clone()
+    }
+
+    /// Look and tell, until told to stop.
+    pub async fn watch(mut self, stay: Stay, words: UnboundedSender<Word>) {
+        let (mut stop, mut told) = (stay.stop.clone(), Told::default());
+        loop {
+            // A node that cannot be looked at now is lent or failing; whoever works with it says so.
+            let seen = stay.standing.with(|node| node.status()).await;
+            let due = seen.map(|status| told.due(&alarms(&status, None), status.now_ms)).unwrap_or_default();
+            if !due.is_empty() {
+                let lines = due.iter().map(|alarm| status::object(alarm).into_line() + "\n").collect();
+                let said = tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    said = self.messenger.tell(lines) => said,
+                };
+                if said.is_err() {
+                    told.forget(&due);
+                }
+                words.send(Word { alarms: due, failed: said.err() }).unwrap_or(()); // nobody reads any more: the end is near
+            }
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = sleep(self.every) => {}
+            }
+        }
+    }
+}
+
+impl Word {
+    /// Record it: each alarm is a result of `serve`, a failure a warning.
+    pub fn tell(self, context: &mut Context, program: &Path) -> Result<(), Halt> {
+        for alarm in &self.alarms {
+            let text = format!("alarm: {} {}", alarm.kind, alarm.about);
+            context.console.result(&text, || status::object(alarm).with("told", self.failed.is_none()))?;
+        }
+        if let Some(why) = &self.failed {
+            context.console.warn(Code::Z440, &format!("{}: {why}; it is tried again", plain_path(program)))?;
+        }
+        context.console.flush()
+    }
+}

@@ -1,0 +1,216 @@
+//! Conflicts settled by rules, and their writers told of those that are left. SPEC §11.3 (R11.3-c to R11.3-f).
+//!
+//! In: open conflicts, rules, what programs answer. Out: decisions; then events. Invariants: decided without the lock, written only where the heads are
+//! still those decided on; a head is never lost; nobody is told another's words unless `disclose` says so. Not here: running programs (`cli`).
+
+use super::config::{Conflicts, Disclose, How, Rule};
+use super::conflicts::{Conflict, Resolution};
+use super::error::NodeError;
+use super::{Node, View};
+use crate::ports::projection::{Projection, State, Version, id_text};
+use crate::push::{Fields, PushError, Pushed};
+use bundle_format::error::Code;
+use bundle_format::ids::{Hash, Lane, NodeId, hex};
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+
+/// Authors of resolutions by rules begin so.
+const BY_RULE: &str = "zbundle/";
+/// The type of what tells a writer of a conflict.
+pub const NOTICE_KIND: &str = "zbundle.conflict";
+/// Payload bytes that a program is shown; a record with more is left to a person.
+const SHOWN_LEN_MAX: u64 = 16 << 20;
+/// Payload bytes in a notice.
+const NOTICE_LEN_MAX: u64 = 64 * 1024;
+/// Heads that are shown to anybody.
+const HEAD_COUNT_MAX: usize = 100;
+
+/// Runs the program of a rule with JSON on its stdin: what it answered, and the SHA-256 of the program. Otherwise why not, for people.
+pub type Ask<'a> = dyn FnMut(&Rule, &[u8]) -> Result<(Vec<u8>, Hash), String> + 'a;
+
+/// What is to be done with an open conflict.
+#[derive(Debug)]
+pub struct Decision {
+    /// Which.
+    pub conflict: Conflict,
+    /// By which rule.
+    pub how: How,
+    /// The resolution, and its author; none: a person decides.
+    pub settled: Option<(Settled, String)>,
+    /// Why a program did not decide.
+    pub failed: Option<String>,
+}
+
+/// What a rule made of the heads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// One of them.
+    Take(bundle_format::ids::EventId),
+    /// Something made of them.
+    Merge(Vec<u8>),
+}
+
+/// What became of a decision.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Settled by these events.
+    Settled(Vec<Pushed>),
+    /// Left to a person, and so many writers told for the first time.
+    Left(u64),
+    /// Its heads are others by now: the next run looks again.
+    Changed,
+}
+
+impl View {
+    /// Decide on every open conflict by `rules`, asking programs where they say so. `tables` must have caught up.
+    ///
+    /// # Errors
+    /// Z416 when we are no hub; what the log or the tables say.
+    pub fn decide(&self, tables: &mut dyn Projection, rules: &Conflicts, ask: &mut Ask<'_>) -> Result<Vec<Decision>, NodeError> {
+        if !self.roster.hubs().any(|hub| hub.node == self.keyring.node()) {
+            return Err(NodeError::refused(Code::Z416, self.keyring.name().to_string()));
+        }
+        let mut open = self.conflicts(tables)?;
+        open.retain(|conflict| conflict.folded.state == State::Conflict);
+        open.into_iter().map(|conflict| self.decide_one(conflict, rules, ask)).collect()
+    }
+
+    fn decide_one(&self, conflict: Conflict, rules: &Conflicts, ask: &mut Ask<'_>) -> Result<Decision, NodeError> {
+        let (Some(shown), key) = (conflict.heads.first(), &conflict.record_key) else {
+            return Ok(Decision { conflict, how: How::Manual, settled: None, failed: None });
+        };
+        let (how, rule) = (rules.how(key, &shown.kind), rules.rule(key, &shown.kind));
+        let (mut settled, mut failed) = (None, None);
+        match (how, rule) {
+            (How::Lww, _) => settled = Some((Settled::Take(shown.id), format!("{BY_RULE}lww"))),
+            (How::Exec, Some(rule)) if !conflict.heads.iter().any(|head| self.is_of_anothers_rule(head)) => match self.shown_to_program(&conflict)? {
+                Some(shown) => match ask(rule, &shown).and_then(|(answer, program)| Ok((answered(&answer, &conflict)?, program))) {
+                    Ok((answer, program)) => settled = answer.map(|answer| (answer, format!("{BY_RULE}exec:{}", hex(&program.first::<8>())))),
+                    Err(why) => failed = Some(why),
+                },
+                None => failed = Some("its versions are too many or too long to be shown to a program".to_owned()),
+            },
+            _ => {}
+        }
+        Ok(Decision { conflict, how, settled, failed })
+    }
+
+    /// R11.3-e: a program here and one there could contradict each other for ever.
+    fn is_of_anothers_rule(&self, head: &Version) -> bool {
+        head.id.origin.node != self.keyring.node() && head.author.as_ref().is_some_and(|author| author.starts_with(BY_RULE))
+    }
+
+    fn shown_to_program(&self, conflict: &Conflict) -> Result<Option<Vec<u8>>, NodeError> {
+        if conflict.heads.len() > HEAD_COUNT_MAX {
+            return Ok(None);
+        }
+        let (mut left, mut heads) = (SHOWN_LEN_MAX, Vec::new());
+        for head in &conflict.heads {
+            let Some(payload) = self.source().payload(&head.id, left)? else { return Ok(None) };
+            left -= payload.len() as u64;
+            let mut told = head_json(head, Some(&payload));
+            told["node"] = json!(self.naming().node(&head.id.origin.node));
+            told["time_ms"] = json!(head.hlc.ms());
+            told["author"] = json!(head.author);
+            heads.push(told);
+        }
+        Ok(Some(json!({"key": conflict.record_key, "heads": heads}).to_string().into_bytes()))
+    }
+}
+
+/// A version in JSON; its payload as JSON where it is JSON.
+fn head_json(head: &Version, payload: Option<&[u8]>) -> Value {
+    let mut told = json!({"id": id_text(&head.id), "type": head.kind, "op": head.op.name()});
+    match payload.map(|payload| (serde_json::from_slice::<Value>(payload), payload)) {
+        None => {}
+        Some((Ok(value), _)) => told["payload"] = value,
+        Some((Err(_), bytes)) => told["payload_base64"] = json!(BASE64.encode(bytes)),
+    }
+    told
+}
+
+/// What a program answered: `{"take": ID}`, `{"merge": JSON}`, or `{"leave": true}`.
+fn answered(answer: &[u8], conflict: &Conflict) -> Result<Option<Settled>, String> {
+    let wrong = || "its answer is not {\"take\": ID}, {\"merge\": JSON} or {\"leave\": true}".to_owned();
+    let told: serde_json::Map<String, Value> = serde_json::from_slice(answer).map_err(|_| wrong())?;
+    let mut fields = told.iter();
+    match (fields.next().map(|(name, value)| (name.as_str(), value)), fields.next()) {
+        (Some(("leave", Value::Bool(true))), None) => Ok(None),
+        (Some(("merge", value)), None) => Ok(Some(Settled::Merge(value.to_string().into_bytes()))),
+        (Some(("take", Value::String(id))), None) => {
+            let head = conflict.heads.iter().find(|head| id_text(&head.id) == *id);
+            head.map(|head| Some(Settled::Take(head.id))).ok_or_else(|| format!("it took {id:?}, which is none of the versions"))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+impl Node {
+    /// Do what was decided, durably. `tables` must have caught up.
+    ///
+    /// # Errors
+    /// What the log or the tables say.
+    pub fn settle_by(&mut self, tables: &mut dyn Projection, decision: &Decision, disclose: Disclose) -> Result<Outcome, NodeError> {
+        let Decision { conflict, how, settled, .. } = decision;
+        if tables.record(&conflict.record_key)?.as_ref() != Some(&conflict.folded) {
+            return Ok(Outcome::Changed);
+        }
+        match settled {
+            Some((Settled::Take(id), author)) => {
+                self.resolve(tables, &conflict.record_key, &Resolution::Take(*id), Some(author.clone())).map(Outcome::Settled)
+            }
+            Some((Settled::Merge(payload), author)) => {
+                self.resolve(tables, &conflict.record_key, &Resolution::Merge(payload), Some(author.clone())).map(Outcome::Settled)
+            }
+            None if *how == How::Append => Ok(Outcome::Left(0)),
+            None => Ok(Outcome::Left(self.tell_writers(tables, conflict, disclose)?)),
+        }
+    }
+
+    /// R11.3-f
+    fn tell_writers(&mut self, tables: &mut dyn Projection, conflict: &Conflict, disclose: Disclose) -> Result<u64, NodeError> {
+        let clinics = |node: &NodeId| self.roster.member(node).is_some_and(|member| !member.is_revoked()) && !self.roster.is_hub(node);
+        let mut writers: BTreeSet<NodeId> = conflict.heads.iter().map(|head| head.id.origin.node).filter(clinics).collect();
+        writers.remove(&self.keyring.node());
+        let mut told = 0;
+        for writer in writers {
+            let payload = self.notice(conflict, &writer, disclose)?;
+            let mut named = Sha256::new();
+            named.update([u8::from(disclose == Disclose::Payload)]);
+            named.update(conflict.record_key.as_bytes());
+            conflict.heads.iter().for_each(|head| named.update(id_text(&head.id).as_bytes()));
+            let idempotency_key = Some(format!("{NOTICE_KIND}:{}>{writer}", hex(&named.finalize()[..16])));
+            let fields = Fields { kind: NOTICE_KIND.to_owned(), idempotency_key, ..Fields::default() };
+            let streams = self.push_streams(Lane::Routine, &[writer])?;
+            let sha256 = Hash(Sha256::digest(&payload).into());
+            if self.repeated_in(tables, &streams, &fields, &sha256)?.missing.is_empty() {
+                continue;
+            }
+            self.with_pusher(&streams, |pusher| {
+                pusher.push(&fields, payload.len() as u64, &mut payload.as_slice())?;
+                pusher.sync()?;
+                Ok::<_, PushError>(())
+            })?;
+            told += 1;
+        }
+        Ok(told)
+    }
+
+    fn notice(&self, conflict: &Conflict, writer: &NodeId, disclose: Disclose) -> Result<Vec<u8>, NodeError> {
+        let own: Vec<String> = conflict.heads.iter().filter(|head| head.id.origin.node == *writer).map(|head| id_text(&head.id)).collect();
+        let mut notice = json!({"key": conflict.record_key, "others": conflict.heads.len() - own.len()});
+        notice["yours"] = own.into_iter().take(HEAD_COUNT_MAX).collect();
+        if disclose == Disclose::Payload {
+            let (mut left, mut heads) = (NOTICE_LEN_MAX, Vec::new());
+            for head in conflict.heads.iter().take(HEAD_COUNT_MAX) {
+                let payload = self.payload_within(&head.id, left)?;
+                left -= payload.as_ref().map_or(0, |payload| payload.len() as u64);
+                heads.push(head_json(head, payload.as_deref()));
+            }
+            notice["heads"] = heads.into();
+        }
+        Ok(notice.to_string().into_bytes())
+    }
+}

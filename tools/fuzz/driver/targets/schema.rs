@@ -1,0 +1,4 @@
+//! `schema` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (fuzz::target("schema").run)(bytes));
