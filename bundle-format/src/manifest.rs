@@ -97,6 +97,17 @@ pub struct Granted {
     pub speed: u64,
 }
 
+impl Granted {
+    /// What a hello without a word of it means (R7.3-l): what a small server has for a peer when it has few, so that most hellos need not say it.
+    pub const USUAL: Self = Self { work: 100_000, speed: 400_000 };
+
+    /// What a hello says of it: nothing where it is the usual or more. A line on which more were of use is too fast for codec 3.
+    #[must_use]
+    pub fn told(self) -> Option<Self> {
+        Some(self).filter(|granted| granted.work < Self::USUAL.work || granted.speed < Self::USUAL.speed)
+    }
+}
+
 /// What the sender holds and knows. A receipt, once its sender is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -108,7 +119,7 @@ pub struct Manifest {
     pub receipt: Option<(Incarnation, u64)>,
     /// 5: forks the sender holds.
     pub forks: Vec<ForkNotice>,
-    /// 9: on a link, what the sender takes in codec 3; nothing without it (R7.3-l).
+    /// 9: on a link, what the sender takes in codec 3; [`Granted::USUAL`] without it (R7.3-l).
     pub granted: Option<Granted>,
 }
 
@@ -245,6 +256,16 @@ mod tests {
 
     fn told(origin: Origin, seq: u64) -> Told {
         Told::new(&Salt([1; 32]), origin, &Position { seq, hash: Hash([2; 32]) })
+    }
+
+    #[test]
+    fn a_hello_says_only_a_grant_below_the_usual() {
+        let usual = Granted::USUAL;
+        let granted = |work, speed| Granted { work, speed }.told();
+        assert_eq!((usual.told(), granted(usual.work + 1, 2 * usual.speed)), (None, None), "an idle sync has no byte for it");
+        for less in [(usual.work - 1, usual.speed), (usual.work, usual.speed - 1), (0, 0)] {
+            assert_eq!(granted(less.0, less.1), Some(Granted { work: less.0, speed: less.1 }));
+        }
     }
 
     #[test]

@@ -10,8 +10,10 @@ const PRIMED: u64 = 210;
 const PRIME_WORK: u64 = 10_000;
 /// Histories to learn from that are tried, shortest first: more helps ever less.
 const PREFIXES: [usize; 5] = [2048, 8 * 1024, 16 * 1024, 32 * 1024, MIX_PREFIX_LEN_MAX];
-/// No range takes more work than this: who decodes it serves nobody else meanwhile.
+/// No range takes more work than this, whoever decodes it …
 pub const WORK_MAX: u64 = 128 * 1024;
+/// … nor more than a part of a second of the one who does: it serves nobody else meanwhile.
+const BUSY_MAX: u64 = 3;
 /// A ratio of what was foretold, in thousandths.
 const AS_FORETOLD: u64 = 1000;
 
@@ -63,8 +65,9 @@ pub fn mixed_prefix(terms: &Terms, raw_len: usize, history_len: usize) -> Option
     let raw = raw_len as u64;
     let micros = |work: u64, speed: u64| work.saturating_mul(1_000_000) / speed.max(1);
     let cost = |work: u64, len: u64| micros(work, terms.own_speed) + micros(work, terms.peer_speed) + micros(len, terms.rate);
+    let most = terms.allowance.min(WORK_MAX).min(terms.peer_speed / BUSY_MAX);
     let candidates = std::iter::once(0).chain(PREFIXES).filter(|prefix| *prefix == 0 || *prefix / 2 < history_len);
-    let candidates = candidates.map(|prefix| prefix.min(history_len)).filter(|prefix| (*prefix + raw_len) as u64 <= terms.allowance.min(WORK_MAX));
+    let candidates = candidates.map(|prefix| prefix.min(history_len)).filter(|prefix| (*prefix + raw_len) as u64 <= most);
     let mixed = candidates.map(|prefix| (cost((prefix + raw_len) as u64, terms.likeness.of(mixed_len(prefix as u64, raw), raw)), prefix)).min()?;
     let zstd = micros(PRIME_WORK, terms.own_speed) + micros(terms.likeness.primed_len(raw_len), terms.rate);
     let is_shorter = terms.likeness.of(mixed_len(mixed.1 as u64, raw), raw) < terms.likeness.primed_len(raw_len); // noise is as long either way
@@ -120,6 +123,8 @@ mod tests {
         assert_eq!(mixed_prefix(&few, 12_501, 1 << 20), None);
         let much = mixed_prefix(&terms(100, 500_000), usize::try_from(WORK_MAX).unwrap() + 1, 1 << 20);
         assert_eq!(much, None, "nobody is kept waiting for so long");
+        let slow = Terms { peer_speed: 60_000, ..terms(100, 500_000) };
+        assert!(mixed_prefix(&slow, 4_000, 1 << 20).is_some_and(|prefix| prefix + 4_000 <= 20_000), "a small board decodes less at a time");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::carry::exchange::{Action, Exchange};
 use crate::link::{Answer, Due, Greeting, Home, Refusal};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
+use bundle_format::manifest::Granted;
 use bundle_format::range::Range;
 use bundle_format::sign::VerifyingKey;
 use bundle_format::vector::Salt;
@@ -129,8 +130,7 @@ impl Hop {
     /// Z614 for a key that counts no more (R7.5-h), Z620 for another member than was expected; what the node says.
     pub async fn meet(&mut self) -> Result<Option<Greeting>, Refusal> {
         let (key, salt, expected) = (self.key, self.salt, self.terms.expected);
-        // Everybody on a link of this process has the workshop in hand: so many share the processor.
-        let granted = self.workshop.borrow().speed.granted(Rc::strong_count(&self.workshop));
+        let workshop = &self.workshop;
         let met = self.standing.with(|node| {
             let peer = match node.identify(&key) {
                 Identity::Unknown => return Ok(None),
@@ -151,8 +151,13 @@ impl Hop {
             }
             let mut session = Session::begin(node, peer, salt)?;
             let mut pages = session.hello(node)?;
-            session.mixing.grant(granted, node.ports.clock.monotonic_ms());
-            pages.iter_mut().take(1).for_each(|page| page.granted = Some(granted));
+            let mut busy = workshop.borrow_mut();
+            busy.know_speed(session.record(), &*node.ports.clock);
+            session.know_speed(busy.speed);
+            // Everybody on a link of this process has the workshop in hand: so many share the processor.
+            let told = busy.speed.granted(Rc::strong_count(workshop)).told();
+            session.mixing.grant(told.unwrap_or(Granted::USUAL), node.ports.clock.monotonic_ms());
+            pages.iter_mut().take(1).for_each(|page| page.granted = told);
             Ok(Some((session, pages)))
         });
         let Some((session, pages)) = met.await? else { return Ok(None) };

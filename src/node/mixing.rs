@@ -6,7 +6,7 @@ use bundle_format::limits::MIX_PREFIX_LEN_MAX;
 use bundle_format::manifest::Granted;
 use bundle_format::range::Range;
 
-/// Bytes a second, until the first range was coded or decoded: a small server does so many.
+/// Bytes a second, where a sample took too little time to be measured: a small server does so many.
 const SPEED_ASSUMED: u64 = 400_000;
 /// Of all the work a processor can do, codec 3 gets a half; one peer at most a quarter.
 const SHARE_ALL: u64 = 2;
@@ -21,6 +21,16 @@ const MEASURABLE_MS: u64 = 20;
 pub struct Speed(Option<u64>);
 
 impl Speed {
+    /// As it was once seen.
+    pub fn known(rate: u64) -> Self {
+        Self(Some(rate.max(1)))
+    }
+
+    /// What was seen, if anything.
+    pub fn seen(self) -> Option<u64> {
+        self.0
+    }
+
     /// Bytes a second, prefix and events together.
     pub fn rate(self) -> u64 {
         self.0.unwrap_or(SPEED_ASSUMED)
@@ -110,9 +120,9 @@ impl Mixing {
     }
 
     /// What the peer's hello grants.
-    pub fn hear(&mut self, granted: Option<Granted>, now_ms: u64) {
-        if self.gives.granted != granted.unwrap_or_default() {
-            self.gives = Allowance::of(granted.unwrap_or_default(), now_ms);
+    pub fn hear(&mut self, granted: Granted, now_ms: u64) {
+        if self.gives.granted != granted {
+            self.gives = Allowance::of(granted, now_ms);
         }
     }
 

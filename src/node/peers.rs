@@ -43,6 +43,8 @@ pub struct Link {
     pub day_bytes: u64,
     /// What it takes in codec 3, by its last hello.
     pub granted: Option<Granted>,
+    /// What our own processor did in codec 3 then, bytes a second: a process of a few seconds need not find it out again.
+    pub own_speed: Option<u64>,
 }
 
 impl Link {
@@ -67,12 +69,12 @@ impl Link {
         let rate = Some(reader.uint()?).filter(|rate| *rate > 0);
         let (round_trip_ms, settled_ms) = (reader.uint()?, reader.uint()?);
         let (day, day_bytes) = (reader.uint()?, reader.uint()?);
-        let granted = match fields {
-            6 => None,
-            8 => Some(Granted { work: reader.uint()?, speed: reader.uint()? }),
+        let (granted, own_speed) = match fields {
+            6 => (None, None),
+            9 => (Some(Granted { work: reader.uint()?, speed: reader.uint()? }), Some(reader.uint()?).filter(|speed| *speed > 0)),
             _ => return Err(CborError::Shape),
         };
-        Ok(Self { address, rate, round_trip_ms, settled_ms, day, day_bytes, granted })
+        Ok(Self { address, rate, round_trip_ms, settled_ms, day, day_bytes, granted, own_speed })
     }
 }
 
@@ -83,7 +85,10 @@ impl Serialize for Link {
             (self.rate.unwrap_or(0), self.round_trip_ms, self.settled_ms, self.day, self.day_bytes);
         match self.granted {
             None => (address, rate, round_trip_ms, settled_ms, day, day_bytes).serialize(serializer),
-            Some(Granted { work, speed }) => (address, rate, round_trip_ms, settled_ms, day, day_bytes, work, speed).serialize(serializer),
+            Some(Granted { work, speed }) => {
+                let own_speed = self.own_speed.unwrap_or(0);
+                (address, rate, round_trip_ms, settled_ms, day, day_bytes, work, speed, own_speed).serialize(serializer)
+            }
         }
     }
 }
@@ -306,9 +311,12 @@ mod tests {
             day: 20_000,
             day_bytes: 7,
             granted: None,
+            own_speed: None,
         };
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         peer.link.granted = Some(Granted { work: 60_000, speed: 240_000 });
+        assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
+        peer.link.own_speed = Some(90_000);
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         assert_eq!((peer.link.spent_on(20_000), peer.link.spent_on(20_001), peer.link.spent_on(3)), (7, 0, 7), "no day comes twice");
     }

@@ -4,7 +4,7 @@
 //! its file under `peers/`, a memory like any receipt (R6.5-c).
 
 use super::error::NodeError;
-use super::mixing::{Mixing, prefix_len};
+use super::mixing::{Mixing, Speed, prefix_len};
 use super::peers::{Peer, Receipt, Renewal};
 use super::taking::{Ingested, Tally};
 use super::workshop::Workshop;
@@ -23,7 +23,7 @@ use bundle_format::error::Code;
 use bundle_format::ids::{Incarnation, NodeId, Origin};
 use bundle_format::limits::{CHECKPOINT_RAW_LEN, MESSAGE_LEN_MAX};
 use bundle_format::logs::LogTable;
-use bundle_format::manifest::Manifest;
+use bundle_format::manifest::{Granted, Manifest};
 use bundle_format::message::{self, Reason};
 use bundle_format::range::{Range, RangeError};
 use bundle_format::trust::History as _;
@@ -173,6 +173,11 @@ impl Session {
         &mut self.record
     }
 
+    /// Our processor as it is seen to be; kept with what else is learned of the link.
+    pub(super) fn know_speed(&mut self, speed: Speed) {
+        self.record.link.own_speed = speed.seen();
+    }
+
     /// Whether it told a receipt of a life we had not seen.
     pub fn is_renewed(&self) -> bool {
         self.renewed
@@ -226,7 +231,8 @@ impl Session {
     /// What the log or a file beside it says.
     pub fn hear(&mut self, node: &mut Node, heard: Heard) -> Result<Option<u64>, NodeError> {
         let Heard { vector, receipt, forks, granted } = heard;
-        self.record.link.granted = granted;
+        let granted = granted.unwrap_or(Granted::USUAL);
+        self.record.link.granted = Some(granted);
         self.mixing.hear(granted, node.ports.clock.monotonic_ms());
         let mut lost = None;
         if let Some((incarnation, number)) = receipt {
@@ -292,6 +298,7 @@ impl Session {
                         reach.sent = range.last();
                     }
                     self.mixing.sent(&range, node.ports.clock.monotonic_ms());
+                    self.know_speed(workshop.speed);
                     if !stored {
                         self.ratio = (range.raw_len / range.data.len().max(1)).clamp(1, 64);
                     }
@@ -507,6 +514,7 @@ impl Session {
         };
         if let Some(work) = work {
             workshop.speed.learn(work, node.ports.clock.monotonic_ms().saturating_sub(began_ms));
+            self.know_speed(workshop.speed);
         }
         let end = verified.end();
         let verdict = node.take_range(&verified, &mut self.tally)?;

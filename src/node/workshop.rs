@@ -2,9 +2,17 @@
 
 use super::error::NodeError;
 use super::mixing::Speed;
+use super::peers::Peer;
 use crate::cut::CutError;
+use crate::ports::clock::Clock;
 use bundle_format::compress::{Compressor, Decompressor};
+use bundle_format::mix;
 use bundle_format::range::RangeError;
+
+/// A sample of codec 3 is at most this long: 20 to 40 ms of a small server.
+const SAMPLE_LEN: usize = 16 * 1024;
+/// … and its end is looked for this often.
+const SAMPLE_STEP: usize = 1024;
 
 /// Compressing and decompressing, shared by all sessions of a process: contexts are large and sessions many.
 #[derive(Debug)]
@@ -23,5 +31,65 @@ impl Workshop {
     pub fn new() -> Result<Self, NodeError> {
         let none = |error| NodeError::from(CutError::from(RangeError::from(error)));
         Ok(Self { compressor: Compressor::new().map_err(none)?, decompressor: Decompressor::new().map_err(none)?, speed: Speed::default() })
+    }
+
+    /// How fast this processor is, before anything is judged by it: as it was when we last talked with `peer`; else a sample is coded now, as much as
+    /// takes long enough to be told, and no more than a range of some events.
+    pub(super) fn know_speed(&mut self, peer: &Peer, clock: &dyn Clock) {
+        if self.speed.seen().is_none() {
+            self.speed = peer.link.own_speed.map_or_else(|| Self::seen_now(clock), Speed::known);
+        }
+    }
+
+    fn seen_now(clock: &dyn Clock) -> Speed {
+        let (mut sample, mut speed, mut done) = (mix::Sample::new(), Speed::default(), 0);
+        let began_ms = clock.monotonic_ms();
+        // Whoever does all of it in no time is at least as fast as is assumed.
+        while speed.seen().is_none() && done < SAMPLE_LEN {
+            sample.work(SAMPLE_STEP);
+            done += SAMPLE_STEP;
+            speed.learn(done as u64, clock.monotonic_ms().saturating_sub(began_ms));
+        }
+        speed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::peers::Link;
+    use std::cell::Cell;
+
+    /// A processor so slow that each look at the clock is 100 ms after the one before.
+    #[derive(Default)]
+    struct Slow(Cell<u64>);
+
+    impl Clock for Slow {
+        fn now_ms(&self) -> u64 {
+            self.monotonic_ms()
+        }
+
+        fn monotonic_ms(&self) -> u64 {
+            self.0.set(self.0.get() + 100);
+            self.0.get()
+        }
+    }
+
+    #[test]
+    fn a_slow_processor_is_known_before_its_first_range_and_a_second_process_need_not_look() {
+        let (mut workshop, clock, stranger) = (Workshop::new().unwrap(), Slow::default(), Peer::default());
+        workshop.know_speed(&stranger, &clock);
+        assert_eq!(workshop.speed.seen(), Some(10 * SAMPLE_STEP as u64), "one step in a tenth of a second");
+        let known = Peer { link: Link { own_speed: workshop.speed.seen(), ..Link::default() }, ..Peer::default() };
+        let (mut second, looked) = (Workshop::new().unwrap(), clock.0.get());
+        second.know_speed(&known, &clock);
+        assert_eq!((second.speed.seen(), clock.0.get()), (workshop.speed.seen(), looked));
+    }
+
+    #[test]
+    fn who_does_the_sample_in_no_time_is_taken_to_be_as_fast_as_a_small_server() {
+        let mut workshop = Workshop::new().unwrap();
+        workshop.know_speed(&Peer::default(), &crate::ports::clock::FakeClock::default());
+        assert_eq!((workshop.speed.seen(), workshop.speed.rate()), (None, Speed::default().rate()));
     }
 }

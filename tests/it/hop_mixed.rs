@@ -110,12 +110,12 @@ async fn taken_by_hand(granted: Option<Granted>, refuse: bool) -> Vec<(u64, Code
 #[test]
 fn who_grants_nothing_gets_nothing_in_codec_3() {
     run(async {
-        let granted = taken_by_hand(Some(Granted { work: 200_000, speed: 400_000 }), false).await;
-        assert!(granted.iter().any(|(_, codec)| *codec == Codec::Mixed), "{granted:?}");
-        for none in [None, Some(Granted { work: 0, speed: 400_000 })] {
-            let came = taken_by_hand(none, false).await;
-            assert!(came.iter().all(|(_, codec)| *codec != Codec::Mixed), "{came:?}");
+        for some in [None, Some(Granted { work: 200_000, speed: 400_000 })] {
+            let came = taken_by_hand(some, false).await;
+            assert!(came.iter().any(|(_, codec)| *codec == Codec::Mixed), "what is not said is as usual: {came:?}");
         }
+        let came = taken_by_hand(Some(Granted { work: 0, speed: 400_000 }), false).await;
+        assert!(came.iter().all(|(_, codec)| *codec != Codec::Mixed), "{came:?}");
     });
 }
 

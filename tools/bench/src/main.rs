@@ -84,7 +84,9 @@ struct Options {
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().bench {
-        Bench::All(options) => run(&options, &["machine", "sizes", "push", "store", "project", "walk", "stick", "bytes", "air", "crowd", "pull", "codec"]),
+        Bench::All(options) => {
+            run(&options, &["machine", "sizes", "push", "store", "project", "walk", "stick", "bytes", "air", "crowd", "pull", "codec"])
+        }
         Bench::Codec(options) => run(&options, &["codec"]),
         Bench::Sizes(options) => run(&options, &["sizes"]),
         Bench::Push(options) => run(&options, &["machine", "push"]),
