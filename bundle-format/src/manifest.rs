@@ -97,14 +97,18 @@ pub struct Granted {
     pub speed: u64,
 }
 
+/// Bytes a second of a link that the usual grant fills.
+const RATE_USUAL: u64 = 5000;
+
 impl Granted {
     /// What a hello without a word of it means (R7.3-l): what a small server has for a peer when it has few, so that most hellos need not say it.
-    pub const USUAL: Self = Self { work: 100_000, speed: 400_000 };
+    pub const USUAL: Self = Self { work: 100_000, speed: 200_000 };
 
-    /// What a hello says of it: nothing where it is the usual or more. A line on which more were of use is too fast for codec 3.
+    /// What a hello says of it: nothing where it is the usual, or more than that on a link of which no `rate` is known on which more were of use.
     #[must_use]
-    pub fn told(self) -> Option<Self> {
-        Some(self).filter(|granted| granted.work < Self::USUAL.work || granted.speed < Self::USUAL.speed)
+    pub fn told(self, rate: Option<u64>) -> Option<Self> {
+        let less = self.work < Self::USUAL.work || self.speed < Self::USUAL.speed;
+        Some(self).filter(|_| less || rate.is_some_and(|rate| rate > RATE_USUAL))
     }
 }
 
@@ -259,10 +263,11 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_says_only_a_grant_below_the_usual() {
+    fn a_hello_on_a_thin_line_says_only_a_grant_below_the_usual() {
         let usual = Granted::USUAL;
-        let granted = |work, speed| Granted { work, speed }.told();
-        assert_eq!((usual.told(), granted(usual.work + 1, 2 * usual.speed)), (None, None), "an idle sync has no byte for it");
+        let granted = |work, speed| Granted { work, speed }.told(Some(2_875));
+        assert_eq!((usual.told(None), granted(usual.work + 1, 2 * usual.speed)), (None, None), "an idle sync has no byte for it");
+        assert!(usual.told(Some(30_000)).is_some(), "a faster link could do with more");
         for less in [(usual.work - 1, usual.speed), (usual.work, usual.speed - 1), (0, 0)] {
             assert_eq!(granted(less.0, less.1), Some(Granted { work: less.0, speed: less.1 }));
         }

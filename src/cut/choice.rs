@@ -14,6 +14,9 @@ const PREFIXES: [usize; 5] = [2048, 8 * 1024, 16 * 1024, 32 * 1024, MIX_PREFIX_L
 pub const WORK_MAX: u64 = 128 * 1024;
 /// … nor more than a part of a second of the one who does: it serves nobody else meanwhile.
 const BUSY_MAX: u64 = 3;
+/// Of the time that a range is on the link, this part may be spent on the next beside it: the rest is for a processor that has
+/// become slower than it was seen to be.
+const HIDDEN_MAX: u64 = 4;
 /// A ratio of what was foretold, in thousandths.
 const AS_FORETOLD: u64 = 1000;
 
@@ -28,6 +31,10 @@ pub struct Terms {
     pub peer_speed: u64,
     /// How many the peer takes now.
     pub allowance: u64,
+    /// Something is on its way still: the link is busy while we code.
+    pub flying: bool,
+    /// The last event that the peer lacks of this history: while it decodes what goes before, the next comes.
+    pub last: u64,
     /// How this session's events compress, against what is usual.
     pub likeness: Likeness,
 }
@@ -61,15 +68,25 @@ impl Likeness {
 }
 
 /// How many bytes of history codec 3 should learn from before `raw_len` bytes of events of which `history_len` stand before them; `None`: zstd is sooner.
-pub fn mixed_prefix(terms: &Terms, raw_len: usize, history_len: usize) -> Option<usize> {
+/// `more`: it is not the last range.
+///
+/// What counts is when the last range is durable. In a stream of them the link never rests, and work beside it costs nothing as long as it takes less
+/// than a part of the time that the range is on the link.
+pub fn mixed_prefix(terms: &Terms, raw_len: usize, history_len: usize, more: bool) -> Option<usize> {
     let raw = raw_len as u64;
     let micros = |work: u64, speed: u64| work.saturating_mul(1_000_000) / speed.max(1);
-    let cost = |work: u64, len: u64| micros(work, terms.own_speed) + micros(work, terms.peer_speed) + micros(len, terms.rate);
+    let cost = |work: u64, len: u64| {
+        let on_link = micros(len, terms.rate);
+        let beside = |hidden: bool| if hidden { on_link / HIDDEN_MAX } else { 0 };
+        let own = micros(work, terms.own_speed).saturating_sub(beside(terms.flying));
+        own + micros(work, terms.peer_speed).saturating_sub(beside(more)) + on_link
+    };
     let most = terms.allowance.min(WORK_MAX).min(terms.peer_speed / BUSY_MAX);
     let candidates = std::iter::once(0).chain(PREFIXES).filter(|prefix| *prefix == 0 || *prefix / 2 < history_len);
     let candidates = candidates.map(|prefix| prefix.min(history_len)).filter(|prefix| (*prefix + raw_len) as u64 <= most);
     let mixed = candidates.map(|prefix| (cost((prefix + raw_len) as u64, terms.likeness.of(mixed_len(prefix as u64, raw), raw)), prefix)).min()?;
-    let zstd = micros(PRIME_WORK, terms.own_speed) + micros(terms.likeness.primed_len(raw_len), terms.rate);
+    let on_link = micros(terms.likeness.primed_len(raw_len), terms.rate);
+    let zstd = micros(PRIME_WORK, terms.own_speed).saturating_sub(if terms.flying { on_link / HIDDEN_MAX } else { 0 }) + on_link;
     let is_shorter = terms.likeness.of(mixed_len(mixed.1 as u64, raw), raw) < terms.likeness.primed_len(raw_len); // noise is as long either way
     (is_shorter && mixed.0 < zstd).then_some(mixed.1)
 }
@@ -95,42 +112,51 @@ mod tests {
 
     /// A link of `rate` bytes a second between two ends that code `speed`.
     fn terms(rate: u64, speed: u64) -> Terms {
-        Terms { rate, own_speed: speed, peer_speed: speed, allowance: u64::MAX, likeness: Likeness::default() }
+        Terms { rate, own_speed: speed, peer_speed: speed, allowance: u64::MAX, flying: false, last: 0, likeness: Likeness::default() }
     }
 
     #[test]
     fn a_thin_line_is_worth_the_work_and_a_fast_one_is_not() {
         for raw_len in [10_000, 20_000, 40_000] {
-            assert!(mixed_prefix(&terms(2_875, 500_000), raw_len, 1 << 20).is_some(), "2G, {raw_len}");
-            assert_eq!(mixed_prefix(&terms(1_000_000, 500_000), raw_len, 1 << 20), None, "8 Mbit/s, {raw_len}");
+            assert!(mixed_prefix(&terms(2_875, 500_000), raw_len, 1 << 20, false).is_some(), "2G, {raw_len}");
+            assert_eq!(mixed_prefix(&terms(1_000_000, 500_000), raw_len, 1 << 20, false), None, "8 Mbit/s, {raw_len}");
         }
-        assert_eq!(mixed_prefix(&terms(2_875, 10_000), 20_000, 1 << 20), None, "a processor slower than the line gains");
+        assert_eq!(mixed_prefix(&terms(2_875, 10_000), 20_000, 1 << 20, false), None, "a processor slower than the line gains");
     }
 
     #[test]
     fn the_slower_the_line_the_more_is_learned_first() {
-        let prefix = |rate| mixed_prefix(&terms(rate, 500_000), 6_000, 1 << 20).unwrap_or(0);
+        let prefix = |rate| mixed_prefix(&terms(rate, 500_000), 6_000, 1 << 20, false).unwrap_or(0);
         let prefixes: Vec<_> = [12_000, 6_000, 3_000, 1_500, 100].map(prefix).into();
         assert!(prefixes.is_sorted(), "{prefixes:?}");
         assert!(prefixes[0] < prefixes[4], "{prefixes:?}");
-        assert_eq!(mixed_prefix(&terms(100, 500_000), 6_000, 5_000), Some(5_000), "no more than there is");
+        assert_eq!(mixed_prefix(&terms(100, 500_000), 6_000, 5_000, false), Some(5_000), "no more than there is");
+    }
+
+    #[test]
+    fn in_a_stream_the_work_is_beside_the_link_and_more_is_learned() {
+        let alone = mixed_prefix(&terms(2_875, 300_000), 20_000, 1 << 20, false).unwrap_or(0);
+        let stream = Terms { flying: true, ..terms(2_875, 300_000) };
+        assert!(mixed_prefix(&stream, 20_000, 1 << 20, true) > Some(alone), "more than {alone}");
+        let slow = Terms { flying: true, ..terms(2_875, 15_000) };
+        assert_eq!(mixed_prefix(&slow, 20_000, 1 << 20, true), None, "a processor that is slower than the link is not hidden by it");
     }
 
     #[test]
     fn what_the_peer_does_not_take_is_not_sent() {
         let few = Terms { allowance: 12_500, ..terms(100, 500_000) };
-        assert!(mixed_prefix(&few, 4_000, 1 << 20).is_some_and(|prefix| prefix + 4_000 <= 12_500));
-        assert_eq!(mixed_prefix(&few, 12_501, 1 << 20), None);
-        let much = mixed_prefix(&terms(100, 500_000), usize::try_from(WORK_MAX).unwrap() + 1, 1 << 20);
+        assert!(mixed_prefix(&few, 4_000, 1 << 20, false).is_some_and(|prefix| prefix + 4_000 <= 12_500));
+        assert_eq!(mixed_prefix(&few, 12_501, 1 << 20, false), None);
+        let much = mixed_prefix(&terms(100, 500_000), usize::try_from(WORK_MAX).unwrap() + 1, 1 << 20, false);
         assert_eq!(much, None, "nobody is kept waiting for so long");
         let slow = Terms { peer_speed: 60_000, ..terms(100, 500_000) };
-        assert!(mixed_prefix(&slow, 4_000, 1 << 20).is_some_and(|prefix| prefix + 4_000 <= 20_000), "a small board decodes less at a time");
+        assert!(mixed_prefix(&slow, 4_000, 1 << 20, false).is_some_and(|prefix| prefix + 4_000 <= 20_000), "a small board decodes less at a time");
     }
 
     #[test]
     fn what_does_not_compress_is_not_worked_on() {
         let mut likeness = Likeness::default();
         (0..12).for_each(|_| likeness.learn(6_000, 6_000, None));
-        assert_eq!(mixed_prefix(&Terms { likeness, ..terms(2_875, 500_000) }, 6_000, 0), None);
+        assert_eq!(mixed_prefix(&Terms { likeness, ..terms(2_875, 500_000) }, 6_000, 0, false), None);
     }
 }

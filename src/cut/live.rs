@@ -88,7 +88,9 @@ fn mixed(log: &dyn Log, lack: &Lack, piece: &Piece, shape: Shape, terms: &Terms)
     let before = piece.start.seq - log.head(&lack.stream).map_or(piece.start.seq, |head| head.base.seq);
     let mean_len = piece.raw.len() / piece.ends.len().max(1);
     let history_len = if shape.whole { 0 } else { usize::try_from(before).unwrap_or(usize::MAX).saturating_mul(mean_len) };
-    let Some(prefix_len) = mixed_prefix(terms, piece.raw.len(), history_len) else { return Ok(None) };
+    let Some(prefix_len) = mixed_prefix(terms, piece.raw.len(), history_len, piece.start.seq + (piece.ends.len() as u64) < terms.last) else {
+        return Ok(None);
+    };
     let prefix = if prefix_len > 0 { Prefix::before(log, &lack.stream, piece, prefix_len)? } else { None };
     let prefix = prefix.as_ref().map(|prefix| (prefix.first, prefix.count, prefix.bytes.as_slice()));
     let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();

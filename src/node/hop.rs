@@ -83,6 +83,7 @@ pub struct Hop {
     saved_ms: u64,
     watcher: Box<dyn FnMut(&Moved)>,
     last_moved: Option<Moved>,
+    _present: Rc<()>,
 }
 
 impl Hop {
@@ -94,7 +95,7 @@ impl Hop {
         terms: HopTerms,
         watcher: Box<dyn FnMut(&Moved)>,
     ) -> Self {
-        let changes = standing.changes();
+        let (changes, present) = (standing.changes(), Rc::clone(&workshop.borrow().present));
         Self {
             standing,
             workshop,
@@ -109,6 +110,7 @@ impl Hop {
             saved_ms: 0,
             watcher,
             last_moved: None,
+            _present: present,
         }
     }
 
@@ -154,8 +156,7 @@ impl Hop {
             let mut busy = workshop.borrow_mut();
             busy.know_speed(session.record(), &*node.ports.clock);
             session.know_speed(busy.speed);
-            // Everybody on a link of this process has the workshop in hand: so many share the processor.
-            let told = busy.speed.granted(Rc::strong_count(workshop)).told();
+            let told = busy.speed.granted(Rc::strong_count(&busy.present) - 1).told(session.record().link.rate);
             session.mixing.grant(told.unwrap_or(Granted::USUAL), node.ports.clock.monotonic_ms());
             pages.iter_mut().take(1).for_each(|page| page.granted = told);
             Ok(Some((session, pages)))
@@ -166,8 +167,21 @@ impl Hop {
         Ok(Some(Greeting { pages, window: self.terms.window, take: self.terms.take }))
     }
 
+    /// What all links of the process share.
+    pub(super) fn workshop(&self) -> &Rc<RefCell<Workshop>> {
+        &self.workshop
+    }
+
+    /// Milliseconds of the clock that never goes back.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.standing.now_ms()
+    }
+
     /// Run `work` on the session and the node.
-    async fn on<T>(&mut self, work: impl FnOnce(&mut Session, &mut super::Node, &mut Workshop) -> Result<T, NodeError>) -> Result<T, Refusal> {
+    pub(super) async fn on<T>(
+        &mut self,
+        work: impl FnOnce(&mut Session, &mut super::Node, &mut Workshop) -> Result<T, NodeError>,
+    ) -> Result<T, Refusal> {
         let Some(session) = &mut self.session else {
             return Err(Refusal { code: Code::Z100, why: "nobody is known to be there".to_owned() });
         };
@@ -231,7 +245,10 @@ impl Home for Hop {
                 Ok(lost.map_or(Answer::Nothing, Answer::Lost))
             }
             Action::Take(range) => {
-                let taken = self.on(|session, node, workshop| session.take(node, workshop, range)).await?;
+                let taken = match self.decode(range).await? {
+                    Ok(range) => self.on(|session, node, workshop| session.take(node, workshop, range)).await?,
+                    Err(taken) => taken,
+                };
                 match taken {
                     Taken::Held { origin, seq } => {
                         self.ticket = Some(self.standing.ticket());

@@ -8,9 +8,8 @@ use bundle_format::range::Range;
 
 /// Bytes a second, where a sample took too little time to be measured: a small server does so many.
 const SPEED_ASSUMED: u64 = 400_000;
-/// Of all the work a processor can do, codec 3 gets a half; one peer at most a quarter.
-const SHARE_ALL: u64 = 2;
-const SHARE_ONE: u64 = 4;
+/// Of all the work a processor can do, codec 3 gets a half.
+const SHARE: u64 = 2;
 /// What may be used at once after a pause: the longest range, and one more that is on its way.
 const BURST: u64 = 2 * crate::cut::choice::WORK_MAX;
 /// A measurement shorter than this says nothing.
@@ -46,8 +45,7 @@ impl Speed {
 
     /// What one of `peers` is granted.
     pub fn granted(self, peers: usize) -> Granted {
-        let all = self.rate() / SHARE_ALL;
-        Granted { work: (all / peers.max(1) as u64).min(self.rate() / SHARE_ONE), speed: self.rate() }
+        Granted { work: self.rate() / SHARE / peers.max(1) as u64, speed: self.rate() }
     }
 }
 
@@ -131,12 +129,13 @@ impl Mixing {
         self.takes = Allowance::of(granted, now_ms);
     }
 
-    /// What it would cost on a link of `rate`; `None` when the peer does not take it (R7.3-l).
-    pub fn terms(&mut self, rate: Option<u64>, speed: Speed, now_ms: u64) -> Option<Terms> {
+    /// What it would cost on a link of `rate`; `None` when the peer does not take it (R7.3-l). `flying`: something is on its way; `last`: the last event
+    /// that is to go.
+    pub fn terms(&mut self, rate: Option<u64>, speed: Speed, (flying, last): (bool, u64), now_ms: u64) -> Option<Terms> {
         let rate = rate.filter(|_| !self.refused)?;
         let allowance = self.gives.left(now_ms);
         let (own_speed, peer_speed) = (speed.rate(), self.gives.granted.speed);
-        (allowance > 0).then_some(Terms { rate, own_speed, peer_speed, allowance, likeness: self.likeness })
+        (allowance > 0).then_some(Terms { rate, own_speed, peer_speed, allowance, flying, last, likeness: self.likeness })
     }
 
     /// What `range`, which goes now, says of its like; and what it takes of the peer's time.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod conflicts;
 pub mod control;
 pub mod cutting;
+mod decoding;
 pub mod error;
 pub mod exchanging;
 pub mod feed;

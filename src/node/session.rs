@@ -20,7 +20,7 @@ use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::Position;
 use bundle_format::compress::Codec;
 use bundle_format::error::Code;
-use bundle_format::ids::{Incarnation, NodeId, Origin};
+use bundle_format::ids::{Hash, Incarnation, NodeId, Origin};
 use bundle_format::limits::{CHECKPOINT_RAW_LEN, MESSAGE_LEN_MAX};
 use bundle_format::logs::LogTable;
 use bundle_format::manifest::{Granted, Manifest};
@@ -67,6 +67,14 @@ pub enum Taken {
     },
     /// It can never count.
     Refused(Code),
+}
+
+/// What a range is read by.
+struct Means {
+    /// The chain hash before it.
+    base: Hash,
+    /// The events that its codec refers to.
+    prefix: Option<Vec<u8>>,
 }
 
 /// How far the peer has one of our streams.
@@ -286,9 +294,12 @@ impl Session {
             let Some(lack) = self.lacks(node)?.into_iter().next() else { return Ok(None) };
             let stored = node.roster.is_roster(&lack.stream.origin);
             let raw_len = if stored { wanted } else { wanted.saturating_mul(self.ratio) };
+            let last = lack.to;
             let Some(lack) = Self::provable(node, lack, raw_len)? else { return Ok(None) };
+            let flying = self.reach.values().any(|reach| reach.held < reach.sent);
             let reach = self.reach.get(&lack.stream).copied();
-            let mixing = self.mixing.terms(rate, workshop.speed, node.ports.clock.monotonic_ms());
+            let spare = workshop.model.available_permits() > 0; // while a range is decoded, what goes meanwhile goes by zstd
+            let mixing = self.mixing.terms(rate.filter(|_| spare), workshop.speed, (flying, last), node.ports.clock.monotonic_ms());
             let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast, mixing };
             node.wal.sync()?; // a cut never reaches beyond what is durable (R4.6-f)
             let range = Self::range_that_fits(node, workshop, &lack, shape, wanted)?;
@@ -469,53 +480,72 @@ impl Session {
         Ok(())
     }
 
-    /// A range from the peer: verified, admitted, appended; durable after the next sync (R7.4-c).
+    /// What a range can be taken by, or why it cannot: its base, and the events its codec refers to.
+    fn means(&self, node: &Node, range: &Range) -> Result<Result<Means, Taken>, NodeError> {
+        let origin = range.origin;
+        if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
+            return Ok(Err(Taken::Refused(Code::Z222))); // R4.4-e
+        }
+        let forked = || node.wal.streams().iter().any(|(stream, _)| stream.origin == origin && stream.branch.is_some());
+        let before = range.first - 1;
+        let base = match range.base {
+            Some(base) => base,
+            None if forked() => return self.again(node, &origin, Reason::Differs).map(Err),
+            None if before == 0 => Position::start(&origin).hash,
+            None => match node.wal.position(&Stream::main(origin), before)? {
+                Some(position) => position.hash,
+                None => return self.again(node, &origin, Reason::Gap).map(Err),
+            },
+        };
+        let prefix = match range.prefix.filter(|_| range.codec != Codec::Stored) {
+            None => None,
+            Some((first, count)) => {
+                let prefix = LogHistory(&node.wal).prefix(&origin, first, count);
+                match prefix.map_err(|error| NodeError::reading(&node.layout.log(), error))? {
+                    None => return self.again(node, &origin, Reason::Differs).map(Err),
+                    some => some,
+                }
+            }
+        };
+        Ok(Ok(Means { base, prefix }))
+    }
+
+    /// Before a range in codec 3 is decoded: the events to learn from, if it is to be decoded at all. What it costs is taken off what the peer was granted.
+    ///
+    /// # Errors
+    /// What our own log says.
+    pub(super) fn may_decode(&mut self, node: &Node, range: &Range) -> Result<Result<Vec<u8>, Taken>, NodeError> {
+        let prefix = match self.means(node, range)? {
+            Ok(means) => means.prefix.unwrap_or_default(),
+            Err(taken) => return Ok(Err(taken)),
+        };
+        let granted = self.mixing.takes.take((prefix.len() + range.raw_len) as u64, node.ports.clock.monotonic_ms());
+        if granted { Ok(Ok(prefix)) } else { self.again(node, &range.origin, Reason::Differs).map(Err) }
+    }
+
+    /// What becomes of a range that cannot be what its origin signed, or that we hold otherwise: told in full it may count still.
+    pub(super) fn unreadable(&self, node: &Node, range: &Range, error: &RangeError) -> Result<Taken, NodeError> {
+        let whole = range.base.is_some() && range.prefix.is_none();
+        if whole { Ok(Taken::Refused(error.code())) } else { self.again(node, &range.origin, Reason::Differs) }
+    }
+
+    /// A range from the peer: verified, admitted, appended; durable after the next sync (R7.4-c). What came in codec 3 was decoded before (`decoding`).
     ///
     /// # Errors
     /// What our own log or the files beside it say.
     pub fn take(&mut self, node: &mut Node, workshop: &mut Workshop, range: Range) -> Result<Taken, NodeError> {
         let origin = range.origin;
-        if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
-            return Ok(Taken::Refused(Code::Z222)); // R4.4-e
-        }
+        let Means { base, prefix } = match self.means(node, &range)? {
+            Ok(means) => means,
+            Err(taken) => return Ok(taken),
+        };
         let whole = range.base.is_some() && range.prefix.is_none();
-        let main = Stream::main(origin);
-        let forked = node.wal.streams().iter().any(|(stream, _)| stream.origin == origin && stream.branch.is_some());
-        let before = range.first - 1;
-        let base = match range.base {
-            Some(base) => base,
-            None if forked => return self.again(node, &origin, Reason::Differs),
-            None if before == 0 => Position::start(&origin).hash,
-            None => match node.wal.position(&main, before)? {
-                Some(position) => position.hash,
-                None => return self.again(node, &origin, Reason::Gap),
-            },
-        };
-        let prefix = match range.prefix {
-            None => None,
-            Some((first, count)) => {
-                let prefix = LogHistory(&node.wal).prefix(&origin, first, count);
-                match prefix.map_err(|error| NodeError::reading(&node.layout.log(), error))? {
-                    None => return self.again(node, &origin, Reason::Differs),
-                    some => some,
-                }
-            }
-        };
-        let began_ms = node.ports.clock.monotonic_ms();
-        let work = (range.codec == Codec::Mixed).then_some((prefix.as_ref().map_or(0, Vec::len) + range.raw_len) as u64);
-        if work.is_some_and(|work| !self.mixing.takes.take(work, began_ms)) {
-            return self.again(node, &origin, Reason::Differs); // more work than was granted
-        }
         let verified = match range.verify_with(base, &node.roster, prefix.as_deref(), &mut workshop.decompressor) {
             Ok(verified) => verified,
             Err(RangeError::UnknownSigner { .. }) => return self.again(node, &origin, Reason::Signer),
             Err(_) if !whole => return self.again(node, &origin, Reason::Differs),
             Err(error) => return Ok(Taken::Refused(error.code())),
         };
-        if let Some(work) = work {
-            workshop.speed.learn(work, node.ports.clock.monotonic_ms().saturating_sub(began_ms));
-            self.know_speed(workshop.speed);
-        }
         let end = verified.end();
         let verdict = node.take_range(&verified, &mut self.tally)?;
         if self.record.sent.insert(origin) {

@@ -55,39 +55,43 @@ pub fn encode(prefix: &[u8], raw: &[u8], slots_log: u32) -> Result<Vec<u8>, Comp
 /// [`CompressError`] when `data` is not exactly what a writer makes of so many bytes.
 pub fn decode(prefix: &[u8], data: &[u8], raw_len: usize) -> Result<Vec<u8>, CompressError> {
     let mut decoding = Decoding::new(prefix, data, raw_len)?;
-    while !decoding.go_on(data, usize::MAX) {}
-    decoding.finish(data)
+    while !decoding.go_on(usize::MAX) {}
+    decoding.finish()
 }
 
 /// A decoding under way: who serves many does it piece by piece.
-pub struct Decoding {
+pub struct Decoding<'a> {
     model: Model,
     coder: coder::Reader,
-    prefix_len: usize,
+    prefix: &'a [u8],
+    code: &'a [u8],
     raw_len: usize,
 }
 
-impl Decoding {
-    /// Begin: the prefix is learned at once.
+impl<'a> Decoding<'a> {
+    /// Begin; nothing is learned or decoded yet.
     ///
     /// # Errors
     /// [`CompressError`] when header or lengths are beyond their bounds.
-    pub fn new(prefix: &[u8], data: &[u8], raw_len: usize) -> Result<Self, CompressError> {
+    pub fn new(prefix: &'a [u8], data: &'a [u8], raw_len: usize) -> Result<Self, CompressError> {
         check(prefix.len(), raw_len)?;
         let (slots_log, code) = data.split_first().ok_or(CompressError::Length)?;
         let slots_log = u32::from(*slots_log);
         if !(SLOTS_LOG_MIN..=SLOTS_LOG_MAX).contains(&slots_log) {
             return Err(CompressError::Corrupt);
         }
-        Ok(Self { model: learned(prefix, slots_log), coder: coder::Reader::new(code), prefix_len: prefix.len(), raw_len })
+        Ok(Self { model: Model::new(slots_log), coder: coder::Reader::new(code), prefix, code, raw_len })
     }
 
-    /// Up to `count` bytes more; whether that was all.
-    pub fn go_on(&mut self, data: &[u8], count: usize) -> bool {
-        let code = data.get(1..).unwrap_or_default();
-        let left = self.prefix_len + self.raw_len - self.model.bytes().len();
-        for _ in 0..8 * left.min(count) {
-            let bit = self.coder.read(code, self.model.predict());
+    /// Up to `count` bytes more, first of the prefix, which are learned, then of the code; whether that was all.
+    pub fn go_on(&mut self, count: usize) -> bool {
+        let done = self.model.bytes().len();
+        let left = self.prefix.len() + self.raw_len - done;
+        let to_learn = self.prefix.get(done..).unwrap_or_default();
+        let to_learn = &to_learn[..to_learn.len().min(count)];
+        learn(&mut self.model, to_learn);
+        for _ in 0..8 * (left.min(count) - to_learn.len()) {
+            let bit = self.coder.read(self.code, self.model.predict());
             self.model.learn(bit);
         }
         left <= count
@@ -96,14 +100,13 @@ impl Decoding {
     /// The bytes.
     ///
     /// # Errors
-    /// [`CompressError::Length`] when `data` goes on, or ends otherwise than a writer ends it.
+    /// [`CompressError::Length`] when the data goes on, or ends otherwise than a writer ends it.
     ///
     /// # Panics
     /// When it has not gone on to the end.
-    pub fn finish(self, data: &[u8]) -> Result<Vec<u8>, CompressError> {
-        assert_eq!(self.model.bytes().len(), self.prefix_len + self.raw_len, "decoded to the end");
-        let whole = self.coder.is_whole(data.get(1..).unwrap_or_default());
-        if whole { Ok(self.model.bytes()[self.prefix_len..].to_vec()) } else { Err(CompressError::Length) }
+    pub fn finish(self) -> Result<Vec<u8>, CompressError> {
+        assert_eq!(self.model.bytes().len(), self.prefix.len() + self.raw_len, "decoded to the end");
+        if self.coder.is_whole(self.code) { Ok(self.model.bytes()[self.prefix.len()..].to_vec()) } else { Err(CompressError::Length) }
     }
 }
 
