@@ -1,9 +1,12 @@
 //! A range in codec 3 is decoded between the turns of the node, piece by piece: nobody on another link waits for more than a piece of it. SPEC §7.3.
 
+use super::Node;
+use super::error::NodeError;
 use super::hop::Hop;
-use super::session::Taken;
+use super::session::{Session, Taken};
 use crate::link::Refusal;
 use bundle_format::compress::{Codec, CompressError};
+use bundle_format::message::Reason;
 use bundle_format::mix::Decoding;
 use bundle_format::range::{Range, RangeError};
 use std::rc::Rc;
@@ -49,5 +52,26 @@ impl Hop {
             }
             tokio::task::yield_now().await;
         }
+    }
+}
+
+impl Session {
+    /// Before a range in codec 3 is decoded: the events to learn from, if it is to be decoded at all. What it costs is taken off what the peer was granted.
+    ///
+    /// # Errors
+    /// What our own log says.
+    pub(super) fn may_decode(&mut self, node: &Node, range: &Range) -> Result<Result<Vec<u8>, Taken>, NodeError> {
+        let prefix = match self.means(node, range)? {
+            Ok(means) => means.prefix.unwrap_or_default(),
+            Err(taken) => return Ok(Err(taken)),
+        };
+        let granted = self.mixing.takes.take((prefix.len() + range.raw_len) as u64, node.ports.clock.monotonic_ms());
+        if granted { Ok(Ok(prefix)) } else { self.again(node, &range.origin, Reason::Differs).map(Err) }
+    }
+
+    /// What becomes of a range that cannot be what its origin signed, or that we hold otherwise: told in full it may count still.
+    pub(super) fn unreadable(&self, node: &Node, range: &Range, error: &RangeError) -> Result<Taken, NodeError> {
+        let whole = range.base.is_some() && range.prefix.is_none();
+        if whole { Ok(Taken::Refused(error.code())) } else { self.again(node, &range.origin, Reason::Differs) }
     }
 }

@@ -70,11 +70,11 @@ pub enum Taken {
 }
 
 /// What a range is read by.
-struct Means {
+pub(super) struct Means {
     /// The chain hash before it.
     base: Hash,
     /// The events that its codec refers to.
-    prefix: Option<Vec<u8>>,
+    pub(super) prefix: Option<Vec<u8>>,
 }
 
 /// How far the peer has one of our streams.
@@ -481,7 +481,7 @@ impl Session {
     }
 
     /// What a range can be taken by, or why it cannot: its base, and the events its codec refers to.
-    fn means(&self, node: &Node, range: &Range) -> Result<Result<Means, Taken>, NodeError> {
+    pub(super) fn means(&self, node: &Node, range: &Range) -> Result<Result<Means, Taken>, NodeError> {
         let origin = range.origin;
         if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
             return Ok(Err(Taken::Refused(Code::Z222))); // R4.4-e
@@ -508,25 +508,6 @@ impl Session {
             }
         };
         Ok(Ok(Means { base, prefix }))
-    }
-
-    /// Before a range in codec 3 is decoded: the events to learn from, if it is to be decoded at all. What it costs is taken off what the peer was granted.
-    ///
-    /// # Errors
-    /// What our own log says.
-    pub(super) fn may_decode(&mut self, node: &Node, range: &Range) -> Result<Result<Vec<u8>, Taken>, NodeError> {
-        let prefix = match self.means(node, range)? {
-            Ok(means) => means.prefix.unwrap_or_default(),
-            Err(taken) => return Ok(Err(taken)),
-        };
-        let granted = self.mixing.takes.take((prefix.len() + range.raw_len) as u64, node.ports.clock.monotonic_ms());
-        if granted { Ok(Ok(prefix)) } else { self.again(node, &range.origin, Reason::Differs).map(Err) }
-    }
-
-    /// What becomes of a range that cannot be what its origin signed, or that we hold otherwise: told in full it may count still.
-    pub(super) fn unreadable(&self, node: &Node, range: &Range, error: &RangeError) -> Result<Taken, NodeError> {
-        let whole = range.base.is_some() && range.prefix.is_none();
-        if whole { Ok(Taken::Refused(error.code())) } else { self.again(node, &range.origin, Reason::Differs) }
     }
 
     /// A range from the peer: verified, admitted, appended; durable after the next sync (R7.4-c). What came in codec 3 was decoded before (`decoding`).
@@ -571,7 +552,7 @@ impl Session {
         Ok(())
     }
 
-    fn again(&self, node: &Node, origin: &Origin, reason: Reason) -> Result<Taken, NodeError> {
+    pub(super) fn again(&self, node: &Node, origin: &Origin, reason: Reason) -> Result<Taken, NodeError> {
         let held = node.wal.head(&Stream::main(*origin)).map_or(0, |head| head.checkpoint_seq);
         let position = node.wal.position(&Stream::main(*origin), held)?.unwrap_or(Position::start(origin));
         Ok(Taken::Again { origin: *origin, seq: position.seq, tag: Tag::of(&self.salt, &position.hash), reason })
