@@ -88,6 +88,30 @@ pub struct ForkNotice {
     pub digests: [[u8; 8]; 2],
 }
 
+/// What an end of a link takes in codec 3. Bytes are of prefix and events together: both are work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// Bytes a second that it takes.
+    pub work: u64,
+    /// Bytes a second that it decodes while it does.
+    pub speed: u64,
+}
+
+/// Bytes a second of a link that the usual grant fills.
+const RATE_USUAL: u64 = 5000;
+
+impl Granted {
+    /// What a hello without a word of it means (R7.3-l): what a small server has for a peer when it has few, so that most hellos need not say it.
+    pub const USUAL: Self = Self { work: 100_000, speed: 200_000 };
+
+    /// What a hello says of it: nothing where it is the usual, or more than that on a link of which no `rate` is known on which more were of use.
+    #[must_use]
+    pub fn told(self, rate: Option<u64>) -> Option<Self> {
+        let less = self.work < Self::USUAL.work || self.speed < Self::USUAL.speed;
+        Some(self).filter(|_| less || rate.is_some_and(|rate| rate > RATE_USUAL))
+    }
+}
+
 /// What the sender holds and knows. A receipt, once its sender is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -99,6 +123,8 @@ pub struct Manifest {
     pub receipt: Option<(Incarnation, u64)>,
     /// 5: forks the sender holds.
     pub forks: Vec<ForkNotice>,
+    /// 9: on a link, what the sender takes in codec 3; [`Granted::USUAL`] without it (R7.3-l).
+    pub granted: Option<Granted>,
 }
 
 impl Manifest {
@@ -114,14 +140,15 @@ impl Manifest {
         forks.sort_unstable();
         let told = vector.iter().map(|told| told.origin);
         let nodes = NodeTable::of(told.chain(forks.iter().map(|fork| fork.origin)).chain(ranges));
-        Self { nodes, vector, receipt, forks }
+        Self { nodes, vector, receipt, forks, granted: None }
     }
 
     /// Its bytes; `None` when the node table lacks a node that is named.
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let vector = self.vector.iter().map(|told| self.nodes.places(&told.origin).map(|origin| WireTold { origin, seq: told.seq, tag: told.tag }));
         let forks = self.forks.iter().map(|fork| Some((self.nodes.places(&fork.origin)?, fork.seq, fork.digests)));
-        let wire = Wire { nodes: &self.nodes, vector: vector.collect::<Option<_>>()?, receipt: self.receipt, forks: forks.collect::<Option<_>>()? };
+        let (vector, forks) = (vector.collect::<Option<_>>()?, forks.collect::<Option<_>>()?);
+        let wire = Wire { nodes: &self.nodes, vector, receipt: self.receipt, forks, granted: self.granted };
         Some(cbor::to_vec(&wire))
     }
 
@@ -132,7 +159,7 @@ impl Manifest {
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
         let mut keys = reader.map()?;
         let (mut nodes, mut vector) = (None, None);
-        let (mut receipt, mut forks) = (None, Vec::new());
+        let (mut receipt, mut forks, mut granted) = (None, Vec::new(), None);
         while let Some(key) = keys.next(reader)? {
             match key {
                 0 => nodes = Some(NodeTable::read(reader)?),
@@ -142,11 +169,15 @@ impl Manifest {
                     receipt = Some((Incarnation(reader.bytes_exact()?), reader.uint()?));
                 }
                 5 => forks = read_forks(nodes.as_ref().ok_or(CborError::MissingKey(0))?, reader)?,
+                9 => {
+                    reader.array_exact(2)?;
+                    granted = Some(Granted { work: reader.uint()?, speed: reader.uint()? });
+                }
                 _ => Keys::unknown(key, reader)?,
             }
         }
         let nodes = nodes.ok_or(CborError::MissingKey(0))?;
-        Ok(Self { nodes, vector: vector.ok_or(CborError::MissingKey(1))?, receipt, forks })
+        Ok(Self { nodes, vector: vector.ok_or(CborError::MissingKey(1))?, receipt, forks, granted })
     }
 }
 
@@ -191,11 +222,12 @@ struct Wire<'a> {
     vector: Vec<WireTold>,
     receipt: Option<(Incarnation, u64)>,
     forks: Vec<(WireOrigin, u64, [[u8; 8]; 2])>,
+    granted: Option<Granted>,
 }
 
 impl Serialize for Wire<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let count = 2 + usize::from(self.receipt.is_some()) + usize::from(!self.forks.is_empty());
+        let count = 2 + usize::from(self.receipt.is_some()) + usize::from(!self.forks.is_empty()) + usize::from(self.granted.is_some());
         let mut map = serializer.serialize_map(Some(count))?;
         map.serialize_entry(&0, &self.nodes.0.iter().map(|node| Bytes(&node.0)).collect::<Vec<_>>())?;
         map.serialize_entry(&1, &self.vector)?;
@@ -205,6 +237,9 @@ impl Serialize for Wire<'_> {
         if !self.forks.is_empty() {
             let forks: Vec<_> = self.forks.iter().map(|(log, seq, [low, high])| (log, seq, Bytes(low), Bytes(high))).collect();
             map.serialize_entry(&5, &forks)?;
+        }
+        if let Some(Granted { work, speed }) = self.granted {
+            map.serialize_entry(&9, &(work, speed))?;
         }
         map.end()
     }
@@ -228,10 +263,22 @@ mod tests {
     }
 
     #[test]
+    fn a_hello_on_a_thin_line_says_only_a_grant_below_the_usual() {
+        let usual = Granted::USUAL;
+        let granted = |work, speed| Granted { work, speed }.told(Some(2_875));
+        assert_eq!((usual.told(None), granted(usual.work + 1, 2 * usual.speed)), (None, None), "an idle sync has no byte for it");
+        assert!(usual.told(Some(30_000)).is_some(), "a faster link could do with more");
+        for less in [(usual.work - 1, usual.speed), (usual.work, usual.speed - 1), (0, 0)] {
+            assert_eq!(granted(less.0, less.1), Some(Granted { work: less.0, speed: less.1 }));
+        }
+    }
+
+    #[test]
     fn a_manifest_reads_back_in_its_order() {
         let vector = vec![told(origin(5, Some(9)), 7), told(origin(5, None), 3), told(origin(1, None), 9), told(origin(1, None), 2)];
         let forks = vec![ForkNotice { origin: origin(1, None), seq: 2, digests: [[1; 8], [2; 8]] }];
-        let manifest = Manifest::new(vector, Some((Incarnation([7; 4]), 12)), forks, [origin(3, None)]);
+        let granted = Some(Granted { work: 50_000, speed: 200_000 });
+        let manifest = Manifest { granted, ..Manifest::new(vector, Some((Incarnation([7; 4]), 12)), forks, [origin(3, None)]) };
         assert_eq!(manifest.nodes.nodes().len(), 4, "1, 3, 5 and 9, each once");
         assert!(manifest.vector.is_sorted_by_key(|told| (told.origin, told.seq)), "both branches of a fork, the shorter first");
         let bytes = manifest.to_bytes().unwrap();

@@ -273,11 +273,11 @@ pub fn pages(manifest: Manifest) -> Vec<Manifest> {
     /// An entry with both of its nodes in the table.
     const ENTRY_LEN_MAX: usize = 48;
     let per_page = crate::limits::PAGE_LEN_MAX / ENTRY_LEN_MAX;
-    let Manifest { vector, receipt, forks, .. } = manifest;
+    let Manifest { vector, receipt, forks, granted, .. } = manifest;
     let page = |from: usize| {
         let vector = vector.iter().skip(from).take(per_page).copied().collect();
         let forks = forks.iter().skip(from).take(per_page).copied().collect();
-        Manifest::new(vector, receipt.filter(|_| from == 0), forks, [])
+        Manifest { granted: granted.filter(|_| from == 0), ..Manifest::new(vector, receipt.filter(|_| from == 0), forks, []) }
     };
     (0..vector.len().max(forks.len()).max(1)).step_by(per_page).map(page).collect()
 }

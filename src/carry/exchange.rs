@@ -9,7 +9,7 @@ use bundle_format::error::Code;
 use bundle_format::ids::{Incarnation, Origin};
 use bundle_format::limits::{INTRODUCTION_LEN_MAX, UNKNOWN_LEN_MAX};
 use bundle_format::logs::LogTable;
-use bundle_format::manifest::{ForkNotice, Manifest};
+use bundle_format::manifest::{ForkNotice, Granted, Manifest};
 use bundle_format::message::{Again, Hello, Message, MessageError, Reason, frame_len};
 use bundle_format::range::Range;
 use bundle_format::vector::{Tag, Told};
@@ -61,6 +61,8 @@ pub struct Heard {
     pub receipt: Option<(Incarnation, u64)>,
     /// Forks it holds.
     pub forks: Vec<ForkNotice>,
+    /// What it takes in codec 3.
+    pub granted: Option<Granted>,
 }
 
 /// What the node behind the conversation is to do; in this order.
@@ -312,6 +314,7 @@ impl Exchange {
         self.peer_takes = take.map(|take| take.saturating_sub(self.flight())); // what went before its hello is of it
         self.heard.vector.extend(manifest.vector);
         self.heard.receipt = self.heard.receipt.or(manifest.receipt);
+        self.heard.granted = self.heard.granted.or(manifest.granted);
         self.heard.forks.extend(manifest.forks);
         if !more {
             self.state = State::Open;

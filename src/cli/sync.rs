@@ -341,6 +341,8 @@ fn finish(context: &mut Context, synced: &Synced) -> Result<Finished, Halt> {
     let summary = summary.with("new", synced.taken.0).with("duplicate", synced.taken.1).with("forks", synced.forks);
     let summary = summary.with("bytes_sent", synced.bytes.0).with("bytes_received", synced.bytes.1).with("dials", synced.dials);
     let summary = summary.with("took_ms", synced.took_ms).with_some("rate", synced.rate);
+    let mixed = synced.mixed;
+    let summary = summary.with("mixed_ranges", mixed.ranges).with("mixed_bytes", mixed.bytes).with("mixed_saved", mixed.saved);
     if synced.new_life {
         context.console.warn(Code::Z306, "")?;
     }

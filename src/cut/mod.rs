@@ -5,6 +5,7 @@
 //! checkpoints of our own histories (R4.6-c); equal inputs give equal names (R10.6-b). Not here: encryption (`bundle_format::seal`), who may see
 //! what (`keys::roster`), delivery (`carry`).
 
+pub mod choice;
 pub mod live;
 pub mod name;
 pub mod pieces;

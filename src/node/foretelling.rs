@@ -37,6 +37,7 @@ impl Node {
     /// What the log says.
     pub fn foretell(&mut self, peer: &NodeId, workshop: &mut Workshop, rate: Option<u64>) -> Result<Foretold, NodeError> {
         let mut session = Session::begin(self, *peer, Salt([0; 32]))?;
+        workshop.know_speed(session.record(), &*self.ports.clock);
         let mut foretold = Foretold { events: session.remaining(self)?, ..Foretold::default() };
         let pace = Pace::new(rate, session.record().link.round_trip_ms);
         while let Some(range) = session.next_range(self, workshop, pace.range_len(), rate)? {

@@ -9,6 +9,7 @@ use crate::carry::exchange::{Action, Exchange};
 use crate::link::{Answer, Due, Greeting, Home, Refusal};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
+use bundle_format::manifest::Granted;
 use bundle_format::range::Range;
 use bundle_format::sign::VerifyingKey;
 use bundle_format::vector::Salt;
@@ -84,6 +85,7 @@ pub struct Hop {
     saved_ms: u64,
     watcher: Box<dyn FnMut(&Moved)>,
     last_moved: Option<Moved>,
+    _present: Rc<()>,
 }
 
 impl Hop {
@@ -95,7 +97,7 @@ impl Hop {
         terms: HopTerms,
         watcher: Box<dyn FnMut(&Moved)>,
     ) -> Self {
-        let changes = standing.changes();
+        let (changes, present) = (standing.changes(), Rc::clone(&workshop.borrow().present));
         Self {
             standing,
             workshop,
@@ -110,6 +112,7 @@ impl Hop {
             saved_ms: 0,
             watcher,
             last_moved: None,
+            _present: present,
         }
     }
 
@@ -131,6 +134,7 @@ impl Hop {
     /// Z614 for a key that counts no more (R7.5-h), Z620 for another member than was expected; what the node says.
     pub async fn meet(&mut self) -> Result<Option<Greeting>, Refusal> {
         let (key, salt, expected) = (self.key, self.salt, self.terms.expected);
+        let workshop = &self.workshop;
         let met = self.standing.with(|node| {
             let peer = match node.identify(&key) {
                 Identity::Unknown => return Ok(None),
@@ -150,7 +154,13 @@ impl Hop {
                 return Err(NodeError::refused(Code::Z620, format!("{there} answers there, not {wanted}")));
             }
             let mut session = Session::begin(node, peer, salt)?;
-            let pages = session.hello(node)?;
+            let mut pages = session.hello(node)?;
+            let mut busy = workshop.borrow_mut();
+            busy.know_speed(session.record(), &*node.ports.clock);
+            session.know_speed(busy.speed);
+            let told = busy.speed.granted(Rc::strong_count(&busy.present) - 1).told(session.record().link.rate);
+            session.mixing.grant(told.unwrap_or(Granted::USUAL), node.ports.clock.monotonic_ms());
+            pages.iter_mut().take(1).for_each(|page| page.granted = told);
             Ok(Some((session, pages)))
         });
         let Some((mut session, pages)) = met.await? else { return Ok(None) };
@@ -160,8 +170,21 @@ impl Hop {
         Ok(Some(Greeting { pages, window: self.terms.window, take: self.terms.take }))
     }
 
+    /// What all links of the process share.
+    pub(super) fn workshop(&self) -> &Rc<RefCell<Workshop>> {
+        &self.workshop
+    }
+
+    /// Milliseconds of the clock that never goes back.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.standing.now_ms()
+    }
+
     /// Run `work` on the session and the node.
-    async fn on<T>(&mut self, work: impl FnOnce(&mut Session, &mut super::Node, &mut Workshop) -> Result<T, NodeError>) -> Result<T, Refusal> {
+    pub(super) async fn on<T>(
+        &mut self,
+        work: impl FnOnce(&mut Session, &mut super::Node, &mut Workshop) -> Result<T, NodeError>,
+    ) -> Result<T, Refusal> {
         let Some(session) = &mut self.session else {
             return Err(Refusal { code: Code::Z100, why: "nobody is known to be there".to_owned() });
         };
@@ -225,7 +248,10 @@ impl Home for Hop {
                 Ok(lost.map_or(Answer::Nothing, Answer::Lost))
             }
             Action::Take(range) => {
-                let taken = self.on(|session, node, workshop| session.take(node, workshop, range)).await?;
+                let taken = match self.decode(range).await? {
+                    Ok(range) => self.on(|session, node, workshop| session.take(node, workshop, range)).await?,
+                    Err(taken) => taken,
+                };
                 match taken {
                     Taken::Held { origin, seq } => {
                         self.ticket = Some(self.standing.ticket());

@@ -60,7 +60,7 @@ impl Node {
         for (stream, head) in streams_of(&self.wal, &self.roster.pin().roster_origin()) {
             let (mut after, to) = (head.base.seq, head.checkpoint_seq);
             while after < to {
-                let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false };
+                let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false, mixing: None };
                 let Some(range) = live::first_range(&self.wal, &Lack { stream, after, to }, shape, &mut workshop.compressor)? else { break };
                 after = range.last();
                 len += range.wire_len(&LogTable::default()).unwrap_or(0);

@@ -7,6 +7,7 @@ use super::record::{self, RecordError};
 use crate::ports::disk::Disk;
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
 use bundle_format::ids::{Incarnation, NodeId, Origin};
+use bundle_format::manifest::Granted;
 use bundle_format::vector::{Salt, Tag, Told};
 use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 use std::collections::BTreeSet;
@@ -40,6 +41,10 @@ pub struct Link {
     pub day: u64,
     /// Bytes on the socket that day, both ways.
     pub day_bytes: u64,
+    /// What it takes in codec 3, by its last hello.
+    pub granted: Option<Granted>,
+    /// What our own processor did in codec 3 then, bytes a second: a process of a few seconds need not find it out again.
+    pub own_speed: Option<u64>,
 }
 
 impl Link {
@@ -59,18 +64,32 @@ impl Link {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
-        reader.array_exact(6)?;
+        let fields = reader.array()?;
         let address = Some(reader.text()?).filter(|address| !address.is_empty()).map(str::to_owned);
         let rate = Some(reader.uint()?).filter(|rate| *rate > 0);
         let (round_trip_ms, settled_ms) = (reader.uint()?, reader.uint()?);
-        Ok(Self { address, rate, round_trip_ms, settled_ms, day: reader.uint()?, day_bytes: reader.uint()? })
+        let (day, day_bytes) = (reader.uint()?, reader.uint()?);
+        let (granted, own_speed) = match fields {
+            6 => (None, None),
+            9 => (Some(Granted { work: reader.uint()?, speed: reader.uint()? }), Some(reader.uint()?).filter(|speed| *speed > 0)),
+            _ => return Err(CborError::Shape),
+        };
+        Ok(Self { address, rate, round_trip_ms, settled_ms, day, day_bytes, granted, own_speed })
     }
 }
 
 impl Serialize for Link {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let address = self.address.as_deref().unwrap_or_default();
-        (address, self.rate.unwrap_or(0), self.round_trip_ms, self.settled_ms, self.day, self.day_bytes).serialize(serializer)
+        let (rate, round_trip_ms, settled_ms, day, day_bytes) =
+            (self.rate.unwrap_or(0), self.round_trip_ms, self.settled_ms, self.day, self.day_bytes);
+        match self.granted {
+            None => (address, rate, round_trip_ms, settled_ms, day, day_bytes).serialize(serializer),
+            Some(Granted { work, speed }) => {
+                let own_speed = self.own_speed.unwrap_or(0);
+                (address, rate, round_trip_ms, settled_ms, day, day_bytes, work, speed, own_speed).serialize(serializer)
+            }
+        }
     }
 }
 
@@ -296,8 +315,20 @@ mod tests {
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         peer.renew(receipt(1, 5));
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
-        peer.link =
-            Link { address: Some("hub.example:7070".to_owned()), rate: Some(2875), round_trip_ms: 640, settled_ms: 1, day: 20_000, day_bytes: 7 };
+        peer.link = Link {
+            address: Some("hub.example:7070".to_owned()),
+            rate: Some(2875),
+            round_trip_ms: 640,
+            settled_ms: 1,
+            day: 20_000,
+            day_bytes: 7,
+            granted: None,
+            own_speed: None,
+        };
+        assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
+        peer.link.granted = Some(Granted { work: 60_000, speed: 240_000 });
+        assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
+        peer.link.own_speed = Some(90_000);
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         assert_eq!((peer.link.spent_on(20_000), peer.link.spent_on(20_001), peer.link.spent_on(3)), (7, 0, 7), "no day comes twice");
     }

@@ -4,6 +4,7 @@
 //! its file under `peers/`, a memory like any receipt (R6.5-c).
 
 use super::error::NodeError;
+use super::mixing::{Mixing, Speed, prefix_len};
 use super::peers::{Peer, Receipt, Renewal};
 use super::taking::{Ingested, Tally};
 use super::workshop::Workshop;
@@ -19,10 +20,10 @@ use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::Position;
 use bundle_format::compress::Codec;
 use bundle_format::error::Code;
-use bundle_format::ids::{Incarnation, NodeId, Origin};
+use bundle_format::ids::{Hash, Incarnation, NodeId, Origin};
 use bundle_format::limits::{CHECKPOINT_RAW_LEN, MESSAGE_LEN_MAX};
 use bundle_format::logs::LogTable;
-use bundle_format::manifest::Manifest;
+use bundle_format::manifest::{Granted, Manifest};
 use bundle_format::message::{self, Reason};
 use bundle_format::range::{Range, RangeError};
 use bundle_format::trust::History as _;
@@ -68,6 +69,14 @@ pub enum Taken {
     Refused(Code),
 }
 
+/// What a range is read by.
+pub(super) struct Means {
+    /// The chain hash before it.
+    base: Hash,
+    /// The events that its codec refers to.
+    pub(super) prefix: Option<Vec<u8>>,
+}
+
 /// How far the peer has one of our streams.
 #[derive(Clone, Copy, Debug)]
 struct Reach {
@@ -110,6 +119,8 @@ pub struct Session {
     pub(super) via: String,
     renewed: bool,
     dirty: bool,
+    /// What goes and comes in codec 3.
+    pub mixing: Mixing,
 }
 
 impl Session {
@@ -119,6 +130,7 @@ impl Session {
     /// What the peer's file or the log says.
     pub fn begin(node: &mut Node, peer: NodeId, salt: Salt) -> Result<Self, NodeError> {
         let record = node.peers.load(&*node.ports.disk, &peer)?;
+        let mixing = Mixing::new(record.link.granted, node.ports.clock.monotonic_ms());
         let mut session = Self {
             peer,
             salt,
@@ -133,6 +145,7 @@ impl Session {
             via: String::new(),
             renewed: false,
             dirty: false,
+            mixing,
         };
         session.survey(node)?;
         Ok(session)
@@ -169,6 +182,11 @@ impl Session {
     pub fn record_mut(&mut self) -> &mut Peer {
         self.dirty = true;
         &mut self.record
+    }
+
+    /// Our processor as it is seen to be; kept with what else is learned of the link.
+    pub(super) fn know_speed(&mut self, speed: Speed) {
+        self.record.link.own_speed = speed.seen();
     }
 
     /// Whether it told a receipt of a life we had not seen.
@@ -223,7 +241,10 @@ impl Session {
     /// # Errors
     /// What the log or a file beside it says.
     pub fn hear(&mut self, node: &mut Node, heard: Heard) -> Result<Option<u64>, NodeError> {
-        let Heard { vector, receipt, forks } = heard;
+        let Heard { vector, receipt, forks, granted } = heard;
+        let granted = granted.unwrap_or(Granted::USUAL);
+        self.record.link.granted = Some(granted);
+        self.mixing.hear(granted, node.ports.clock.monotonic_ms());
         let mut lost = None;
         if let Some((incarnation, number)) = receipt {
             let told = Receipt { incarnation, number, salt: self.salt, vector };
@@ -278,9 +299,13 @@ impl Session {
             let Some(lack) = self.lacks(node)?.into_iter().next() else { return Ok(None) };
             let stored = node.roster.is_roster(&lack.stream.origin);
             let raw_len = if stored { wanted } else { wanted.saturating_mul(self.ratio) };
+            let last = lack.to;
             let Some(lack) = Self::provable(node, lack, raw_len)? else { return Ok(None) };
+            let flying = self.reach.values().any(|reach| reach.held < reach.sent);
             let reach = self.reach.get(&lack.stream).copied();
-            let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast };
+            let spare = workshop.model.available_permits() > 0; // while a range is decoded, what goes meanwhile goes by zstd
+            let mixing = self.mixing.terms(rate.filter(|_| spare), workshop.speed, (flying, last), node.ports.clock.monotonic_ms());
+            let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast, mixing };
             node.wal.sync()?; // a cut never reaches beyond what is durable (R4.6-f)
             let range = Self::range_that_fits(node, workshop, &lack, shape, wanted)?;
             match range {
@@ -288,6 +313,8 @@ impl Session {
                     if let Some(reach) = self.reach.get_mut(&lack.stream) {
                         reach.sent = range.last();
                     }
+                    self.mixing.sent(&range, node.ports.clock.monotonic_ms());
+                    self.know_speed(workshop.speed);
                     if !stored {
                         self.ratio = (range.raw_len / range.data.len().max(1)).clamp(1, 64);
                     }
@@ -305,7 +332,11 @@ impl Session {
         let mut shape = shape;
         let mut fitting = None;
         for _ in 0..TRIES {
+            let began_ms = node.ports.clock.monotonic_ms();
             let Some(range) = live::first_range(&node.wal, lack, shape, &mut workshop.compressor)? else { break };
+            if range.codec == Codec::Mixed {
+                workshop.speed.learn((prefix_len(&range) + range.raw_len) as u64, node.ports.clock.monotonic_ms().saturating_sub(began_ms));
+            }
             let len = range.wire_len(&LogTable::default()).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
             let (raw_len, count, stretches) = (range.raw_len, range.count, range.checkpoints.len());
             fitting = Some(range).filter(|_| len + 16 <= MESSAGE_LEN_MAX);
@@ -444,6 +475,7 @@ impl Session {
             let Some(reach) = self.reach.get_mut(stream) else { continue };
             reach.again += 1;
             reach.whole |= reason == Reason::Differs;
+            self.mixing.refused |= reason == Reason::Differs && self.mixing.mixed.ranges > 0; // perhaps it was too much work
             (reach.held, reach.sent, reach.ours) = (after, after, false);
             if reach.again > AGAIN_MAX {
                 self.leave(*stream);
@@ -453,38 +485,47 @@ impl Session {
         Ok(())
     }
 
-    /// A range from the peer: verified, admitted, appended; durable after the next sync (R7.4-c).
+    /// What a range can be taken by, or why it cannot: its base, and the events its codec refers to.
+    pub(super) fn means(&self, node: &Node, range: &Range) -> Result<Result<Means, Taken>, NodeError> {
+        let origin = range.origin;
+        if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
+            return Ok(Err(Taken::Refused(Code::Z222))); // R4.4-e
+        }
+        let forked = || node.wal.streams().iter().any(|(stream, _)| stream.origin == origin && stream.branch.is_some());
+        let before = range.first - 1;
+        let base = match range.base {
+            Some(base) => base,
+            None if forked() => return self.again(node, &origin, Reason::Differs).map(Err),
+            None if before == 0 => Position::start(&origin).hash,
+            None => match node.wal.position(&Stream::main(origin), before)? {
+                Some(position) => position.hash,
+                None => return self.again(node, &origin, Reason::Gap).map(Err),
+            },
+        };
+        let prefix = match range.prefix.filter(|_| range.codec != Codec::Stored) {
+            None => None,
+            Some((first, count)) => {
+                let prefix = LogHistory(&node.wal).prefix(&origin, first, count);
+                match prefix.map_err(|error| NodeError::reading(&node.layout.log(), error))? {
+                    None => return self.again(node, &origin, Reason::Differs).map(Err),
+                    some => some,
+                }
+            }
+        };
+        Ok(Ok(Means { base, prefix }))
+    }
+
+    /// A range from the peer: verified, admitted, appended; durable after the next sync (R7.4-c). What came in codec 3 was decoded before (`decoding`).
     ///
     /// # Errors
     /// What our own log or the files beside it say.
     pub fn take(&mut self, node: &mut Node, workshop: &mut Workshop, range: Range) -> Result<Taken, NodeError> {
         let origin = range.origin;
-        if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
-            return Ok(Taken::Refused(Code::Z222)); // R4.4-e
-        }
-        let whole = range.base.is_some() && range.codec != Codec::Primed;
-        let main = Stream::main(origin);
-        let forked = node.wal.streams().iter().any(|(stream, _)| stream.origin == origin && stream.branch.is_some());
-        let before = range.first - 1;
-        let base = match range.base {
-            Some(base) => base,
-            None if forked => return self.again(node, &origin, Reason::Differs),
-            None if before == 0 => Position::start(&origin).hash,
-            None => match node.wal.position(&main, before)? {
-                Some(position) => position.hash,
-                None => return self.again(node, &origin, Reason::Gap),
-            },
+        let Means { base, prefix } = match self.means(node, &range)? {
+            Ok(means) => means,
+            Err(taken) => return Ok(taken),
         };
-        let prefix = match range.prefix {
-            None => None,
-            Some((first, count)) => {
-                let prefix = LogHistory(&node.wal).prefix(&origin, first, count);
-                match prefix.map_err(|error| NodeError::reading(&node.layout.log(), error))? {
-                    None => return self.again(node, &origin, Reason::Differs),
-                    some => some,
-                }
-            }
-        };
+        let whole = range.base.is_some() && range.prefix.is_none();
         let verified = match range.verify_with(base, &node.roster, prefix.as_deref(), &mut workshop.decompressor) {
             Ok(verified) => verified,
             Err(RangeError::UnknownSigner { .. }) => return self.again(node, &origin, Reason::Signer),
@@ -516,7 +557,7 @@ impl Session {
         Ok(())
     }
 
-    fn again(&self, node: &Node, origin: &Origin, reason: Reason) -> Result<Taken, NodeError> {
+    pub(super) fn again(&self, node: &Node, origin: &Origin, reason: Reason) -> Result<Taken, NodeError> {
         let held = node.wal.head(&Stream::main(*origin)).map_or(0, |head| head.checkpoint_seq);
         let position = node.wal.position(&Stream::main(*origin), held)?.unwrap_or(Position::start(origin));
         Ok(Taken::Again { origin: *origin, seq: position.seq, tag: Tag::of(&self.salt, &position.hash), reason })

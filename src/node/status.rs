@@ -133,6 +133,8 @@ pub struct LinkStatus {
     pub round_trip_ms: u64,
     /// Bytes on the socket today, both ways.
     pub today_bytes: u64,
+    /// Bytes of work a second that it takes in codec 3, by its last hello; `None` when it takes none.
+    pub mixing: Option<u64>,
 }
 
 /// Bundles kept in a folder.
@@ -263,9 +265,10 @@ impl Looking<'_> {
             unacknowledged += head.end.seq - held;
         }
         let name = self.naming.node(&node);
-        let Link { address, rate, round_trip_ms, settled_ms, .. } = peer.link.clone();
+        let Link { address, rate, round_trip_ms, settled_ms, granted, .. } = peer.link.clone();
         let today_bytes = peer.link.spent_on(self.ports.clock.now_ms() / DAY_MS);
-        let link = LinkStatus { address, settled_ms, rate, round_trip_ms, today_bytes };
+        let mixing = granted.map(|granted| granted.work).filter(|work| *work > 0);
+        let link = LinkStatus { address, settled_ms, rate, round_trip_ms, today_bytes, mixing };
         let (mut held, mut lacking, mut newest_ms) = (0, 0, 0);
         let its = |stream: &Stream| stream.origin.node == node && stream.branch.is_none() && stream.origin.lane != Lane::Control;
         for (stream, head) in streams.iter().filter(|(stream, _)| its(stream)) {

@@ -2,6 +2,7 @@
 
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
+use super::mixing::Mixed;
 use super::session::{ByLane, Unconfirmed};
 use super::standing::Standing;
 use super::workshop::Workshop;
@@ -112,6 +113,8 @@ pub struct Synced {
     pub took_ms: u64,
     /// Bytes a second towards the peer, as measured.
     pub rate: Option<u64>,
+    /// What went in codec 3.
+    pub mixed: Mixed,
     /// Some histories were left for a bundle by file: a stretch of them is too long for a link, or the peer could not take them.
     pub left: usize,
 }
@@ -171,6 +174,7 @@ impl<'a> Syncer<'a> {
             dials: 0,
             took_ms: 0,
             rate: None,
+            mixed: Mixed::default(),
             left: 0,
         };
         Self {
@@ -411,6 +415,7 @@ impl<'a> Syncer<'a> {
             *sum += more;
         }
         self.unconfirmed = session.unconfirmed();
+        self.done.mixed.add(session.mixing.mixed);
         let tally = &session.tally;
         self.done.taken.0 += tally.counts.new;
         self.done.taken.1 += tally.counts.duplicate;

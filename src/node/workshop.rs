@@ -1,15 +1,36 @@
 //! Compressing and decompressing, one of each for all sessions of a process.
 
 use super::error::NodeError;
+use super::mixing::Speed;
+use super::peers::Peer;
 use crate::cut::CutError;
+use crate::ports::clock::Clock;
 use bundle_format::compress::{Compressor, Decompressor};
+use bundle_format::mix;
 use bundle_format::range::RangeError;
+use std::rc::Rc;
+use tokio::sync::Semaphore;
+
+/// Bytes of one piece of a sample of codec 3: some milliseconds of a small server.
+const SAMPLE_LEN: usize = 4 * 1024;
+/// So many pieces at most …
+const SAMPLE_PIECES: usize = 4;
+/// … or two, where they take longer than this.
+const SAMPLE_MS: u64 = 40;
+/// A piece that takes less says nothing, by a clock of milliseconds.
+const MEASURABLE_MS: u64 = 3;
 
 /// Compressing and decompressing, shared by all sessions of a process: contexts are large and sessions many.
 #[derive(Debug)]
 pub struct Workshop {
     pub(super) compressor: Compressor,
     pub(super) decompressor: Decompressor,
+    /// What this processor does in codec 3.
+    pub(super) speed: Speed,
+    /// Who has it may hold a model: there is never more than one, whoever sends or takes ranges meanwhile.
+    pub(super) model: Rc<Semaphore>,
+    /// Everybody on a link of this process has one in hand: so many share the processor.
+    pub(super) present: Rc<()>,
 }
 
 impl Workshop {
@@ -19,6 +40,77 @@ impl Workshop {
     /// [`NodeError`] when there is none.
     pub fn new() -> Result<Self, NodeError> {
         let none = |error| NodeError::from(CutError::from(RangeError::from(error)));
-        Ok(Self { compressor: Compressor::new().map_err(none)?, decompressor: Decompressor::new().map_err(none)? })
+        Ok(Self {
+            compressor: Compressor::new().map_err(none)?,
+            decompressor: Decompressor::new().map_err(none)?,
+            speed: Speed::default(),
+            model: Rc::new(Semaphore::new(1)),
+            present: Rc::default(),
+        })
+    }
+
+    /// How fast this processor is, before anything is judged by it: as it was when we last talked with `peer`; else a sample is coded now, as much as
+    /// takes long enough to be told, and no more than a range of some events.
+    pub(super) fn know_speed(&mut self, peer: &Peer, clock: &dyn Clock) {
+        if self.speed.seen().is_none() {
+            self.speed = peer.link.own_speed.map_or_else(|| Self::seen_now(clock), Speed::known);
+        }
+    }
+
+    /// The fastest of some pieces: whoever was interrupted in one is not slow.
+    fn seen_now(clock: &dyn Clock) -> Speed {
+        let mut sample = mix::Sample::new();
+        let (mut fastest_ms, mut all_ms) = (u64::MAX, 0);
+        for pieces in 1..=SAMPLE_PIECES {
+            let began_ms = clock.monotonic_ms();
+            sample.work(SAMPLE_LEN);
+            let took_ms = clock.monotonic_ms().saturating_sub(began_ms);
+            (fastest_ms, all_ms) = (fastest_ms.min(took_ms), all_ms + took_ms);
+            if pieces > 1 && all_ms > SAMPLE_MS {
+                break;
+            }
+        }
+        // Who does a piece in hardly any time is at least as fast as is assumed.
+        if fastest_ms < MEASURABLE_MS { Speed::default() } else { Speed::known(SAMPLE_LEN as u64 * 1000 / fastest_ms) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::peers::Link;
+    use std::cell::Cell;
+
+    /// A processor so slow that each look at the clock is 100 ms after the one before.
+    #[derive(Default)]
+    struct Slow(Cell<u64>);
+
+    impl Clock for Slow {
+        fn now_ms(&self) -> u64 {
+            self.monotonic_ms()
+        }
+
+        fn monotonic_ms(&self) -> u64 {
+            self.0.set(self.0.get() + 100);
+            self.0.get()
+        }
+    }
+
+    #[test]
+    fn a_slow_processor_is_known_before_its_first_range_and_a_second_process_need_not_look() {
+        let (mut workshop, clock, stranger) = (Workshop::new().unwrap(), Slow::default(), Peer::default());
+        workshop.know_speed(&stranger, &clock);
+        assert_eq!(workshop.speed.seen(), Some(10 * SAMPLE_LEN as u64), "one piece in a tenth of a second");
+        let known = Peer { link: Link { own_speed: workshop.speed.seen(), ..Link::default() }, ..Peer::default() };
+        let (mut second, looked) = (Workshop::new().unwrap(), clock.0.get());
+        second.know_speed(&known, &clock);
+        assert_eq!((second.speed.seen(), clock.0.get()), (workshop.speed.seen(), looked));
+    }
+
+    #[test]
+    fn who_does_the_sample_in_no_time_is_taken_to_be_as_fast_as_a_small_server() {
+        let mut workshop = Workshop::new().unwrap();
+        workshop.know_speed(&Peer::default(), &crate::ports::clock::FakeClock::default());
+        assert_eq!((workshop.speed.seen(), workshop.speed.rate()), (None, Speed::default().rate()));
     }
 }

@@ -4,7 +4,7 @@ use crate::world::World;
 use bundle_format::event::Event;
 use bundle_format::ids::{Incarnation, Lane, NodeId};
 use bundle_format::logs::LogTable;
-use bundle_format::manifest::Manifest;
+use bundle_format::manifest::{Granted, Manifest};
 use bundle_format::message::{Hello, Message, frame_len};
 use bundle_format::vector::{Salt, Told};
 use std::cell::{Cell, RefCell};
@@ -435,7 +435,12 @@ impl Hand {
 
     /// Say hello with this vector.
     pub async fn greet(&mut self, vector: Vec<Told>, receipt: (Incarnation, u64)) {
-        let manifest = Manifest::new(vector, Some(receipt), Vec::new(), []);
+        self.greet_granting(vector, receipt, None).await;
+    }
+
+    /// … and take so much in codec 3.
+    pub async fn greet_granting(&mut self, vector: Vec<Told>, receipt: (Incarnation, u64), granted: Option<Granted>) {
+        let manifest = Manifest { granted, ..Manifest::new(vector, Some(receipt), Vec::new(), []) };
         manifest.vector.iter().for_each(|told| self.ours.push(told.origin));
         self.say(&Message::Hello(Hello { more: false, window: 65_536, take: None, manifest })).await;
     }

@@ -14,6 +14,7 @@ mod folding;
 mod hop;
 mod hop_hostile;
 mod hop_members;
+mod hop_mixed;
 mod hop_restored;
 mod hostile;
 mod lab;

@@ -338,7 +338,7 @@ reject("mixed_empty", "codec 3 without even the size of its tables", ["R4.8-a"],
 reject("mixed_tables_small", "codec 3 with memories of 2^11 bytes", ["R4.8-a"], "Z224", mixed(lambda d: b"\x0b" + d[1:]))
 reject("mixed_tables_large", "codec 3 with memories of 2^19 bytes", ["R4.8-a"], "Z224", mixed(lambda d: b"\x13" + d[1:]))
 reject("mixed_code_long", "codec 3, one zero behind the code: it would decode alike, and one value has one spelling", ["R4.8-b"], "Z224", mixed(lambda d: d + b"\0"))
-reject("mixed_code_short", "codec 3, the last byte of the code is missing", ["R4.8-b"], "Z224", mixed(lambda d: d[:-1]))
+reject("mixed_code_short", "codec 3, the last two bytes of the code are missing", ["R4.8-b"], "Z224", mixed(lambda d: d[:-2]))
 reject("mixed_prefix_not_held", "codec 3, and we lack the events of the prefix: to be kept until they come", ["R4.4-d"], "Z227",
        lambda label: plain(label, ranges=[visits(count=10).range(10, domain=DOMAIN, codec=3, data=zbmix.encode(visits(count=10).events[9], b"".join(visits(count=10).events[:9])), edit=lambda r: r | {14: [1, 9]})]))
 

@@ -107,7 +107,7 @@ def order(origin):
 def manifest(value):
     """-> {nodes, vector: [(origin, seq, tag)], receipt, forks}."""
     s = Shape("Z222")
-    s.map(value, "manifest", (0, 1), (3, 5))
+    s.map(value, "manifest", (0, 1), (3, 5, 9))
     table = s.array(value[0], "node table")
     for node in table:
         s.bytes(node, "node table entry", 8)
@@ -123,6 +123,10 @@ def manifest(value):
         s.array(value[3], "receipt", 2)
         s.bytes(value[3][0], "receipt incarnation", 4)
         s.uint(value[3][1], "receipt number")
+    if 9 in value:
+        s.array(value[9], "granted", 2)
+        s.uint(value[9][0], "granted work")
+        s.uint(value[9][1], "granted speed")
     forks = []
     for row in s.array(value.get(5, []), "fork notices"):
         s.array(row, "fork notice", 4)

@@ -248,9 +248,9 @@ class Model:
         e0, e1 = (d[p.before + i] if p.before > 0 and p.before + i < len(d) else 0 for i in (0, 1))
         r = self.repetitions[0]
         t = d[r.at] + 1 if r.length > 0 else 0
-        this = [w2, w2 | b3 << 16 | b4 << 24, hash_(p.word, b1), hash_(hash_(p.key, p.value), p.key_before),
-                hash_(hash_(p.key, e0 | e1 << 8), b1 | min(p.offset, 40) << 8), hash_(p.key, min(p.offset, 60) + 1000),
-                hash_(p.word, hash_(p.last_text, b1)), hash_(t | min(r.length, 31) // 4 << 9, b1)]
+        this = [w2, w2 | b3 << 16 | b4 << 24, hash_(e0 | e1 << 8, w2), hash_(hash_(p.key, p.value), p.key_before),
+                hash_(t | min(r.length, 31) // 4 << 9, p.key), hash_(p.key, min(p.offset, 60) + 1000),
+                hash_(p.word, hash_(p.last_text, b1)), hash_(p.key, b1)]
         self.contexts = [hash_(c, (i + 1) * 0x01000193 & U32) for i, c in enumerate(this)]
         self.plain_context = hash_(p.key, hash_(p.kinds % 64, 7))
         self.find_slots()
@@ -296,7 +296,7 @@ class Model:
         self.xs = [cut(wrapped(sum(a * b for a, b in zip(w, self.g))) >> 14, 3071) for w in self.sets]
         self.x = cut(sum(a * b for a, b in zip(self.last_weights[self.bits], self.xs)) >> 16, 3071)
         p, (s, f) = 2 * PROBABILITY[self.x + 3071], divmod(self.x + 3072, 256)
-        at = [self.bits + 256 * r, hash_(self.contexts[0], self.bits) >> 22]
+        at = [self.bits + 256 * r, hash_(self.contexts[4], self.bits) >> 22]
         self.corrected = [c.setdefault(a, list(self.plainly)) for c, a in zip(self.corrections, at)]
         for v in self.corrected:
             p += v[s] * (256 - f) + v[s + 1] * f >> 8

@@ -38,8 +38,8 @@ pub struct Choice {
     pub key: u32,
     /// Kinds of the last bytes.
     pub kinds: u32,
-    /// 10 bits that name the last two bytes and the bits of this one.
-    pub last_two: u32,
+    /// 10 bits that name what the repetition foretells for this key, and the bits of this byte.
+    pub foretold: u32,
 }
 
 /// The weights.
@@ -98,7 +98,7 @@ impl Mixer {
         let mut p = 2 * curves.probability(self.last);
         let above = self.last + EVIDENCE_MAX + 1;
         let (step, part) = ((above >> 8) as usize, above & 255);
-        self.corrected = [(choice.bits | choice.repeated << 8) as usize, CORRECTIONS + choice.last_two as usize];
+        self.corrected = [(choice.bits | choice.repeated << 8) as usize, CORRECTIONS + choice.foretold as usize];
         for set in self.corrected {
             let table = &self.corrections[set];
             let [low, high] = [step, step + 1].map(|step| i32::from(table[step % STEPS]));

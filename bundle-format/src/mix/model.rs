@@ -94,7 +94,7 @@ impl Model {
             repeated: self.repeated(),
             key: self.reader.key,
             kinds: self.reader.kinds,
-            last_two: hash(self.contexts[0], self.bits) >> 22,
+            foretold: hash(self.contexts[4], self.bits) >> 22,
         };
         self.mixer.mix(&self.guesses, &choice, &self.curves)
     }
@@ -173,12 +173,12 @@ impl Model {
         let contexts = [
             two,
             four,
-            hash(reader.word, back(1)),
+            hash(before(0) | before(1) << 8, two),
             hash(hash(reader.key, reader.value), reader.key_before),
-            hash(hash(reader.key, before(0) | before(1) << 8), back(1) | reader.offset.min(40) << 8),
+            hash(foretold | length << 9, reader.key),
             hash(reader.key, reader.offset.min(60) + 1000),
             hash(reader.word, hash(reader.last_text, back(1))),
-            hash(foretold | length << 9, back(1)),
+            hash(reader.key, back(1)),
         ];
         self.contexts = std::array::from_fn(|index| hash(contexts[index], (index as u32 + 1).wrapping_mul(0x0100_0193)));
         self.plain_context = hash(reader.key, hash(reader.kinds & 0o77, 7));

@@ -7,6 +7,7 @@
 
 pub mod benches;
 pub mod clinic;
+pub mod codec;
 pub mod http;
 pub mod link;
 pub mod machine;

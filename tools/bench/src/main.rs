@@ -4,7 +4,7 @@
 use bench::benches::{self, Corpus};
 use bench::report::Report;
 use bench::walk::Zbundle;
-use bench::{Failure, clinic, http, link, machine, measure, stick};
+use bench::{Failure, clinic, codec, http, link, machine, measure, stick};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write as _};
@@ -44,6 +44,8 @@ enum Bench {
     },
     /// HTTP: pushes beside a bare append, many who follow, memory with everything on
     Http(Options),
+    /// Codec 3 beside zstd, xz and `PPMd` (xz and 7z, where they are there): bytes and speed
+    Codec(Options),
     /// Print invented clinic events, one JSON object a line
     Clinic {
         /// Which clinic
@@ -85,9 +87,11 @@ struct Options {
 fn main() -> ExitCode {
     let done = match CommandLine::parse().bench {
         Bench::All(options) => {
-            run(&options, &["machine", "sizes", "push", "store", "project", "walk", "stick", "bytes", "air", "crowd", "pull", "http"])
+            let all = ["machine", "sizes", "push", "store", "project", "walk", "stick", "bytes", "air", "crowd", "pull", "http", "codec"];
+            run(&options, &all)
         }
         Bench::Http(options) => run(&options, &["machine", "http"]),
+        Bench::Codec(options) => run(&options, &["codec"]),
         Bench::Sizes(options) => run(&options, &["sizes"]),
         Bench::Push(options) => run(&options, &["machine", "push"]),
         Bench::Store(options) => run(&options, &["machine", "store"]),
@@ -144,6 +148,7 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
             "air" => link::air(&zbundle, &mut report),
             "crowd" => link::crowd(&zbundle, &mut report),
             "pull" => link::pull(&zbundle, &mut report),
+            "codec" => codec::codec(&zbundle.scratch, &mut report, &corpora),
             other => Err(format!("there is no bench called {other}").into()),
         };
         if let Err(failure) = ended {

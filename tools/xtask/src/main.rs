@@ -6,6 +6,7 @@
 //! Not here: benches (`cargo run -p bench`).
 #![allow(clippy::disallowed_methods, reason = "a builder's tool talks to the machine directly; the ports are for what ships")]
 
+mod arch;
 mod cargo;
 mod coverage;
 mod crash;
@@ -72,6 +73,7 @@ const DIVES: &[Dive] = &[
     Dive { name: "compare", about: "the Python reader and cbor2 against ours, over the corpus and mutants of the fixtures", run: fuzz::compare },
     Dive { name: "mutants", about: "[--shard k/n] [ROOM]…  change the code line by line: which change does no test notice?", run: mutants::run },
     Dive { name: "miri", about: "the pure parts of bundle-format under an interpreter that sees undefined behaviour", run: miri::run },
+    Dive { name: "arch", about: "the fixtures of bundle-format and codec 3 in static builds for armv7 and aarch64, under qemu", run: arch::run },
     Dive { name: "dist", about: "[TARGET]  the program as it is handed out: linked static, and its length against the budget", run: dist::run },
     Dive { name: "coverage", about: "lines of each room that tests reach", run: coverage::run },
 ];

@@ -133,7 +133,7 @@ fn is_a_roster(roster: &Roster) {
     let members: Vec<&Member> = roster.members().collect();
     let names: BTreeSet<_> = members.iter().map(|member| &member.name).collect();
     let keys: Vec<_> = members.iter().flat_map(|member| &member.keys).collect();
-    let unique: BTreeSet<_> = keys.iter().map(|key| key.signing).collect();
+    let unique: BTreeSet<_> = keys.iter().map(|key| *key.signing.as_bytes()).collect();
     assert_eq!((names.len(), unique.len()), (members.len(), keys.len()), "a name has one node, a key one holder");
     assert!(members.is_empty() || roster.is_hub(&roster.authority()), "a domain has its authority");
     for member in members {

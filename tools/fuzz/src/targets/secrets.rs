@@ -136,7 +136,16 @@ pub fn record_seeds() -> Vec<Vec<u8>> {
     let life = Incarnation([2; 4]);
     let told = Told { origin, seq: 9, tag: Tag([1; 4]) };
     let receipt = Some(Receipt { incarnation: life, number: 4, salt: Salt([8; 32]), vector: vec![told] });
-    let link = Link { address: Some("hub:7070".into()), rate: Some(2900), round_trip_ms: 600, settled_ms: 9, day: 3, day_bytes: 77 };
+    let link = Link {
+        address: Some("hub:7070".into()),
+        rate: Some(2900),
+        round_trip_ms: 600,
+        settled_ms: 9,
+        day: 3,
+        day_bytes: 77,
+        granted: None,
+        own_speed: None,
+    };
     let mut peer = Peer { receipt, retired: vec![life], sent: [origin].into(), answer_due: true, heard_ms: 5, link, ..Peer::default() };
     peer.rhythm.hear(zbundle::node::radar::Path::Link, 5, 90_000_000);
     let state = State { receipt_number: 4, open_lives: vec![life], alive_due: true, alive_ms: 9, ..State::default() };

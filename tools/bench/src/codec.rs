@@ -1,0 +1,146 @@
+//! Codec 3 beside what else there is, on the same bytes after the same history: bytes per event, and speed on one core.
+//!
+//! This is the one bench that measures our code in this process: a codec is a function. What cannot take a history (xz, `PPMd`) gets it in front of the
+//! events, and the length of the history alone is taken off again.
+
+use crate::Failure;
+use crate::benches::Corpus;
+use crate::report::Report;
+use bundle_format::compress::{Compressor, Level};
+use bundle_format::event::{Event, Ext};
+use bundle_format::hlc::Hlc;
+use bundle_format::limits::MIX_RAW_LEN_MAX;
+use bundle_format::mix::{SLOTS_LOG_MAX, decode, encode};
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+/// Events of a delta, and how many such deltas are looked at, spread over the corpus.
+const DELTAS: [(usize, usize); 3] = [(1, 24), (20, 6), (1000, 1)];
+/// History known to both sides.
+const HISTORY_LEN: usize = 64 * 1024;
+/// Raw bytes of one range on a link at most: with its history it is all the work a range may be.
+const RANGE_LEN: usize = 64 * 1024;
+/// Bytes for the speed.
+const TIMED_LEN: usize = 256 * 1024;
+
+/// `codec/…`.
+///
+/// # Errors
+/// When a codec does not give back what it got, or the disk fails. Programs that are not there are left out.
+pub fn codec(scratch: &std::path::Path, report: &mut Report, corpora: &[Corpus]) -> Result<(), Failure> {
+    fs::create_dir_all(scratch)?;
+    for corpus in corpora {
+        if corpus.file.as_ref().is_some_and(|file| !file.is_file()) {
+            report.note(format!("codec/{}", corpus.name), format!("not measured: {} is not there (`--data`)", corpus.name));
+            continue;
+        }
+        let payloads: Vec<Vec<u8>> = corpus.lines(5000)?.map(String::into_bytes).collect();
+        let stored = stored(&payloads, 840_000)?;
+        for (kind, events) in [("payloads", &self::stored(&payloads, 0)?), ("as stored", &stored)] {
+            for (count, deltas) in DELTAS {
+                let name = format!("codec/{}/{count}, {kind}", corpus.name);
+                report.note(name, row(scratch, events, count, deltas)?);
+            }
+        }
+        report.note(format!("codec/{}/speed of codec 3", corpus.name), speed(&stored.concat())?);
+    }
+    Ok(())
+}
+
+/// Events as a log holds them, one to some minutes apart; or all at the same time: then the payloads are nearly all that there is to be told. (Codec 3 knows
+/// where it is by the frame of an event: payloads without one are nothing that it is ever given.)
+fn stored(payloads: &[Vec<u8>], apart_ms: u64) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut now_ms = 1_790_000_000_000_u64;
+    let mut luck = 7_u64;
+    let mut events = Vec::new();
+    for payload in payloads {
+        luck = luck.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        now_ms += if apart_ms > 0 { 60_000 + (luck >> 33) % apart_ms } else { 0 };
+        let event = Event { hlc: Hlc(now_ms << 16), kind: "visit", payload, ext: Ext::default() };
+        events.push(event.to_bytes()?);
+    }
+    Ok(events)
+}
+
+fn row(scratch: &std::path::Path, events: &[Vec<u8>], count: usize, deltas: usize) -> Result<String, Failure> {
+    let (mut mixed, mut whole, mut zstd, mut more) = (0, 0, 0, [Some(0), Some(0)]);
+    let mut compressor = Compressor::new()?;
+    for nth in 0..deltas {
+        let first = events.len() / 2 + nth * (events.len() / 2 - count) / deltas;
+        let (mut history, delta) = (events[..first].concat(), events[first..first + count].concat());
+        history.drain(..history.len().saturating_sub(HISTORY_LEN));
+        let ranges = &events[first..first + count];
+        mixed += in_ranges(&history, ranges, RANGE_LEN)?;
+        whole += in_ranges(&history, ranges, MIX_RAW_LEN_MAX)?;
+        zstd += if delta.len() > 128 * 1024 {
+            compressor.compress(&delta, Level::LARGE)?.len().min(Compressor::compress_primed(&delta, &history, Level::PRIMED)?.len())
+        } else {
+            Compressor::compress_primed(&delta, &history, Level::PRIMED)?.len()
+        };
+        for (sum, length) in more.iter_mut().zip([xz, ppmd]) {
+            let both = length(scratch, &[&history[..], &delta].concat());
+            *sum = sum.zip(both).zip(length(scratch, &history)).map(|((sum, both), history)| sum + both.saturating_sub(history));
+        }
+    }
+    let each = |bytes: usize| bytes as f64 / (deltas * count) as f64;
+    let told = |bytes: Option<usize>| bytes.map_or("not there".to_owned(), |bytes| format!("{:.1}", each(bytes)));
+    let ranges = if whole == mixed { String::new() } else { format!(" ({:.1} in one range)", each(whole)) };
+    Ok(format!("codec 3 {:.1} B{ranges}, zstd-19 {:.1}, xz {}, PPMd {} (raw {:.0})", each(mixed), each(zstd), told(more[0]), told(more[1]), {
+        events.iter().map(Vec::len).sum::<usize>() as f64 / events.len() as f64
+    }))
+}
+
+/// In ranges of at most `range_len` raw bytes, each behind what went before.
+fn in_ranges(history: &[u8], events: &[Vec<u8>], range_len: usize) -> Result<usize, Failure> {
+    let (mut all, mut len) = (history.to_vec(), 0);
+    let mut rest = events;
+    while !rest.is_empty() {
+        let mut raw_len = 0;
+        let count = rest
+            .iter()
+            .take_while(|event| {
+                raw_len += event.len();
+                raw_len <= range_len
+            })
+            .count()
+            .max(1);
+        let raw = rest[..count].concat();
+        let prefix = &all[all.len().saturating_sub(HISTORY_LEN)..];
+        let data = encode(prefix, &raw, SLOTS_LOG_MAX)?;
+        if decode(prefix, &data, raw.len())? != raw {
+            return Err("codec 3 does not give back what it got".into());
+        }
+        len += data.len();
+        all.extend_from_slice(&raw);
+        rest = &rest[count..];
+    }
+    Ok(len)
+}
+
+fn xz(scratch: &std::path::Path, bytes: &[u8]) -> Option<usize> {
+    let file = scratch.join("codec.bin");
+    fs::write(&file, bytes).ok()?;
+    let output = Command::new("xz").args(["--format=raw", "--lzma2=preset=9e", "--stdout"]).arg(&file).output().ok()?;
+    output.status.success().then_some(output.stdout.len())
+}
+
+fn ppmd(scratch: &std::path::Path, bytes: &[u8]) -> Option<usize> {
+    let (file, archive) = (scratch.join("codec.bin"), scratch.join("codec.7z"));
+    fs::write(&file, bytes).ok()?;
+    let _ = fs::remove_file(&archive);
+    let output = Command::new("7z").args(["a", "-m0=PPMd:o=6:mem=16m"]).args([&archive, &file]).output().ok()?;
+    output.status.success().then(|| fs::metadata(&archive).ok().and_then(|about| usize::try_from(about.len()).ok()))?
+}
+
+fn speed(all: &[u8]) -> Result<String, Failure> {
+    let mut raw = all[all.len() / 3..].to_vec();
+    raw.truncate(TIMED_LEN.min(MIX_RAW_LEN_MAX));
+    let rate = |began: Instant| raw.len() as f64 / began.elapsed().as_secs_f64() / 1e3;
+    let began = Instant::now();
+    let data = encode(&[], &raw, SLOTS_LOG_MAX)?;
+    let encoded = rate(began);
+    let began = Instant::now();
+    decode(&[], &data, raw.len())?;
+    Ok(format!("{encoded:.0} KB/s there, {:.0} KB/s back, on one core", rate(began)))
+}
