@@ -40,6 +40,9 @@ impl Args {
             let text = id.as_ref().map_or_else(|| fault.what.clone(), |id| format!("{id}: {}", fault.what));
             console.result(&text, || Object::of("fault").with("code", Code::Z301.as_str()).with_some("id", id.as_ref()).with("what", &fault.what))?;
         }
+        for text in &checked.mended {
+            console.result(text, || Object::of("mended").with("what", text))?;
+        }
         let whole = checked.is_whole();
         let read = format!(
             "{}, {}, {} in {}",
