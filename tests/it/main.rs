@@ -18,6 +18,7 @@ mod hop_restored;
 mod hostile;
 mod lab;
 mod members;
+mod mend;
 mod project;
 mod restored;
 mod rot;
