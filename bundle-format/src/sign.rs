@@ -4,9 +4,9 @@ use crate::chain;
 use crate::ids::{DomainId, NodeId};
 use ed25519_dalek::Signer as _;
 
-/// A node's public signing key, known to be canonical and not of small order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VerifyingKey([u8; 32]);
+/// A node's public signing key, known to be canonical and not of small order; kept as the point it stands for, because finding that costs as much as half a verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VerifyingKey(ed25519_dalek::VerifyingKey);
 
 /// An Ed25519 signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +31,14 @@ impl VerifyingKey {
     /// [`SignError::WeakKey`].
     pub fn new(bytes: [u8; 32]) -> Result<Self, SignError> {
         match ed25519_dalek::VerifyingKey::from_bytes(&bytes) {
-            Ok(key) if !key.is_weak() && key.to_edwards().compress().to_bytes() == bytes => Ok(Self(bytes)),
+            Ok(key) if !key.is_weak() && key.to_edwards().compress().to_bytes() == bytes => Ok(Self(key)),
             _ => Err(SignError::WeakKey),
         }
     }
 
     /// The 32 bytes of RFC 8032.
     pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// `Ed25519(context ‖ message)` by `verify_strict`: two nodes must never differ on a signature.
@@ -46,19 +46,18 @@ impl VerifyingKey {
     /// # Errors
     /// [`SignError::BadSignature`].
     pub fn verify(&self, context: &[u8], message: &[u8], signature: &Signature) -> Result<(), SignError> {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| SignError::WeakKey)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(&[context, message].concat(), &signature).map_err(|_| SignError::BadSignature)
+        self.0.verify_strict(&[context, message].concat(), &signature).map_err(|_| SignError::BadSignature)
     }
 
     /// The node id of a node whose first signing key this is (R3.1-a).
     pub fn node_id(&self) -> NodeId {
-        NodeId(chain::hash(b"zbundle/1 node\0", &[&self.0]).first())
+        NodeId(chain::hash(b"zbundle/1 node\0", &[self.as_bytes()]).first())
     }
 
     /// The domain whose authority first signed with this key.
     pub fn domain_id(&self) -> DomainId {
-        DomainId(chain::hash(b"zbundle/1 domain\0", &[&self.0]).0)
+        DomainId(chain::hash(b"zbundle/1 domain\0", &[self.as_bytes()]).0)
     }
 }
 
@@ -78,7 +77,7 @@ impl SigningKey {
 
     /// The public half.
     pub fn verifying_key(&self) -> VerifyingKey {
-        VerifyingKey(self.0.verifying_key().to_bytes())
+        VerifyingKey(self.0.verifying_key())
     }
 
     /// `Ed25519(context ‖ message)` (R2.2-c).

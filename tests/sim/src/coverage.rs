@@ -20,6 +20,7 @@ const EXPECTED: &[&str] = &[
     "a hole is found",
     "a key is refused on a link",
     "a lie is sealed",
+    "a lie is told on a line",
     "a log rots",
     "a machine is cloned",
     "a member has new keys",
@@ -110,6 +111,7 @@ impl Act {
             Self::Insist { .. } => "step: insist",
             Self::Heal => "step: heal",
             Self::Forge { .. } => "step: forge",
+            Self::Speak { .. } => "step: speak",
         }
     }
 }

@@ -73,8 +73,8 @@ fn forged(view: &View, to: NodeId, lie: Lie, luck: &mut Luck) -> Option<Vec<u8>>
     sealer.finish().ok().map(|(bytes, _)| bytes)
 }
 
-/// The provable part of a history as one range, with what a liar makes of it.
-fn range_of(view: &View, stream: &Stream, lie: Option<Lie>, luck: &mut Luck) -> Option<Range> {
+/// The provable part of a history as one range, with what a liar makes of it; nothing when the lie leaves nothing.
+pub fn range_of(view: &View, stream: &Stream, lie: Option<Lie>, luck: &mut Luck) -> Option<Range> {
     let head = view.log().head(stream)?;
     let mut events = Vec::new();
     let mut reading = view.log().events(stream, 1).ok()?;

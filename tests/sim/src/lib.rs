@@ -12,6 +12,7 @@ pub mod coverage;
 pub mod disk;
 pub mod finale;
 pub mod hostile;
+pub mod liar;
 pub mod life;
 pub mod luck;
 pub mod meeting;

@@ -73,33 +73,47 @@ impl World {
     }
 
     fn on_the_line(&mut self, at: usize, to: usize, line: &Line, budget: Option<u64>) -> Asked<(Synced, u64)> {
+        let address = format!("{}:1", self.machines[to].station.name);
+        let (dialer, cable) = (&self.machines[at].station, self.around.cable.clone());
+        cable.set(line);
+        let synced = self.while_listening(to, &address, async || {
+            let node = dialer.open()?;
+            let standing = Standing::new(dialer.ports(), PathBuf::from(NODE), dialer.secret(), node);
+            let ports = dialer.ports();
+            let deadline_ms = Some(ports.clock.monotonic_ms() + DEADLINE_MS);
+            let order = SyncOrder { address: address.clone(), budget, deadline_ms, ..SyncOrder::default() };
+            let (_stop, stopped) = watch::channel(false);
+            let synced = Syncer::new(Rc::clone(&standing), &ports, Rc::clone(&self.workshop), order, stopped, Rc::new(|_| {})).run().await;
+            standing.close().await.unwrap_or_default(); // its disk may have failed, which the dialer has said already
+            Ok(synced)
+        });
+        synced?.map(|synced| (synced, cable.broken.get()))
+    }
+
+    /// Let `work` happen in the time of the world while a machine listens at `address`.
+    ///
+    /// # Errors
+    /// When it cannot begin to listen.
+    pub fn while_listening<T>(&self, to: usize, address: &str, work: impl AsyncFnOnce() -> T) -> Asked<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime without a network needs nothing of the system");
-        let (dialer, listener) = (&self.machines[at].station, &self.machines[to].station);
-        let (cable, ticker) = (self.around.cable.clone(), Rc::clone(&self.around.ticker));
-        cable.set(line);
-        let met = LocalSet::new().block_on(&runtime, async {
+        let (listener, cable, ticker) = (&self.machines[to].station, &self.around.cable, &self.around.ticker);
+        LocalSet::new().block_on(&runtime, async {
             ticker.start();
-            let met = async {
-                let served = Serving::begin(listener, &self.workshop, &format!("{}:1", listener.name)).await?;
-                let node = dialer.open()?;
-                let standing = Standing::new(dialer.ports(), PathBuf::from(NODE), dialer.secret(), node);
-                let ports = dialer.ports();
-                let deadline_ms = Some(ports.clock.monotonic_ms() + DEADLINE_MS);
-                let order = SyncOrder { address: format!("{}:1", listener.name), budget, deadline_ms, ..SyncOrder::default() };
-                let (_stop, stopped) = watch::channel(false);
-                let synced = Syncer::new(Rc::clone(&standing), &ports, Rc::clone(&self.workshop), order, stopped, Rc::new(|_| {})).run().await;
-                cable.clear();
-                served.end().await;
-                standing.close().await.unwrap_or_default(); // its disk may have failed, which the dialer has said already
-                Ok(synced)
+            let begun = Serving::begin(listener, &self.workshop, address).await;
+            let done = match begun {
+                Ok(served) => {
+                    let done = work().await;
+                    cable.clear();
+                    served.end().await;
+                    Ok(done)
+                }
+                Err(error) => Err(error),
             };
-            let met = met.await;
             cable.clear();
             ticker.stop();
-            met
-        });
-        met.map(|synced| (synced, cable.broken.get()))
+            done
+        })
     }
 }
 

@@ -169,6 +169,15 @@ pub enum Act {
         /// What lie.
         lie: Lie,
     },
+    /// A member dials with its own keys and lies.
+    Speak {
+        /// Who.
+        at: usize,
+        /// To whom.
+        to: usize,
+        /// What it says.
+        speech: Speech,
+    },
 }
 
 /// How a line treats those who use it.
@@ -235,6 +244,25 @@ pub enum Lie {
     TooMuch,
 }
 
+/// What a member says on a line that is not as the rules want it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// A hello that tells another history than there is, or more of one.
+    Hello(Lie),
+    /// An honest hello, then a history that is not what its writer signed.
+    Range(Lie),
+    /// It acknowledges all that it is sent, and keeps nothing.
+    Acknowledge,
+    /// It wants everything again, and again.
+    Again,
+    /// It says that all is said, asks who we are, and says hello a second time.
+    Disorder,
+    /// Bytes that are no message.
+    Noise,
+    /// Half a message, and then nothing.
+    Silence,
+}
+
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mishap {
@@ -272,7 +300,7 @@ impl Plan {
 
 /// What this life is inclined to: most have only a few kinds of trouble, so that each kind is met undisturbed by others.
 struct Temper {
-    weights: [u64; 21],
+    weights: [u64; 22],
     mishaps: bool,
 }
 
@@ -284,7 +312,7 @@ impl Temper {
         let (exchange, watched) = (some(8), some(3));
         let weights = [
             10, 8, 8, line, courier, card, card, clone, clone, clock, rot, members, members, members, members, members, authority, authority,
-            hostile, exchange, watched,
+            hostile, exchange, watched, hostile,
         ];
         Self { weights, mishaps: luck.once_in(2) }
     }
@@ -344,12 +372,22 @@ fn act(kind: usize, luck: &mut Luck) -> Act {
         17 => Act::Heal,
         19 => Act::Exchange { at, stick, max_size: luck.one_of(&[64 << 20, 64 << 20, 2048]) },
         20 => Act::Watch { at, stick },
-        _ => Act::Forge {
-            at,
-            to: luck.index(60),
-            stick,
-            lie: luck.one_of(&[Lie::Changed, Lie::LeftOut, Lie::Reordered, Lie::Invented, Lie::WrongTag, Lie::TooMuch]),
-        },
+        21 => Act::Speak { at, to: luck.index(60), speech: speech(luck) },
+        _ => Act::Forge { at, to: luck.index(60), stick, lie: luck.one_of(LIES) },
+    }
+}
+
+const LIES: &[Lie] = &[Lie::Changed, Lie::LeftOut, Lie::Reordered, Lie::Invented, Lie::WrongTag, Lie::TooMuch];
+
+fn speech(luck: &mut Luck) -> Speech {
+    match luck.below(8) {
+        0 => Speech::Hello(luck.one_of(&[Lie::WrongTag, Lie::TooMuch])),
+        1..=2 => Speech::Range(luck.one_of(LIES)),
+        3 => Speech::Acknowledge,
+        4 => Speech::Again,
+        5 => Speech::Disorder,
+        6 => Speech::Noise,
+        _ => Speech::Silence,
     }
 }
 

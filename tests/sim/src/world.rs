@@ -260,6 +260,10 @@ impl World {
             Act::Policy { at, policy } => self.set_policy(self.member(*at), *policy, false, step),
             Act::Insist { at, policy } => self.set_policy(self.member(*at), *policy, true, step),
             Act::Heal => self.heal(step),
+            Act::Speak { at, to, speech } => {
+                let at = self.machine(*at);
+                self.lie_on_the_line(at, self.other(at, *to), *speech, step)
+            }
             Act::Forge { at, to, stick, lie } => self.forge(self.machine(*at), self.member(*to), stick % STICK_COUNT, *lie, luck),
         }
     }

@@ -9,6 +9,7 @@
 mod cargo;
 mod coverage;
 mod crash;
+mod dist;
 mod fuzz;
 mod miri;
 mod mutants;
@@ -71,6 +72,7 @@ const DIVES: &[Dive] = &[
     Dive { name: "compare", about: "the Python reader and cbor2 against ours, over the corpus and mutants of the fixtures", run: fuzz::compare },
     Dive { name: "mutants", about: "[--shard k/n] [ROOM]…  change the code line by line: which change does no test notice?", run: mutants::run },
     Dive { name: "miri", about: "the pure parts of bundle-format under an interpreter that sees undefined behaviour", run: miri::run },
+    Dive { name: "dist", about: "[TARGET]  the program as it is handed out: linked static, and its length against the budget", run: dist::run },
     Dive { name: "coverage", about: "lines of each room that tests reach", run: coverage::run },
 ];
 
