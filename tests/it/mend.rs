@@ -178,3 +178,17 @@ fn rot_that_nobody_looked_for_is_found_by_cutting() {
     world.carry("hub", "gasa", "to-gasa-again");
     assert_eq!(world.payloads("gasa"), ALL);
 }
+
+/// R8.4-a: an authority does not sign over what it cannot read of its roster; a member gives it back.
+#[test]
+fn an_authority_does_not_sign_over_rot_in_its_roster() {
+    let world = level("hub");
+    let (roster, clinic) = (world.view("hub").roster().pin().roster_origin(), world.view("clinic").keyring().node());
+    rot(&world, "hub", |origin| *origin == roster, &[3]);
+    let refused = world.open("hub").set_policy(clinic, Policy::All, false).unwrap_err();
+    assert_eq!(refused.code(), bundle_format::error::Code::Z610);
+    world.carry("hub", "clinic", "down");
+    world.carry("clinic", "hub", "up");
+    world.open("hub").set_policy(clinic, Policy::All, false).unwrap();
+    whole(&world);
+}
