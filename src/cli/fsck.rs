@@ -34,11 +34,17 @@ impl Args {
             };
             console.result(&text, || Object::of("finding").with("code", code.as_str()).with("what", &text))?;
         }
+        if let Err(error) = view.note_rot() {
+            console.warn(error.code(), &format!("what is missing could not be noted for the next exchange: {error}"))?;
+        }
         let naming = view.naming();
         for fault in &checked.faults {
             let id = fault.event.map(|(stream, seq)| format!("{}:{seq}", naming.origin(&stream.origin)));
             let text = id.as_ref().map_or_else(|| fault.what.clone(), |id| format!("{id}: {}", fault.what));
             console.result(&text, || Object::of("fault").with("code", Code::Z301.as_str()).with_some("id", id.as_ref()).with("what", &fault.what))?;
+        }
+        for text in &checked.mended {
+            console.result(text, || Object::of("mended").with("what", text))?;
         }
         let whole = checked.is_whole();
         let read = format!(

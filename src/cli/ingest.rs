@@ -135,13 +135,21 @@ pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport
         (Some(code), Outcome::Held) => format!("held {code}; {counts}"),
         (Some(code), _) => format!("{} {code} {}", outcome.replace('_', " "), code.row().title),
     }];
+    let mended = file.counts.mended;
+    words.extend((mended > 0).then(|| format!("{} that had rotted here again", units::count(mended, "event"))));
     words.extend(file.detail.as_ref().map(|detail| escape::plain(detail).to_string()));
     words.extend(missing.iter().map(|gap| format!("missing {gap}")));
     words.extend(forks.iter().map(|fork| format!("FORK at {fork}")));
     context.console.result(&format!("{name}{from}  {}", words.join("; ")), || {
         let object = Object::of("file").with("file", &name).with("outcome", outcome).with_some("code", code.map(Code::as_str));
         let object = object.with_some("detail", file.detail.as_ref()).with_some("sender", sender.as_ref()).with("bytes", file.bytes);
-        object.with("new", new).with("duplicate", duplicate).with("control", control).with("missing", &missing).with("forks", &forks)
+        object
+            .with("new", new)
+            .with("duplicate", duplicate)
+            .with("control", control)
+            .with("mended", mended)
+            .with("missing", &missing)
+            .with("forks", &forks)
     })
 }
 

@@ -252,5 +252,8 @@ fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
             Finding::Index { segment } => context.console.warn(Code::Z301, &format!("the index of segment {segment}"))?,
         }
     }
+    for (name, rotten) in status.rotten.iter().filter(|(_, rotten)| rotten.events) {
+        context.console.warn(Code::Z301, &format!("{name}:{} to {} cannot be read here", rotten.first, rotten.last))?;
+    }
     Ok(())
 }

@@ -60,6 +60,23 @@ pub fn sign_again(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) -
     Ok(1)
 }
 
+/// Sign again where checkpoints of ours rotted, as far as reading has found that. Returns how many; the caller syncs.
+///
+/// # Errors
+/// What the log says.
+pub fn sign_lost(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) -> Result<u64, StoreError> {
+    let mut again = Vec::new();
+    for rotten in store.rotten().into_iter().filter(|rotten| rotten.stream == *stream && !rotten.events) {
+        match store.position(stream, rotten.last) {
+            Ok(Some(position)) => again.push(checkpoint(signer, stream, position)),
+            Ok(None) | Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    store.append_checkpoints(stream, &again)?;
+    Ok(again.len() as u64)
+}
+
 /// Sign more densely up to the first checkpoint behind `after`, no further apart than `raw_len` bytes: what stands between compresses badly. Returns how
 /// many; 0 when each event there has its own. The caller syncs.
 ///

@@ -1,6 +1,7 @@
 //! Let a verified range count: compare what overlaps, append what is new. SPEC §6.2, §6.4.
 
 use super::admit::{Contact, Meeting, Verdict, admit};
+use super::rot;
 use crate::ports::store::{Checkpointed, Head, Log, Store, StoreError, Stream};
 use bundle_format::chain::{Position, Run, digest};
 use bundle_format::checkpoint::Checkpoint;
@@ -27,6 +28,8 @@ pub struct Applied {
     pub left_out: u64,
     /// Checkpoints of events held already that were lost here, and are held again.
     pub refilled: u64,
+    /// Events that were held by number and had rotted, and are here again.
+    pub mended: u64,
 }
 
 /// Meet our streams of its origin and append what is new. The caller syncs before anyone is told.
@@ -35,13 +38,15 @@ pub struct Applied {
 /// What the log says.
 pub fn apply(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, StoreError> {
     let run = range.run();
-    let verdict = judge(&*store, &range.origin(), &run)?;
+    let meetings = meetings(&*store, &range.origin(), &run)?;
+    let verdict = admitted(&range.origin(), &run, &meetings);
     let count = run.events().len() as u64;
-    let nothing = Applied { verdict, new: 0, duplicate: 0, left_out: 0, refilled: 0 };
+    let nothing = Applied { verdict, new: 0, duplicate: 0, left_out: 0, refilled: 0, mended: 0 };
     if matches!(verdict, Verdict::Gap { .. }) {
         return Ok(nothing);
     }
-    let applied = Applied { refilled: refill_checkpoints(store, range)?, ..nothing };
+    let mended = rot::mend(store, &meetings, &run)?;
+    let applied = Applied { refilled: refill_checkpoints(store, range)?, mended, ..nothing };
     let (stream, known) = match verdict {
         Verdict::Duplicate | Verdict::Gap { .. } => return Ok(Applied { duplicate: count, ..applied }),
         Verdict::Append { stream, end } => (stream, end.saturating_sub(run.start().seq)),
@@ -64,9 +69,13 @@ fn refill_checkpoints(store: &mut dyn Store, range: &VerifiedRange) -> Result<u6
     for (stream, head) in streams_of(&*store, &range.origin()) {
         let mut lost = Vec::new();
         for &(position, checkpoint) in range.checkpoints().iter().filter(|(position, _)| position.seq <= head.end.seq) {
-            let is_lost =
-                position.seq > head.checkpoint_seq || (stream.origin.lane == Lane::Control && !is_held(&*store, &stream, position, &checkpoint)?);
-            if is_lost && store.position(&stream, position.seq)? == Some(position) {
+            let may_be_lost = stream.origin.lane == Lane::Control || store.lacks_checkpoint(&stream, position.seq);
+            let is_lost = position.seq > head.checkpoint_seq || (may_be_lost && !is_held(&*store, &stream, position, &checkpoint)?);
+            let stands_here = |ours: Result<Option<Position>, StoreError>| match ours {
+                Err(StoreError::Damaged { .. }) => Ok(false), // another stretch before it rotted, and must come first
+                ours => ours.map(|ours| ours == Some(position)),
+            };
+            if is_lost && stands_here(store.position(&stream, position.seq))? {
                 lost.push(Checkpointed { position, checkpoint });
             }
         }
@@ -88,11 +97,23 @@ fn is_held(log: &dyn Log, stream: &Stream, position: Position, checkpoint: &Chec
 /// # Errors
 /// What the log says.
 pub fn judge(log: &dyn Log, origin: &Origin, run: &Run<'_>) -> Result<Verdict, StoreError> {
+    Ok(admitted(origin, run, &meetings(log, origin, run)?))
+}
+
+fn admitted(origin: &Origin, run: &Run<'_>, meetings: &[Meeting]) -> Verdict {
+    admit(Stream::main(*origin), run.start().seq + 1, run.end().seq, meetings)
+}
+
+fn meetings(log: &dyn Log, origin: &Origin, run: &Run<'_>) -> Result<Vec<Meeting>, StoreError> {
     let mut meetings = Vec::new();
     for (stream, head) in streams_of(log, origin) {
-        meetings.push(Meeting { stream, end: head.end.seq, contact: contact(log, &stream, &head, run)? });
+        let contact = match contact(log, &stream, &head, run) {
+            Err(StoreError::Damaged { .. }) => rot::contact(log, &stream, &head, run)?,
+            contact => contact?,
+        };
+        meetings.push(Meeting { stream, end: head.end.seq, contact });
     }
-    Ok(admit(Stream::main(*origin), run.start().seq + 1, run.end().seq, &meetings))
+    Ok(meetings)
 }
 
 /// Every stream we hold of `origin`.

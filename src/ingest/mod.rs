@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod apply;
+mod rot;
 
 pub use admit::{Meeting, Verdict, admit};
 pub use apply::{Applied, apply};

@@ -56,7 +56,12 @@ fn read(log: &dyn Log, origin: &Origin, branch: Option<[u8; 8]>) -> Result<Vec<H
     let mut position = head.base;
     let mut all = Vec::new();
     let mut events = log.events(&stream, head.base.seq + 1)?;
-    while let Some((_, bytes)) = events.next()? {
+    loop {
+        let bytes = match events.next() {
+            Ok(Some((_, bytes))) => bytes,
+            Ok(None) | Err(StoreError::Damaged { .. }) => break, // as far as it can be read; the rest comes again (R6.2-i)
+            Err(error) => return Err(error),
+        };
         position = position.then(&digest(bytes));
         let covering = checkpoints.iter().filter(|at| at.position.seq >= position.seq).map(|at| at.checkpoint.key_number);
         let mut key_numbers: Vec<u64> = covering.collect();

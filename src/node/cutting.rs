@@ -9,7 +9,7 @@ use crate::cut::name::{self, Named};
 use crate::cut::write::{best_lane, event_counts, rest};
 use crate::cut::{self, CutError, Fixed, Lack, Order, sign};
 use crate::ports::disk::{DiskFile, Open};
-use crate::ports::store::{Head, Log as _, Store as _, Stream};
+use crate::ports::store::{Head, Log as _, Store as _, StoreError, Stream};
 use crate::ports::stream::{FileReader, FileWriter};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
@@ -99,6 +99,17 @@ impl Node {
     /// # Errors
     /// What stops the whole command; a medium that is too small for everything is a report with something left.
     pub fn cut(&mut self, order: &CutOrder<'_>, progress: &mut dyn FnMut(u64, u64, u64)) -> Result<CutReport, NodeError> {
+        loop {
+            let known = self.wal.rotten();
+            match self.cut_once(order, progress) {
+                // Rot that was met while reading: cut again around it. What is written already is found and not written twice (R10.6-b).
+                Err(error) if error.code() == Code::Z301 && self.wal.rotten() != known => self.save_rot()?,
+                done => return done,
+            }
+        }
+    }
+
+    fn cut_once(&mut self, order: &CutOrder<'_>, progress: &mut dyn FnMut(u64, u64, u64)) -> Result<CutReport, NodeError> {
         self.require_joined()?;
         for node in order.to {
             self.require_recipient(node)?;
@@ -170,7 +181,8 @@ impl Node {
         let mut groups: Vec<Group> = Vec::new();
         for node in to {
             let peer = self.peers.load(&*self.ports.disk, node)?;
-            let group = Group { nodes: vec![*node], lacks: self.lacks(node, &peer)?, vector: self.told_to(node, &peer), answer_due: peer.answer_due };
+            let answer_due = peer.answer_due || self.asks_again(node, &peer);
+            let group = Group { nodes: vec![*node], lacks: self.lacks(node, &peer)?, vector: self.told_to(node, &peer)?, answer_due };
             let same = |other: &&mut Group| other.lacks == group.lacks && other.vector == group.vector;
             match groups.iter_mut().find(same).filter(|other| other.nodes.len() < bundle_format::limits::RECIPIENT_COUNT_MAX) {
                 Some(other) if other.nodes.contains(node) => {}
@@ -191,7 +203,11 @@ impl Node {
         for (stream, _) in streams.iter().filter(|(stream, _)| self.may_see(node, &stream.origin)) {
             after.insert(*stream, self.send_after(node, peer, stream, &streams)?);
         }
-        let ours: Vec<_> = streams.iter().map(|(stream, head)| (*stream, head.base.seq, head.checkpoint_seq)).collect();
+        let mut ours = Vec::with_capacity(streams.len());
+        for (stream, head) in &streams {
+            let sent = after.get(stream).copied().flatten().unwrap_or(u64::MAX);
+            ours.push((*stream, head.base.seq, self.readable_to(stream, sent, head.checkpoint_seq)?));
+        }
         let visible = |origin: &Origin| self.may_see(node, origin);
         Ok(cut::plan(&ours, &self.roster.pin().roster_origin(), &visible, &mut |stream| after.get(stream).copied().flatten()))
     }
@@ -221,11 +237,11 @@ impl Node {
     }
 
     /// The vector told to `node`: what it may see, and what it sent us, as far as a checkpoint proves it (R3.6-c, R3.6-e).
-    pub(crate) fn told_to(&self, node: &NodeId, peer: &Peer) -> Vec<(Stream, Head)> {
+    pub(crate) fn told_to(&self, node: &NodeId, peer: &Peer) -> Result<Vec<(Stream, Head)>, NodeError> {
         let told = |(stream, head): &(Stream, Head)| {
             head.checkpoint_seq > head.base.seq && (self.may_see(node, &stream.origin) || peer.sent.contains(&stream.origin))
         };
-        self.wal.streams().into_iter().filter(told).collect()
+        Ok(self.sound_streams()?.into_iter().filter(told).collect())
     }
 
     /// Write `lacks` for `group`, file by file, as many as there is room for; what is left is returned, and counted in `report`.
@@ -407,7 +423,7 @@ impl Node {
     fn manifest(&self, group: &Group, lacks: &[Lack], salt: &Salt) -> Result<Manifest, CutError> {
         let mut vector = Vec::with_capacity(group.vector.len());
         for (stream, head) in &group.vector {
-            if let Some(position) = self.wal.position(stream, head.checkpoint_seq)? {
+            if let Some(position) = known::position(&self.wal, stream, head.checkpoint_seq)? {
                 vector.push(Told::new(salt, stream.origin, &position));
             }
         }
@@ -422,7 +438,11 @@ impl Node {
         for (branch, head) in told.iter().filter(|(stream, _)| stream.branch.is_some()) {
             let seq = head.base.seq + 1;
             let mut events = self.wal.events(&Stream::main(branch.origin), seq)?;
-            if let (Some((_, bytes)), Some(theirs)) = (events.next()?, branch.branch) {
+            let first = match events.next() {
+                Err(StoreError::Damaged { .. }) => continue, // said again when it is here again
+                first => first?,
+            };
+            if let (Some((_, bytes)), Some(theirs)) = (first, branch.branch) {
                 let ours: [u8; 8] = digest(bytes).0.first_chunk().copied().unwrap_or_default();
                 let mut digests = [ours, theirs];
                 digests.sort_unstable();

@@ -25,6 +25,8 @@ pub struct Checked {
     pub faults: Vec<Fault>,
     /// How much is wrong.
     pub fault_count: u64,
+    /// Damaged bytes for which nothing is missing, in plain words. The first thousand.
+    pub mended: Vec<String>,
     /// What opening the log found.
     pub findings: Vec<Finding>,
 }
@@ -72,7 +74,10 @@ impl View {
         let told: Vec<_> = checked.findings.iter().filter_map(hole_at).collect(); // what opening said is not said again
         let verified = self.log.verify(
             &mut |fault| {
-                if fault.stream.is_some() || !told.contains(&(fault.segment, fault.offset)) {
+                if fault.flaw == Flaw::Mended {
+                    checked.mended.push(in_words(&fault));
+                    checked.mended.truncate(FAULT_COUNT_MAX);
+                } else if fault.stream.is_some() || !told.contains(&(fault.segment, fault.offset)) {
                     checked.fault(fault.stream, in_words(&fault));
                 }
             },
@@ -129,6 +134,7 @@ fn in_words(fault: &fsck::Fault) -> String {
     let what = match fault.flaw {
         Flaw::Damaged => "the bytes are damaged",
         Flaw::Tampered => "sealed with another key, or tampered with",
+        Flaw::Mended => "the bytes are damaged; nothing is missing for it",
         Flaw::KnownHole => "damage that was found before and kept aside",
         Flaw::Missing => "events are missing here",
         Flaw::Chain => "the chain of events does not lead where the log says",

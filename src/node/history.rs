@@ -1,6 +1,6 @@
 //! History that primed ranges build on, read from the log.
 
-use crate::ports::store::{Log, Stream};
+use crate::ports::store::{Log, StoreError, Stream};
 use bundle_format::ids::Origin;
 use bundle_format::limits::PREFIX_LEN_MAX;
 use bundle_format::trust::History;
@@ -14,9 +14,10 @@ impl History for LogHistory<'_> {
         let mut bytes = Vec::new();
         let mut events = self.0.events(&Stream::main(*origin), first).map_err(io::Error::other)?;
         for _ in 0..count {
-            match events.next().map_err(io::Error::other)? {
-                Some((_, event)) if bytes.len() + event.len() <= PREFIX_LEN_MAX => bytes.extend_from_slice(event),
-                _ => return Ok(None),
+            match events.next() {
+                Ok(Some((_, event))) if bytes.len() + event.len() <= PREFIX_LEN_MAX => bytes.extend_from_slice(event),
+                Ok(_) | Err(StoreError::Damaged { .. }) => return Ok(None),
+                Err(error) => return Err(io::Error::other(error)),
             }
         }
         Ok(Some(bytes))

@@ -2,6 +2,7 @@
 
 use super::peers::Peer;
 use crate::ports::store::{Head, Log, StoreError, Stream};
+use bundle_format::chain::Position;
 use bundle_format::ids::{NodeId, Origin};
 use bundle_format::vector::{Tag, Told};
 
@@ -27,9 +28,23 @@ pub fn compare(log: &dyn Log, stream: &Stream, salt: &bundle_format::vector::Sal
     if told.seq > head.end.seq {
         return Ok(Word::Ahead(told.seq));
     }
-    let position = log.position(stream, told.seq)?;
+    let position = match log.position(stream, told.seq) {
+        Err(StoreError::Damaged { .. }) => return Ok(Word::Holds(told.seq)), // ours rotted; nothing says that it differs
+        position => position?,
+    };
     let same = position.is_some_and(|position| Tag::of(salt, &position.hash) == told.tag);
     Ok(if same { Word::Holds(told.seq) } else { Word::Differs(told.seq) })
+}
+
+/// The chain at `seq` of a stream; `None` also where what leads there has rotted.
+///
+/// # Errors
+/// What the log says.
+pub fn position(log: &dyn Log, stream: &Stream, seq: u64) -> Result<Option<Position>, StoreError> {
+    match log.position(stream, seq) {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        position => position,
+    }
 }
 
 /// The best word `peer` has on `stream`: what it holds of it, before what differs.

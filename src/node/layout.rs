@@ -54,6 +54,11 @@ impl Layout {
         self.root.join("ledger")
     }
 
+    /// What of the log is known to have rotted.
+    pub fn rotten(&self) -> PathBuf {
+        self.root.join("rotten")
+    }
+
     /// The log as tables.
     pub fn index(&self) -> PathBuf {
         self.root.join("index.db")

@@ -40,6 +40,7 @@ pub mod pushing;
 pub mod radar;
 pub mod record;
 pub mod relaying;
+mod rot;
 pub mod serving;
 pub mod session;
 pub mod setting;
@@ -156,6 +157,7 @@ impl Node {
         let mut node = Self::assemble(ports, layout, keyring, wrap, lock)?;
         node.finish_init()?;
         node.answer_findings()?;
+        node.heed_rot()?;
         Ok(node)
     }
 
@@ -404,6 +406,7 @@ impl View {
         let roster = Roster::from_log(pin_of(&keyring), &log)?;
         let state = State::load(&*ports.disk, &layout.state())?.unwrap_or_default();
         let peers = Peers::at(&layout.peers());
+        rot::look_again(&*ports.disk, &layout, &log)?;
         Ok(Self { ports: ports.clone(), layout, keyring, log, roster, peers, state })
     }
 
@@ -433,6 +436,9 @@ impl View {
 pub(crate) fn roster_in_doubt(log: &dyn Log, roster: &Roster, peers: &[(NodeId, Peer)], orphans: &[(u64, Vec<u8>)]) -> Result<bool, NodeError> {
     let end = log.head(&Stream::main(roster.pin().roster_origin())).map_or(0, |head| head.end.seq);
     if orphans.iter().any(|(seq, _)| *seq > end) {
+        return Ok(true);
+    }
+    if log.rotten().iter().any(|rotten| rotten.events && rotten.stream.origin == roster.pin().roster_origin()) {
         return Ok(true);
     }
     for (_, peer) in peers {

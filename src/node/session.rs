@@ -222,11 +222,12 @@ impl Session {
     /// What the log or the file `state` says.
     pub fn hello(&mut self, node: &mut Node) -> Result<Vec<Manifest>, NodeError> {
         node.show_life()?;
+        node.heed_rot()?;
         node.wal.sync()?;
-        let told = node.told_to(&self.peer, &self.record);
+        let told = node.told_to(&self.peer, &self.record)?;
         let mut vector = Vec::with_capacity(told.len());
         for (stream, head) in &told {
-            if let Some(position) = node.wal.position(stream, head.checkpoint_seq)? {
+            if let Some(position) = known::position(&node.wal, stream, head.checkpoint_seq)? {
                 vector.push(Told::new(&self.salt, stream.origin, &position));
             }
         }
@@ -385,6 +386,7 @@ impl Session {
                 self.reach.insert(*stream, reach);
             }
             let to = if Self::is_signed_here(node, stream) && !node.is_settled_life(&stream.origin) { head.end.seq } else { head.checkpoint_seq };
+            let to = node.readable_to(stream, self.reach.get(stream).map_or(u64::MAX, |reach| reach.sent), to)?;
             ours.push((*stream, head.base.seq, to));
         }
         let left = |stream: &Stream| self.left.contains(stream);
@@ -441,7 +443,7 @@ impl Session {
         self.delivered[origin.lane as usize] += seq - reach.held;
         (reach.held, reach.ours, reach.again) = (seq, !reach.whole, 0);
         let stream = *stream;
-        if let (Some(receipt), Some(position)) = (&mut self.record.receipt, node.wal.position(&stream, seq)?) {
+        if let (Some(receipt), Some(position)) = (&mut self.record.receipt, known::position(&node.wal, &stream, seq)?) {
             let told = Told::new(&receipt.salt, *origin, &position);
             let forked = receipt.vector.iter().filter(|old| old.origin == *origin).count() > 1;
             match receipt.vector.iter_mut().find(|old| old.origin == *origin) {
@@ -497,7 +499,7 @@ impl Session {
             Some(base) => base,
             None if forked() => return self.again(node, &origin, Reason::Differs).map(Err),
             None if before == 0 => Position::start(&origin).hash,
-            None => match node.wal.position(&Stream::main(origin), before)? {
+            None => match known::position(&node.wal, &Stream::main(origin), before)? {
                 Some(position) => position.hash,
                 None => return self.again(node, &origin, Reason::Gap).map(Err),
             },
@@ -548,7 +550,7 @@ impl Session {
     /// Who sent it has it: of a fork, the branch it is on and not the other.
     fn holds(&mut self, node: &Node, origin: &Origin, end: Position) -> Result<(), NodeError> {
         for (stream, _) in node.wal.streams().iter().filter(|(stream, _)| stream.origin == *origin) {
-            if node.wal.position(stream, end.seq)? == Some(end) {
+            if known::position(&node.wal, stream, end.seq)? == Some(end) {
                 let main = stream.branch.is_none();
                 let reach = self.reach.entry(*stream).or_insert(Reach { held: end.seq, sent: end.seq, ours: main, whole: !main, again: 0 });
                 (reach.held, reach.sent) = (reach.held.max(end.seq), reach.sent.max(end.seq));
@@ -558,8 +560,9 @@ impl Session {
     }
 
     pub(super) fn again(&self, node: &Node, origin: &Origin, reason: Reason) -> Result<Taken, NodeError> {
-        let held = node.wal.head(&Stream::main(*origin)).map_or(0, |head| head.checkpoint_seq);
-        let position = node.wal.position(&Stream::main(*origin), held)?.unwrap_or(Position::start(origin));
+        let main = Stream::main(*origin);
+        let held = node.sound_streams()?.iter().find(|(stream, _)| *stream == main).map_or(0, |(_, head)| head.checkpoint_seq);
+        let position = known::position(&node.wal, &main, held)?.unwrap_or(Position::start(origin));
         Ok(Taken::Again { origin: *origin, seq: position.seq, tag: Tag::of(&self.salt, &position.hash), reason })
     }
 
@@ -592,7 +595,7 @@ impl Session {
 /// A told position with the tag it would have under another salt: ours where the histories are the same, and no tag at all where they differ.
 fn retag(node: &Node, from: &Salt, to: &Salt, told: &Told) -> Result<Tag, NodeError> {
     for (stream, _) in node.wal.streams().iter().filter(|(stream, _)| stream.origin == told.origin) {
-        if let Some(position) = node.wal.position(stream, told.seq)?.filter(|position| Tag::of(from, &position.hash) == told.tag) {
+        if let Some(position) = known::position(&node.wal, stream, told.seq)?.filter(|position| Tag::of(from, &position.hash) == told.tag) {
             return Ok(Tag::of(to, &position.hash));
         }
     }

@@ -15,7 +15,7 @@ use super::{Node, View};
 use crate::keys::{Keyring, Roster};
 use crate::ports::Ports;
 use crate::ports::disk::read_small;
-use crate::ports::store::{Finding, Head, Log, Store as _, StoreError, Stream};
+use crate::ports::store::{Finding, Head, Log, Rotten, Store as _, StoreError, Stream};
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
 
@@ -51,6 +51,8 @@ pub struct Status {
     pub findings: Vec<Finding>,
     /// Why `config.toml` sets nothing, if it is there and does not read.
     pub config: Option<String>,
+    /// What is known to have rotted and is not here again, with the names of the histories.
+    pub rotten: Vec<(String, Rotten)>,
     /// Bytes of the log on the disk.
     pub log_bytes: u64,
     /// Now, milliseconds since 1970 by our clock.
@@ -186,9 +188,10 @@ impl Status {
         self.forks.iter().filter(|fork| !fork.closed)
     }
 
-    /// Whether a hole was found in the log.
+    /// Whether a hole was found in the log, or events of it have rotted and are not here again.
     pub fn is_damaged(&self) -> bool {
-        self.findings.iter().any(|finding| matches!(finding, Finding::Hole { .. }))
+        let is_hole = |finding: &Finding| matches!(finding, Finding::Hole { .. });
+        self.findings.iter().any(is_hole) || self.rotten.iter().any(|(_, rotten)| rotten.events)
     }
 }
 
@@ -220,6 +223,7 @@ impl Looking<'_> {
             open_lives: self.state.open_lives.clone(),
             findings: self.log.findings().to_vec(),
             config: super::config::read(self.ports, self.layout).err().map(|error| error.to_string()),
+            rotten: self.log.rotten().into_iter().map(|rotten| (self.naming.origin(&rotten.stream.origin), rotten)).collect(),
             log_bytes: self.log_bytes()?,
             now_ms: self.ports.clock.now_ms(),
         })

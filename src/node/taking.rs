@@ -92,6 +92,8 @@ pub struct Counts {
     pub control: u64,
     /// Left out because a branch of a fork is full.
     pub left_out: u64,
+    /// Events that were held by number and had rotted, and are here again.
+    pub mended: u64,
 }
 
 impl Counts {
@@ -101,6 +103,7 @@ impl Counts {
         self.duplicate += other.duplicate;
         self.control += other.control;
         self.left_out += other.left_out;
+        self.mended += other.mended;
     }
 }
 
@@ -394,7 +397,7 @@ impl Node {
             }
             _ => {}
         }
-        if applied.new + applied.refilled > 0 && origin == self.roster.pin().roster_origin() {
+        if applied.new + applied.refilled + applied.mended > 0 && origin == self.roster.pin().roster_origin() {
             self.wal.sync()?;
             self.refresh_roster()?;
         }
@@ -521,6 +524,7 @@ fn count(range: &VerifiedRange, applied: &Applied, counts: &mut Counts) {
     let whole = |event: &&&[u8]| Event::from_bytes(event).is_ok_and(|event| event.ends_payload());
     let payloads = |skip: usize, take: usize| run.events().iter().skip(skip).take(take).filter(whole).count() as u64;
     counts.left_out += applied.left_out;
+    counts.mended += applied.mended;
     if range.origin().lane == Lane::Control {
         counts.control += applied.new;
     } else {
@@ -554,14 +558,15 @@ impl FileReport {
 
     /// It brought or showed something that was not here.
     pub(super) fn is_news(&self) -> bool {
-        !self.is_plain() || self.counts.new > 0 || self.counts.control > 0
+        !self.is_plain() || self.counts.new + self.counts.control + self.counts.mended > 0
     }
 
     /// The same file after an earlier try that appended a part of it.
     fn after(mut self, before: &Self) -> Self {
-        let Counts { new, control, left_out, .. } = self.counts;
+        let Counts { new, control, left_out, mended, .. } = self.counts;
         let was = &before.counts;
-        self.counts = Counts { new: was.new + new, control: was.control + control, left_out: was.left_out + left_out, duplicate: was.duplicate };
+        let (new, control, left_out, mended) = (was.new + new, was.control + control, was.left_out + left_out, was.mended + mended);
+        self.counts = Counts { new, control, left_out, mended, duplicate: was.duplicate };
         // a branch that the earlier try took in is no news to this one
         let known = std::mem::replace(&mut self.forks, before.forks.clone());
         self.forks.extend(known.into_iter().filter(|fork| !before.forks.contains(fork)));

@@ -106,6 +106,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn mend(&mut self, _stream: &Stream, _first: u64, _events: &[&[u8]]) -> Result<(), StoreError> {
+        Ok(()) // nothing rots in memory
+    }
+
     fn orphans(&self, _stream: &Stream) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         Ok(Vec::new())
     }

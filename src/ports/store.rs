@@ -70,6 +70,19 @@ pub enum Finding {
     },
 }
 
+/// A stretch of a stream that rotted, and is not here again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rotten {
+    /// Of which stream.
+    pub stream: Stream,
+    /// First position.
+    pub first: u64,
+    /// Last position.
+    pub last: u64,
+    /// The events; else only checkpoints among them.
+    pub events: bool,
+}
+
 /// Why the log did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -179,6 +192,20 @@ pub trait Log {
     fn scan_from(&self, spot: Spot) -> Result<Box<dyn Scan + '_>, StoreError>;
     /// What opening found.
     fn findings(&self) -> &[Finding];
+    /// Read `stream` from position `from` to `to`, its checkpoints too: the stretches of events that rotted, ascending.
+    fn lost(&self, stream: &Stream, from: u64, to: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+        let _ = (stream, from, to);
+        Ok(Vec::new())
+    }
+    /// What reading has found so far to have rotted and not to be here again. Sorted.
+    fn rotten(&self) -> Vec<Rotten> {
+        Vec::new()
+    }
+    /// Whether reading has found that checkpoints rotted among which one may have stood at `seq`.
+    fn lacks_checkpoint(&self, stream: &Stream, seq: u64) -> bool {
+        let _ = (stream, seq);
+        false
+    }
 
     /// The chain hash at `seq` of `stream`: from the newest checkpoint at or below, hashed forward. `None` outside what is held.
     fn position(&self, stream: &Stream, seq: u64) -> Result<Option<Position>, StoreError> {
@@ -209,6 +236,9 @@ pub trait Store: Log {
     fn append(&mut self, stream: &Stream, run: &Run<'_>, hlc: Hlc, checkpoints: &[Checkpointed]) -> Result<(), StoreError>;
     /// Add checkpoints to events already held (our own, signed at a cut).
     fn append_checkpoints(&mut self, stream: &Stream, checkpoints: &[Checkpointed]) -> Result<(), StoreError>;
+    /// Store events again that are held by number and rotted: `events` from position `first` on, up to the head at most. They are read in the place of the
+    /// damaged ones. Callers have proved them. Durable only after [`Store::sync`].
+    fn mend(&mut self, stream: &Stream, first: u64, events: &[&[u8]]) -> Result<(), StoreError>;
     /// Make everything appended durable. An error poisons the writer.
     fn sync(&mut self) -> Result<(), StoreError>;
     /// Readable events behind a hole of a stream that was cut back: position and bytes, to be appended again elsewhere.

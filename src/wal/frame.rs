@@ -34,12 +34,14 @@ pub enum Kind {
     CutBack = 6,
     /// Heads of all streams when the segment was sealed; `first` more such frames follow; the last ends with SHA-256 of the tables behind it.
     Heads = 7,
+    /// Events again that rotted in an earlier segment: `stream`, `first`, `count` and body as of events; `hlc` 0. They move no head.
+    Mended = 8,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        use Kind::{Checkpoints, CutBack, Events, Heads, Mark, Session, Stream};
-        [Events, Session, Stream, Checkpoints, Mark, CutBack, Heads].into_iter().find(|kind| *kind as u8 == number)
+        use Kind::{Checkpoints, CutBack, Events, Heads, Mark, Mended, Session, Stream};
+        [Events, Session, Stream, Checkpoints, Mark, CutBack, Heads, Mended].into_iter().find(|kind| *kind as u8 == number)
     }
 }
 

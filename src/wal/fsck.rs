@@ -7,7 +7,7 @@ use super::heads::{CHECKPOINT_LEN, HEAD_ENTRY_LEN, MARK_ENTRY_LEN, read_checkpoi
 use super::read::StreamEvents;
 use super::recover::TABLES_HASH_LEN;
 use super::segment::{Cursor, Index, Segment};
-use super::tables::{HEADER_LEN, Header, NO_STREAM, Run, Trailer, read_header};
+use super::tables::{HEADER_LEN, Header, MENDED, NO_STREAM, Run, Trailer, read_header};
 use crate::ports::store::{Events as _, Finding, StoreError, Stream};
 use bundle_format::chain::{Position, digest};
 use sha2::{Digest as _, Sha256};
@@ -20,6 +20,8 @@ pub enum Flaw {
     Damaged,
     /// Checksum good, seal bad.
     Tampered,
+    /// Bytes fail their checksum, and nothing is missing for it: what stood there is here again, or nobody needs it. No fault.
+    Mended,
     /// Damage found before and kept aside; what was behind it is void.
     KnownHole,
     /// Events are missing between what is before and behind.
@@ -56,7 +58,7 @@ pub struct Verified {
     pub event_count: u64,
     /// Checkpoints that stand on our chain. Their signatures are not looked at: that needs the roster.
     pub checkpoint_count: u64,
-    /// Faults told.
+    /// Faults told, without places where what rotted is here again.
     pub fault_count: u64,
 }
 
@@ -97,7 +99,7 @@ struct Fsck<'a> {
 
 impl Fsck<'_> {
     fn fault(&mut self, flaw: Flaw, segment: u32, offset: u64, stream: Option<(Stream, u64)>) {
-        self.verified.fault_count += 1;
+        self.verified.fault_count += u64::from(flaw != Flaw::Mended);
         (self.tell)(Fault { flaw, segment, offset, stream });
     }
 
@@ -126,7 +128,8 @@ impl Fsck<'_> {
         if read_header(&header[..len], number) != Header::Good || rebuilt {
             self.fault(Flaw::Index, number, 0, None);
         }
-        let orphans = segment.orphans()?;
+        let mut orphans = segment.orphans()?;
+        orphans.retain(|(stream, _)| stream & MENDED == 0);
         let mut cursor = Cursor::new(segment.end);
         let mut offset = HEADER_LEN as u64;
         while offset < segment.end {
@@ -144,8 +147,11 @@ impl Fsck<'_> {
                 offset += len as u64;
                 (self.progress)(self.verified.byte_count + offset, self.verified.event_count);
             } else {
-                self.fault(Flaw::Damaged, number, offset, None);
-                offset = cursor.resync(&segment, offset)?.unwrap_or(segment.end);
+                let behind = cursor.resync(&segment, offset)?.unwrap_or(segment.end);
+                let lost = log.view.lost_in(&segment, offset, behind)?;
+                let is_known = matches!(segment.index, Index::Sealed(_)); // what stood there
+                self.fault(if is_known && lost.is_none() { Flaw::Mended } else { Flaw::Damaged }, number, offset, lost);
+                offset = behind;
             }
         }
         self.verified.byte_count += segment.end;
@@ -164,11 +170,29 @@ impl Fsck<'_> {
                     self.told(mark.number, mark.end, segment, offset);
                 }
             }
+            Kind::Mended => {
+                if frame::first_event(body, head.count).is_none() {
+                    self.fault(Flaw::Tampered, segment, offset, None);
+                }
+            }
             Kind::Session | Kind::Stream | Kind::Heads => {}
         }
     }
 
+    /// Follow a stream up to `to` through events that are not where they were stored first.
+    fn bridge(&mut self, number: u32, to: u64) {
+        let Some(track) = self.tracks.get_mut(&number).filter(|track| track.seq < to) else { return };
+        let Ok(mut events) = StreamEvents::new(&self.log.view, &track.stream, track.seq + 1) else { return };
+        while track.seq < to {
+            let Ok(Some((_, bytes))) = events.next() else { return };
+            track.end = track.end.map(|end| end.then(&digest(bytes)));
+            track.seq += 1;
+            self.verified.event_count += 1;
+        }
+    }
+
     fn events(&mut self, head: &Head, body: &[u8], segment: u32, offset: u64) {
+        self.bridge(head.stream, head.first.saturating_sub(1));
         let Some(track) = self.tracks.get_mut(&head.stream) else { return self.fault(Flaw::Missing, segment, offset, None) };
         let (stream, missing) = (track.stream, track.seq + 1);
         let Some(mut at) = frame::first_event(body, head.count) else { return self.fault(Flaw::Tampered, segment, offset, Some((stream, missing))) };
@@ -189,6 +213,7 @@ impl Fsck<'_> {
 
     /// A head as a frame tells it.
     fn told(&mut self, number: u32, end: Position, segment: u32, offset: u64) {
+        self.bridge(number, end.seq);
         let Some(track) = self.tracks.get_mut(&number) else { return };
         let (stream, missing) = (track.stream, track.seq + 1);
         let (seq_fits, hash_fits) = (track.seq == end.seq, track.end.is_none_or(|ours| ours == end));

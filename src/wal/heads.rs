@@ -51,6 +51,8 @@ pub(super) struct Streams {
     numbers: BTreeMap<Stream, u32>,
     /// The highest number seen anywhere, also in frames whose definition is lost: never given again.
     pub highest: u32,
+    /// Read from the frames of a segment with holes, its heads being damaged: what comes next may not follow.
+    pub holed: bool,
 }
 
 impl Streams {

@@ -6,12 +6,14 @@
 //! who may see what (`cut`).
 //!
 //! A segment: header 64 B, frames, and once sealed heads frames, tables and a trailer. `frame`: one frame; `tables`: the index;
-//! `heads`: streams and their heads; `replay` and `recover`: opening; `writer`: appending; `view` and `read`: reading; `fsck`: verifying everything.
+//! `heads`: streams and their heads; `replay` and `recover`: opening; `writer`: appending; `view` and `read`: reading; `mended`: what rotted and is here again;
+//! `fsck`: verifying everything.
 
 mod frame;
 pub mod fsck;
 mod heads;
 mod keys;
+mod mended;
 mod read;
 mod recover;
 mod replay;
@@ -24,7 +26,7 @@ pub use fsck::{Fault, Flaw, Verified};
 pub use keys::DataKeys;
 
 use crate::ports::disk::{Disk, DiskFile, Open, sync_or_forget};
-use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Scan, Spot, Store, StoreError, Stream};
+use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Rotten, Scan, Spot, Store, StoreError, Stream};
 use crate::ports::{Clock, Entropy};
 use bundle_format::chain::Run;
 use bundle_format::hlc::Hlc;
@@ -93,7 +95,7 @@ impl Wal {
             }
             let active = writer::create(&*place.disk, folder, newest + 1, clock.now_ms())?;
             let writer = Writer::new(entropy, clock, options, active.end, (0, 0));
-            return Ok(Self { view: View { place, streams, active, first, findings, recent: RefCell::default() }, writer });
+            return Ok(Self { view: View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() }, writer });
         };
         active.tail_offset = active.end;
         let mut file_len = active.file.len().map_err(io)?;
@@ -117,7 +119,7 @@ impl Wal {
         }
         findings.extend(hole_findings(newest, &replayed, &streams));
         let mut writer = Writer::new(entropy, clock, options, file_len, replayed.since_mark);
-        let mut view = View { place, streams, active, first, findings, recent: RefCell::default() };
+        let mut view = View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() };
         if !replayed.holes.is_empty() || view.streams.numbered().any(|(_, state)| state.broken.is_some()) {
             writer.close_holes(&mut view, &replayed.holes)?;
         } else if options.sync_at_open && !empty {
@@ -173,6 +175,10 @@ impl Store for Wal {
         self.writer.append_checkpoints(&mut self.view, stream, checkpoints)
     }
 
+    fn mend(&mut self, stream: &Stream, first: u64, events: &[&[u8]]) -> Result<(), StoreError> {
+        self.writer.mend(&mut self.view, stream, first, events)
+    }
+
     fn sync(&mut self) -> Result<(), StoreError> {
         self.writer.sync(&mut self.view)
     }
@@ -204,7 +210,7 @@ impl WalReader {
             }
             None => Segment::in_memory(newest + 1, Box::new(NoFile), Tables::default(), tables::HEADER_LEN as u64),
         };
-        Ok(Self { view: View { place, streams, active, first, findings, recent: RefCell::default() } })
+        Ok(Self { view: View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() } })
     }
 
     /// See [`Store::orphans`].
@@ -288,6 +294,18 @@ macro_rules! log_by_view {
 
             fn findings(&self) -> &[Finding] {
                 &self.view.findings
+            }
+
+            fn lost(&self, stream: &Stream, from: u64, to: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+                self.view.lost(stream, from, to)
+            }
+
+            fn rotten(&self) -> Vec<Rotten> {
+                self.view.rotten()
+            }
+
+            fn lacks_checkpoint(&self, stream: &Stream, seq: u64) -> bool {
+                self.view.lacks_checkpoint(stream, seq)
             }
         }
     )*};

@@ -1,8 +1,9 @@
 //! Events out of the log: one stream in order, or everything in the order it was stored. Lent one at a time, nothing allocated per event.
 
 use super::frame::{self, Kind, Look};
-use super::segment::Cursor;
-use super::tables::{Dir, HEADER_LEN, NO_STREAM, Run};
+use super::mended::{Again, frame_in};
+use super::segment::{Cursor, Index};
+use super::tables::{Dir, HEADER_LEN, MENDED, NO_STREAM, Run};
 use super::view::{SegmentRef, View};
 use crate::ports::store::{Events, Scan, Spot, StoreError, Stream};
 use std::ops::Range;
@@ -37,7 +38,7 @@ impl Frame {
     }
 }
 
-/// Events of one stream.
+/// Events of one stream. What rotted is read where it is here again.
 pub(super) struct StreamEvents<'a> {
     view: &'a View,
     stream: Stream,
@@ -51,6 +52,18 @@ pub(super) struct StreamEvents<'a> {
     run_offset: u64,
     at: usize,
     frame: Option<Frame>,
+    /// Events that are here again, before `frame` is read on.
+    again: Option<(Vec<u8>, Frame)>,
+    /// Where damage was met last.
+    damage: (u32, u64),
+    /// The stretch that stopped the reading.
+    lost: Option<(u64, u64)>,
+}
+
+/// In which buffer an event stands.
+enum Buffer {
+    Run,
+    Again,
 }
 
 impl<'a> StreamEvents<'a> {
@@ -73,69 +86,111 @@ impl<'a> StreamEvents<'a> {
                 }
             }
         }
-        let (run, run_offset, at) = (Vec::new(), 0, 0);
-        Ok(Self { view, stream: *stream, number, next, end, plan, segment: None, run, run_offset, at, frame: None })
+        let (run, run_offset, at, damage) = (Vec::new(), 0, 0, (0, 0));
+        let stream = *stream;
+        Ok(Self { view, stream, number, next, end, plan, segment: None, run, run_offset, at, frame: None, again: None, damage, lost: None })
     }
 
-    fn advance(&mut self) -> Result<Option<(u64, Range<usize>)>, StoreError> {
-        while self.next <= self.end {
-            if let Some((seq, place)) = self.frame.as_mut().and_then(|frame| frame.next(&self.run)) {
-                if seq == self.next {
-                    self.next += 1;
-                    return Ok(Some((seq, place)));
+    /// Go on behind the damage that the last call ended with; which events lie in it. `None` when it cannot be passed.
+    pub fn pass_over(&mut self) -> Option<(u64, u64)> {
+        let (first, last) = self.lost.take()?;
+        self.next = last + 1;
+        Some((first, last))
+    }
+
+    fn advance(&mut self) -> Result<Option<(u64, Buffer, Range<usize>)>, StoreError> {
+        while self.next <= self.end && self.lost.is_none() {
+            if let Some((bytes, frame)) = &mut self.again {
+                match frame.next(bytes) {
+                    Some((seq, place)) if seq == self.next => {
+                        self.next += 1;
+                        return Ok(Some((seq, Buffer::Again, place)));
+                    }
+                    Some(_) => {}
+                    None => self.again = None,
                 }
-                if seq > self.next {
-                    return Err(self.damaged(self.run_offset));
+            } else if let Some(frame) = self.frame.as_mut().filter(|frame| frame.index < frame.count) {
+                if frame.seq > self.next {
+                    let behind = frame.seq;
+                    self.missing(behind)?;
+                } else if let Some((seq, place)) = frame.next(&self.run)
+                    && seq == self.next
+                {
+                    self.next += 1;
+                    return Ok(Some((seq, Buffer::Run, place)));
                 }
             } else if self.at < self.run.len() {
                 self.open_frame()?;
-            } else {
-                self.read_run()?;
+            } else if !self.read_run()? {
+                self.missing(self.end + 1)?;
             }
         }
         Ok(None)
     }
 
-    /// Open the frame at `at`, or pass over it when it ends before the next event.
+    /// Events from the next to before `behind` are not where they were stored: they are here again, or lost.
+    fn missing(&mut self, behind: u64) -> Result<(), StoreError> {
+        match self.view.again(self.number, self.next, self.damage)? {
+            Again::Here(bytes, head, body_len) => {
+                let frame = Frame::new(frame::HEAD_LEN..frame::HEAD_LEN + body_len, &bytes, &head).ok_or(self.damaged())?;
+                self.again = Some((bytes, frame));
+                Ok(())
+            }
+            Again::Lost(next) => {
+                let last = next.map_or(behind, |next| next.min(behind)) - 1;
+                self.view.note_lost(&self.stream, self.next, last);
+                self.lost = Some((self.next, last));
+                Err(self.damaged())
+            }
+        }
+    }
+
+    /// Open the frame at `at`, or pass over it when it ends before the next event, or is none.
     fn open_frame(&mut self) -> Result<(), StoreError> {
         self.frame = None;
-        let offset = self.run_offset + self.at as u64;
-        let Look::Frame(head, len) = frame::look(&self.run[self.at..]) else { return Err(self.damaged(offset)) };
-        if head.kind != Kind::Events || head.stream != self.number {
-            return Err(self.damaged(offset));
-        }
+        let Some((segment, ..)) = &self.segment else { return Err(self.damaged()) };
+        let (head, len) = match frame::look(&self.run[self.at..]) {
+            Look::Frame(head, len) if head.kind == Kind::Events && head.stream == self.number => (head, len),
+            _ => {
+                self.damage = (segment.number, self.run_offset + self.at as u64);
+                self.at = frame_in(&self.run, self.at + 1, self.number, Kind::Events).map_or(self.run.len(), |(at, ..)| at);
+                return Ok(());
+            }
+        };
         if head.first + u64::from(head.count) > self.next {
-            let Some((segment, ..)) = &self.segment else { return Err(self.damaged(offset)) };
+            let offset = self.run_offset + self.at as u64;
             let start = self.at + frame::HEAD_LEN;
             let body_len = segment.open_frame(&mut self.run[self.at..self.at + len], offset, &self.view.place.keys)?.len();
-            self.frame = Some(Frame::new(start..start + body_len, &self.run, &head).ok_or(self.damaged(offset))?);
+            let damaged = StoreError::Damaged { segment: segment.number, offset, stream: Some((self.stream, self.next)) };
+            self.frame = Some(Frame::new(start..start + body_len, &self.run, &head).ok_or(damaged)?);
         }
         self.at += len;
         Ok(())
     }
 
-    /// Read the next run, from the next segment when this one has no more.
-    fn read_run(&mut self) -> Result<(), StoreError> {
+    /// Read the next run, from the next segment when this one has no more; `false` when none has.
+    fn read_run(&mut self) -> Result<bool, StoreError> {
         self.frame = None;
         if self.segment.as_ref().is_none_or(|(_, dir, index)| *index >= dir.run_count) {
-            let Some(number) = self.plan.pop() else { return Err(self.damaged(0)) };
+            let Some(number) = self.plan.pop() else { return Ok(false) };
             let segment = self.view.segment(number)?;
-            let dir = segment.dir(self.number)?.ok_or(self.damaged(0))?;
+            let dir = segment.dir(self.number)?.ok_or(segment.damaged(0))?;
             let index = segment.find_run(&dir, self.next)?;
             self.segment = Some((segment, dir, index));
-            return Ok(());
+            return Ok(true);
         }
-        let Some((segment, dir, index)) = &mut self.segment else { return Ok(()) };
+        let Some((segment, dir, index)) = &mut self.segment else { return Ok(false) };
         let run = segment.run(dir, *index)?;
         *index += 1;
         (self.run_offset, self.at) = (u64::from(run.offset), 0);
         self.run.clear();
         self.run.resize(run.len as usize, 0);
-        segment.read_exact(&mut self.run, self.run_offset)
+        segment.read_exact(&mut self.run, self.run_offset)?;
+        Ok(true)
     }
 
-    fn damaged(&self, offset: u64) -> StoreError {
-        let segment = self.segment.as_ref().map_or(self.view.first, |(segment, ..)| segment.number);
+    fn damaged(&self) -> StoreError {
+        let (segment, offset) = if self.damage.0 == 0 { (self.view.first, 0) } else { self.damage };
         StoreError::Damaged { segment, offset, stream: Some((self.stream, self.next)) }
     }
 }
@@ -143,16 +198,20 @@ impl<'a> StreamEvents<'a> {
 impl Events for StreamEvents<'_> {
     fn next(&mut self) -> Result<Option<(u64, &[u8])>, StoreError> {
         match self.advance() {
-            Ok(found) => Ok(found.map(|(seq, place)| (seq, &self.run[place]))),
+            Ok(Some((seq, Buffer::Run, place))) => Ok(Some((seq, &self.run[place]))),
+            Ok(Some((seq, Buffer::Again, place))) => Ok(self.again.as_ref().map(|(bytes, _)| (seq, &bytes[place]))),
+            Ok(None) => Ok(None),
             Err(error) => {
-                self.next = self.end.saturating_add(1); // nothing behind damage is in order
+                if self.lost.is_none() {
+                    self.next = self.end.saturating_add(1); // nothing behind it is in order
+                }
                 Err(error)
             }
         }
     }
 }
 
-/// All events.
+/// All events; what is here again stands where it was stored again.
 pub(super) struct AllEvents<'a> {
     view: &'a View,
     /// The segment to open next.
@@ -202,6 +261,7 @@ impl<'a> AllEvents<'a> {
         (self.number, self.segment) = (number + 1, None);
         let segment = self.view.segment(number)?;
         self.orphans = segment.orphans()?;
+        self.orphans.retain(|(stream, _)| stream & MENDED == 0);
         let begin = if number == self.from.segment { self.from.offset } else { 0 };
         (self.cursor, self.offset) = (Cursor::new(segment.end), begin.max(HEADER_LEN as u64));
         self.segment = Some(segment);
@@ -218,10 +278,11 @@ impl<'a> AllEvents<'a> {
         }
         let Look::Frame(head, len) = self.cursor.look(segment, offset)? else {
             self.offset = self.cursor.resync(segment, offset)?.unwrap_or(segment.end);
-            return Err(segment.damaged(offset));
+            let is_whole = matches!(segment.index, Index::Sealed(_)) && self.view.lost_in(segment, offset, self.offset)?.is_none();
+            return if is_whole { Ok(()) } else { Err(segment.damaged(offset)) };
         };
         (self.frame_offset, self.offset) = (offset, offset + len as u64);
-        if head.kind != Kind::Events {
+        if !matches!(head.kind, Kind::Events | Kind::Mended) {
             return Ok(());
         }
         self.stream = self.view.streams.get(head.stream).map(|state| state.stream);

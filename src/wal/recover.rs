@@ -116,7 +116,8 @@ impl Place {
 
     fn replayed_heads(&self, number: u32, first: u32, file: Box<dyn DiskFile>, findings: &mut Vec<Finding>) -> Result<Streams, StoreError> {
         findings.push(Finding::Index { segment: number });
-        let (segment, _, _, mut streams) = self.replayed(number, first, file, findings)?;
+        let (segment, replayed, _, mut streams) = self.replayed(number, first, file, findings)?;
+        streams.holed |= !replayed.holes.is_empty() || (replayed.torn_len > 0 && !replayed.sealing); // its last events may have gone with its heads
         for stream in segment.tables().streams.keys() {
             if let Some(state) = streams.get_mut(*stream) {
                 state.newest = number;

@@ -7,7 +7,7 @@ use super::frame::{self, Head, Kind, Look};
 use super::heads::{ENTRIES_MAX, MARK_ENTRY_LEN, StreamState, Streams, read_definition, read_mark};
 use super::keys::DataKeys;
 use super::segment::{Cursor, Segment};
-use super::tables::{CheckpointRun, HEADER_LEN, Run, Tables};
+use super::tables::{CheckpointRun, HEADER_LEN, MENDED, Run, Tables};
 use crate::ports::store::StoreError;
 use bundle_format::chain::{Position, digest};
 use bundle_format::hlc::Hlc;
@@ -53,7 +53,7 @@ pub(super) fn replay(
     open_all: bool,
 ) -> Result<Option<Replayed>, StoreError> {
     let replayed = Replayed { tables: Tables::default(), holes: Vec::new(), end: HEADER_LEN as u64, torn_len: 0, sealing: false, since_mark: (0, 0) };
-    let inherited = streams.numbered().any(|(_, state)| state.broken.is_some());
+    let inherited = streams.holed || streams.numbered().any(|(_, state)| state.broken.is_some());
     if inherited && !open_all {
         return Ok(None);
     }
@@ -158,6 +158,7 @@ impl Walk<'_> {
                 return self.take_events(head, run, None);
             }
             Kind::Checkpoints if !self.open_all => return Ok(self.take_checkpoints(head, at, len)),
+            Kind::Mended if !self.open_all => return self.take_mended(head, at, len),
             _ => {}
         }
         let Some(session) = self.replayed.tables.sessions.last() else { return self.unopened(offset) };
@@ -179,6 +180,7 @@ impl Walk<'_> {
                 let run = Run { first: head.first, count: u32::from(head.count), offset: at, len };
                 self.take_events(head, run, Some(body))
             }
+            Kind::Mended => self.take_mended(head, at, len),
             Kind::Session | Kind::Heads => unreachable!("answered above"),
         }
     }
@@ -234,6 +236,18 @@ impl Walk<'_> {
             self.replayed.tables.streams.entry(head.stream).or_default().checkpoints.push(run);
         }
         Taken::Good
+    }
+
+    /// What is here again moves no head. Behind a hole it may be of events that went with it: they come again with the rest.
+    fn take_mended(&mut self, head: &Head, offset: u32, len: u32) -> Result<Taken, StoreError> {
+        let count = u32::from(head.count);
+        let held = self.streams.get(head.stream).is_some_and(|state| state.base.seq < head.first && head.first + u64::from(count) - 1 <= state.seq);
+        if held {
+            self.replayed.tables.add_events(head.stream | MENDED, Run { first: head.first, count, offset, len }, true);
+        } else if self.damage_before().is_none() {
+            return Err(self.segment.damaged(u64::from(offset)));
+        }
+        Ok(Taken::Good)
     }
 
     fn take_mark(&mut self, head: &Head, body: &[u8], offset: u64) -> Result<Taken, StoreError> {

@@ -213,6 +213,34 @@ impl Segment {
         }
     }
 
+    /// Runs of events that reach into the bytes from `offset` to `end`, with their streams. Slow: the whole table is looked through.
+    pub fn runs_in(&self, offset: u64, end: u64) -> Result<Vec<(u32, Run)>, StoreError> {
+        let reaches = |(_, run): &(u32, Run)| u64::from(run.offset) < end && offset < u64::from(run.offset + run.len);
+        let all: Vec<_> = match &self.index {
+            Index::Memory(tables) => tables.streams.iter().flat_map(|(stream, tables)| tables.runs.iter().map(|run| (*stream, *run))).collect(),
+            Index::Sealed(trailer) => {
+                (0..trailer.run_count).map(|index| Ok(Run::read(&self.entry(trailer.runs_offset(), index)?))).collect::<Result<_, StoreError>>()?
+            }
+        };
+        Ok(all.into_iter().filter(reaches).collect())
+    }
+
+    /// The same of checkpoint runs.
+    pub fn checkpoint_runs_in(&self, offset: u64, end: u64) -> Result<Vec<(u32, CheckpointRun)>, StoreError> {
+        let reaches = |(_, run): &(u32, CheckpointRun)| u64::from(run.offset) < end && offset < u64::from(run.offset + run.len);
+        let all: Vec<_> = match &self.index {
+            Index::Memory(tables) => {
+                tables.streams.iter().flat_map(|(stream, tables)| tables.checkpoints.iter().map(|run| (*stream, *run))).collect()
+            }
+            Index::Sealed(trailer) => {
+                let entry = |index| self.entry(trailer.checkpoint_runs_offset(), index);
+                let read = |entry: [u8; CheckpointRun::LEN]| (frame::u32_at(&entry, 0), CheckpointRun::read(&entry));
+                (0..trailer.checkpoint_run_count).map(|index| entry(index).map(read)).collect::<Result<_, StoreError>>()?
+            }
+        };
+        Ok(all.into_iter().filter(reaches).collect())
+    }
+
     fn entry<const N: usize>(&self, table: u64, index: u32) -> Result<[u8; N], StoreError> {
         let mut entry = [0; N];
         self.read_exact(&mut entry, table + u64::from(index) * N as u64)?;

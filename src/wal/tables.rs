@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// The number no stream has: known holes stand under it.
 pub(super) const NO_STREAM: u32 = 0;
+/// Added to a stream's number in the table of void runs: events of it that are here again.
+pub(super) const MENDED: u32 = 1 << 31;
 /// Bytes of a segment's header.
 pub(super) const HEADER_LEN: usize = 64;
 /// Bytes of a segment's trailer.
@@ -121,7 +123,7 @@ pub(super) struct StreamTables {
     pub runs: Vec<Run>,
     /// As stored.
     pub checkpoints: Vec<CheckpointRun>,
-    /// Events behind a hole: void.
+    /// Events behind a hole: void. Under [`MENDED`], events that are here again.
     pub orphans: Vec<Run>,
 }
 

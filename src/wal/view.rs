@@ -2,6 +2,7 @@
 
 use super::frame::{self, Look};
 use super::heads::{CHECKPOINT_LEN, StreamState, Streams, read_checkpoint};
+use super::mended::Rot;
 use super::recover::Place;
 use super::segment::Segment;
 use super::tables::Dir;
@@ -20,6 +21,8 @@ pub(super) struct View {
     pub findings: Vec<Finding>,
     /// The sealed segment looked at last.
     pub recent: RefCell<Option<Rc<Segment>>>,
+    /// What reading has found of rot.
+    pub rot: RefCell<Rot>,
 }
 
 /// A segment to read from.
@@ -66,7 +69,13 @@ impl View {
         let mut at = if self.active.tables().streams.contains_key(&number) { self.active.number } else { state.newest };
         while at != 0 {
             let segment = self.segment(at)?;
-            let dir = segment.dir(number)?.ok_or(StoreError::Damaged { segment: at, offset: 0, stream: Some((state.stream, 0)) })?;
+            let Some(dir) = segment.dir(number)? else {
+                at -= 1; // its index rotted with all that it told of: one of those before is the next, if any is
+                if at < self.first {
+                    return Err(StoreError::Damaged { segment: self.first, offset: 0, stream: Some((state.stream, 0)) });
+                }
+                continue;
+            };
             if visit(&segment, &dir)? {
                 return Ok(());
             }
@@ -79,20 +88,29 @@ impl View {
         Ok(())
     }
 
-    /// Checkpoints between two positions, ascending.
+    /// Checkpoints between two positions, ascending. What rotted is passed over and noted, unless it is here again.
     pub fn checkpoints(&self, stream: &Stream, from: u64, to: u64) -> Result<Vec<Checkpointed>, StoreError> {
         let Some((number, state)) = self.known(stream) else { return Ok(Vec::new()) };
-        let mut found = Vec::new();
+        let (mut found, mut rotten) = (Vec::new(), Vec::new());
         self.back(number, state, |segment, dir| {
             for index in 0..dir.checkpoint_run_count {
                 let run = segment.checkpoint_run(dir, index)?;
                 if run.first <= to && run.last >= from {
-                    let read = self.read_checkpoints(segment, u64::from(run.offset), run.len as usize)?;
-                    found.extend(read.into_iter().filter(|checkpointed| (from..=to).contains(&checkpointed.position.seq)));
+                    match self.read_checkpoints(segment, u64::from(run.offset), run.len as usize) {
+                        Ok(read) => found.extend(read),
+                        Err(StoreError::Damaged { .. }) => rotten.push((run.first, run.last)),
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             Ok(dir.run_count > 0 && dir.first <= from) // a checkpoint is never stored before its event
         })?;
+        for (first, last) in rotten {
+            if !found.iter().any(|checkpointed: &Checkpointed| checkpointed.position.seq == last) {
+                self.note_lost_checkpoints(stream, first, last);
+            }
+        }
+        found.retain(|checkpointed| (from..=to).contains(&checkpointed.position.seq));
         found.sort_by_key(|checkpointed: &Checkpointed| (checkpointed.position.seq, checkpointed.checkpoint.key_number));
         found.dedup();
         Ok(found)
@@ -101,13 +119,20 @@ impl View {
     /// The newest checkpoint at or below a position.
     pub fn checkpoint_below(&self, stream: &Stream, seq: u64) -> Result<Option<Checkpointed>, StoreError> {
         let Some((number, state)) = self.known(stream) else { return Ok(None) };
-        let mut best: Option<Checkpointed> = None;
+        let (mut best, mut rotten): (Option<Checkpointed>, _) = (None, Vec::new());
         self.back(number, state, |segment, dir| {
             for index in (0..dir.checkpoint_run_count).rev() {
                 let run = segment.checkpoint_run(dir, index)?;
                 let better = |best: &Option<Checkpointed>| best.is_none_or(|best| best.position.seq < run.last.min(seq));
                 if run.first <= seq && better(&best) {
-                    let read = self.read_checkpoints(segment, u64::from(run.offset), run.len as usize)?;
+                    let read = match self.read_checkpoints(segment, u64::from(run.offset), run.len as usize) {
+                        Ok(read) => read,
+                        Err(StoreError::Damaged { .. }) => {
+                            rotten.push((run.first, run.last));
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
                     let below = read.into_iter().filter(|checkpointed| checkpointed.position.seq <= seq);
                     best = best.into_iter().chain(below).max_by_key(|checkpointed| checkpointed.position.seq);
                 }
@@ -115,6 +140,9 @@ impl View {
             let older_may_hold_better = best.is_none_or(|best| dir.run_count == 0 || best.position.seq < dir.first);
             Ok(!older_may_hold_better)
         })?;
+        for (first, last) in rotten {
+            self.checkpoints(stream, first, last)?; // notes it if it is not here again
+        }
         Ok(best)
     }
 

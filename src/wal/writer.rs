@@ -11,7 +11,7 @@ use super::keys::{Session, SessionKey};
 use super::recover::{TABLES_HASH_LEN, keep_aside};
 use super::replay::Hole;
 use super::segment::{self, Segment};
-use super::tables::{CheckpointRun, HEADER_LEN, Run, Tables, Trailer, write_header};
+use super::tables::{CheckpointRun, HEADER_LEN, MENDED, Run, Tables, Trailer, write_header};
 use super::view::View;
 use super::{Options, keys::DataKeys};
 use crate::ports::disk::{Disk, Open, sync_or_forget};
@@ -70,8 +70,40 @@ impl Writer {
         };
         let state = view.streams.get(number).expect("known or just defined");
         assert!(state.end == run.start(), "a run is appended at the head of its stream; callers have compared");
-        let mut first = state.seq + 1;
-        let mut rest = run.events();
+        let first = state.seq + 1;
+        for (head, offset, len) in self.put_events(view, (Kind::Events, number, hlc), first, run.events())? {
+            let stored = Run { first: head.first, count: u32::from(head.count), offset, len };
+            view.active.tables_mut().add_events(number, stored, false);
+        }
+        let state = view.streams.get_mut(number).expect("known or just defined");
+        (state.end, state.seq, state.hlc, state.touched) = (run.end(), run.end().seq, hlc, true);
+        Ok(())
+    }
+
+    /// Store events again that rotted.
+    pub fn mend(&mut self, view: &mut View, stream: &Stream, first: u64, events: &[&[u8]]) -> Result<(), StoreError> {
+        self.rotate_if_full(view)?;
+        let number = view.streams.number(stream).expect("only what is held can have rotted");
+        let state = view.streams.get(number).expect("has a number");
+        assert!(first > state.base.seq && first + events.len() as u64 - 1 <= state.seq, "only what is held can have rotted");
+        for (head, offset, len) in self.put_events(view, (Kind::Mended, number, Hlc(0)), first, events)? {
+            let stored = Run { first: head.first, count: u32::from(head.count), offset, len };
+            view.active.tables_mut().add_events(number | MENDED, stored, true);
+            view.note_mended(number, stream, stored);
+        }
+        Ok(())
+    }
+
+    /// Frames of events from position `first` on: head, place and length of each.
+    fn put_events(
+        &mut self,
+        view: &mut View,
+        (kind, stream, hlc): (Kind, u32, Hlc),
+        mut first: u64,
+        events: &[&[u8]],
+    ) -> Result<Vec<(Head, u32, u32)>, StoreError> {
+        let mut rest = events;
+        let mut stored = Vec::new();
         while !rest.is_empty() {
             let mut len = 0;
             let fits = |event: &&&[u8]| {
@@ -80,7 +112,7 @@ impl Writer {
             };
             let count = rest.iter().take_while(fits).count().clamp(1, 4096);
             let (events, later) = rest.split_at(count.min(rest.len()));
-            let head = Head { kind: Kind::Events, stream: number, first, count: narrow(events.len()), hlc: hlc.0 };
+            let head = Head { kind, stream, first, count: narrow(events.len()), hlc: hlc.0 };
             let (offset, frame_len) = self.put(view, &head, |body| {
                 for event in events {
                     body.extend_from_slice(&narrow(event.len()).to_le_bytes());
@@ -89,14 +121,11 @@ impl Writer {
                     body.extend_from_slice(event);
                 }
             })?;
-            let stored = Run { first, count: u32::from(head.count), offset, len: frame_len };
-            view.active.tables_mut().add_events(number, stored, false);
+            stored.push((head, offset, frame_len));
             first += events.len() as u64;
             rest = later;
         }
-        let state = view.streams.get_mut(number).expect("known or just defined");
-        (state.end, state.seq, state.hlc, state.touched) = (run.end(), run.end().seq, hlc, true);
-        Ok(())
+        Ok(stored)
     }
 
     /// Add checkpoints to events held.
@@ -114,6 +143,7 @@ impl Writer {
             let (offset, len) = self.put(view, &head, |body| checkpoints.iter().for_each(|one| write_checkpoint(body, one)))?;
             let stored = CheckpointRun { first, last, offset, len, count: u32::from(head.count) };
             view.active.tables_mut().streams.entry(number).or_default().checkpoints.push(stored);
+            view.note_checkpoints(stream, checkpoints);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ mod hop_restored;
 mod hostile;
 mod lab;
 mod members;
+mod mend;
 mod project;
 mod restored;
 mod rot;

@@ -11,32 +11,32 @@ use zbundle::keys::Policy;
 use zbundle::ports::store::Stream;
 
 /// What a command said, and its exit status.
-struct Said {
-    out: String,
-    err: String,
-    exit: i32,
+pub struct Said {
+    pub out: String,
+    pub err: String,
+    pub exit: i32,
 }
 
-fn zbundle(world: &World, node: &str, arguments: &[&str]) -> Command {
+pub fn zbundle(world: &World, node: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zbundle"));
     command.args(arguments).arg("--data-dir").arg(world.path(node)).current_dir(world.folder.path()).env_clear().stdin(Stdio::null());
     command
 }
 
-fn say(world: &World, node: &str, arguments: &[&str]) -> Said {
+pub fn say(world: &World, node: &str, arguments: &[&str]) -> Said {
     let output = zbundle(world, node, arguments).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said { out: text(&output.stdout), err: text(&output.stderr), exit: output.status.code().unwrap() }
 }
 
-fn well(world: &World, node: &str, arguments: &[&str]) -> String {
+pub fn well(world: &World, node: &str, arguments: &[&str]) -> String {
     let said = say(world, node, arguments);
     assert_eq!(said.exit, 0, "{arguments:?}: {}{}", said.out, said.err);
     said.out
 }
 
 /// The payloads that `log` lists, different ones, sorted.
-fn listed(said: &Said) -> Vec<String> {
+pub fn listed(said: &Said) -> Vec<String> {
     let objects = said.out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let mut all: Vec<String> = objects.filter_map(|object| Some(object["payload"].as_str()?.to_owned())).collect();
     all.sort();
@@ -44,7 +44,7 @@ fn listed(said: &Said) -> Vec<String> {
     all
 }
 
-fn log(world: &World, node: &str) -> Said {
+pub fn log(world: &World, node: &str) -> Said {
     say(world, node, &["log", "--format", "json"])
 }
 
@@ -101,7 +101,7 @@ fn a_bundle_from_the_hub_refills_what_rotted() {
     refilled(&world, &[&ALL[..], &["p9"]].concat());
 }
 
-struct Listener(Child);
+pub struct Listener(pub Child);
 
 impl Drop for Listener {
     fn drop(&mut self) {

@@ -9,7 +9,7 @@ use crate::wal::fsck::{Fault, Flaw};
 use std::path::PathBuf;
 
 /// A log of several segments: streams 1, 2 and 3, the last segment not sealed.
-fn log(segment_len: u64, rounds: u64) -> MemoryDisk {
+pub(super) fn log(segment_len: u64, rounds: u64) -> MemoryDisk {
     let disk = MemoryDisk::new();
     let mut wal = open_small(&disk, 1, segment_len).unwrap();
     for round in 0..rounds {
@@ -23,7 +23,7 @@ fn log(segment_len: u64, rounds: u64) -> MemoryDisk {
 }
 
 /// The frames of a segment: offset, head, length.
-fn frames(disk: &MemoryDisk, path: &Path) -> Vec<(usize, frame::Head, usize)> {
+pub(super) fn frames(disk: &MemoryDisk, path: &Path) -> Vec<(usize, frame::Head, usize)> {
     let bytes = disk.bytes(path).unwrap();
     let (mut at, mut found) = (64, Vec::new());
     while let Look::Frame(head, len) = frame::look(&bytes[at..]) {
@@ -37,10 +37,10 @@ fn all_bytes(disk: &MemoryDisk) -> Vec<(PathBuf, Option<Vec<u8>>)> {
     disk.list(Path::new(FOLDER)).unwrap().into_iter().map(|entry| (entry.path.clone(), disk.bytes(&entry.path))).collect()
 }
 
-fn faults(log: &WalReader) -> Vec<Fault> {
+pub(super) fn faults(log: &WalReader) -> Vec<Fault> {
     let mut faults = Vec::new();
     let verified = log.verify(&mut |fault| faults.push(fault), &mut |_, _| {}).unwrap();
-    assert_eq!(verified.fault_count, faults.len() as u64);
+    assert_eq!(verified.fault_count, faults.iter().filter(|fault| fault.flaw != Flaw::Mended).count() as u64);
     faults
 }
 

@@ -5,6 +5,7 @@
 mod crash;
 mod damage;
 mod happy;
+mod mended;
 
 use super::{DataKeys, Options, Wal, WalReader};
 use crate::adapters::os_ports;

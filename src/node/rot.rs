@@ -1,0 +1,140 @@
+//! What of the log is known to have rotted: remembered beside it, told to nobody as held, asked for again by what we tell. SPEC §6.2 (R6.2-i), §10.2 (R10.2-i).
+
+use super::error::NodeError;
+use super::layout::Layout;
+use super::peers::Peer;
+use super::{Node, View, known, record};
+use crate::cut::sign;
+use crate::ports::disk::Disk;
+use crate::ports::store::{Head, Log, Rotten, Store as _, Stream};
+use bundle_format::cbor::{self, Bytes, CborError, Reader};
+use bundle_format::ids::{NodeId, Origin};
+use std::collections::BTreeSet;
+
+/// Stretches that are remembered. A card that rots more than this is replaced; what is behind them is found when they are here again.
+const STRETCH_COUNT_MAX: usize = 1000;
+
+/// Read once more what was found to have rotted: the log notes what still is.
+pub(super) fn look_again(disk: &dyn Disk, layout: &Layout, log: &dyn Log) -> Result<(), NodeError> {
+    for rotten in load(disk, layout).iter().filter(|rotten| log.head(&rotten.stream).is_some()) {
+        log.lost(&rotten.stream, rotten.first, rotten.last)?;
+    }
+    Ok(())
+}
+
+/// A memory of what reading would find again: where there is none, or none that can be read, nothing is lost but time.
+fn load(disk: &dyn Disk, layout: &Layout) -> Vec<Rotten> {
+    record::load(disk, &layout.rotten(), from_bytes).ok().flatten().unwrap_or_default()
+}
+
+fn save(disk: &dyn Disk, layout: &Layout, mut rotten: Vec<Rotten>) -> Result<(), NodeError> {
+    rotten.truncate(STRETCH_COUNT_MAX);
+    let path = layout.rotten();
+    if rotten == load(disk, layout) {
+        return Ok(());
+    }
+    if rotten.is_empty() {
+        return disk.remove(&path).map_err(|error| NodeError::writing(&path, error));
+    }
+    Ok(record::save(disk, &path, &to_bytes(&rotten))?)
+}
+
+fn to_bytes(rotten: &[Rotten]) -> Vec<u8> {
+    let item = |rotten: &Rotten| (rotten.stream.origin, rotten.stream.branch, rotten.first, rotten.last, rotten.events);
+    let all: Vec<_> = rotten.iter().map(item).collect();
+    let all: Vec<_> =
+        all.iter().map(|(origin, branch, first, last, events)| (origin, branch.as_ref().map(|name| Bytes(name)), *first, *last, *events)).collect();
+    cbor::to_vec(&all)
+}
+
+fn from_bytes(bytes: &[u8]) -> Result<Vec<Rotten>, CborError> {
+    let reader = &mut Reader::new(bytes);
+    let all = (0..reader.array()?)
+        .map(|_| {
+            reader.array_exact(5)?;
+            let origin = Origin::read(reader)?;
+            let branch = if reader.null()? { None } else { Some(reader.bytes_exact()?) };
+            Ok(Rotten { stream: Stream { origin, branch }, first: reader.uint()?, last: reader.uint()?, events: reader.boolean()? })
+        })
+        .collect::<Result<_, CborError>>()?;
+    reader.finish()?;
+    Ok(all)
+}
+
+impl View {
+    /// What has rotted and is not here again, as far as is known.
+    pub fn rotten(&self) -> Vec<Rotten> {
+        self.log.rotten()
+    }
+
+    /// Leave what reading everything has found for whoever writes next. The only thing a reader writes (R10.2-a).
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn note_rot(&self) -> Result<(), NodeError> {
+        save(&*self.ports.disk, &self.layout, self.log.rotten())
+    }
+}
+
+impl Node {
+    /// Take note of what somebody has found since, and forget what is here again.
+    pub(crate) fn heed_rot(&mut self) -> Result<(), NodeError> {
+        look_again(&*self.ports.disk, &self.layout, &self.wal)?;
+        self.sign_lost()?;
+        if !self.wal.rotten().is_empty() {
+            self.ledger()?.clear(); // a bundle that was taken may be what brings it back (R10.11-b)
+            self.save_ledger()?;
+        }
+        self.save_rot()
+    }
+
+    /// Checkpoints of our own that rotted are made again; those of the roster come from whom it was told to.
+    fn sign_lost(&mut self) -> Result<(), NodeError> {
+        let (me, keys, domain) = (self.keyring.node(), self.keyring.current(), self.roster.pin().domain());
+        let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
+        let streams: BTreeSet<Stream> = self.wal.rotten().into_iter().filter(|rotten| !rotten.events).map(|rotten| rotten.stream).collect();
+        let own = streams.into_iter().filter(|stream| stream.origin.node == me && stream.branch.is_none() && !self.roster.is_roster(&stream.origin));
+        let mut signed = 0;
+        for stream in own {
+            signed += sign::sign_lost(&mut self.wal, &stream, &signer)?;
+        }
+        if signed > 0 {
+            self.wal.sync()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn save_rot(&self) -> Result<(), NodeError> {
+        save(&*self.ports.disk, &self.layout, self.wal.rotten())
+    }
+
+    /// All streams as far as nothing is missing below: what rotted is not told as held, so it comes again (R6.2-i).
+    pub(crate) fn sound_streams(&self) -> Result<Vec<(Stream, Head)>, NodeError> {
+        let mut streams = self.wal.streams();
+        for Rotten { stream, first, .. } in self.wal.rotten() {
+            let Some((_, head)) = streams.iter_mut().find(|(of, head)| *of == stream && first <= head.checkpoint_seq) else { continue };
+            let below = self.wal.checkpoint_below(&stream, first.saturating_sub(1))?;
+            head.checkpoint_seq = below.map_or(head.base.seq, |at| at.position.seq.max(head.base.seq));
+        }
+        Ok(streams)
+    }
+
+    /// Whether what rotted here may come from `node`: then it is to hear from us, though it lacks nothing.
+    pub(crate) fn asks_again(&self, node: &NodeId, peer: &Peer) -> bool {
+        self.wal.rotten().iter().any(|rotten| self.may_see(node, &rotten.stream.origin) || peer.sent.contains(&rotten.stream.origin))
+    }
+
+    /// How far of `to` a stream can be read and proved from behind `after`.
+    pub(crate) fn readable_to(&self, stream: &Stream, after: u64, to: u64) -> Result<u64, NodeError> {
+        let rotten: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.stream == *stream && rotten.last > after).collect();
+        if rotten.is_empty() {
+            return Ok(to);
+        }
+        if known::position(&self.wal, stream, after)?.is_none() {
+            return Ok(after.min(to));
+        }
+        let to = rotten.iter().filter(|rotten| rotten.events).map(|rotten| rotten.first.saturating_sub(1)).chain([to]).min().unwrap_or(to);
+        let proved = self.wal.checkpoint_below(stream, to)?.map_or(0, |at| at.position.seq);
+        Ok(proved.max(after))
+    }
+}

@@ -1,0 +1,194 @@
+//! An old, sealed part of a log rots. `fsck` says what is missing, what we tell others no longer says that it is held, and it comes again from whoever has it.
+
+use crate::damage::{change, frames, segments};
+use crate::rot::{Listener, listed, log, say, well, zbundle};
+use crate::world::World;
+use bundle_format::ids::Origin;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::Stdio;
+use zbundle::keys::Policy;
+use zbundle::ports::store::{Store as _, Stream};
+use zbundle::wal::{DataKeys, Options, Wal};
+
+const ALL: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
+
+/// A hub and a clinic that hold the same, all of it in a sealed segment of `at`.
+fn level(at: &str) -> World {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    world.join("laya", "hub", Policy::Own);
+    for payload in ALL {
+        world.push("clinic", &[payload]);
+    }
+    for round in 0..2 {
+        world.carry("clinic", "hub", &format!("before-up{round}"));
+        world.carry("hub", "clinic", &format!("before-down{round}"));
+    }
+    seal(&world, at);
+    world
+}
+
+/// Seal the newest segment of a node's log, as a longer life would have.
+fn seal(world: &World, name: &str) {
+    let node = world.open(name);
+    let (id, key) = node.keyring().data_keys().current();
+    let keys = DataKeys::new(id, *key);
+    let stream = Stream::main(node.roster().pin().roster_origin());
+    drop(node);
+    let (ports, folder, options) = (world.ports(), world.path(name).join("log"), Options { segment_len: 1, sync_at_open: true });
+    let mut wal = Wal::open_with(ports.disk.clone(), &folder, &keys, ports.entropy.clone(), ports.clock.clone(), options).unwrap();
+    wal.mend(&stream, 1, &[]).unwrap();
+    wal.sync().unwrap();
+}
+
+/// Rot the frames of `origin` that begin at one of `firsts`, in the first segment, which is sealed.
+fn rot(world: &World, name: &str, origin: impl Fn(&Origin) -> bool, firsts: &[u64]) {
+    let view = world.view(name);
+    let (stream, _) = view.log().streams().into_iter().find(|(stream, _)| origin(&stream.origin)).unwrap();
+    let sealed = segments(world, name)[0].clone();
+    assert!(std::fs::read(&sealed).unwrap()[..].windows(8).any(|bytes| bytes == b"zblogend"));
+    let number = number_of(&view, &stream);
+    let mut hit = 0;
+    change(&sealed, |bytes| {
+        for (at, kind) in frames(bytes) {
+            let field = |from: usize, len: usize| bytes[at + from..at + from + len].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            if kind == 1 && field(9, 4) == number && firsts.contains(&field(13, 8)) {
+                bytes[at + 40] ^= 1;
+                hit += 1;
+            }
+        }
+    });
+    assert_eq!(hit, firsts.len());
+}
+
+/// Streams are numbered in the order their first events were stored.
+fn number_of(view: &zbundle::node::View, wanted: &Stream) -> u64 {
+    let mut order = Vec::new();
+    let mut scan = view.log().scan().unwrap();
+    while let Some((stream, ..)) = scan.next().unwrap() {
+        if !order.contains(&stream) {
+            order.push(stream);
+        }
+    }
+    order.iter().position(|stream| stream == wanted).unwrap() as u64 + 1
+}
+
+fn told_missing(world: &World, name: &str) {
+    let told = say(world, name, &["fsck"]);
+    assert!(told.exit == 19 && told.out.contains("/routine:"), "{}{}", told.out, told.err);
+    assert!(world.path(name).join("rotten").exists());
+    assert_eq!(say(world, name, &["status", "--check"]).exit, 19, "{}", say(world, name, &["status", "--check"]).err);
+}
+
+fn whole(world: &World) {
+    for node in ["clinic", "hub"] {
+        let log = log(world, node);
+        assert_eq!((log.exit, listed(&log)), (0, ALL.map(str::to_owned).to_vec()), "{node}: {}", log.err);
+        let told = well(world, node, &["fsck"]);
+        assert!(told.ends_with("all good\n"), "{told}");
+        assert!(!world.path(node).join("rotten").exists());
+        assert_eq!(say(world, node, &["status", "--check"]).exit, 0);
+    }
+}
+
+fn is_routine(origin: &Origin) -> bool {
+    origin.lane == bundle_format::ids::Lane::Routine
+}
+
+/// R6.2-i, by files: the hub's copy of a clinic's history.
+#[test]
+fn a_bundle_brings_back_what_rotted_of_a_foreign_history() {
+    let world = level("hub");
+    rot(&world, "hub", is_routine, &[1]); // all six stand in one frame
+    told_missing(&world, "hub");
+    assert_eq!(world.carry("hub", "clinic", "down").files.len(), 1, "the clinic lacks nothing, and hears what is missing here");
+    let again = world.carry("clinic", "hub", "up");
+    assert_eq!((again.counts.new, again.counts.duplicate, again.counts.mended), (0, 6, 6));
+    drop(world.open("hub"));
+    whole(&world);
+}
+
+/// R6.2-i: a history of our own comes back too, and nothing of its numbering is lost for that: the life goes on.
+#[test]
+fn what_rotted_of_our_own_history_comes_back_without_a_new_life() {
+    let world = level("clinic");
+    let life = world.open("clinic").keyring().incarnation();
+    rot(&world, "clinic", is_routine, &[2, 3, 6]);
+    told_missing(&world, "clinic");
+    world.push("clinic", &["p6"]); // pushing goes on
+    world.carry("clinic", "hub", "up");
+    let again = world.carry("hub", "clinic", "down");
+    assert_eq!((again.counts.mended, again.new_life), (3, false));
+    assert_eq!(world.open("clinic").keyring().incarnation(), life);
+    whole(&world);
+}
+
+/// The roster is read when a node opens: it opens with what it can read of it, and gets the rest.
+#[test]
+fn a_member_whose_roster_rotted_opens_and_gets_it_back() {
+    let world = level("clinic");
+    let seq = world.view("clinic").roster().head().seq;
+    let roster = world.view("clinic").roster().pin().roster_origin();
+    rot(&world, "clinic", |origin| *origin == roster, &[3]);
+    assert_eq!(say(&world, "clinic", &["fsck"]).exit, 19);
+    assert_eq!(world.view("clinic").roster().head().seq, 2);
+    world.carry("clinic", "hub", "up");
+    world.carry("hub", "clinic", "down");
+    drop(world.open("clinic"));
+    assert_eq!(world.view("clinic").roster().head().seq, seq);
+    whole(&world);
+}
+
+fn serve(world: &World) -> (Listener, String) {
+    let mut hub = zbundle(world, "hub", &["serve", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(hub.stdout.take().unwrap()).lines();
+    let address = lines.find_map(|line| serde_json::from_str::<serde_json::Value>(&line.ok()?).ok()?["address"].as_str().map(str::to_owned));
+    (Listener(hub), address.unwrap())
+}
+
+/// R6.2-i, by a link, for both ends: what is heard while they talk is enough.
+#[test]
+fn one_sync_brings_back_what_rotted_at_either_end() {
+    for at in ["clinic", "hub"] {
+        let world = level(at);
+        rot(&world, at, is_routine, if at == "hub" { &[1] } else { &[1, 4] });
+        told_missing(&world, at);
+        let (hub, address) = serve(&world);
+        well(&world, "clinic", &["sync", &address]);
+        drop(hub);
+        drop(world.open(at));
+        whole(&world);
+    }
+}
+
+/// A cut that meets rot nobody has looked for goes around it, and what it tells asks for it.
+#[test]
+fn rot_that_nobody_looked_for_is_found_by_cutting() {
+    let world = level("hub");
+    let laya = world.join("gasa", "hub", Policy::All);
+    rot(&world, "hub", is_routine, &[1]);
+    let there: Vec<PathBuf> = world.cut("hub", &[laya], "to-gasa").files.into_iter().map(|file| file.path).collect();
+    assert!(!there.is_empty() && world.path("hub").join("rotten").exists());
+    world.carry("hub", "clinic", "down");
+    assert_eq!(world.carry("clinic", "hub", "up").counts.mended, 6);
+    drop(world.open("hub"));
+    whole(&world);
+    world.carry("hub", "gasa", "to-gasa-again");
+    assert_eq!(world.payloads("gasa"), ALL);
+}
+
+/// R8.4-a: an authority does not sign over what it cannot read of its roster; a member gives it back.
+#[test]
+fn an_authority_does_not_sign_over_rot_in_its_roster() {
+    let world = level("hub");
+    let (roster, clinic) = (world.view("hub").roster().pin().roster_origin(), world.view("clinic").keyring().node());
+    rot(&world, "hub", |origin| *origin == roster, &[3]);
+    let refused = world.open("hub").set_policy(clinic, Policy::All, false).unwrap_err();
+    assert_eq!(refused.code(), bundle_format::error::Code::Z610);
+    world.carry("hub", "clinic", "down");
+    world.carry("clinic", "hub", "up");
+    world.open("hub").set_policy(clinic, Policy::All, false).unwrap();
+    whole(&world);
+}
