@@ -1,14 +1,19 @@
 //! A range in codec 3 is decoded between the turns of the node, piece by piece: nobody on another link waits for more than a piece of it. SPEC §7.3.
 
-use super::Node;
 use super::error::NodeError;
 use super::hop::Hop;
 use super::session::{Session, Taken};
+use super::{Node, history::LogHistory, known};
 use crate::link::Refusal;
+use crate::ports::store::{Log as _, Stream};
+use bundle_format::chain::Position;
 use bundle_format::compress::{Codec, CompressError};
+use bundle_format::error::Code;
+use bundle_format::ids::Hash;
 use bundle_format::message::Reason;
 use bundle_format::mix::Decoding;
 use bundle_format::range::{Range, RangeError};
+use bundle_format::trust::History as _;
 use std::rc::Rc;
 
 /// Bytes of work after which others have their turn: some milliseconds.
@@ -73,5 +78,45 @@ impl Session {
     pub(super) fn unreadable(&self, node: &Node, range: &Range, error: &RangeError) -> Result<Taken, NodeError> {
         let whole = range.base.is_some() && range.prefix.is_none();
         if whole { Ok(Taken::Refused(error.code())) } else { self.again(node, &range.origin, Reason::Differs) }
+    }
+}
+
+/// What a range is read by.
+pub(super) struct Means {
+    /// The chain hash before it.
+    pub(super) base: Hash,
+    /// The events that its codec refers to.
+    pub(super) prefix: Option<Vec<u8>>,
+}
+
+impl Session {
+    /// What a range can be taken by, or why it cannot: its base, and the events its codec refers to.
+    pub(super) fn means(&self, node: &Node, range: &Range) -> Result<Result<Means, Taken>, NodeError> {
+        let origin = range.origin;
+        if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
+            return Ok(Err(Taken::Refused(Code::Z222))); // R4.4-e
+        }
+        let forked = || node.wal.streams().iter().any(|(stream, _)| stream.origin == origin && stream.branch.is_some());
+        let before = range.first - 1;
+        let base = match range.base {
+            Some(base) => base,
+            None if forked() => return self.again(node, &origin, Reason::Differs).map(Err),
+            None if before == 0 => Position::start(&origin).hash,
+            None => match known::position(&node.wal, &Stream::main(origin), before)? {
+                Some(position) => position.hash,
+                None => return self.again(node, &origin, Reason::Gap).map(Err),
+            },
+        };
+        let prefix = match range.prefix.filter(|_| range.codec != Codec::Stored) {
+            None => None,
+            Some((first, count)) => {
+                let prefix = LogHistory(&node.wal).prefix(&origin, first, count);
+                match prefix.map_err(|error| NodeError::reading(&node.layout.log(), error))? {
+                    None => return self.again(node, &origin, Reason::Differs).map(Err),
+                    some => some,
+                }
+            }
+        };
+        Ok(Ok(Means { base, prefix }))
     }
 }

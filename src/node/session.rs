@@ -3,12 +3,13 @@
 //! Each method is one step on the node and returns at once; who waits for the network between them is `hop`. What a session learns of the peer is kept in
 //! its file under `peers/`, a memory like any receipt (R6.5-c).
 
+use super::decoding::Means;
 use super::error::NodeError;
 use super::mixing::{Mixing, Speed, prefix_len};
 use super::peers::{Peer, Receipt, Renewal};
 use super::taking::{Ingested, Tally};
 use super::workshop::Workshop;
-use super::{Node, history::LogHistory, known, settle};
+use super::{Node, known, settle};
 use crate::carry::exchange::Heard;
 use crate::cut::live::{self, Shape};
 use crate::cut::pieces::SMALLEST;
@@ -20,13 +21,12 @@ use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::Position;
 use bundle_format::compress::Codec;
 use bundle_format::error::Code;
-use bundle_format::ids::{Hash, Incarnation, NodeId, Origin};
+use bundle_format::ids::{Incarnation, NodeId, Origin};
 use bundle_format::limits::{CHECKPOINT_RAW_LEN, MESSAGE_LEN_MAX};
 use bundle_format::logs::LogTable;
 use bundle_format::manifest::{Granted, Manifest};
 use bundle_format::message::{self, Reason};
 use bundle_format::range::{Range, RangeError};
-use bundle_format::trust::History as _;
 use bundle_format::vector::{Salt, Tag, Told};
 use std::collections::BTreeMap;
 
@@ -67,14 +67,6 @@ pub enum Taken {
     },
     /// It can never count.
     Refused(Code),
-}
-
-/// What a range is read by.
-pub(super) struct Means {
-    /// The chain hash before it.
-    base: Hash,
-    /// The events that its codec refers to.
-    pub(super) prefix: Option<Vec<u8>>,
 }
 
 /// How far the peer has one of our streams.
@@ -485,36 +477,6 @@ impl Session {
         }
         self.dirty = true;
         Ok(())
-    }
-
-    /// What a range can be taken by, or why it cannot: its base, and the events its codec refers to.
-    pub(super) fn means(&self, node: &Node, range: &Range) -> Result<Result<Means, Taken>, NodeError> {
-        let origin = range.origin;
-        if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
-            return Ok(Err(Taken::Refused(Code::Z222))); // R4.4-e
-        }
-        let forked = || node.wal.streams().iter().any(|(stream, _)| stream.origin == origin && stream.branch.is_some());
-        let before = range.first - 1;
-        let base = match range.base {
-            Some(base) => base,
-            None if forked() => return self.again(node, &origin, Reason::Differs).map(Err),
-            None if before == 0 => Position::start(&origin).hash,
-            None => match known::position(&node.wal, &Stream::main(origin), before)? {
-                Some(position) => position.hash,
-                None => return self.again(node, &origin, Reason::Gap).map(Err),
-            },
-        };
-        let prefix = match range.prefix.filter(|_| range.codec != Codec::Stored) {
-            None => None,
-            Some((first, count)) => {
-                let prefix = LogHistory(&node.wal).prefix(&origin, first, count);
-                match prefix.map_err(|error| NodeError::reading(&node.layout.log(), error))? {
-                    None => return self.again(node, &origin, Reason::Differs).map(Err),
-                    some => some,
-                }
-            }
-        };
-        Ok(Ok(Means { base, prefix }))
     }
 
     /// A range from the peer: verified, admitted, appended; durable after the next sync (R7.4-c). What came in codec 3 was decoded before (`decoding`).

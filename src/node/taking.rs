@@ -11,7 +11,7 @@ use crate::carry::watch::may_be_arriving;
 use crate::ingest::{self, Applied, Verdict};
 use crate::keys::roster::Standing;
 use crate::ports::disk::{DiskFile, Open};
-use crate::ports::store::{Store as _, Stream};
+use crate::ports::store::Store as _;
 use crate::ports::stream::FileReader;
 use bundle_format::error::Code;
 use bundle_format::event::Event;
@@ -594,9 +594,4 @@ impl Ingested {
     pub fn count_of(&self, of: impl Fn(&Outcome) -> bool) -> u64 {
         self.files.iter().filter(|file| of(&file.outcome)).count() as u64
     }
-}
-
-/// Whether a stream is one branch of a fork.
-pub fn is_branch(stream: &Stream) -> bool {
-    stream.branch.is_some()
 }

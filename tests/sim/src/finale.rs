@@ -152,12 +152,20 @@ impl World {
             if writer.is_some_and(|writer| order.policies[writer].is_none() && lost(&writer)) {
                 return true;
             }
-            // Nor does it hear what rotted at the authority, or what that had before its card was put back, so it does not bring it back. And what rotted
-            // at its reader too may have lost the signature that would prove it.
+            // Nor does it hear what rotted at the authority, or what that had before its card was put back, or that it lied about what it holds, so it does
+            // not bring it back. And what rotted at its reader too may have lost the signature that would prove it.
             let holds = |at: &usize| self.machines[*at].memory.whole.contains(*number);
-            let gave_up = [&self.rotten, &self.restored].iter().any(|list| list.contains(&AUTHORITY));
+            let has_lied = self.model.liars.contains(&self.members[AUTHORITY]);
+            let gave_up = has_lied || [&self.rotten, &self.restored].iter().any(|list| list.contains(&AUTHORITY));
             let cannot_prove = |at: usize| self.rotten.contains(&at) && self.rotten.contains(&AUTHORITY);
-            gave_up && (1..self.machines.len()).filter(holds).all(|at| order.policies[at].is_none() || cannot_prove(at))
+            // Who got new keys, then an old card, and lost by rot that it is a member, cannot ask for keys again: it holds what it holds until the
+            // authority has revoked it and lets it join anew, which people decide.
+            let is_shut_out = |at: usize| self.rotten.contains(&at) && self.restored.contains(&at) && self.rekeyed.contains(&at);
+            let mut holders = (1..self.machines.len()).filter(holds).peekable();
+            if holders.peek().is_some() && holders.clone().all(is_shut_out) {
+                return true;
+            }
+            gave_up && holders.all(|at| order.policies[at].is_none() || cannot_prove(at))
         };
         let missing: Vec<_> = self.model.promised.iter().filter(|number| !excused(number)).filter(|number| !whole.whole.contains(number)).collect();
         if !missing.is_empty() {

@@ -84,7 +84,9 @@ pub fn range_of(view: &View, stream: &Stream, lie: Option<Lie>, luck: &mut Luck)
         }
     }
     let checkpoints = view.log().checkpoints(stream, 1, head.checkpoint_seq).ok()?;
-    let checkpoints: Vec<_> = checkpoints.iter().map(|at| (at.position.seq, at.checkpoint)).collect();
+    let mut checkpoints: Vec<_> = checkpoints.iter().map(|at| (at.position.seq, at.checkpoint)).collect();
+    checkpoints.sort_by_key(|(seq, _)| *seq);
+    checkpoints.dedup_by_key(|(seq, _)| *seq); // who got new keys has signed some places twice
     let run = Run::link(head.base, events.iter().map(Vec::as_slice).collect());
     let mut range = Range::build(stream.origin, &run, &checkpoints, Coding::Stored, &mut Compressor::new().ok()?).ok()?;
     let place = luck.index(events.len());
