@@ -102,8 +102,8 @@ impl Node {
         loop {
             let known = self.wal.rotten();
             match self.cut_once(order, progress) {
-                // Rot that was met while reading: cut again around it. What is written already is found and not written twice (R10.6-b).
-                Err(error) if error.code() == Code::Z301 && self.wal.rotten() != known => self.save_rot()?,
+                // Cut again around what was met while reading. What is written already is found and not written twice (R10.6-b).
+                Err(error) if self.note_met(&error, &known)? => {}
                 done => return done,
             }
         }

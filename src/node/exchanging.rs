@@ -15,7 +15,7 @@ use crate::cut::plan::{behind, best_lane};
 use crate::cut::write::event_counts;
 use crate::cut::{CutError, Lack};
 use crate::ports::disk;
-use crate::ports::store::Stream;
+use crate::ports::store::{Log as _, Stream};
 use bundle_format::error::Code;
 use bundle_format::ids::{Lane, NodeId};
 use std::io::ErrorKind;
@@ -108,7 +108,7 @@ impl Node {
         };
         let written = ingested.and_then(|ingested| {
             exchanged.ingested = ingested;
-            Writing {
+            let mut writing = Writing {
                 node: self,
                 order,
                 place: &place,
@@ -118,8 +118,8 @@ impl Node {
                 damaged,
                 copied: Vec::new(),
                 left: Vec::new(),
-            }
-            .run(tell)
+            };
+            writing.run_around_rot(tell)
         });
         let ended = if order.dry_run { Ok(()) } else { self.leave(&place, &mut record) };
         exchanged.safe = ended.is_ok() && !order.dry_run;
@@ -256,7 +256,21 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn run(mut self, tell: &mut dyn FnMut(Step<'_>)) -> Result<(), NodeError> {
+    /// What rotted and is met while reading is written around, in a second run that finds what the first one wrote.
+    fn run_around_rot(&mut self, tell: &mut dyn FnMut(Step<'_>)) -> Result<(), NodeError> {
+        loop {
+            let known = self.node.wal.rotten();
+            match self.run(tell) {
+                Err(error) if self.node.note_met(&error, &known)? => {
+                    self.left.clear();
+                    self.exchanged.cut.left = [0; 4];
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn run(&mut self, tell: &mut dyn FnMut(Step<'_>)) -> Result<(), NodeError> {
         if !self.order.dry_run {
             self.node.show_life()?;
         }

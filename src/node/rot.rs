@@ -8,6 +8,7 @@ use crate::cut::sign;
 use crate::ports::disk::Disk;
 use crate::ports::store::{Head, Log, Rotten, Store as _, Stream};
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
+use bundle_format::error::Code;
 use bundle_format::ids::{NodeId, Origin};
 use std::collections::BTreeSet;
 
@@ -104,7 +105,16 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn save_rot(&self) -> Result<(), NodeError> {
+    /// `error` came when `known` was what had rotted. When it was met just now it is remembered, so that the next try goes around it: whether it was.
+    pub(super) fn note_met(&self, error: &NodeError, known: &[Rotten]) -> Result<bool, NodeError> {
+        let is_new = error.code() == Code::Z301 && self.wal.rotten() != known;
+        if is_new {
+            self.save_rot()?;
+        }
+        Ok(is_new)
+    }
+
+    fn save_rot(&self) -> Result<(), NodeError> {
         save(&*self.ports.disk, &self.layout, self.wal.rotten())
     }
 

@@ -44,7 +44,7 @@ pub struct Setting {
     pub at: Option<At>,
 }
 
-/// Everything that holds.
+/// Everything that holds: `config` is what `text` was read as, so it can be read again, for its places.
 pub fn settings(text: &str, config: &Config) -> Vec<Setting> {
     let parsed = DeTable::parse(text).ok();
     let conflicts = parsed.as_ref().and_then(|whole| value(whole.get_ref(), "conflicts")).and_then(DeValue::as_table);
@@ -58,7 +58,7 @@ pub fn settings(text: &str, config: &Config) -> Vec<Setting> {
     all
 }
 
-/// Where a rule begins, counted from 0.
+/// Where a rule begins, counted from 0; nowhere in a text that is not understood, which is told with a place of its own.
 pub fn rule_at(text: &str, number: usize) -> Option<At> {
     let whole = DeTable::parse(text).ok()?;
     let conflicts = value(whole.get_ref(), "conflicts")?.as_table()?;

@@ -10,6 +10,7 @@
 use super::{Node, NodeError, Opening};
 use crate::keys::Secret;
 use crate::ports::Ports;
+use crate::ports::store::Log as _;
 use crate::wal::Wal;
 use bundle_format::error::Code;
 use std::cell::{Cell, RefCell};
@@ -269,7 +270,9 @@ impl Standing {
             let mut home = self.home.borrow_mut();
             let node = home.as_mut().expect("brought home before, and the turn is ours since");
             self.works.set(self.works.get() + 1);
-            (work(node), node.wal.poison())
+            let known = node.wal.rotten();
+            let done = work(node).or_else(|error| node.note_met(&error, &known).and(Err(error)));
+            (done, node.wal.poison())
         };
         match (&done, poisoned) {
             (Err(error), Some(_)) => self.end_life(Some(Failure::of(error))),

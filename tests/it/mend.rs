@@ -141,10 +141,11 @@ fn a_member_whose_roster_rotted_opens_and_gets_it_back() {
     whole(&world);
 }
 
-fn serve(world: &World) -> (Listener, String) {
-    let mut hub = zbundle(world, "hub", &["serve", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+fn serve(world: &World, name: &str) -> (Listener, String) {
+    let mut hub = zbundle(world, name, &["serve", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(hub.stdout.take().unwrap()).lines();
     let address = lines.find_map(|line| serde_json::from_str::<serde_json::Value>(&line.ok()?).ok()?["address"].as_str().map(str::to_owned));
+    std::thread::spawn(move || lines.for_each(drop)); // a hub whose words nobody reads ends
     (Listener(hub), address.unwrap())
 }
 
@@ -155,7 +156,7 @@ fn one_sync_brings_back_what_rotted_at_either_end() {
         let world = level(at);
         rot(&world, at, is_routine, if at == "hub" { &[1] } else { &[1, 4] });
         told_missing(&world, at);
-        let (hub, address) = serve(&world);
+        let (hub, address) = serve(&world, "hub");
         well(&world, "clinic", &["sync", &address]);
         drop(hub);
         drop(world.open(at));
@@ -176,6 +177,42 @@ fn rot_that_nobody_looked_for_is_found_by_cutting() {
     drop(world.open("hub"));
     whole(&world);
     world.carry("hub", "gasa", "to-gasa-again");
+    assert_eq!(world.payloads("gasa"), ALL);
+}
+
+/// R6.2-i: a health assistant who knows of nothing but sticks and syncs is not stopped by rot that nobody has looked for.
+#[test]
+fn rot_that_nobody_looked_for_stops_no_exchange() {
+    let world = level("hub");
+    world.join("gasa", "hub", Policy::All);
+    rot(&world, "hub", is_routine, &[1]);
+    std::fs::create_dir(world.path("stick")).unwrap();
+    let stick = world.path("stick").to_string_lossy().into_owned();
+    well(&world, "hub", &["stick", "init", &stick, "--folder", "--label", "road"]);
+    for node in ["hub", "clinic", "hub", "gasa"] {
+        well(&world, node, &["exchange", &stick]);
+    }
+    drop(world.open("hub"));
+    whole(&world);
+    assert_eq!(world.payloads("gasa"), ALL);
+}
+
+/// R6.2-i, on a link: a command that meets it says so and remembers it; the next one goes around it and brings it back.
+#[test]
+fn rot_that_nobody_looked_for_stops_one_sync_at_most() {
+    let world = level("hub");
+    world.join("gasa", "hub", Policy::All);
+    rot(&world, "hub", is_routine, &[1]);
+    let (gasa, at_gasa) = serve(&world, "gasa");
+    let (clinic, at_clinic) = serve(&world, "clinic");
+    let first = say(&world, "hub", &["sync", &at_gasa]);
+    assert!(first.exit == 19 && first.err.contains("Z301"), "{}: {}", first.exit, first.err);
+    for address in [&at_gasa, &at_clinic, &at_gasa] {
+        well(&world, "hub", &["sync", address]);
+    }
+    drop((gasa, clinic));
+    drop(world.open("hub"));
+    whole(&world);
     assert_eq!(world.payloads("gasa"), ALL);
 }
 
