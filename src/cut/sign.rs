@@ -21,7 +21,7 @@ pub struct Signer<'a> {
     pub domain: DomainId,
 }
 
-/// Sign what of `stream`, one of our own, has no checkpoint yet. Returns how many were added; the caller syncs.
+/// Sign what of `stream`, one of our own, has no checkpoint yet, as far as it can be read. Returns how many were added; the caller syncs.
 ///
 /// # Errors
 /// What the log says.
@@ -77,6 +77,20 @@ pub fn sign_lost(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) ->
     Ok(again.len() as u64)
 }
 
+/// Sign one place, where no checkpoint is. The caller syncs.
+///
+/// # Errors
+/// What the log says.
+pub fn sign_at(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>, seq: u64) -> Result<(), StoreError> {
+    let position = match store.position(stream, seq) {
+        Ok(Some(position)) if store.head(stream).is_some_and(|head| seq > head.base.seq) => position,
+        Ok(_) | Err(StoreError::Damaged { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let is_signed = store.checkpoint_below(stream, seq)?.is_some_and(|at| at.position.seq == seq);
+    if is_signed { Ok(()) } else { store.append_checkpoints(stream, &[checkpoint(signer, stream, position)]) }
+}
+
 /// Sign more densely up to the first checkpoint behind `after`, no further apart than `raw_len` bytes: what stands between compresses badly. Returns how
 /// many; 0 when each event there has its own. The caller syncs.
 ///
@@ -111,18 +125,33 @@ pub fn sign_between(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>,
 
 fn next_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>, raw_len: usize) -> Result<Option<Vec<Checkpointed>>, StoreError> {
     let Some(head) = store.head(stream).filter(|head| head.checkpoint_seq.max(head.base.seq) < head.end.seq) else { return Ok(None) };
-    let Some(mut position) = store.position(stream, head.checkpoint_seq.max(head.base.seq))? else { return Ok(None) };
+    let mut position = match store.position(stream, head.checkpoint_seq.max(head.base.seq)) {
+        Ok(Some(position)) => position,
+        Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let mut pace = Pace::default();
     let mut batch = Vec::new();
     let mut events = store.events(stream, position.seq + 1)?;
-    while let Some((_, event)) = events.next()? {
-        position = position.then(&digest(event));
-        if pace.crosses(event, raw_len) || position.seq == head.end.seq {
-            batch.push(checkpoint(signer, stream, position));
-            pace = Pace::default();
-            if batch.len() == BATCH {
+    loop {
+        match events.next() {
+            Ok(Some((_, event))) => {
+                position = position.then(&digest(event));
+                if pace.crosses(event, raw_len) || position.seq == head.end.seq {
+                    batch.push(checkpoint(signer, stream, position));
+                    pace = Pace::default();
+                    if batch.len() == BATCH {
+                        break;
+                    }
+                }
+            }
+            Ok(None) => break,
+            // Nothing can be signed behind what rotted, for nobody could be shown it; what stands before it can.
+            Err(StoreError::Damaged { .. }) => {
+                batch.extend((pace.events > 0).then(|| checkpoint(signer, stream, position)));
                 break;
             }
+            Err(error) => return Err(error),
         }
     }
     Ok(Some(batch).filter(|batch| !batch.is_empty()))

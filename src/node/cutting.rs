@@ -103,7 +103,7 @@ impl Node {
             let known = self.wal.rotten();
             match self.cut_once(order, progress) {
                 // Cut again around what was met while reading. What is written already is found and not written twice (R10.6-b).
-                Err(error) if self.note_met(&error, &known)? => {}
+                Err(error) if self.answer_met(&error, &known)? => {}
                 done => return done,
             }
         }
@@ -157,8 +157,17 @@ impl Node {
         Ok(())
     }
 
-    /// Checkpoints for everything of ours that has none yet.
+    /// Checkpoints for everything of ours that has none yet, and can be read.
     pub(super) fn sign_own_histories(&mut self) -> Result<(), NodeError> {
+        let known = self.wal.rotten();
+        self.sign_readable()?;
+        if self.note_new(&known)? && self.leave_rotten_life()? {
+            self.sign_readable()?;
+        }
+        Ok(())
+    }
+
+    fn sign_readable(&mut self) -> Result<(), NodeError> {
         let (me, domain) = (self.keyring.node(), self.roster.pin().domain());
         let keys = self.keyring.current();
         let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };

@@ -261,7 +261,7 @@ impl Writing<'_> {
         loop {
             let known = self.node.wal.rotten();
             match self.run(tell) {
-                Err(error) if self.node.note_met(&error, &known)? => {
+                Err(error) if self.node.answer_met(&error, &known)? => {
                     self.left.clear();
                     self.exchanged.cut.left = [0; 4];
                 }

@@ -63,6 +63,20 @@ pub fn word(log: &dyn Log, peer: &Peer, stream: &Stream) -> Result<Word, StoreEr
     Ok(best)
 }
 
+/// How far some peer holds a history of ours.
+///
+/// # Errors
+/// What the log says.
+pub fn held_by_any(log: &dyn Log, peers: &[(NodeId, Peer)], stream: &Stream) -> Result<u64, StoreError> {
+    let mut held = 0;
+    for (_, peer) in peers {
+        if let Word::Holds(seq) = word(log, peer, stream)? {
+            held = held.max(seq);
+        }
+    }
+    Ok(held)
+}
+
 /// From where `stream` must be sent to `node`; `None` when nothing of it may help (R4.6-d, R4.6-e).
 ///
 /// # Errors

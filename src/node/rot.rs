@@ -3,10 +3,11 @@
 use super::error::NodeError;
 use super::layout::Layout;
 use super::peers::Peer;
-use super::{Node, View, known, record};
+use super::taking::Ingested;
+use super::{Node, View, known, record, settle};
 use crate::cut::sign;
 use crate::ports::disk::Disk;
-use crate::ports::store::{Head, Log, Rotten, Store as _, Stream};
+use crate::ports::store::{Head, Log, Rotten, Store as _, StoreError, Stream};
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
 use bundle_format::error::Code;
 use bundle_format::ids::{NodeId, Origin};
@@ -62,6 +63,36 @@ fn from_bytes(bytes: &[u8]) -> Result<Vec<Rotten>, CborError> {
     Ok(all)
 }
 
+/// A history of ours, the roster apart, which is part of no life.
+fn is_own_main(node: &Node, stream: &Stream) -> bool {
+    stream.origin.node == node.keyring.node() && stream.branch.is_none() && !node.roster.is_roster(&stream.origin)
+}
+
+/// Every event of `stream` behind `after` that can be read, up to the first for which `visit` answers `false`.
+pub(super) fn each_readable(log: &dyn Log, stream: &Stream, after: u64, visit: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<(), NodeError> {
+    let Some(head) = log.head(stream) else { return Ok(()) };
+    let mut next = after + 1;
+    while next <= head.end.seq {
+        let mut events = log.events(stream, next)?;
+        loop {
+            match events.next() {
+                Ok(Some((seq, bytes))) => {
+                    next = seq + 1;
+                    if !visit(seq, bytes) {
+                        return Ok(());
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(StoreError::Damaged { .. }) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let lost = log.lost(stream, next, head.end.seq)?;
+        next = lost.iter().find(|(first, _)| *first == next).map_or(head.end.seq, |(_, last)| *last) + 1;
+    }
+    Ok(())
+}
+
 impl View {
     /// What has rotted and is not here again, as far as is known.
     pub fn rotten(&self) -> Vec<Rotten> {
@@ -86,15 +117,16 @@ impl Node {
             self.ledger()?.clear(); // a bundle that was taken may be what brings it back (R10.11-b)
             self.save_ledger()?;
         }
-        self.save_rot()
+        self.save_rot()?;
+        self.leave_rotten_life().map(drop)
     }
 
     /// Checkpoints of our own that rotted are made again; those of the roster come from whom it was told to.
     fn sign_lost(&mut self) -> Result<(), NodeError> {
-        let (me, keys, domain) = (self.keyring.node(), self.keyring.current(), self.roster.pin().domain());
+        let (keys, domain) = (self.keyring.current(), self.roster.pin().domain());
         let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
         let streams: BTreeSet<Stream> = self.wal.rotten().into_iter().filter(|rotten| !rotten.events).map(|rotten| rotten.stream).collect();
-        let own = streams.into_iter().filter(|stream| stream.origin.node == me && stream.branch.is_none() && !self.roster.is_roster(&stream.origin));
+        let own: Vec<_> = streams.into_iter().filter(|stream| is_own_main(self, stream)).collect();
         let mut signed = 0;
         for stream in own {
             signed += sign::sign_lost(&mut self.wal, &stream, &signer)?;
@@ -105,13 +137,50 @@ impl Node {
         Ok(())
     }
 
-    /// `error` came when `known` was what had rotted. When it was met just now it is remembered, so that the next try goes around it: whether it was.
-    pub(super) fn note_met(&self, error: &NodeError, known: &[Rotten]) -> Result<bool, NodeError> {
-        let is_new = error.code() == Code::Z301 && self.wal.rotten() != known;
+    /// Remember what was met since `known` was what had rotted: whether there is any.
+    pub(super) fn note_new(&self, known: &[Rotten]) -> Result<bool, NodeError> {
+        let is_new = self.wal.rotten() != known;
         if is_new {
             self.save_rot()?;
         }
         Ok(is_new)
+    }
+
+    /// Sign our own histories as far as they can be read: a checkpoint further on proves nothing any more.
+    fn sign_before_rot(&mut self) -> Result<(), NodeError> {
+        let (keys, domain) = (self.keyring.current(), self.roster.pin().domain());
+        let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
+        let own: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.events && is_own_main(self, &rotten.stream)).collect();
+        for rotten in own {
+            sign::sign_at(&mut self.wal, &rotten.stream, &signer, rotten.first - 1)?;
+        }
+        Ok(self.wal.sync()?)
+    }
+
+    /// `error` came when `known` was what had rotted. When it was met just now it is answered, so that the next try goes around it: whether it was.
+    pub(super) fn answer_met(&mut self, error: &NodeError, known: &[Rotten]) -> Result<bool, NodeError> {
+        let is_new = error.code() == Code::Z301 && self.note_new(known)?;
+        if is_new {
+            self.leave_rotten_life()?;
+        }
+        Ok(is_new)
+    }
+
+    /// What rotted of the life that goes on, and no peer is known to hold, comes again from nobody, and without it nobody takes what stands behind it. So
+    /// that life ends, as behind a hole, and what is readable is written again in a new one (R6.6-m). Whether it did.
+    pub(super) fn leave_rotten_life(&mut self) -> Result<bool, NodeError> {
+        let life = self.keyring.incarnation();
+        let peers = self.peers.all(&*self.ports.disk)?;
+        let own = |rotten: &Rotten| rotten.events && is_own_main(self, &rotten.stream) && rotten.stream.origin.incarnation == life;
+        for rotten in self.wal.rotten().into_iter().filter(own) {
+            if known::held_by_any(&self.wal, &peers, &rotten.stream)? < rotten.first {
+                self.sign_before_rot()?;
+                self.begin_new_life()?;
+                settle::settle(self, &mut Ingested::default())?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn save_rot(&self) -> Result<(), NodeError> {
@@ -136,12 +205,16 @@ impl Node {
 
     /// How far of `to` a stream can be read and proved from behind `after`.
     pub(crate) fn readable_to(&self, stream: &Stream, after: u64, to: u64) -> Result<u64, NodeError> {
-        let rotten: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.stream == *stream && rotten.last > after).collect();
-        if rotten.is_empty() {
+        let rotten: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.stream == *stream).collect();
+        if rotten.is_empty() || after >= to {
             return Ok(to);
         }
         if known::position(&self.wal, stream, after)?.is_none() {
             return Ok(after.min(to));
+        }
+        let rotten: Vec<_> = rotten.into_iter().filter(|rotten| rotten.last > after).collect();
+        if rotten.is_empty() {
+            return Ok(to);
         }
         let to = rotten.iter().filter(|rotten| rotten.events).map(|rotten| rotten.first.saturating_sub(1)).chain([to]).min().unwrap_or(to);
         let proved = self.wal.checkpoint_below(stream, to)?.map_or(0, |at| at.position.seq);

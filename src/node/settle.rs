@@ -5,8 +5,9 @@
 //! with the bundles of others, and is done here after each ingest until every history of the old life is settled.
 
 use super::error::NodeError;
-use super::known::{self, Word};
+use super::known;
 use super::peers::Peer;
+use super::rot::each_readable;
 use super::taking::Ingested;
 use super::{Node, appending, control};
 use crate::ports::store::{Log as _, Store as _, Stream};
@@ -38,10 +39,17 @@ pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError>
         if open || unheard {
             continue; // what is missing comes with a later bundle
         }
+        let mut settled = true;
         for origin in &origins {
-            ingested.reappended += settle_origin(node, &peers, origin)?;
+            match settle_origin(node, &peers, origin)? {
+                Some(count) => ingested.reappended += count,
+                None => settled = false,
+            }
         }
         node.wal.sync()?;
+        if !settled {
+            continue;
+        }
         node.state.open_lives.retain(|open| *open != life);
         node.save_state()?;
     }
@@ -70,20 +78,22 @@ fn all_fetched(node: &Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result
     Ok(true)
 }
 
-/// Write again what of our own branch no peer holds (R6.6-d), then close the history where the others' ends. Returns how many events were
-/// written again.
-fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result<u64, NodeError> {
+/// Write again what of our own branch no peer holds (R6.6-d), or what stands behind events that rotted and no peer holds (R6.6-m), then close the history
+/// where the others' ends. Returns how many events were written again; nothing when it cannot be said yet where that is.
+fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result<Option<u64>, NodeError> {
     let main = Stream::main(*origin);
     let branches: Vec<_> = node.wal.streams().into_iter().filter(|(stream, _)| stream.origin == *origin && stream.branch.is_some()).collect();
-    let Some(fork) = branches.iter().map(|(_, head)| head.base.seq).min() else {
-        let Some(head) = node.wal.head(&main) else { return Ok(0) };
-        return close(node, origin, head.end).map(|()| 0);
+    let fork = branches.iter().map(|(_, head)| head.base.seq).min();
+    let rotten = node.wal.rotten().into_iter().filter(|rotten| rotten.events && rotten.stream == main).map(|rotten| rotten.first - 1).min();
+    let Some(parting) = fork.or(rotten) else {
+        let Some(head) = node.wal.head(&main) else { return Ok(Some(0)) };
+        return close(node, origin, head.end).map(|()| Some(0));
     };
-    let mut held = fork;
-    for (_, peer) in peers {
-        if let Word::Holds(seq) = known::word(&node.wal, peer, &main)? {
-            held = held.max(seq);
-        }
+    let held = known::held_by_any(&node.wal, peers, &main)?.max(parting);
+    if fork.is_none() {
+        let Some(at) = known::position(&node.wal, &main, held)? else { return Ok(None) };
+        let count = write_again(node, &main, held)?;
+        return close(node, origin, at).map(|()| Some(count));
     }
     let count = write_again(node, &main, held)?;
     node.state.repeated.retain(|(repeated, _)| repeated != origin);
@@ -91,7 +101,7 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
     for (_, head) in branches {
         close(node, origin, head.end)?;
     }
-    Ok(count)
+    Ok(Some(count))
 }
 
 /// Say in our new life where a history of the old one ends (R6.6-h).
@@ -107,12 +117,11 @@ fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, Node
     if stream.origin.lane == Lane::Control {
         return Ok(0);
     }
-    let end = node.wal.head(stream).map_or(0, |head| head.end.seq);
     let target = Stream::main(Origin { incarnation: node.keyring.incarnation(), ..stream.origin });
     let before = repeated(node, &stream.origin)?;
-    let mut count = 0;
-    for seq in after + 1..=end {
-        let Some(bytes) = event_at(node, stream, seq)? else { break };
+    let (mut count, mut after) = (0, after);
+    while let Some((seq, bytes)) = readable_behind(node, stream, after)? {
+        after = seq;
         let id = EventId::new(stream.origin, seq, &digest(&bytes));
         if before.contains(&id) {
             continue;
@@ -133,18 +142,23 @@ pub(super) fn repeated(node: &Node, origin: &Origin) -> Result<BTreeSet<EventId>
     };
     let mut repeated = BTreeSet::new();
     for (stream, head) in node.wal.streams().into_iter().filter(|(stream, _)| is_later(&stream.origin)) {
-        let mut events = node.wal.events(&stream, head.base.seq + 1)?;
-        while let Some((_, bytes)) = events.next()? {
+        each_readable(&node.wal, &stream, head.base.seq, &mut |_, bytes| {
             let orig = Event::from_bytes(bytes).ok().and_then(|event| event.ext.orig);
             repeated.extend(orig.filter(|orig| orig.origin == *origin));
-        }
+            true
+        })?;
     }
     Ok(repeated)
 }
 
-fn event_at(node: &Node, stream: &Stream, seq: u64) -> Result<Option<Vec<u8>>, NodeError> {
-    let mut events = node.wal.events(stream, seq)?;
-    Ok(events.next()?.map(|(_, bytes)| bytes.to_vec()))
+/// The first event behind a position that can be read.
+fn readable_behind(node: &Node, stream: &Stream, after: u64) -> Result<Option<(u64, Vec<u8>)>, NodeError> {
+    let mut found = None;
+    each_readable(&node.wal, stream, after, &mut |seq, bytes| {
+        found = Some((seq, bytes.to_vec()));
+        false
+    })?;
+    Ok(found)
 }
 
 /// A join made us another node: our events go on under its id. Done in order, so that a crash half-way goes on where it stopped (R8.5-i).
@@ -153,15 +167,22 @@ fn event_at(node: &Node, stream: &Stream, seq: u64) -> Result<Option<Vec<u8>>, N
 /// What the log says.
 pub fn move_into(node: &mut Node, id: NodeId) -> Result<(), NodeError> {
     let me = node.keyring.node();
-    for (stream, head) in node.wal.streams() {
+    for (stream, _) in node.wal.streams() {
         let moves = stream.origin.node == me && stream.branch.is_none() && stream.origin.lane != Lane::Control;
         if !moves {
             continue;
         }
         let target = Stream::main(Origin { node: id, ..stream.origin });
-        let moved = node.wal.head(&target).map_or(0, |head| head.end.seq);
-        for seq in moved + 1..=head.end.seq {
-            let Some(bytes) = event_at(node, &stream, seq)? else { break };
+        let mut after = 0;
+        if let Some(moved) = node.wal.head(&target) {
+            each_readable(&node.wal, &target, moved.base.seq, &mut |_, bytes| {
+                let orig = Event::from_bytes(bytes).ok().and_then(|event| event.ext.orig);
+                after = orig.filter(|orig| orig.origin == stream.origin).map_or(after, |orig| orig.seq.max(after));
+                true
+            })?;
+        }
+        while let Some((seq, bytes)) = readable_behind(node, &stream, after)? {
+            after = seq;
             appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
         }
     }

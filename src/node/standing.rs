@@ -271,7 +271,8 @@ impl Standing {
             let node = home.as_mut().expect("brought home before, and the turn is ours since");
             self.works.set(self.works.get() + 1);
             let known = node.wal.rotten();
-            let done = work(node).or_else(|error| node.note_met(&error, &known).and(Err(error)));
+            let done = work(node);
+            let done = node.note_new(&known).and(done);
             (done, node.wal.poison())
         };
         match (&done, poisoned) {

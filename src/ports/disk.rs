@@ -5,6 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+/// Where a segment of a log ends on every real disk: what opening after a crash reads at most (R10.3-e).
+pub const SEGMENT_LEN: u64 = 16 << 20;
+
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
@@ -96,6 +99,10 @@ pub trait Disk {
     fn volume_len(&self, folder: &Path) -> io::Result<u64> {
         let _ = folder;
         Ok(0)
+    }
+    /// A segment of a log on this disk is sealed when it reaches this length. Worlds of small disks say less.
+    fn segment_len(&self) -> u64 {
+        SEGMENT_LEN
     }
     /// Which file system `folder` is on: equal numbers, one file system. It changes when a medium is pulled or mounted.
     fn volume(&self, folder: &Path) -> io::Result<u64>;

@@ -3,7 +3,7 @@
 //! What is not synced is volatile: bytes by sectors of 512, lengths, and names in folders. [`MemoryDisk::crash`] keeps any part of it. A failed
 //! sync loses what it should have stored, for good, as Linux does: a second sync that succeeds says nothing of it.
 
-use super::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print};
+use super::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print, SEGMENT_LEN};
 use super::entropy::{Entropy as _, SeededEntropy};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +80,8 @@ struct World {
     lies: bool,
     /// Whether a fault has struck since faults were last set.
     struck: bool,
+    /// Where segments of logs end; `None` as on a real disk.
+    segment_len: Option<u64>,
 }
 
 /// Copies of a disk share the bytes of files until one of them writes.
@@ -194,6 +196,11 @@ impl MemoryDisk {
         self.0.borrow_mut().lies = true;
     }
 
+    /// Let logs on this disk, and on copies of it, begin a new segment so often.
+    pub fn set_segment_len(&self, len: u64) {
+        self.0.borrow_mut().segment_len = Some(len);
+    }
+
     /// Whether anything has failed since a fault, a bound or a power cut was last asked for.
     pub fn has_struck(&self) -> bool {
         self.0.borrow().struck
@@ -266,8 +273,8 @@ impl World {
             let live = bytes(&self.files[*file]);
             files[*file] = File { synced: Rc::clone(&live), live, dirty: BTreeSet::new(), changes: self.files[*file].changes };
         }
-        let (folders, durable_names, counts) = (self.folders.clone(), names.clone(), self.counts);
-        MemoryDisk(Rc::new(RefCell::new(Self { folders, names, durable_names, files, counts, ..Self::default() })))
+        let (folders, durable_names, counts, segment_len) = (self.folders.clone(), names.clone(), self.counts, self.segment_len);
+        MemoryDisk(Rc::new(RefCell::new(Self { folders, names, durable_names, files, counts, segment_len, ..Self::default() })))
     }
 
     fn try_to(&mut self, operation: Operation) -> io::Result<()> {
@@ -418,6 +425,10 @@ impl Disk for MemoryDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(folder.ancestors().find_map(|above| world.mounts.get(above)).copied().unwrap_or(0))
+    }
+
+    fn segment_len(&self) -> u64 {
+        self.0.borrow().segment_len.unwrap_or(SEGMENT_LEN)
     }
 
     fn lock(&self, path: &Path, _: u64) -> io::Result<Option<Box<dyn Lock>>> {

@@ -50,13 +50,6 @@ pub struct Options {
     pub sync_at_open: bool,
 }
 
-impl Default for Options {
-    /// 16 MiB: what opening after a crash reads at most.
-    fn default() -> Self {
-        Self { segment_len: 16 << 20, sync_at_open: true }
-    }
-}
-
 /// A log and its one writer. The caller holds the lock.
 pub struct Wal {
     view: View,
@@ -69,7 +62,8 @@ impl Wal {
     /// # Errors
     /// [`StoreError::Tampered`] with the wrong keys, [`StoreError::Version`], [`StoreError::Damaged`] when no heads can be found, or what the disk says.
     pub fn open(disk: Rc<dyn Disk>, folder: &Path, keys: &DataKeys, entropy: Rc<dyn Entropy>, clock: Rc<dyn Clock>) -> Result<Self, StoreError> {
-        Self::open_with(disk, folder, keys, entropy, clock, Options::default())
+        let options = Options { segment_len: disk.segment_len(), sync_at_open: true };
+        Self::open_with(disk, folder, keys, entropy, clock, options)
     }
 
     /// [`Wal::open`] with other options.

@@ -73,17 +73,12 @@ impl<'a> StreamEvents<'a> {
         if let Some((known, state)) = view.known(stream) {
             (number, next, end) = (known, from.max(state.base.seq + 1), state.end.seq);
             if next <= end {
-                let mut covered = false;
                 view.back(number, state, |segment, dir| {
                     if dir.run_count > 0 && dir.last >= next {
                         plan.push(segment.number);
                     }
-                    covered = dir.run_count > 0 && dir.first <= next;
-                    Ok(covered)
+                    Ok(dir.run_count > 0 && dir.first <= next)
                 })?;
-                if !covered {
-                    return Err(StoreError::Damaged { segment: view.first, offset: 0, stream: Some((*stream, next)) });
-                }
             }
         }
         let (run, run_offset, at, damage) = (Vec::new(), 0, 0, (0, 0));
@@ -337,17 +332,16 @@ impl View {
                 let mut bytes = vec![0; run.len as usize];
                 let run_offset = u64::from(run.offset);
                 segment.read_exact(&mut bytes, run_offset)?;
-                let mut start = 0;
-                while start < bytes.len() {
+                let mut next = frame_in(&bytes, 0, number, Kind::Events);
+                while let Some((start, head, len)) = next {
                     let offset = run_offset + start as u64;
-                    let Look::Frame(head, len) = frame::look(&bytes[start..]) else { return Err(segment.damaged(offset)) };
                     let body_len = segment.open_frame(&mut bytes[start..start + len], offset, &self.place.keys)?.len();
                     let body = start + frame::HEAD_LEN..start + frame::HEAD_LEN + body_len;
                     let mut frame = Frame::new(body, &bytes, &head).ok_or(segment.damaged(offset))?;
                     while let Some((seq, place)) = frame.next(&bytes) {
                         found.push((seq, bytes[place].to_vec()));
                     }
-                    start += len;
+                    next = frame_in(&bytes, start + len, number, Kind::Events); // what has rotted since is passed over
                 }
             }
         }

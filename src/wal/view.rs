@@ -72,7 +72,7 @@ impl View {
             let Some(dir) = segment.dir(number)? else {
                 at -= 1; // its index rotted with all that it told of: one of those before is the next, if any is
                 if at < self.first {
-                    return Err(StoreError::Damaged { segment: self.first, offset: 0, stream: Some((state.stream, 0)) });
+                    return Ok(());
                 }
                 continue;
             };
@@ -105,7 +105,9 @@ impl View {
             }
             Ok(dir.run_count > 0 && dir.first <= from) // a checkpoint is never stored before its event
         })?;
-        for (first, last) in rotten {
+        let newest = (state.checkpoint_seq, state.checkpoint_seq); // where even the index has rotted, only the heads tell of it
+        let is_asked = state.checkpoint_seq > state.base.seq && (from..=to).contains(&state.checkpoint_seq);
+        for (first, last) in rotten.into_iter().chain(is_asked.then_some(newest)) {
             if !found.iter().any(|checkpointed: &Checkpointed| checkpointed.position.seq == last) {
                 self.note_lost_checkpoints(stream, first, last);
             }

@@ -141,6 +141,59 @@ fn a_member_whose_roster_rotted_opens_and_gets_it_back() {
     whole(&world);
 }
 
+/// A clinic that has sent nothing yet, and the third of six payloads is not readable any more.
+fn rotted_unsent() -> World {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    for payload in ALL {
+        world.push("clinic", &[payload]);
+    }
+    seal(&world, "clinic");
+    rot(&world, "clinic", is_routine, &[3]);
+    world
+}
+
+/// The hub has all that can be had, each of it once, and nothing else; at the clinic one payload is missing, and it goes on saying so.
+fn lost_only_the_third(world: &World) {
+    let rest = ["later", "p1", "p2", "p4", "p5", "p6"].map(str::to_owned);
+    let log = log(world, "hub");
+    assert_eq!((log.exit, listed(&log)), (0, rest.to_vec()), "{}", log.err);
+    let told = say(world, "clinic", &["fsck"]);
+    assert!(told.exit == 19 && told.out.contains("/routine:3"), "{}{}", told.out, told.err);
+    assert_eq!(say(world, "clinic", &["status", "--check"]).exit, 19);
+}
+
+/// R6.6-m: what rots before anybody has it costs itself alone. What stands behind it gets there, and what comes later.
+#[test]
+fn what_rotted_before_anybody_had_it_stops_nothing_behind_it() {
+    let world = rotted_unsent();
+    let life = world.open("clinic").keyring().incarnation();
+    world.carry("clinic", "hub", "up"); // nobody has looked for it
+    assert_ne!(world.open("clinic").keyring().incarnation(), life);
+    assert_eq!(world.payloads("hub"), ["p1", "p2", "p4", "p5", "p6"]);
+    world.push("clinic", &["later"]);
+    for round in 0..2 {
+        world.carry("hub", "clinic", &format!("down{round}"));
+        world.carry("clinic", "hub", &format!("up{round}"));
+    }
+    lost_only_the_third(&world);
+    assert!(world.view("clinic").open_lives().is_empty());
+}
+
+/// The same on a link, twice: the first session sends what stands before it.
+#[test]
+fn what_rotted_before_anybody_had_it_stops_no_sync() {
+    let world = rotted_unsent();
+    world.push("clinic", &["later"]);
+    let (hub, address) = serve(&world, "hub");
+    for _ in 0..3 {
+        say(&world, "clinic", &["sync", &address]);
+    }
+    drop(hub);
+    lost_only_the_third(&world);
+}
+
 fn serve(world: &World, name: &str) -> (Listener, String) {
     let mut hub = zbundle(world, name, &["serve", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(hub.stdout.take().unwrap()).lines();

@@ -152,6 +152,28 @@ fn an_index_that_rotted_with_what_it_tells_of_is_no_obstacle() {
     }
 }
 
+/// Frames and index of an old segment, all of it: also of the first, where histories begin.
+#[test]
+fn a_segment_that_rotted_whole_comes_again() {
+    let disk = log(SEGMENT_LEN, 60);
+    let peer = Peer::of(&read(&disk).unwrap());
+    let newest = read(&disk).unwrap().view.active.number - 1;
+    for number in 1..newest {
+        let stood: u64 = events_of(&disk, number).iter().map(|(.., count, _)| count).sum();
+        let disk = disk.image();
+        disk.edit(&segment(number), |bytes| bytes[64..].fill(0));
+        let mut wal = open_small(&disk, 90, SEGMENT_LEN).unwrap();
+        assert_eq!(peer.refill(&mut wal).unwrap().0, stood);
+        drop(wal);
+        let reader = read(&disk).unwrap();
+        assert_eq!(check(&reader), peer.0, "segment {number}");
+        for (stream, checkpoints) in &peer.1 {
+            let newest = checkpoints.last().map(|at| at.position);
+            assert_eq!(reader.checkpoint_below(stream, u64::MAX).unwrap().map(|at| at.position), newest, "segment {number}: {stream:?}");
+        }
+    }
+}
+
 #[test]
 fn what_is_here_again_may_rot_again() {
     let disk = log(SEGMENT_LEN, 60);

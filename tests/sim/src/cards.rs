@@ -1,11 +1,9 @@
-//! What happens to machines: their cards are copied, put back and cloned, their clocks jump, their bytes rot.
+//! What happens to machines: their cards are copied, put back and cloned, their clocks jump.
 
-use crate::luck::Luck;
 use crate::model::{Memory, Verdict};
 use crate::plan::Leap;
 use crate::station::{BEGIN_MS, Station};
 use crate::world::{Machine, Planted, World};
-use bundle_format::error::Code;
 
 /// Machines there may be beside the members'.
 const CLONES_MAX: usize = 2;
@@ -52,6 +50,7 @@ impl World {
         self.restored.push(self.machines[at].station.member);
         self.machines[at].station.card = card;
         self.machines[at].memory = Memory::default();
+        self.machines[at].has_unmet_rot = self.rotten.contains(&self.machines[at].station.member);
         self.look(at, true)?;
         self.forgive();
         Ok(())
@@ -70,7 +69,8 @@ impl World {
         let name = format!("{}-twin{}", station.name, clones + 1);
         self.restored.push(station.member);
         let station = Station::new(name, station.member, station.id, image.image(), luck, &self.around);
-        self.machines.push(Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: true, seen: None });
+        let has_unmet_rot = self.rotten.contains(&station.member);
+        self.machines.push(Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: true, has_unmet_rot, seen: None });
         self.coverage.count("a machine is cloned");
         self.look(self.machines.len() - 1, true)
     }
@@ -100,49 +100,6 @@ impl World {
             Leap::Back => zero_ms.get().saturating_sub(HOUR_MS),
             Leap::Right => BEGIN_MS,
         });
-        Ok(())
-    }
-
-    /// Bytes of a log rot. What is then not shown any more is said; what cannot be opened is said, and another card takes its place.
-    ///
-    /// # Errors
-    /// What is not as it was promised.
-    pub fn rot(&mut self, at: usize, len: usize, luck: &mut Luck) -> Verdict {
-        if self.machines[at].station.member == 0 && self.has_new_authority {
-            return Ok(());
-        }
-        let card = self.machines[at].station.card.clone();
-        let segments: Vec<_> = card.paths().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect();
-        let Some(path) = segments.last() else { return Ok(()) };
-        let end = card.bytes(path).unwrap_or_default().iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let start = luck.index(end);
-        card.edit(path, |bytes| {
-            for byte in bytes.iter_mut().take(end).skip(start).take(len) {
-                *byte ^= 1 << luck.below(8);
-            }
-        });
-        self.coverage.count("a log rots");
-        self.rotten.push(self.machines[at].station.member);
-        let before = self.machines[at].memory.clone();
-        let opened = self.with_node(at, |_, node| Ok(node.findings().to_vec()));
-        let findings = match opened {
-            Ok(findings) => findings,
-            Err(error) if matches!(error.code(), Code::Z301 | Code::Z302 | Code::Z105 | Code::Z307) => {
-                self.coverage.count("a rotten log is refused");
-                self.tell(format!("   {}: {} {error}; its card is replaced", self.name(at), error.code()));
-                let member = self.machines[at].station.member;
-                let image = self.machines[at].image.as_ref().map(zbundle::ports::MemoryDisk::image);
-                let card = image.or_else(|| self.first_cards.get(member).map(zbundle::ports::MemoryDisk::image));
-                return card.map_or(Ok(()), |card| self.put_card(at, card));
-            }
-            Err(error) => return Err(format!("P3: a rotten log at {} is answered with {} {error}", self.name(at), error.code())),
-        };
-        self.restored.push(self.machines[at].station.member);
-        self.look(at, true)?;
-        if findings.is_empty() && !before.held.is_subset(&self.machines[at].memory.held) {
-            return Err(format!("P3: the log of {} has lost events, and nobody says so", self.name(at)));
-        }
-        self.forgive();
         Ok(())
     }
 }

@@ -68,6 +68,10 @@ impl Disk for Mounts {
         Ok(self.sticks.iter().position(|stick| std::ptr::eq(stick, disk)).map_or(0, |stick| stick as u64 + 1))
     }
 
+    fn segment_len(&self) -> u64 {
+        self.card.segment_len()
+    }
+
     fn lock(&self, path: &Path, wait_ms: u64) -> io::Result<Option<Box<dyn Lock>>> {
         self.of(path).lock(path, wait_ms)
     }

@@ -32,6 +32,9 @@ impl World {
             self.dismiss()?;
         }
         self.calm();
+        for at in 0..self.machines.len() {
+            self.fsck(at)?;
+        }
         let calm = Step { act: Act::Heal, mishap: None, luck: 0 };
         for at in 0..self.machines.len() {
             if self.rekeyed.contains(&at) && self.has_old_keys(at)? {
@@ -184,10 +187,16 @@ impl World {
             let told_again = |seen: &Seen| {
                 seen.0.node == self.members[AUTHORITY] && self.model.payload_in(seen).is_some_and(|number| memory.whole.contains(&number))
             };
-            if let Some(lacks) = whole.held.iter().find(|seen| sees(&seen.0) && !memory.held.contains(*seen) && !told_again(seen)) {
+            let is_proved = |seen: &Seen| self.model.payload_in(seen).is_none_or(|number| !whole.unproved.contains(&number));
+            let lacks =
+                |seen: &&Seen| sees(&seen.0) && !memory.held.contains(*seen) && !told_again(seen) && (is_proved(seen) || self.rotten.is_empty());
+            if let Some(lacks) = whole.held.iter().find(lacks) {
                 return Err(format!("P6: {} lacks {lacks:?}, which the authority holds and it may see", self.name(at)));
             }
-            if let Some(number) = whole.whole.iter().find(|number| self.model.pushed[**number].node == id && !memory.whole.contains(number)) {
+            // What rotted at its writer, and came to the authority before it was signed, the authority can show to nobody.
+            let is_lost = |number: &usize| self.rotten.contains(&at) && whole.unproved.contains(number);
+            let lacks = |number: &&usize| self.model.pushed[**number].node == id && !memory.whole.contains(number) && !is_lost(number);
+            if let Some(number) = whole.whole.iter().find(lacks) {
                 return Err(format!("P6: {} lacks its own payload {number}, which the authority holds", self.name(at)));
             }
             self.is_settled(at)?;

@@ -87,6 +87,7 @@ pub fn range_of(view: &View, stream: &Stream, lie: Option<Lie>, luck: &mut Luck)
     let mut checkpoints: Vec<_> = checkpoints.iter().map(|at| (at.position.seq, at.checkpoint)).collect();
     checkpoints.sort_by_key(|(seq, _)| *seq);
     checkpoints.dedup_by_key(|(seq, _)| *seq); // who got new keys has signed some places twice
+    checkpoints.last().filter(|(seq, _)| *seq == head.checkpoint_seq)?; // else it has rotted
     let run = Run::link(head.base, events.iter().map(Vec::as_slice).collect());
     let mut range = Range::build(stream.origin, &run, &checkpoints, Coding::Stored, &mut Compressor::new().ok()?).ok()?;
     let place = luck.index(events.len());

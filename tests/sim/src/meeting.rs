@@ -40,8 +40,13 @@ impl World {
         }
         // What goes wrong goes wrong at one of the two.
         let unlucky = if step.luck.is_multiple_of(2) { at } else { to };
-        let met = self.while_it_happens(unlucky, None, step, &[], |world| world.on_the_line(at, to, line, budget))?;
-        let Some((synced, broken)) = met else { return Ok(None) };
+        let allowed = if [at, to].iter().any(|at| self.machines[*at].has_unmet_rot) { &[Code::Z301][..] } else { &[] };
+        let met = self.while_it_happens(unlucky, None, step, allowed, |world| world.on_the_line(at, to, line, budget))?;
+        let Some((synced, broken)) = met else {
+            self.fsck(at)?;
+            self.fsck(to)?;
+            return Ok(None);
+        };
         let end = match &synced.end {
             SyncEnd::Failed(code, why) => format!("{code} {why}"),
             end => format!("{end:?}"),

@@ -2,6 +2,7 @@
 //!
 //! The model knows nothing of bundles, sessions or segments. It is told what people saw, and says what must be true of what they see later.
 
+use crate::reading::Reading;
 use bundle_format::chain::digest;
 use bundle_format::event::Event;
 use bundle_format::ids::{Hash, Lane, NodeId, Origin};
@@ -45,6 +46,10 @@ pub struct Memory {
     pub held: BTreeSet<Seen>,
     /// Payloads of which every part is there.
     pub whole: BTreeSet<usize>,
+    /// Events that stood there and cannot be read.
+    pub rotten: u64,
+    /// Payloads of which a part is there that no signature is there for: nobody can be shown them.
+    pub unproved: BTreeSet<usize>,
 }
 
 /// All that was promised.
@@ -135,28 +140,27 @@ impl Model {
         let mut parts: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for (stream, head) in log.streams() {
             let origin = stream.origin;
-            let mut position = head.base;
-            let mut events = log.events(&stream, head.base.seq + 1).map_err(|error| format!("{stream:?} cannot be read: {error}"))?;
-            while let Some((seq, bytes)) = events.next().map_err(|error| format!("{stream:?} cannot be read: {error}"))? {
-                if seq != position.seq + 1 {
-                    return Err(format!("P1: {stream:?} goes on at {seq} after {}", position.seq));
-                }
-                let digest = digest(bytes);
-                position = position.then(&digest);
+            let mut reading = Reading::new(log, &stream, &head);
+            while let Some((seq, bytes)) = reading.next()? {
+                let digest = digest(&bytes);
                 let seen = (origin, seq, digest.0.first_chunk().copied().unwrap_or_default());
                 memory.held.insert(seen);
-                self.positions.entry(node).or_default().entry((origin, seq)).or_default().insert(position.hash);
+                if let Some(position) = reading.stands_behind(&digest) {
+                    self.positions.entry(node).or_default().entry((origin, seq)).or_default().insert(position.hash);
+                }
                 if origin.lane != Lane::Control {
-                    let (number, part) = self.event(&seen, bytes)?;
+                    let (number, part) = self.event(&seen, &bytes)?;
                     if !self.may_hold(&node, &origin) {
                         return Err(format!("policy: payload {number} of {origin:?} reached {node:?}, who may not see it"));
                     }
                     parts.entry(number).or_default().insert(part);
+                    if seq > head.checkpoint_seq {
+                        memory.unproved.insert(number);
+                    }
                 }
             }
-            if position != head.end {
-                return Err(format!("P1: {stream:?} ends at {}, and its head says {}", position.seq, head.end.seq));
-            }
+            memory.rotten += reading.lost;
+            reading.ends_at_the_head()?;
         }
         memory.whole = parts
             .into_iter()

@@ -53,7 +53,10 @@ impl World {
             return Err(format!("policy: {} wrote for somebody it knows to be revoked", self.name(at)));
         }
         self.tell_exchanged(at, &exchanged);
-        if let (Some(trouble), None) = (&exchanged.trouble, step.mishap) {
+        if exchanged.trouble.as_ref().is_some_and(|trouble| trouble.code() == Code::Z301) && self.machines[at].has_unmet_rot {
+            self.coverage.count("rot is met");
+            self.fsck(at)?;
+        } else if let (Some(trouble), None) = (&exchanged.trouble, step.mishap) {
             return Err(format!("P4: exchange at {}: {} {trouble}, and nothing is wrong there", self.name(at), trouble.code()));
         }
         self.check_safe(at, stick, &exchanged)?;
@@ -127,14 +130,19 @@ impl World {
                 Ok(told)
             })
         })?;
-        let (mut reports, mut news): (Vec<FileReport>, bool) = (Vec::new(), false);
+        let (mut reports, mut news, mut struck): (Vec<FileReport>, bool, bool) = (Vec::new(), false, false);
         for one in done.unwrap_or_default() {
             match one {
                 Watched::File(report) => reports.push(report),
+                Watched::Away { code: Code::Z301, .. } | Watched::Trouble { code: Code::Z301, .. } if self.machines[at].has_unmet_rot => {
+                    self.coverage.count("rot is met");
+                    self.fsck(at)?;
+                }
                 Watched::Away { code: Code::Z233, .. } | Watched::Trouble { code: Code::Z406, .. } => {}
                 Watched::Away { code, why, .. } | Watched::Trouble { code, why } if step.mishap.is_none() => {
                     return Err(format!("P4: watch at {}: {code} {why}, and nothing is wrong there", self.name(at)));
                 }
+                Watched::Away { .. } | Watched::Trouble { .. } => struck = true,
                 Watched::Taken(taken) => {
                     news = taken.counts.new + taken.counts.control > 0 || taken.new_life;
                     self.tell(format!("   {} watched, and took {:?}", self.name(at), taken.counts));
@@ -144,7 +152,9 @@ impl World {
                 _ => {}
             }
         }
-        self.check_taken(at, &before, &reports)?;
+        if !struck {
+            self.check_taken(at, &before, &reports)?; // else what it was about to tell is told by status
+        }
         Ok(news)
     }
 

@@ -307,7 +307,7 @@ struct Temper {
 impl Temper {
     fn draw(luck: &mut Luck) -> Self {
         let mut some = |weight: u64| if luck.once_in(2) { weight } else { 0 };
-        let (line, courier, card, clone, clock, rot) = (some(7), some(4), some(4), some(1), some(2), some(1));
+        let (line, courier, card, clone, clock, rot) = (some(7), some(4), some(4), some(1), some(2), some(2));
         let (members, authority, hostile) = (some(1), some(1), some(2));
         let (exchange, watched) = (some(8), some(3));
         let weights = [

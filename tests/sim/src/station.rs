@@ -107,6 +107,14 @@ impl Station {
         Node::open(&self.ports(), &Opening { data_dir: Path::new(NODE), secret: &self.secret(), lock_wait_ms: 0 })
     }
 
+    /// The node as a reader finds it now.
+    ///
+    /// # Errors
+    /// What the node says.
+    pub fn view(&self) -> Result<View, NodeError> {
+        View::open(&self.ports(), Path::new(NODE), &self.secret())
+    }
+
     /// What a reader would find if the power went now and nothing unsynced were lucky.
     ///
     /// # Errors

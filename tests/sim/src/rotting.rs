@@ -1,0 +1,124 @@
+//! Bytes of a log rot: where it is written, which opening tells, or in an old part, which nobody looks at before it is read.
+
+use crate::luck::Luck;
+use crate::model::Verdict;
+use crate::world::World;
+use bundle_format::error::Code;
+use std::path::Path;
+
+/// How long segments are where there is more than one of them.
+const SEGMENT_LENS: [u64; 3] = [1024, 2048, 4096];
+
+/// Where the index of a sealed segment begins, as its trailer tells (SPEC §10.3); nothing when it is not sealed.
+fn index_of(segment: &[u8]) -> Option<usize> {
+    let trailer = segment.last_chunk::<64>()?;
+    let offset = u32::from_le_bytes(*trailer[12..].first_chunk()?);
+    trailer.starts_with(b"zblogend").then_some(offset as usize)
+}
+
+/// How long the segments of a life's logs are: in one of two so short that old ones are sealed.
+pub fn segment_len(seed: u64) -> Option<u64> {
+    let luck = &mut Luck(seed.rotate_left(40));
+    luck.once_in(2).then(|| luck.one_of(&SEGMENT_LENS))
+}
+
+impl World {
+    /// Bytes of a log rot.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn rot(&mut self, at: usize, len: usize, luck: &mut Luck) -> Verdict {
+        if self.machines[at].station.member == 0 && self.has_new_authority {
+            return Ok(());
+        }
+        let paths = self.machines[at].station.card.paths();
+        let segments: Vec<_> = paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect();
+        let Some((newest, sealed)) = segments.split_last() else { return Ok(()) };
+        self.rotten.push(self.machines[at].station.member);
+        // The index of the newest sealed segment is all that tells of its last events: where both rot, only peers know (docs/proof.md).
+        if index_of(&self.machines[at].station.card.bytes(newest).unwrap_or_default()).is_some() {
+            self.rot_sealed(at, newest, len, true, luck) // the power went, or a name failed, before there was a next one
+        } else if sealed.is_empty() || luck.once_in(4) {
+            self.rot_newest(at, newest, len, luck)
+        } else {
+            let which = luck.index(sealed.len());
+            self.rot_sealed(at, &sealed[which], len, which + 1 == sealed.len(), luck)
+        }
+    }
+
+    fn change(&self, at: usize, path: &Path, len: usize, before_index: bool, luck: &mut Luck) {
+        let card = &self.machines[at].station.card;
+        let bytes = card.bytes(path).unwrap_or_default();
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let end = if before_index { index_of(&bytes).unwrap_or(used) } else { used };
+        let start = luck.index(end);
+        card.edit(path, |bytes| {
+            for byte in bytes.iter_mut().take(end).skip(start).take(len) {
+                *byte ^= 1 << luck.below(8);
+            }
+        });
+    }
+
+    /// What rots in a sealed segment costs nobody a life: it is not shown until it comes again, and everything else is.
+    fn rot_sealed(&mut self, at: usize, path: &Path, len: usize, is_newest: bool, luck: &mut Luck) -> Verdict {
+        self.change(at, path, len, is_newest, luck);
+        self.coverage.count("an old part of a log rots");
+        self.machines[at].has_unmet_rot = true;
+        let before = self.machines[at].memory.whole.len();
+        self.look(at, true)?;
+        let gone = before - self.machines[at].memory.whole.len();
+        self.tell(format!("   {}: {}, {gone} payload(s) are gone", self.name(at), path.display()));
+        self.forgive();
+        Ok(())
+    }
+
+    /// Somebody was told that bytes have rotted, as one command may say of rot that was never met before, and does what it said: `fsck`. From then on
+    /// nothing may fail for it.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn fsck(&mut self, at: usize) -> Verdict {
+        if !std::mem::take(&mut self.machines[at].has_unmet_rot) {
+            return Ok(());
+        }
+        let name = self.name(at);
+        let told = |error: zbundle::node::NodeError| format!("P4: fsck at {name}: {} {error}", error.code());
+        let view = self.machines[at].station.view().map_err(told)?;
+        let checked = view.fsck(&mut |_, _| {}).map_err(told)?;
+        view.note_rot().map_err(told)?;
+        let faults: Vec<_> = checked.faults.iter().map(|fault| format!("{:?} {}", fault.event, fault.what)).collect();
+        self.tell(format!("   {name}: fsck tells of {faults:?}, {:?} mended, {:?}", checked.mended, view.rotten()));
+        if checked.fault_count > 0 {
+            self.coverage.count("fsck tells of rot");
+        }
+        Ok(())
+    }
+
+    /// Where a log is written, rot is met at opening. What is then not shown any more is said; what cannot be opened is said, and another card takes its
+    /// place.
+    fn rot_newest(&mut self, at: usize, path: &Path, len: usize, luck: &mut Luck) -> Verdict {
+        self.change(at, path, len, false, luck);
+        self.coverage.count("a log rots");
+        let before = self.machines[at].memory.clone();
+        let opened = self.with_node(at, |_, node| Ok(node.findings().to_vec()));
+        let findings = match opened {
+            Ok(findings) => findings,
+            Err(error) if matches!(error.code(), Code::Z301 | Code::Z302 | Code::Z105 | Code::Z307) => {
+                self.coverage.count("a rotten log is refused");
+                self.tell(format!("   {}: {} {error}; its card is replaced", self.name(at), error.code()));
+                let member = self.machines[at].station.member;
+                let image = self.machines[at].image.as_ref().map(zbundle::ports::MemoryDisk::image);
+                let card = image.or_else(|| self.first_cards.get(member).map(zbundle::ports::MemoryDisk::image));
+                return card.map_or(Ok(()), |card| self.put_card(at, card));
+            }
+            Err(error) => return Err(format!("P3: a rotten log at {} is answered with {} {error}", self.name(at), error.code())),
+        };
+        self.restored.push(self.machines[at].station.member);
+        self.look(at, true)?;
+        if findings.is_empty() && !before.held.is_subset(&self.machines[at].memory.held) {
+            return Err(format!("P3: the log of {} has lost events, and nobody says so", self.name(at)));
+        }
+        self.forgive();
+        Ok(())
+    }
+}
