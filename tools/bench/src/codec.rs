@@ -76,7 +76,7 @@ fn row(scratch: &std::path::Path, events: &[Vec<u8>], count: usize, deltas: usiz
         history.drain(..history.len().saturating_sub(HISTORY_LEN));
         let ranges = &events[first..first + count];
         mixed += in_ranges(&history, ranges)?;
-        whole += coded(&history, &ranges.concat())?;
+        whole += in_one(&history, &delta)?;
         zstd += if delta.len() > 128 * 1024 {
             compressor.compress(&delta, Level::LARGE)?.len().min(Compressor::compress_primed(&delta, &history, Level::PRIMED)?.len())
         } else {
@@ -115,6 +115,16 @@ fn in_ranges(history: &[u8], events: &[Vec<u8>]) -> Result<usize, Failure> {
         raw_len = raw.len() / coded.max(1) * RANGE_LEN;
         all.extend_from_slice(&raw);
         rest = &rest[count..];
+    }
+    Ok(len)
+}
+
+/// In one range, or as few as hold so much.
+fn in_one(history: &[u8], raw: &[u8]) -> Result<usize, Failure> {
+    let (mut all, mut len) = (history.to_vec(), 0);
+    for raw in raw.chunks(MIX_RAW_LEN_MAX) {
+        len += coded(&all[all.len().saturating_sub(HISTORY_LEN)..], raw)?;
+        all.extend_from_slice(raw);
     }
     Ok(len)
 }
