@@ -28,10 +28,8 @@ pub const SEQ_MAX: u64 = i64::MAX as u64;
 pub const RANGE_DATA_LEN_MAX: usize = RANGE_RAW_LEN_MAX + 4096;
 /// One range as it stands in a bundle: its data, a checkpoint of 80 bytes at every event, and room for its other keys and keys to come.
 pub const RANGE_ITEM_LEN_MAX: usize = RANGE_DATA_LEN_MAX + 80 * 4096 + 4096;
-/// Bytes of history a primed range may refer to (codec 2).
+/// Bytes of history a range may refer to (codecs 2 and 3).
 pub const PREFIX_LEN_MAX: usize = 128 * 1024;
-/// Bytes of history that codec 3 learns from before it begins: more takes more time than it saves bytes.
-pub const MIX_PREFIX_LEN_MAX: usize = 64 * 1024;
 /// Raw bytes of one range in codec 3: as any range. A slow processor takes seconds for the longest, piece by piece.
 pub const MIX_RAW_LEN_MAX: usize = RANGE_RAW_LEN_MAX;
 /// zstd windows up to 2^20 bytes: a decoder on a Pi must hold one.

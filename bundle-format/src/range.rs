@@ -135,23 +135,10 @@ impl Range {
         Ok(Self { codec: Codec::Primed, data, prefix: Some((prefix_first, prefix_count)), ..range })
     }
 
-    /// The range of `run` in codec 3, learned from `prefix` first where there is one: position of its first event, how many, and their bytes.
-    ///
-    /// # Errors
-    /// [`RangeError::Compress`] when the prefix is longer than [`MIX_PREFIX_LEN_MAX`](crate::limits::MIX_PREFIX_LEN_MAX).
-    ///
-    /// # Panics
-    /// As [`Range::build`].
-    pub fn build_mixed(
-        origin: Origin,
-        run: &Run<'_>,
-        checkpoints: &[(u64, Checkpoint)],
-        prefix: Option<(u64, u64, &[u8])>,
-    ) -> Result<Self, RangeError> {
-        let raw = run.events().concat();
-        let range = Self::stored(origin, run, raw.len(), checkpoints);
-        let data = mix::encode(prefix.map_or(&[], |(_, _, bytes)| bytes), &raw, mix::SLOTS_LOG_MAX)?;
-        Ok(Self { codec: Codec::Mixed, data, prefix: prefix.map(|(first, count, _)| (first, count)), ..range })
+    /// This range, which is stored, with its events in codec 3: `data`, made with `prefix` (position of its first event, and how many).
+    #[must_use]
+    pub fn mixed(self, data: Vec<u8>, prefix: Option<(u64, u64)>) -> Self {
+        Self { codec: Codec::Mixed, data, prefix, ..self }
     }
 
     /// Everything but its data.

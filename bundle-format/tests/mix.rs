@@ -1,8 +1,8 @@
 //! Codec 3: what goes in comes out; what no writer wrote is refused; nothing is decoded beyond what was claimed.
 
 use bundle_format::compress::CompressError;
-use bundle_format::limits::{MIX_PREFIX_LEN_MAX, MIX_RAW_LEN_MAX};
-use bundle_format::mix::{Decoding, SLOTS_LOG_MAX, SLOTS_LOG_MIN, decode, encode};
+use bundle_format::limits::{MIX_RAW_LEN_MAX, PREFIX_LEN_MAX};
+use bundle_format::mix::{Decoding, Encoding, Learned, SLOTS_LOG_MAX, SLOTS_LOG_MIN, decode, encode};
 use proptest::prelude::*;
 
 /// An event as a clinic writes it, without its keys.
@@ -75,7 +75,7 @@ fn one_value_has_one_spelling() {
 
 #[test]
 fn lengths_are_bounded_before_anything_is_done() {
-    let long = vec![0; MIX_PREFIX_LEN_MAX + 1];
+    let long = vec![0; PREFIX_LEN_MAX + 1];
     assert_eq!(encode(&long, b"a", 12), Err(CompressError::Prefix(long.len())));
     assert_eq!(decode(&long, &[12], 1), Err(CompressError::Prefix(long.len())));
     assert_eq!(encode(&[], &vec![0; MIX_RAW_LEN_MAX + 1], 12), Err(CompressError::Length));
@@ -83,16 +83,42 @@ fn lengths_are_bounded_before_anything_is_done() {
 }
 
 #[test]
-fn who_serves_many_decodes_piece_by_piece() {
+fn who_serves_many_works_piece_by_piece() {
     let (prefix, raw) = (events(0, 11), events(11, 40));
-    let data = encode(&prefix, &raw, 14).unwrap();
-    let mut decoding = Decoding::new(&prefix, &data, raw.len()).unwrap();
-    let mut pieces = 1;
-    while !decoding.go_on(100) {
-        pieces += 1;
+    let whole = (prefix.len() + raw.len()).div_ceil(100);
+    let mut encoding = Encoding::new(None, &prefix, &raw, 14).unwrap();
+    let coded_in = 1 + std::iter::from_fn(|| (!encoding.go_on(100)).then_some(())).count();
+    let (data, _) = encoding.finish();
+    assert_eq!(data, encode(&prefix, &raw, 14).unwrap(), "pieces change nothing");
+    let mut decoding = Decoding::new(None, &prefix, &data, raw.len()).unwrap();
+    let decoded_in = 1 + std::iter::from_fn(|| (!decoding.go_on(100)).then_some(())).count();
+    assert_eq!((coded_in, decoded_in), (whole, whole), "the history takes its time too");
+    assert_eq!(decoding.finish().unwrap().0, raw);
+}
+
+/// Three ranges, one behind the other: what was learned of the first two is learned once, and the third is what it would be anyway.
+#[test]
+fn what_was_learned_need_not_be_learned_again() {
+    let (first, second, third) = (events(0, 40), events(40, 60), events(60, 90));
+    let both = [&first[..], &second].concat();
+    let (mut learned, mut taken): (Option<Learned>, Option<Learned>) = (None, None);
+    for (prefix, raw, fresh) in [(&first, &second, first.len() + second.len()), (&both, &third, third.len())] {
+        let mut encoding = Encoding::new(learned.take(), prefix, raw, 14).unwrap();
+        assert_eq!(encoding.left(), fresh);
+        while !encoding.go_on(1000) {}
+        let (data, after) = encoding.finish();
+        assert_eq!(data, encode(prefix, raw, 14).unwrap(), "a peer that learned nothing yet reads it as well");
+        let mut decoding = Decoding::new(taken.take(), prefix, &data, raw.len()).unwrap();
+        assert_eq!(decoding.left(), fresh);
+        while !decoding.go_on(1000) {}
+        let (back, after_taking) = decoding.finish().unwrap();
+        assert_eq!((&back, after_taking.bytes()), (raw, after.bytes()));
+        (learned, taken) = (Some(after), Some(after_taking));
     }
-    assert_eq!(pieces, (prefix.len() + raw.len()).div_ceil(100), "the history takes its time too");
-    assert_eq!(decoding.finish().unwrap(), raw);
+    let other = events(1, 91);
+    let encoding = Encoding::new(learned, &other, &third, 14).unwrap();
+    assert_eq!(encoding.left(), other.len() + third.len(), "what is of other bytes, or of tables of another size, is of no use");
+    assert_eq!(Encoding::new(taken, &[both, third].concat(), &[], 15).unwrap().left(), first.len() + second.len() + events(60, 90).len());
 }
 
 proptest! {

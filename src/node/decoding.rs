@@ -3,6 +3,7 @@
 use super::error::NodeError;
 use super::hop::Hop;
 use super::session::{Session, Taken};
+use super::workshop::Workshop;
 use super::{Node, history::LogHistory, known};
 use crate::link::Refusal;
 use crate::ports::store::{Log as _, Stream};
@@ -11,13 +12,13 @@ use bundle_format::compress::{Codec, CompressError};
 use bundle_format::error::Code;
 use bundle_format::ids::Hash;
 use bundle_format::message::Reason;
-use bundle_format::mix::Decoding;
+use bundle_format::mix::{Decoding, Learned};
 use bundle_format::range::{Range, RangeError};
 use bundle_format::trust::History as _;
 use std::rc::Rc;
 
 /// Bytes of work after which others have their turn: some milliseconds.
-const PIECE_LEN: usize = 2048;
+pub(super) const PIECE_LEN: usize = 2048;
 
 impl Hop {
     /// `range` as it can be taken, or what is to be said of it at once. Only one range is decoded at a time, in the order they came: a model takes memory.
@@ -27,27 +28,40 @@ impl Hop {
         }
         let gate = Rc::clone(&self.workshop().borrow().model);
         let Ok(_alone) = gate.acquire().await else { return Ok(Ok(range)) }; // nobody closes it
-        let prefix = match self.on(|session, node, _| session.may_decode(node, &range)).await? {
-            Ok(prefix) => prefix,
+        let may = |session: &mut Session, node: &mut Node, workshop: &mut Workshop| {
+            Ok(session.may_decode(node, &range)?.map(|prefix| (prefix, workshop.take_learned())))
+        };
+        let (prefix, learned) = match self.on(may).await? {
+            Ok(means) => means,
             Err(taken) => return Ok(Err(taken)),
         };
-        let mut busy_ms = 0;
-        let decoded = self.decode_between_turns(&range, &prefix, &mut busy_ms).await;
-        let work = (prefix.len() + range.raw_len) as u64;
+        let mut spent = (0, 0);
+        let decoded = self.decode_between_turns(&range, &prefix, learned, &mut spent).await;
         self.on(|session, node, workshop| {
-            workshop.speed.learn(work, busy_ms);
+            workshop.speed.learn(spent.0, spent.1);
             session.know_speed(workshop.speed);
             match decoded {
-                Ok(data) => Ok(Ok(Range { codec: Codec::Stored, data, ..range })),
+                Ok((data, learned)) => {
+                    workshop.keep_taken(learned);
+                    Ok(Ok(Range { codec: Codec::Stored, data, ..range }))
+                }
                 Err(error) => session.unreadable(node, &range, &RangeError::from(error)).map(Err),
             }
         })
         .await
     }
 
-    /// The events of `range`; `busy_ms`: how long this took by itself, without what others did meanwhile.
-    async fn decode_between_turns(&self, range: &Range, prefix: &[u8], busy_ms: &mut u64) -> Result<Vec<u8>, CompressError> {
-        let mut decoding = Decoding::new(prefix, &range.data, range.raw_len)?;
+    /// The events of `range`, and what was learned by them. `work` and `busy_ms`: how many bytes were worked on, and how long that took by itself, without
+    /// what others did meanwhile.
+    async fn decode_between_turns(
+        &self,
+        range: &Range,
+        prefix: &[u8],
+        learned: Option<Learned>,
+        (work, busy_ms): &mut (u64, u64),
+    ) -> Result<(Vec<u8>, Learned), CompressError> {
+        let mut decoding = Decoding::new(learned, prefix, &range.data, range.raw_len)?;
+        *work = decoding.left() as u64;
         loop {
             let began_ms = self.now_ms();
             let done = decoding.go_on(PIECE_LEN);

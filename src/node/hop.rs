@@ -2,6 +2,7 @@
 
 use super::error::NodeError;
 use super::meeting::{Identity, Learned};
+use super::sending::{Next, Wanted};
 use super::session::{ByLane, Session, Taken, Unconfirmed};
 use super::standing::{Standing, Ticket};
 use super::workshop::Workshop;
@@ -232,6 +233,15 @@ impl Hop {
     }
 }
 
+impl Drop for Hop {
+    /// What was learned on this link is hardly of use on another, and is as large as all else that a hub holds for it.
+    fn drop(&mut self) {
+        if let Ok(mut workshop) = self.workshop.try_borrow_mut() {
+            workshop.forget();
+        }
+    }
+}
+
 impl Home for Hop {
     async fn act(&mut self, action: Action) -> Result<Answer, Refusal> {
         match action {
@@ -293,14 +303,30 @@ impl Home for Hop {
     }
 
     async fn cut(&mut self, len: u64, rate: Option<u64>) -> Result<Option<Range>, Refusal> {
-        let (check, key) = (std::mem::take(&mut self.check_key), self.key);
-        self.on(|session, node, workshop| {
-            if check {
-                Self::key_is_good(node, &key)?;
+        let (mut check, key) = (std::mem::take(&mut self.check_key), self.key);
+        let gate = Rc::clone(&self.workshop.borrow().model);
+        let alone = gate.try_acquire().ok();
+        loop {
+            let (checks, may_mix) = (std::mem::take(&mut check), alone.is_some());
+            let next = self.on(|session, node, workshop| {
+                if checks {
+                    Self::key_is_good(node, &key)?;
+                }
+                session.next(node, workshop, Wanted { len, rate, may_mix })
+            });
+            match next.await? {
+                Next::Nothing => return Ok(None),
+                Next::Range(range) => return Ok(Some(range)),
+                Next::Job(job) => {
+                    let coded = self.code(job).await?;
+                    let told = |session: &mut Session, _: &mut super::Node, workshop: &mut Workshop| {
+                        session.coded(workshop, coded);
+                        Ok(())
+                    };
+                    self.on(told).await?;
+                }
             }
-            session.next_range(node, workshop, len, rate)
-        })
-        .await
+        }
     }
 
     async fn changed(&mut self) {

@@ -5,7 +5,7 @@ use super::error::NodeError;
 use super::taking::Tally;
 use super::workshop::Workshop;
 use crate::cut::Lack;
-use crate::cut::live::{self, Shape};
+use crate::cut::live::{self, Made, Shape};
 use crate::cut::pieces::SMALLEST;
 use crate::ingest::Verdict;
 use crate::ingest::apply::streams_of;
@@ -61,7 +61,8 @@ impl Node {
             let (mut after, to) = (head.base.seq, head.checkpoint_seq);
             while after < to {
                 let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false, mixing: None };
-                let Some(range) = live::first_range(&self.wal, &Lack { stream, after, to }, shape, &mut workshop.compressor)? else { break };
+                let made = live::first_range(&self.wal, &Lack { stream, after, to }, shape, &mut workshop.compressor)?;
+                let Some(Made::Range(range)) = made else { break };
                 after = range.last();
                 len += range.wire_len(&LogTable::default()).unwrap_or(0);
                 ranges.push_back(range);

@@ -2,7 +2,7 @@
 
 use crate::cut::choice::{Likeness, Terms};
 use bundle_format::compress::Codec;
-use bundle_format::limits::MIX_PREFIX_LEN_MAX;
+use bundle_format::limits::PREFIX_LEN_MAX;
 use bundle_format::manifest::Granted;
 use bundle_format::range::Range;
 
@@ -39,7 +39,8 @@ impl Speed {
     pub fn learn(&mut self, work: u64, took_ms: u64) {
         if took_ms >= MEASURABLE_MS {
             let seen = work.saturating_mul(1000) / took_ms;
-            self.0 = Some(self.0.map_or(seen, |rate| (3 * rate + seen) / 4));
+            // Slower is believed sooner: who shares a busy processor is not told so, and each range that was expected too soon comes too late.
+            self.0 = Some(self.0.map_or(seen, |rate| if seen < rate { rate.midpoint(seen) } else { (3 * rate + seen) / 4 }));
         }
     }
 
@@ -135,7 +136,7 @@ impl Mixing {
         let rate = rate.filter(|_| !self.refused)?;
         let allowance = self.gives.left(now_ms);
         let (own_speed, peer_speed) = (speed.rate(), self.gives.granted.speed);
-        (allowance > 0).then_some(Terms { rate, own_speed, peer_speed, allowance, flying, last, likeness: self.likeness })
+        (allowance > 0).then_some(Terms { rate, own_speed, peer_speed, allowance, flying, last, known: None, likeness: self.likeness })
     }
 
     /// What `range`, which goes now, says of its like; and what it takes of the peer's time.
@@ -155,10 +156,10 @@ impl Mixing {
 }
 
 /// About how many bytes of prefix a range has: its events are taken to be like those inside.
-pub(super) fn prefix_len(range: &Range) -> usize {
+fn prefix_len(range: &Range) -> usize {
     let count = range.prefix.map_or(0, |(_, count)| usize::try_from(count).unwrap_or(usize::MAX));
     let mean_len = range.raw_len / usize::try_from(range.count).unwrap_or(usize::MAX).max(1);
-    count.saturating_mul(mean_len).min(MIX_PREFIX_LEN_MAX)
+    count.saturating_mul(mean_len).min(PREFIX_LEN_MAX)
 }
 
 #[cfg(test)]

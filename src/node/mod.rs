@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod appending;
+mod coding;
 pub mod config;
 pub mod conflicts;
 pub mod control;
@@ -41,6 +42,7 @@ pub mod radar;
 pub mod record;
 pub mod relaying;
 mod rot;
+mod sending;
 pub mod serving;
 pub mod session;
 pub mod setting;

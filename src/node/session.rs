@@ -5,25 +5,18 @@
 
 use super::decoding::Means;
 use super::error::NodeError;
-use super::mixing::{Mixing, Speed, prefix_len};
+use super::mixing::{Mixing, Speed};
 use super::peers::{Peer, Receipt, Renewal};
+use super::sending::Drafted;
 use super::taking::{Ingested, Tally};
 use super::workshop::Workshop;
 use super::{Node, known, settle};
 use crate::carry::exchange::Heard;
-use crate::cut::live::{self, Shape};
-use crate::cut::pieces::SMALLEST;
-use crate::cut::{self, Lack, sign};
 use crate::ingest::Verdict;
-use crate::keys::keyring::Keyring;
-use crate::keys::roster::Roster;
 use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::Position;
-use bundle_format::compress::Codec;
 use bundle_format::error::Code;
 use bundle_format::ids::{Incarnation, NodeId, Origin};
-use bundle_format::limits::{CHECKPOINT_RAW_LEN, MESSAGE_LEN_MAX};
-use bundle_format::logs::LogTable;
 use bundle_format::manifest::{Granted, Manifest};
 use bundle_format::message::{self, Reason};
 use bundle_format::range::{Range, RangeError};
@@ -34,13 +27,6 @@ use std::collections::BTreeMap;
 const AGAIN_MAX: u8 = 3;
 /// Raw bytes that make one byte on the link, until this session knows better.
 const FIRST_RATIO: usize = 4;
-/// A stretch between two checkpoints of ours is not longer than this on a link: on one that dies every 15 kB one each way must pass, beside a handshake
-/// and two hellos. Two of 8 KiB, on their way at once, never did.
-const STRETCH_LEN_MAX: usize = 5 * 1024;
-/// How often a range is made anew because it came out too long.
-const TRIES: usize = 5;
-/// Above this many bytes a second compressing well takes longer than sending.
-const FAST_RATE: u64 = 500_000;
 /// Receipt numbers a process that tells many makes durable at once.
 const RECEIPTS_AHEAD: u64 = 63;
 
@@ -71,17 +57,17 @@ pub enum Taken {
 
 /// How far the peer has one of our streams.
 #[derive(Clone, Copy, Debug)]
-struct Reach {
+pub(super) struct Reach {
     /// Acknowledged, or told.
-    held: u64,
+    pub(super) held: u64,
     /// Sent.
-    sent: u64,
+    pub(super) sent: u64,
     /// Its history is known to be ours up to `held`.
-    ours: bool,
+    pub(super) ours: bool,
     /// Ranges of it go with their base and by themselves throughout: the peer holds another branch too, or said so.
-    whole: bool,
+    pub(super) whole: bool,
     /// How often it was asked for again.
-    again: u8,
+    pub(super) again: u8,
 }
 
 /// What was sent and never acknowledged: of each stream, how far the peer was known to hold it and how far it was sent.
@@ -93,11 +79,12 @@ pub type ByLane = [u64; 4];
 /// One peer on a link.
 #[derive(Debug)]
 pub struct Session {
-    peer: NodeId,
+    pub(super) peer: NodeId,
     salt: Salt,
-    record: Peer,
-    reach: BTreeMap<Stream, Reach>,
-    ratio: usize,
+    pub(super) record: Peer,
+    pub(super) reach: BTreeMap<Stream, Reach>,
+    pub(super) ratio: usize,
+    pub(super) drafted: Option<Drafted>,
     /// What came of what the peer sent.
     pub tally: Tally,
     /// Events the peer acknowledged in this session, by lane.
@@ -129,6 +116,7 @@ impl Session {
             record,
             reach: BTreeMap::new(),
             ratio: FIRST_RATIO,
+            drafted: None,
             tally: Tally::default(),
             delivered: [0; 4],
             left: Vec::new(),
@@ -279,135 +267,6 @@ impl Session {
         }
         self.tally.new_life = true;
         node.begin_new_life()
-    }
-
-    /// The next range for the peer, of about `len` bytes on a link of `rate` bytes a second: the most urgent first. `None` when it lacks nothing.
-    ///
-    /// # Errors
-    /// What the log says.
-    pub fn next_range(&mut self, node: &mut Node, workshop: &mut Workshop, len: u64, rate: Option<u64>) -> Result<Option<Range>, NodeError> {
-        let wanted = usize::try_from(len).unwrap_or(usize::MAX).min(MESSAGE_LEN_MAX);
-        let fast = rate.is_some_and(|rate| rate > FAST_RATE);
-        loop {
-            let Some(lack) = self.lacks(node)?.into_iter().next() else { return Ok(None) };
-            let stored = node.roster.is_roster(&lack.stream.origin);
-            let raw_len = if stored { wanted } else { wanted.saturating_mul(self.ratio) };
-            let last = lack.to;
-            let Some(lack) = Self::provable(node, lack, raw_len)? else { return Ok(None) };
-            let flying = self.reach.values().any(|reach| reach.held < reach.sent);
-            let reach = self.reach.get(&lack.stream).copied();
-            let spare = workshop.model.available_permits() > 0; // while a range is decoded, what goes meanwhile goes by zstd
-            let mixing = self.mixing.terms(rate.filter(|_| spare), workshop.speed, (flying, last), node.ports.clock.monotonic_ms());
-            let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast, mixing };
-            node.wal.sync()?; // a cut never reaches beyond what is durable (R4.6-f)
-            let range = Self::range_that_fits(node, workshop, &lack, shape, wanted)?;
-            match range {
-                Some(range) => {
-                    if let Some(reach) = self.reach.get_mut(&lack.stream) {
-                        reach.sent = range.last();
-                    }
-                    self.mixing.sent(&range, node.ports.clock.monotonic_ms());
-                    self.know_speed(workshop.speed);
-                    if !stored {
-                        self.ratio = (range.raw_len / range.data.len().max(1)).clamp(1, 64);
-                    }
-                    return Ok(Some(range));
-                }
-                None => self.leave(lack.stream),
-            }
-        }
-    }
-
-    /// The first range of `lack`, of about `wanted` bytes on the link if its checkpoints stand close enough; where they do not and the history is
-    /// ours, they do afterwards. `None` when even the shortest is too long for a message.
-    fn range_that_fits(node: &mut Node, workshop: &mut Workshop, lack: &Lack, shape: Shape, wanted: usize) -> Result<Option<Range>, NodeError> {
-        let signs = Self::is_signed_here(node, &lack.stream);
-        let mut shape = shape;
-        let mut fitting = None;
-        for _ in 0..TRIES {
-            let began_ms = node.ports.clock.monotonic_ms();
-            let Some(range) = live::first_range(&node.wal, lack, shape, &mut workshop.compressor)? else { break };
-            if range.codec == Codec::Mixed {
-                workshop.speed.learn((prefix_len(&range) + range.raw_len) as u64, node.ports.clock.monotonic_ms().saturating_sub(began_ms));
-            }
-            let len = range.wire_len(&LogTable::default()).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
-            let (raw_len, count, stretches) = (range.raw_len, range.count, range.checkpoints.len());
-            fitting = Some(range).filter(|_| len + 16 <= MESSAGE_LEN_MAX);
-            if len <= wanted.saturating_add(wanted / 2) {
-                break;
-            }
-            if stretches > 1 {
-                // It compresses worse than what went before: as much less. The last try is one stretch.
-                shape.raw_len = if shape.raw_len > raw_len / stretches { raw_len.saturating_mul(wanted) / len } else { SMALLEST };
-            } else if signs && count > 1 && len > STRETCH_LEN_MAX {
-                let apart = raw_len.saturating_mul(STRETCH_LEN_MAX) / len;
-                if sign::sign_between(&mut node.wal, &lack.stream, &Self::signer(&node.keyring, &node.roster), lack.after, apart)? == 0 {
-                    break;
-                }
-                node.wal.sync()?;
-                shape.raw_len = SMALLEST;
-            } else {
-                break;
-            }
-        }
-        Ok(fitting)
-    }
-
-    /// Whether the history is ours to sign; the roster is signed where it is written.
-    fn is_signed_here(node: &Node, stream: &Stream) -> bool {
-        stream.origin.node == node.keyring.node() && stream.branch.is_none() && !node.roster.is_roster(&stream.origin)
-    }
-
-    fn signer<'a>(keyring: &'a Keyring, roster: &Roster) -> sign::Signer<'a> {
-        let keys = keyring.current();
-        sign::Signer { key: &keys.signing, key_number: keys.number, domain: roster.pin().domain() }
-    }
-
-    /// What the peer lacks and was not sent yet, in the order it goes (R7.3-k, R7.6-c). Own histories to their end: they are signed when they are cut.
-    fn lacks(&mut self, node: &Node) -> Result<Vec<Lack>, NodeError> {
-        let streams = node.wal.streams();
-        let mut ours = Vec::new();
-        for (stream, head) in &streams {
-            if !node.may_see(&self.peer, &stream.origin) {
-                continue;
-            }
-            if !self.reach.contains_key(stream) {
-                let after = node.send_after(&self.peer, &self.record, stream, &streams)?.unwrap_or(u64::MAX);
-                let ours = stream.branch.is_none();
-                let reach = Reach { held: after, sent: after, ours, whole: !ours, again: 0 };
-                self.reach.insert(*stream, reach);
-            }
-            let to = if Self::is_signed_here(node, stream) && !node.is_settled_life(&stream.origin) { head.end.seq } else { head.checkpoint_seq };
-            let to = node.readable_to(stream, self.reach.get(stream).map_or(u64::MAX, |reach| reach.sent), to)?;
-            ours.push((*stream, head.base.seq, to));
-        }
-        let left = |stream: &Stream| self.left.contains(stream);
-        let mut known = |stream: &Stream| self.reach.get(stream).filter(|_| !left(stream)).map(|reach| reach.sent);
-        Ok(cut::plan(&ours, &node.roster.pin().roster_origin(), &|_| true, &mut known))
-    }
-
-    /// The lack as far as a checkpoint proves it; of our own histories a batch is signed, at distances that fit the link.
-    fn provable(node: &mut Node, lack: Lack, raw_len: usize) -> Result<Option<Lack>, NodeError> {
-        let head = node.wal.head(&lack.stream);
-        let mut proved = head.map_or(0, |head| head.checkpoint_seq);
-        if Self::is_signed_here(node, &lack.stream) {
-            let signer = Self::signer(&node.keyring, &node.roster);
-            let mut signed = sign::sign_again(&mut node.wal, &lack.stream, &signer)?;
-            if proved <= lack.after {
-                signed += sign::sign_some(&mut node.wal, &lack.stream, &signer, raw_len.clamp(CHECKPOINT_RAW_LEN / 8, CHECKPOINT_RAW_LEN))?;
-            }
-            if signed > 0 {
-                proved = node.wal.head(&lack.stream).map_or(0, |head| head.checkpoint_seq);
-            }
-        }
-        let lack = Lack { to: lack.to.min(proved), ..lack };
-        Ok((lack.after < lack.to).then_some(lack))
-    }
-
-    fn leave(&mut self, stream: Stream) {
-        if !self.left.contains(&stream) {
-            self.left.push(stream);
-        }
     }
 
     /// What the peer lacks still, in events by lane: not acknowledged yet.

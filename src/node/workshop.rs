@@ -1,13 +1,18 @@
 //! Compressing and decompressing, one of each for all sessions of a process.
 
+use super::coding::Coded;
 use super::error::NodeError;
 use super::mixing::Speed;
 use super::peers::Peer;
 use crate::cut::CutError;
+use crate::cut::choice::Known;
 use crate::ports::clock::Clock;
+use crate::ports::store::Stream;
 use bundle_format::compress::{Compressor, Decompressor};
-use bundle_format::mix;
-use bundle_format::range::RangeError;
+use bundle_format::ids::Origin;
+use bundle_format::limits::PREFIX_LEN_MAX;
+use bundle_format::mix::{self, Learned};
+use bundle_format::range::{Range, RangeError};
 use std::rc::Rc;
 use tokio::sync::Semaphore;
 
@@ -20,6 +25,14 @@ const SAMPLE_MS: u64 = 40;
 /// A piece that takes less says nothing, by a clock of milliseconds.
 const MEASURABLE_MS: u64 = 3;
 
+/// What was learned by a range, for the next.
+#[derive(Debug)]
+struct Kept {
+    learned: Learned,
+    /// Of which history, where we coded it from our log.
+    of: Option<(Origin, Known)>,
+}
+
 /// Compressing and decompressing, shared by all sessions of a process: contexts are large and sessions many.
 #[derive(Debug)]
 pub struct Workshop {
@@ -29,6 +42,9 @@ pub struct Workshop {
     pub(super) speed: Speed,
     /// Who has it may hold a model: there is never more than one, whoever sends or takes ranges meanwhile.
     pub(super) model: Rc<Semaphore>,
+    /// What the last range in codec 3 left: who goes on right behind it has a third of the work. One for all, as there is one model; it is never asked
+    /// whose bytes they are, but whether they are the same.
+    kept: Option<Kept>,
     /// Everybody on a link of this process has one in hand: so many share the processor.
     pub(super) present: Rc<()>,
 }
@@ -45,6 +61,7 @@ impl Workshop {
             decompressor: Decompressor::new().map_err(none)?,
             speed: Speed::default(),
             model: Rc::new(Semaphore::new(1)),
+            kept: None,
             present: Rc::default(),
         })
     }
@@ -53,6 +70,41 @@ impl Workshop {
     #[must_use]
     pub fn at_speed(self, rate: u64) -> Self {
         Self { speed: Speed::known(rate), ..self }
+    }
+
+    /// What is known of `stream` from the last range that we coded.
+    pub(super) fn known(&self, stream: &Stream) -> Option<Known> {
+        let (origin, known) = self.kept.as_ref()?.of?;
+        (stream.branch.is_none() && stream.origin == origin).then_some(known)
+    }
+
+    /// What was learned last, to go on with.
+    pub(super) fn take_learned(&mut self) -> Option<Learned> {
+        self.kept.take().map(|kept| kept.learned)
+    }
+
+    /// What was learned from a range of a peer.
+    pub(super) fn keep_taken(&mut self, learned: Learned) {
+        self.keep(Kept { learned, of: None });
+    }
+
+    /// A range that we coded.
+    pub(super) fn take_coded(&mut self, coded: Coded) -> Range {
+        let Coded { range, learned, work, busy_ms } = coded;
+        self.speed.learn(work, busy_ms);
+        let first = range.prefix.map_or(range.first, |(first, _)| first);
+        let known = Known { first, last: range.last(), len: learned.bytes().len() };
+        self.keep(Kept { learned, of: Some((range.origin, known)) });
+        range
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.kept = Some(kept).filter(|kept| kept.learned.bytes().len() <= PREFIX_LEN_MAX);
+    }
+
+    /// Nobody goes on with what was learned: its memory is free again.
+    pub(super) fn forget(&mut self) {
+        self.kept = None;
     }
 
     /// How fast this processor is, before anything is judged by it: as it was when we last talked with `peer`; else a sample is coded now, as much as

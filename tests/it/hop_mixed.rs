@@ -3,7 +3,9 @@
 use crate::hostile::range_of;
 use crate::lab::{Hand, Lab, Line, Luck, count, push, run};
 use crate::world::World;
-use bundle_format::compress::Codec;
+use bundle_format::cbor::Reader;
+use bundle_format::compress::{Codec, Decompressor};
+use bundle_format::event::Event;
 use bundle_format::ids::{Lane, NodeId, Origin};
 use bundle_format::manifest::Granted;
 use bundle_format::message::{Again, Message, Reason};
@@ -75,9 +77,14 @@ fn noise_is_not_worked_on_however_thin_the_line() {
 /// A clinic's hand takes what the hub has for it at 1200 bytes a second; the codecs of what came, by the first event inside. Refused once, in the
 /// way of R7.3-l, if it is to be.
 async fn taken_by_hand(granted: Option<Granted>, refuse: bool) -> Vec<(u64, Codec)> {
+    ranges_by_hand(granted, refuse, &visits(0, 1500)).await.iter().map(|range| (range.first, range.codec)).collect()
+}
+
+/// The ranges themselves.
+async fn ranges_by_hand(granted: Option<Granted>, refuse: bool, events: &[Vec<u8>]) -> Vec<Range> {
     let (lab, clinic_id) = hub_and_clinic();
     let hub = lab.serve("hub").await;
-    push(&hub.standing, "routine", &["clinic"], &visits(0, 1500)).await;
+    push(&hub.standing, "routine", &["clinic"], events).await;
     let mut hand = Hand::dial(&lab, "clinic", "hub").await.unwrap();
     let life = lab.world.view("clinic").keyring().incarnation();
     hand.greet_granting(Vec::new(), (life, 1), granted).await;
@@ -94,7 +101,7 @@ async fn taken_by_hand(granted: Option<Granted>, refuse: bool) -> Vec<(u64, Code
             hand.say(&Message::Ack(vec![(log, range.last())])).await;
             continue;
         }
-        came.push((range.first, range.codec));
+        came.push(range.clone());
         if refuse && again == 0 && range.codec == Codec::Mixed {
             (again, next) = (1, 1);
             hand.say(&Message::Again(Again { log, seq: 0, tag: Tag([0; 4]), reason: Reason::Differs })).await;
@@ -103,8 +110,45 @@ async fn taken_by_hand(granted: Option<Granted>, refuse: bool) -> Vec<(u64, Code
             hand.say(&Message::Ack(vec![(log, range.last())])).await;
         }
     }
-    assert_eq!(next, 1501, "all of it came: {came:?}");
+    assert_eq!(next, 1 + events.len() as u64, "all of it came: {came:?}");
     came
+}
+
+/// What stands before a range is learned once as long as ranges follow each other, and what they are made into is what it would be anyway (R4.8-n).
+#[test]
+fn a_range_goes_on_from_what_the_one_before_has_taught() {
+    run(async {
+        let mut luck = Luck(11);
+        let mut signed = |visit: &Vec<u8>| {
+            let signature = luck.bytes(24).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+            format!(r#"{{"signature":"{signature}",{}"#, &String::from_utf8_lossy(visit)[1..]).into_bytes()
+        };
+        let events: Vec<_> = visits(0, 900).iter().map(&mut signed).collect(); // some tens to a range
+        let came = ranges_by_hand(Some(Granted { work: 200_000, speed: 400_000 }), false, &events).await;
+        let (mut raw, mut gone_on): (Vec<(u64, Vec<u8>)>, usize) = (Vec::new(), 0);
+        for (index, range) in came.iter().enumerate() {
+            let (first, count) = range.prefix.unwrap_or((range.first, 0));
+            let before: Vec<_> = raw.iter().filter(|(seq, _)| (first..first + count).contains(seq)).flat_map(|(_, event)| event.clone()).collect();
+            let bytes = match range.codec {
+                Codec::Mixed => mix::decode(&before, &range.data, range.raw_len).unwrap(),
+                Codec::Primed => Decompressor::decompress_primed(&range.data, range.raw_len, &before).unwrap(),
+                Codec::Zstd => Decompressor::new().unwrap().decompress(&range.data, range.raw_len).unwrap(),
+                Codec::Stored => range.data.clone(),
+            };
+            let mut reader = Reader::new(&bytes);
+            for seq in range.first..=range.last() {
+                let start = reader.position();
+                Event::read(&mut reader).unwrap();
+                raw.push((seq, bytes[start..reader.position()].to_vec()));
+            }
+            let goes_on = index > 0
+                && came[index - 1].codec == Codec::Mixed
+                && first == came[index - 1].prefix.map_or(came[index - 1].first, |(first, _)| first);
+            gone_on += usize::from(range.codec == Codec::Mixed && goes_on && first + count == range.first);
+        }
+        let mixed = came.iter().filter(|range| range.codec == Codec::Mixed).count();
+        assert!(gone_on * 2 > mixed && mixed > 4, "{gone_on} of {mixed} go on: {came:?}");
+    });
 }
 
 #[test]

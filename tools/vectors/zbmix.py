@@ -3,7 +3,7 @@
 from zbgrammar import Fault
 
 U32, U64 = (1 << 32) - 1, (1 << 64) - 1
-PREFIX_MAX = 64 * 1024
+PREFIX_MAX = 128 * 1024
 A = [
     1, 1, 1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 28, 36, 47, 60, 77, 98, 126, 162, 208, 267, 342, 439, 562, 720, 922, 1179, 1506, 1921,
     2446, 3108, 3938, 4971, 6249, 7812, 9702, 11955, 14595, 17625, 21025, 24743, 28693, 32768, 36843, 40793, 44511, 47911, 50941, 53581, 55834,
@@ -341,7 +341,7 @@ def bits_of(data):
 
 def learned(t, prefix):
     if len(prefix) > PREFIX_MAX:
-        raise Fault("Z224", "a prefix above 64 KiB")
+        raise Fault("Z224", "a prefix above 128 KiB")
     model = Model(t)
     for bit in bits_of(prefix):
         model.predict()

@@ -22,7 +22,7 @@ mod reader;
 mod repeat;
 
 use crate::compress::CompressError;
-use crate::limits::{MIX_PREFIX_LEN_MAX, MIX_RAW_LEN_MAX};
+use crate::limits::{MIX_RAW_LEN_MAX, PREFIX_LEN_MAX};
 use model::Model;
 
 /// Logarithm of the bytes of each of the eight memories: what a reader must be ready for …
@@ -38,15 +38,9 @@ pub const SLOTS_LOG_MIN: u32 = 12;
 /// # Panics
 /// When `slots_log` is outside [`SLOTS_LOG_MIN`] to [`SLOTS_LOG_MAX`]: it is a constant of the caller.
 pub fn encode(prefix: &[u8], raw: &[u8], slots_log: u32) -> Result<Vec<u8>, CompressError> {
-    assert!((SLOTS_LOG_MIN..=SLOTS_LOG_MAX).contains(&slots_log), "the size of the tables is a constant");
-    check(prefix.len(), raw.len())?;
-    let mut model = learned(prefix, slots_log);
-    let mut writer = coder::Writer::new(vec![slots_log as u8]);
-    for bit in bits(raw) {
-        writer.write(bit, model.predict());
-        model.learn(bit);
-    }
-    Ok(writer.finish())
+    let mut encoding = Encoding::new(None, prefix, raw, slots_log)?;
+    while !encoding.go_on(usize::MAX) {}
+    Ok(encoding.finish().0)
 }
 
 /// The `raw_len` bytes that `data` was made from with `prefix`. Wrong history gives wrong bytes or an error: the chain tells.
@@ -54,14 +48,87 @@ pub fn encode(prefix: &[u8], raw: &[u8], slots_log: u32) -> Result<Vec<u8>, Comp
 /// # Errors
 /// [`CompressError`] when `data` is not exactly what a writer makes of so many bytes.
 pub fn decode(prefix: &[u8], data: &[u8], raw_len: usize) -> Result<Vec<u8>, CompressError> {
-    let mut decoding = Decoding::new(prefix, data, raw_len)?;
+    let mut decoding = Decoding::new(None, prefix, data, raw_len)?;
     while !decoding.go_on(usize::MAX) {}
-    decoding.finish()
+    Ok(decoding.finish()?.0)
+}
+
+/// What was learned from some bytes. Who goes on with a prefix that begins with the same bytes need not learn them again, and comes to the same.
+pub struct Learned(Box<Model>);
+
+impl Learned {
+    /// From what.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
+
+    /// A model for `prefix`: what is known already, if it is of these bytes, or nothing.
+    fn model(learned: Option<Self>, prefix: &[u8], slots_log: u32) -> Box<Model> {
+        let fits = |learned: &Self| learned.0.slots_log() == slots_log && prefix.starts_with(learned.bytes());
+        learned.filter(fits).map_or_else(|| Box::new(Model::new(slots_log)), |learned| learned.0)
+    }
+}
+
+impl std::fmt::Debug for Learned {
+    /// Without the bytes: they are people's records.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Learned({} bytes)", self.bytes().len())
+    }
+}
+
+/// A coding under way: who serves many does it piece by piece.
+pub struct Encoding<'a> {
+    model: Box<Model>,
+    writer: coder::Writer,
+    prefix: &'a [u8],
+    raw: &'a [u8],
+}
+
+impl<'a> Encoding<'a> {
+    /// Begin, with what was `learned` before where it is of the first bytes of `prefix`.
+    ///
+    /// # Errors
+    /// As [`encode`].
+    ///
+    /// # Panics
+    /// As [`encode`].
+    pub fn new(learned: Option<Learned>, prefix: &'a [u8], raw: &'a [u8], slots_log: u32) -> Result<Self, CompressError> {
+        assert!((SLOTS_LOG_MIN..=SLOTS_LOG_MAX).contains(&slots_log), "the size of the tables is a constant");
+        check(prefix.len(), raw.len())?;
+        let model = Learned::model(learned, prefix, slots_log);
+        Ok(Self { model, writer: coder::Writer::new(vec![slots_log as u8]), prefix, raw })
+    }
+
+    /// Bytes of work that are left.
+    pub fn left(&self) -> usize {
+        self.prefix.len() + self.raw.len() - self.model.bytes().len()
+    }
+
+    /// Up to `count` bytes more, first of the prefix, which are learned, then of the events; whether that was all.
+    pub fn go_on(&mut self, count: usize) -> bool {
+        let left = self.left();
+        let rest = left.min(count) - learn_some(&mut self.model, self.prefix, count);
+        let done = self.model.bytes().len().saturating_sub(self.prefix.len());
+        for bit in bits(&self.raw[done..done + rest]) {
+            self.writer.write(bit, self.model.predict());
+            self.model.learn(bit);
+        }
+        left <= count
+    }
+
+    /// The code, and what was learned from prefix and events together.
+    ///
+    /// # Panics
+    /// When it has not gone on to the end.
+    pub fn finish(self) -> (Vec<u8>, Learned) {
+        assert_eq!(self.left(), 0, "coded to the end");
+        (self.writer.finish(), Learned(self.model))
+    }
 }
 
 /// A decoding under way: who serves many does it piece by piece.
 pub struct Decoding<'a> {
-    model: Model,
+    model: Box<Model>,
     coder: coder::Reader,
     prefix: &'a [u8],
     code: &'a [u8],
@@ -69,44 +136,47 @@ pub struct Decoding<'a> {
 }
 
 impl<'a> Decoding<'a> {
-    /// Begin; nothing is learned or decoded yet.
+    /// Begin, with what was `learned` before where it is of the first bytes of `prefix`; nothing else is learned or decoded yet.
     ///
     /// # Errors
     /// [`CompressError`] when header or lengths are beyond their bounds.
-    pub fn new(prefix: &'a [u8], data: &'a [u8], raw_len: usize) -> Result<Self, CompressError> {
+    pub fn new(learned: Option<Learned>, prefix: &'a [u8], data: &'a [u8], raw_len: usize) -> Result<Self, CompressError> {
         check(prefix.len(), raw_len)?;
         let (slots_log, code) = data.split_first().ok_or(CompressError::Length)?;
         let slots_log = u32::from(*slots_log);
         if !(SLOTS_LOG_MIN..=SLOTS_LOG_MAX).contains(&slots_log) {
             return Err(CompressError::Corrupt);
         }
-        Ok(Self { model: Model::new(slots_log), coder: coder::Reader::new(code), prefix, code, raw_len })
+        Ok(Self { model: Learned::model(learned, prefix, slots_log), coder: coder::Reader::new(code), prefix, code, raw_len })
+    }
+
+    /// Bytes of work that are left.
+    pub fn left(&self) -> usize {
+        self.prefix.len() + self.raw_len - self.model.bytes().len()
     }
 
     /// Up to `count` bytes more, first of the prefix, which are learned, then of the code; whether that was all.
     pub fn go_on(&mut self, count: usize) -> bool {
-        let done = self.model.bytes().len();
-        let left = self.prefix.len() + self.raw_len - done;
-        let to_learn = self.prefix.get(done..).unwrap_or_default();
-        let to_learn = &to_learn[..to_learn.len().min(count)];
-        learn(&mut self.model, to_learn);
-        for _ in 0..8 * (left.min(count) - to_learn.len()) {
+        let left = self.left();
+        let rest = left.min(count) - learn_some(&mut self.model, self.prefix, count);
+        for _ in 0..8 * rest {
             let bit = self.coder.read(self.code, self.model.predict());
             self.model.learn(bit);
         }
         left <= count
     }
 
-    /// The bytes.
+    /// The bytes, and what was learned from prefix and events together.
     ///
     /// # Errors
     /// [`CompressError::Length`] when the data goes on, or ends otherwise than a writer ends it.
     ///
     /// # Panics
     /// When it has not gone on to the end.
-    pub fn finish(self) -> Result<Vec<u8>, CompressError> {
-        assert_eq!(self.model.bytes().len(), self.prefix.len() + self.raw_len, "decoded to the end");
-        if self.coder.is_whole(self.code) { Ok(self.model.bytes()[self.prefix.len()..].to_vec()) } else { Err(CompressError::Length) }
+    pub fn finish(self) -> Result<(Vec<u8>, Learned), CompressError> {
+        assert_eq!(self.left(), 0, "decoded to the end");
+        let whole = self.coder.is_whole(self.code);
+        if whole { Ok((self.model.bytes()[self.prefix.len()..].to_vec(), Learned(self.model))) } else { Err(CompressError::Length) }
     }
 }
 
@@ -138,10 +208,12 @@ impl Default for Sample {
     }
 }
 
-fn learned(prefix: &[u8], slots_log: u32) -> Model {
-    let mut model = Model::new(slots_log);
-    learn(&mut model, prefix);
-    model
+/// Learn up to `count` bytes of `prefix` behind those that are known; how many there were.
+fn learn_some(model: &mut Model, prefix: &[u8], count: usize) -> usize {
+    let unknown = prefix.get(model.bytes().len()..).unwrap_or_default();
+    let now = &unknown[..unknown.len().min(count)];
+    learn(model, now);
+    now.len()
 }
 
 fn learn(model: &mut Model, bytes: &[u8]) {
@@ -156,7 +228,7 @@ fn bits(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
 }
 
 fn check(prefix_len: usize, raw_len: usize) -> Result<(), CompressError> {
-    if prefix_len > MIX_PREFIX_LEN_MAX {
+    if prefix_len > PREFIX_LEN_MAX {
         return Err(CompressError::Prefix(prefix_len));
     }
     if raw_len > MIX_RAW_LEN_MAX { Err(CompressError::Length) } else { Ok(()) }

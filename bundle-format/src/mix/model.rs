@@ -79,6 +79,11 @@ impl Model {
         model
     }
 
+    /// Logarithm of the bytes of each memory.
+    pub fn slots_log(&self) -> u32 {
+        (self.slots.len() / CONTEXTS).ilog2() + 4
+    }
+
     /// All bytes so far.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

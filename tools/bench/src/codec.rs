@@ -19,8 +19,12 @@ use std::time::Instant;
 const DELTAS: [(usize, usize); 3] = [(1, 24), (20, 6), (1000, 1)];
 /// History known to both sides.
 const HISTORY_LEN: usize = 64 * 1024;
-/// Raw bytes of one range on a link at most: with its history it is all the work a range may be.
-const RANGE_LEN: usize = 64 * 1024;
+/// Bytes of one range on a link: a second of 2G.
+const RANGE_LEN: usize = 2875;
+/// Raw bytes of a range and of what is learned before it, at most; what is learned where it does not go on from the range before; the first range.
+const WORK_LEN: usize = 128 * 1024;
+const FRESH_LEN: usize = 32 * 1024;
+const FIRST_RAW_LEN: usize = 8 * 1024;
 /// Bytes for the speed.
 const TIMED_LEN: usize = 256 * 1024;
 
@@ -71,8 +75,8 @@ fn row(scratch: &std::path::Path, events: &[Vec<u8>], count: usize, deltas: usiz
         let (mut history, delta) = (events[..first].concat(), events[first..first + count].concat());
         history.drain(..history.len().saturating_sub(HISTORY_LEN));
         let ranges = &events[first..first + count];
-        mixed += in_ranges(&history, ranges, RANGE_LEN)?;
-        whole += in_ranges(&history, ranges, MIX_RAW_LEN_MAX)?;
+        mixed += in_ranges(&history, ranges)?;
+        whole += in_one(&history, &delta)?;
         zstd += if delta.len() > 128 * 1024 {
             compressor.compress(&delta, Level::LARGE)?.len().min(Compressor::compress_primed(&delta, &history, Level::PRIMED)?.len())
         } else {
@@ -85,37 +89,50 @@ fn row(scratch: &std::path::Path, events: &[Vec<u8>], count: usize, deltas: usiz
     }
     let each = |bytes: usize| bytes as f64 / (deltas * count) as f64;
     let told = |bytes: Option<usize>| bytes.map_or("not there".to_owned(), |bytes| format!("{:.1}", each(bytes)));
-    let ranges = if whole == mixed { String::new() } else { format!(" ({:.1} in one range)", each(whole)) };
-    Ok(format!("codec 3 {:.1} B{ranges}, zstd-19 {:.1}, xz {}, PPMd {} (raw {:.0})", each(mixed), each(zstd), told(more[0]), told(more[1]), {
+    let ranges = if count > 100 { format!(" ({:.1} in ranges of a second of 2G)", each(mixed)) } else { String::new() };
+    Ok(format!("codec 3 {:.1} B{ranges}, zstd-19 {:.1}, xz {}, PPMd {} (raw {:.0})", each(whole), each(zstd), told(more[0]), told(more[1]), {
         events.iter().map(Vec::len).sum::<usize>() as f64 / events.len() as f64
     }))
 }
 
-/// In ranges of at most `range_len` raw bytes, each behind what went before.
-fn in_ranges(history: &[u8], events: &[Vec<u8>], range_len: usize) -> Result<usize, Failure> {
+/// In ranges of about [`RANGE_LEN`], each going on from what the one before has taught until that is too much; as a link does it.
+fn in_ranges(history: &[u8], events: &[Vec<u8>]) -> Result<usize, Failure> {
     let (mut all, mut len) = (history.to_vec(), 0);
-    let mut rest = events;
+    let (mut rest, mut raw_len, mut start) = (events, FIRST_RAW_LEN, usize::MAX);
     while !rest.is_empty() {
-        let mut raw_len = 0;
-        let count = rest
-            .iter()
-            .take_while(|event| {
-                raw_len += event.len();
-                raw_len <= range_len
-            })
-            .count()
-            .max(1);
+        let mut sum = 0;
+        let fits = |event: &&Vec<u8>| {
+            sum += event.len();
+            sum <= raw_len
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
         let raw = rest[..count].concat();
-        let prefix = &all[all.len().saturating_sub(HISTORY_LEN)..];
-        let data = encode(prefix, &raw, SLOTS_LOG_MAX)?;
-        if decode(prefix, &data, raw.len())? != raw {
-            return Err("codec 3 does not give back what it got".into());
+        if start > all.len() || all.len() - start + raw.len() > WORK_LEN {
+            start = all.len().saturating_sub(FRESH_LEN);
         }
-        len += data.len();
+        let coded = coded(&all[start..], &raw)?;
+        len += coded;
+        raw_len = raw.len() / coded.max(1) * RANGE_LEN;
         all.extend_from_slice(&raw);
         rest = &rest[count..];
     }
     Ok(len)
+}
+
+/// In one range, or as few as hold so much.
+fn in_one(history: &[u8], raw: &[u8]) -> Result<usize, Failure> {
+    let (mut all, mut len) = (history.to_vec(), 0);
+    for raw in raw.chunks(MIX_RAW_LEN_MAX) {
+        len += coded(&all[all.len().saturating_sub(HISTORY_LEN)..], raw)?;
+        all.extend_from_slice(raw);
+    }
+    Ok(len)
+}
+
+/// How many bytes codec 3 makes of `raw`, which come back.
+fn coded(prefix: &[u8], raw: &[u8]) -> Result<usize, Failure> {
+    let data = encode(prefix, raw, SLOTS_LOG_MAX)?;
+    if decode(prefix, &data, raw.len())? == raw { Ok(data.len()) } else { Err("codec 3 does not give back what it got".into()) }
 }
 
 fn xz(scratch: &std::path::Path, bytes: &[u8]) -> Option<usize> {
