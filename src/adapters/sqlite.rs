@@ -8,6 +8,7 @@ use bundle_format::chain::Position;
 use bundle_format::event::Op;
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Hash, NodeId, from_hex, hex};
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -72,6 +73,7 @@ impl SqliteProjection {
             return Err(ProjectionError::Foreign { application, version });
         }
         database.execute_batch(BOUNDS)?;
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?; // without it a statement is planned anew for each value bound to its LIMIT
         database.pragma_update(None, "journal_mode", "WAL")?;
         database.pragma_update(None, "synchronous", "NORMAL")?; // the log is the truth: a power cut may cost the last transactions, never their wholeness
         // An older version's tables go, but not what somebody has asked for.
