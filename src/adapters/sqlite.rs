@@ -1,7 +1,7 @@
 //! The projection in SQLite: one file, opened by any program that reads SQLite. SPEC §11.2.
 
 use crate::ports::projection::{
-    BundleRow, Content, Folded, PeerRow, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id, parse_origin,
+    BundleRow, Content, Folded, Line, PeerRow, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id, parse_origin,
 };
 use crate::ports::store::Stream;
 use bundle_format::chain::Position;
@@ -11,6 +11,7 @@ use bundle_format::ids::{EventId, Hash, NodeId, from_hex, hex};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use std::time::Duration;
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 /// Days of `activity`.
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long we wait for a reader's or another writer's lock, unless told otherwise.
@@ -30,6 +31,8 @@ const BOUNDS: &str = "PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 256
 pub struct SqliteProjection {
     database: Connection,
     payloads: bool,
+    /// Events of this transaction by node and day: thousands of rows touch a few of `activity`.
+    days: BTreeMap<(NodeId, u64), u64>,
     path: PathBuf,
     /// Device and inode of the file that was opened.
     file: (u64, u64),
@@ -83,7 +86,7 @@ impl SqliteProjection {
         if version != VERSION || held != Some(payloads) {
             make_tables(&mut database, payloads)?;
         }
-        Ok(Self { database, payloads, path: path.to_owned(), file: (file.dev(), file.ino()) })
+        Ok(Self { database, payloads, days: BTreeMap::new(), path: path.to_owned(), file: (file.dev(), file.ino()) })
     }
 
     /// Wait for a lock no longer than `patience`.
@@ -279,12 +282,19 @@ impl Projection for SqliteProjection {
             self.database.execute_batch("ROLLBACK")?;
         }
         self.database.execute_batch("BEGIN IMMEDIATE")?;
+        self.days.clear();
         // Another process may have made the tables anew since, with payloads.
         self.payloads = self.database.prepare_cached("SELECT value FROM setting WHERE name = 'payloads'")?.query_row([], |row| row.get(0))?;
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), ProjectionError> {
+        for ((node, day), count) in std::mem::take(&mut self.days) {
+            self.run(
+                "INSERT INTO activity VALUES (?1, ?2, ?3) ON CONFLICT (node, day) DO UPDATE SET events = events + excluded.events",
+                params![hex(&node.0), signed(day), signed(count)],
+            )?;
+        }
         Ok(self.database.execute_batch("COMMIT")?)
     }
 
@@ -341,11 +351,8 @@ impl Projection for SqliteProjection {
                 row.counts,
             ],
         )?;
-        self.run(
-            "INSERT INTO activity VALUES (?1, ?2, 1) ON CONFLICT (node, day) DO UPDATE SET events = events + 1",
-            params![hex(&row.id.origin.node.0), signed(row.hlc.ms() / DAY_MS)],
-        )
-        .map(|_| ())
+        *self.days.entry((row.id.origin.node, row.hlc.ms() / DAY_MS)).or_default() += 1;
+        Ok(())
     }
 
     fn set_place(&mut self, place: &Place, name: &str, node_name: &str) -> Result<(), ProjectionError> {
@@ -371,10 +378,13 @@ impl Projection for SqliteProjection {
 
     fn recount(&mut self, stream: &Stream, counted: u64) -> Result<Vec<String>, ProjectionError> {
         let (origin, branch) = (origin_text(&stream.origin), branch_text(stream));
-        let wrong = "origin = ?1 AND branch = ?2 AND counts <> (seq <= ?3)";
+        // An id begins with its origin.
+        let (from, to) = (format!("{origin}:"), format!("{origin};"));
+        let wrong = "id >= ?1 AND id < ?2 AND branch = ?3 AND counts <> (seq <= ?4)";
+        let values = params![from, to, branch, signed(counted)];
         let touched = format!("SELECT DISTINCT record FROM event WHERE {wrong} AND record IS NOT NULL");
-        let touched = self.all(&touched, params![origin, branch, signed(counted)], |row| Ok(row.get(0)?))?;
-        self.run(&format!("UPDATE event SET counts = (seq <= ?3) WHERE {wrong}"), params![origin, branch, signed(counted)])?;
+        let touched = self.all(&touched, values, |row| Ok(row.get(0)?))?;
+        self.run(&format!("UPDATE event SET counts = (seq <= ?4) WHERE {wrong}"), values)?;
         Ok(touched)
     }
 
@@ -449,6 +459,33 @@ impl Projection for SqliteProjection {
             }
         }
         Ok(false)
+    }
+
+    fn line(&mut self, record_key: &str) -> Result<Line, ProjectionError> {
+        // Repetitions that do not count make no record, and may count one day.
+        let sql = "SELECT (SELECT CASE WHEN head_count = 1 AND NOT circular THEN shown ELSE '' END FROM record WHERE record = ?1),
+                   EXISTS (SELECT 1 FROM record_waiting WHERE record = ?1) OR EXISTS (SELECT 1 FROM event WHERE record = ?1 AND orig IS NOT NULL)";
+        let (shown, tangled): (Option<String>, bool) =
+            self.database.prepare_cached(sql)?.query_row([record_key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        match shown {
+            _ if tangled => Ok(Line::Tangled),
+            None => Ok(Line::Nothing),
+            Some(shown) if shown.is_empty() => Ok(Line::Tangled),
+            Some(shown) => parse_id(&shown).map(Line::EndsWith).ok_or(ProjectionError::Damaged("record")),
+        }
+    }
+
+    fn set_line(&mut self, record_key: &str, before: Line, head: &Version, state: State) -> Result<(), ProjectionError> {
+        let (of_head, of_record) = match before {
+            Line::Nothing => ("INSERT INTO record_head VALUES (?1, ?2, ?3, ?4)", "INSERT INTO record VALUES (?1, ?2, ?3, 1, 0)"),
+            _ => (
+                "UPDATE record_head SET rank = ?2, id = ?3, content = ?4 WHERE record = ?1",
+                "UPDATE record SET state = ?2, shown = ?3 WHERE record = ?1",
+            ),
+        };
+        let id = id_text(&head.id);
+        self.run(of_head, params![record_key, rank(head), id, content(head)])?;
+        self.run(of_record, params![record_key, state.name(), id]).map(|_| ())
     }
 
     fn version(&mut self, record_key: &str, id: &EventId) -> Result<Option<Version>, ProjectionError> {
