@@ -1,11 +1,10 @@
 //! The projection in SQLite: one file, opened by any program that reads SQLite. SPEC §11.2.
 
 use crate::ports::projection::{
-    BundleRow, Content, Folded, Line, PeerRow, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id, parse_origin,
+    BundleRow, Content, Folded, Line, PeerRow, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id,
 };
 use crate::ports::store::Stream;
 use bundle_format::chain::Position;
-use bundle_format::event::Op;
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Hash, NodeId, from_hex, hex};
 use rusqlite::config::DbConfig;
@@ -15,6 +14,10 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+mod rows;
+
+use rows::{OVERDUE, VERSION_COLUMNS, branch_text, content, id, ids_text, rank, signed, stream, time, unsigned, version};
 
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
@@ -119,6 +122,15 @@ impl SqliteProjection {
 }
 
 impl SqliteProjection {
+    /// By what something was last made.
+    fn print(&self, name: &str) -> Result<Option<i64>, ProjectionError> {
+        Ok(self.database.prepare_cached("SELECT value FROM setting WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?)
+    }
+
+    fn set_print(&self, name: &str, print: i64) -> Result<(), ProjectionError> {
+        self.run("INSERT OR REPLACE INTO setting VALUES (?1, ?2)", params![name, print]).map(|_| ())
+    }
+
     fn put_peer(&self, peer: &PeerRow) -> Result<(), ProjectionError> {
         let at = |ms: u64| (ms > 0).then(|| signed(ms));
         self.run(
@@ -179,86 +191,6 @@ fn make_tables(database: &mut Connection, payloads: bool) -> Result<(), Projecti
     Ok(transaction.commit()?)
 }
 
-fn branch_text(stream: &Stream) -> String {
-    stream.branch.map(|branch| hex(&branch)).unwrap_or_default()
-}
-
-fn ids_text(ids: &[EventId]) -> String {
-    let quoted: Vec<String> = ids.iter().map(|id| format!("\"{}\"", id_text(id))).collect();
-    format!("[{}]", quoted.join(","))
-}
-
-fn parse_ids(text: &str) -> Option<Vec<EventId>> {
-    let inside = text.strip_prefix('[')?.strip_suffix(']')?;
-    inside.split(',').filter(|quoted| !quoted.is_empty()).map(|quoted| parse_id(quoted.strip_prefix('"')?.strip_suffix('"')?)).collect()
-}
-
-fn id(row: &rusqlite::Row<'_>, column: usize) -> Result<EventId, ProjectionError> {
-    let text: String = row.get(column)?;
-    parse_id(&text).ok_or(ProjectionError::Damaged("event"))
-}
-
-fn stream(row: &rusqlite::Row<'_>, origin: usize, branch: usize) -> Result<Stream, ProjectionError> {
-    let (origin, branch): (String, String) = (row.get(origin)?, row.get(branch)?);
-    let damaged = || ProjectionError::Damaged("origin");
-    let branch = if branch.is_empty() { None } else { Some(from_hex(&branch).ok_or_else(damaged)?) };
-    Ok(Stream { origin: parse_origin(&origin).ok_or_else(damaged)?, branch })
-}
-
-/// What [`version`] reads.
-const VERSION_COLUMNS: &str = "id, orig, base, hlc, type, op, sha256, author";
-
-fn version(row: &rusqlite::Row<'_>) -> Result<Version, ProjectionError> {
-    let damaged = || ProjectionError::Damaged("event");
-    let (orig, base): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
-    let (op, sha256): (String, String) = (row.get(5)?, row.get(6)?);
-    Ok(Version {
-        id: id(row, 0)?,
-        orig: orig.map(|text| parse_id(&text).ok_or_else(damaged)).transpose()?,
-        base: base.map(|text| parse_ids(&text).ok_or_else(damaged)).transpose()?,
-        hlc: Hlc(unsigned(row.get(3)?)),
-        kind: row.get(4)?,
-        op: [Op::Put, Op::Delete, Op::Resolve].into_iter().find(|known| known.name() == op).ok_or_else(damaged)?,
-        sha256: Hash(from_hex(&sha256).ok_or_else(damaged)?),
-        author: row.get(7)?,
-    })
-}
-
-/// Bytes in the order in which heads are displayed (R11.1-e).
-fn rank(version: &Version) -> Vec<u8> {
-    let EventId { origin, seq, digest } = &version.id;
-    let mut rank = Vec::with_capacity(48);
-    rank.extend_from_slice(&version.hlc.0.to_be_bytes());
-    rank.extend_from_slice(&origin.node.0);
-    rank.extend_from_slice(&origin.incarnation.0);
-    rank.push(origin.lane as u8);
-    rank.push(u8::from(origin.audience.is_some()));
-    rank.extend(origin.audience.iter().flat_map(|node| node.0));
-    rank.extend_from_slice(&seq.to_be_bytes());
-    rank.extend_from_slice(digest);
-    rank
-}
-
-/// What makes two heads the same to people.
-fn content(version: &Version) -> Vec<u8> {
-    [&[version.op as u8][..], &version.sha256.0, version.kind.as_bytes()].concat()
-}
-
-/// Numbers are stored with their sign turned over where SQLite has no unsigned ones; none of ours reaches that far but stamps, which keep their bits.
-#[expect(clippy::cast_possible_wrap, reason = "bits are kept and read back the same way")]
-fn signed(number: u64) -> i64 {
-    number as i64
-}
-
-#[expect(clippy::cast_sign_loss, reason = "the other direction of `signed`")]
-fn unsigned(number: i64) -> u64 {
-    number as u64
-}
-
-fn time(hlc: Hlc) -> Option<String> {
-    jiff::Timestamp::from_millisecond(i64::try_from(hlc.ms()).ok()?).ok().map(|time| format!("{time:.3}"))
-}
-
 impl Projection for SqliteProjection {
     fn holds_payloads(&self) -> bool {
         self.payloads
@@ -306,9 +238,7 @@ impl Projection for SqliteProjection {
 
     fn set_beside(&mut self, peers: &[PeerRow], bundles: &[BundleRow]) -> Result<(), ProjectionError> {
         for (table, print) in [("peer", print_of(peers)), ("bundle", print_of(bundles))] {
-            let held: Option<i64> =
-                self.database.prepare_cached("SELECT value FROM setting WHERE name = ?1")?.query_row([table], |row| row.get(0)).optional()?;
-            if held == Some(print) {
+            if self.print(table)? == Some(print) {
                 continue;
             }
             self.database.execute_batch(&format!("DELETE FROM {table}"))?;
@@ -316,7 +246,7 @@ impl Projection for SqliteProjection {
                 "peer" => peers.iter().try_for_each(|peer| self.put_peer(peer))?,
                 _ => bundles.iter().zip(0i64..).try_for_each(|(bundle, number)| self.put_bundle(number, bundle))?,
             }
-            self.run("INSERT OR REPLACE INTO setting VALUES (?1, ?2)", params![table, print])?;
+            self.set_print(table, print)?;
         }
         Ok(())
     }
@@ -557,6 +487,20 @@ impl Projection for SqliteProjection {
         self.all(sql, params![state.name(), after, i64::try_from(count_max).unwrap_or(i64::MAX)], |row| Ok(row.get(0)?))
     }
 
+    fn open_conflicts(&mut self, waited: Hlc, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError> {
+        let sql = format!(
+            "SELECT record FROM record WHERE state = 'conflict' AND (?2 IS NULL OR record > ?2) UNION ALL
+             SELECT record FROM record r WHERE state = 'pending' AND (?2 IS NULL OR record > ?2) AND {OVERDUE} ORDER BY record LIMIT ?3"
+        );
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        self.all(&sql, params![waited.0.to_be_bytes(), after, count_max], |row| Ok(row.get(0)?))
+    }
+
+    fn count_overdue(&mut self, waited: Hlc) -> Result<u64, ProjectionError> {
+        let sql = format!("SELECT count(*) FROM record r WHERE state = 'pending' AND {OVERDUE}");
+        Ok(self.database.prepare_cached(&sql)?.query_row([waited.0.to_be_bytes()], |row| Ok(unsigned(row.get(0)?)))?)
+    }
+
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError> {
         let sql = "SELECT count(*) FROM record WHERE state = ?1";
         Ok(self.database.prepare_cached(sql)?.query_row([state.name()], |row| Ok(unsigned(row.get(0)?)))?)
@@ -577,12 +521,19 @@ impl Projection for SqliteProjection {
     }
 
     fn ruled_by(&mut self) -> Result<i64, ProjectionError> {
-        let sql = "SELECT value FROM setting WHERE name = 'rules'";
-        Ok(self.database.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+        Ok(self.print("rules")?.unwrap_or(0))
     }
 
     fn set_ruled_by(&mut self, print: i64) -> Result<(), ProjectionError> {
-        self.run("INSERT OR REPLACE INTO setting VALUES ('rules', ?1)", [print]).map(|_| ())
+        self.set_print("rules", print)
+    }
+
+    fn named_by(&mut self) -> Result<i64, ProjectionError> {
+        Ok(self.print("names")?.unwrap_or(0))
+    }
+
+    fn set_named_by(&mut self, print: i64) -> Result<(), ProjectionError> {
+        self.set_print("names", print)
     }
 
     fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError> {

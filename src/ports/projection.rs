@@ -303,6 +303,11 @@ pub trait Projection {
     fn heads(&mut self, record_key: &str, count_max: u64) -> Result<Vec<Version>, ProjectionError>;
     /// Keys of records in a state, sorted, behind `after`, at most `count_max`.
     fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError>;
+    /// Keys of records in conflict, and of those pending whose two newest heads are both stamped before `waited`; sorted, behind `after`, at most
+    /// `count_max`.
+    fn open_conflicts(&mut self, waited: Hlc, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError>;
+    /// How many of those are pending.
+    fn count_overdue(&mut self, waited: Hlc) -> Result<u64, ProjectionError>;
     /// How many records are in a state.
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError>;
     /// How a record stands; `None` when there is none.
@@ -313,6 +318,10 @@ pub trait Projection {
     fn ruled_by(&mut self) -> Result<i64, ProjectionError>;
     /// They are these now. Inside the transaction.
     fn set_ruled_by(&mut self, print: i64) -> Result<(), ProjectionError>;
+    /// By which names histories are called; 0 before any were.
+    fn named_by(&mut self) -> Result<i64, ProjectionError>;
+    /// They are these now. Inside the transaction.
+    fn set_named_by(&mut self, print: i64) -> Result<(), ProjectionError>;
     /// How many events each node wrote on each day from `since_day` on, counted from 1970 by its own clock.
     fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError>;
     /// What the node remembers beside its log: all of it, in the order given. Nothing is written when it is what stands there. Inside the transaction.

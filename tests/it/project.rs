@@ -36,7 +36,7 @@ fn project(world: &World, name: &str, file: &str, rebuild: bool) -> Projected {
 pub fn content(path: &Path) -> Vec<(String, Vec<Value>)> {
     let database = Connection::open(path).unwrap();
     let mut all = Vec::new();
-    for table in ["event", "record", "record_head", "record_waiting", "origin", "conflict", "current", "setting"] {
+    for table in ["event", "record", "record_head", "record_waiting", "origin", "activity", "conflict", "current", "setting"] {
         let mut rows = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let count = rows.column_count();
         let read = rows.query_map([], |row| (0..count).map(|column| row.get(column)).collect::<Result<Vec<Value>, _>>()).unwrap();
@@ -193,6 +193,25 @@ fn an_index_of_an_earlier_version_is_made_anew_and_keeps_what_was_asked() {
     Connection::open(world.path("a.db")).unwrap().pragma_update(None, "user_version", version + 1).unwrap();
     assert_eq!(SqliteProjection::open(&world.path("a.db"), false).err().unwrap().code(), Code::Z411);
     assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM event"), 1);
+}
+
+/// Histories that have not moved are passed over, as long as nobody is called otherwise.
+#[test]
+fn a_history_that_rests_is_not_written_again_until_names_change() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("lunana", "hub", Policy::Own);
+    world.push("lunana", &["1"]);
+    world.carry("lunana", "hub", "s1");
+    project(&world, "hub", "a.db", false);
+    let name = |like: &str| ask::<i64>(&world, "a.db", &format!("SELECT count(*) FROM origin WHERE name LIKE '{like}'"));
+    assert_eq!(name("lunana~%"), 1);
+    Connection::open(world.path("a.db")).unwrap().execute_batch("UPDATE origin SET name = 'an old name'").unwrap();
+    project(&world, "hub", "a.db", false);
+    assert_eq!(name("an old name"), 1, "nothing has moved and nobody is called otherwise");
+    world.join("gasa", "hub", Policy::Own);
+    project(&world, "hub", "a.db", false);
+    assert_eq!((name("lunana~%"), name("an old name")), (1, 0), "the roster has changed");
 }
 
 /// R11.2-h
