@@ -32,6 +32,11 @@ impl Hub {
         Self::start(node.command(["serve", "--listen", "127.0.0.1:0"]))
     }
 
+    /// The same with HTTP beside it, at `http.sock` in its data directory.
+    pub fn serve_all(node: &Node) -> Result<Self, Failure> {
+        Self::start(node.command(["serve", "--listen", "127.0.0.1:0", "--http"]))
+    }
+
     /// The same under strace, which writes the syncs it sees to `trace`, with the paths of their files.
     pub fn traced(node: &Node, trace: &std::path::Path) -> Result<Self, Failure> {
         let inner = node.command(["serve", "--listen", "127.0.0.1:0"]);
