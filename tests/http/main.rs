@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod contract;
 mod page;
+mod tables;
 mod world;
 
 use serde_json::{Value, json};

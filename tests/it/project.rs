@@ -167,28 +167,21 @@ fn payloads_are_in_the_clear_only_where_somebody_asked() {
     assert_eq!(mode & 0o077, 0, "for its owner's eyes");
 }
 
-/// Tables as version 2 of them had them, with the payloads that somebody had asked for.
-const OLD_TABLES: &str = "
-    CREATE TABLE setting (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-    CREATE TABLE origin (origin TEXT NOT NULL, branch TEXT NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (origin, branch));
-    CREATE TABLE event (id TEXT NOT NULL UNIQUE, payload);
-    CREATE VIEW current AS SELECT id FROM event;
-    INSERT INTO setting VALUES ('payloads', 1);
-    INSERT INTO event VALUES ('of old', 'x');
-    PRAGMA application_id = 0x7a62646c;
-    PRAGMA user_version = 2;";
-
 /// An index that an earlier program left is made anew, and holds what somebody asked of that one; a later program's is not touched.
 #[test]
 fn an_index_of_an_earlier_version_is_made_anew_and_keeps_what_was_asked() {
     let world = World::new();
     world.init("lunana", true);
     world.push("lunana", &["secret"]);
-    Connection::open(world.path("a.db")).unwrap().execute_batch(OLD_TABLES).unwrap();
+    Connection::open(world.path("a.db")).unwrap().execute_batch(include_str!("../../fixtures/tables/4.sql")).unwrap();
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM conflict WHERE payload ->> '$.bp' LIKE '1%'"), 2, "somebody else's, of old");
     let mut tables = SqliteProjection::open(&world.path("a.db"), false).unwrap();
     let done = world.view("lunana").project(&mut tables, false).unwrap();
     assert_eq!((done.events, ask::<String>(&world, "a.db", "SELECT payload FROM event").as_str()), (1, "secret"));
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM record"), 0, "nothing of the old ones is left");
     drop(tables);
+    project(&world, "lunana", "new.db", false);
+    assert_eq!(content(&world.path("a.db")), content(&world.path("new.db")));
     let version: i64 = ask(&world, "a.db", "SELECT user_version FROM pragma_user_version");
     Connection::open(world.path("a.db")).unwrap().pragma_update(None, "user_version", version + 1).unwrap();
     assert_eq!(SqliteProjection::open(&world.path("a.db"), false).err().unwrap().code(), Code::Z411);

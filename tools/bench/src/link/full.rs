@@ -52,7 +52,7 @@ pub fn full(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     for looker in lookers {
         done.push(looker.join().map_err(|_| "a reader of pages or a writer failed")??);
     }
-    let rss = hub.rss_max()? as f64;
+    let (rss, of_files) = (hub.rss_max()? as f64, hub.rss_of_files()? as f64);
     hub.stop()?;
     let all = all?;
     let mut told = Vec::new();
@@ -60,7 +60,8 @@ pub fn full(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
         told.push(listener.join().map_err(|_| "a listener failed")?);
     }
     let said = format!(
-        "1 000 000 events held; {} events in {}, {} of {CLINIC_COUNT} gave up for now; meanwhile {} pages shown, {} events pushed by HTTP, {} to {} told to each of {LISTENER_COUNT} streams",
+        "of which {:.1} MB are pages of the program and its libraries; 1 000 000 events held; {} events in {}, {} of {CLINIC_COUNT} gave up for now; meanwhile {} pages shown, {} events pushed by HTTP, {} to {} told to each of {LISTENER_COUNT} streams",
+        of_files / 1e6,
         all.sent,
         time(all.wall),
         all.gave_up,
