@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,15 +60,19 @@ impl SqliteProjection {
     /// # Errors
     /// [`ProjectionError`]; [`ProjectionError::Foreign`] leaves the file untouched.
     pub fn open(path: &Path, payloads: bool) -> Result<Self, ProjectionError> {
+        let refused = |error: std::io::Error| ProjectionError::Database(format!("{}: {error}", path.display()));
         if !path.exists() {
             for beside in ["-wal", "-shm"] {
                 let mut left = path.as_os_str().to_owned();
                 left.push(beside);
                 std::fs::remove_file(left).unwrap_or(()); // of a file that was thrown away: SQLite would put it into the new one
             }
+            // Never opened by us when it is there: closing it would let go of the locks that another connection of this process holds on it (POSIX),
+            // and who closes it next in another process would take itself for the last and throw the write-ahead file away.
+            let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            made.map(drop).or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(refused(error)) })?;
         }
-        let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        let file = made.and_then(|file| file.metadata()).map_err(|error| ProjectionError::Database(format!("{}: {error}", path.display())))?;
+        let file = std::fs::metadata(path).map_err(refused)?;
         let mut database = Connection::open(path)?;
         database.busy_timeout(BUSY)?;
         database.set_prepared_statement_cache_capacity(32);

@@ -32,7 +32,7 @@ fn content(path: &Path) -> Vec<Vec<Value>> {
 fn a_process_killed_while_it_projects_neither_doubles_nor_skips() {
     let dir = world::node();
     let (lines, at) = (dir.path().with_file_name("lines"), |name: &str| dir.path().with_file_name(name));
-    std::fs::write(&lines, (0..EVENT_COUNT).map(|number| format!("{{\"n\":{number}}}\n")).collect::<String>()).unwrap();
+    std::fs::write(&lines, (0..EVENT_COUNT).map(|number| format!("{{\"n\":{number}}}")).collect::<Vec<_>>().join("\n")).unwrap();
     world::zbundle(&dir.path(), &["push", "--key", "Patient/1", "--ndjson", lines.to_str().unwrap()]);
     let (mut kills, mut held) = (Vec::new(), 0);
     let begun = Instant::now();
@@ -64,4 +64,23 @@ fn a_process_killed_while_it_projects_neither_doubles_nor_skips() {
     assert!(kills.iter().all(|held| held % 2000 == 0), "a transaction is there whole or not at all: {kills:?}");
     assert!(content(&at("99.db")) == content(&at("whole.db")), "killed at {kills:?}");
     assert_eq!(events(&at("99.db")), EVENT_COUNT);
+}
+
+/// A second connection of one process let go of what the first one had locked: whoever came and went from outside then took the write-ahead file away.
+#[test]
+fn tables_opened_twice_in_one_process_stay_locked() {
+    use zbundle::adapters::SqliteProjection;
+    use zbundle::ports::projection::Projection as _;
+    let dir = world::node();
+    world::zbundle(&dir.path(), &["push", "1", "--key", "Patient/1"]);
+    let path = dir.path().with_file_name("a.db");
+    let to = path.to_str().unwrap();
+    world::zbundle(&dir.path(), &["project", "--to", to]);
+    let mut first = SqliteProjection::open(&path, true).unwrap();
+    assert_eq!(first.counts().unwrap().0, 1);
+    drop(SqliteProjection::open(&path, true).unwrap());
+    world::zbundle(&dir.path(), &["push", "2", "--key", "Patient/2"]);
+    world::zbundle(&dir.path(), &["project", "--to", to]);
+    assert!(path.with_file_name("a.db-wal").exists(), "somebody still has it open");
+    assert_eq!(first.counts().unwrap().0, 2);
 }
