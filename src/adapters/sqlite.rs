@@ -1,23 +1,29 @@
 //! The projection in SQLite: one file, opened by any program that reads SQLite. SPEC §11.2.
 
 use crate::ports::projection::{
-    BundleRow, Content, Folded, PeerRow, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id, parse_origin,
+    BundleRow, Content, Folded, Line, PeerRow, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id,
 };
 use crate::ports::store::Stream;
 use bundle_format::chain::Position;
-use bundle_format::event::Op;
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Hash, NodeId, from_hex, hex};
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod rows;
+
+use rows::{OVERDUE, VERSION_COLUMNS, branch_text, content, id, ids_text, rank, signed, stream, time, unsigned, version};
+
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 /// Days of `activity`.
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long we wait for a reader's or another writer's lock, unless told otherwise.
@@ -29,6 +35,8 @@ const BOUNDS: &str = "PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 256
 pub struct SqliteProjection {
     database: Connection,
     payloads: bool,
+    /// Events of this transaction by node and day: thousands of rows touch a few of `activity`.
+    days: BTreeMap<(NodeId, u64), u64>,
     path: PathBuf,
     /// Device and inode of the file that was opened.
     file: (u64, u64),
@@ -52,15 +60,19 @@ impl SqliteProjection {
     /// # Errors
     /// [`ProjectionError`]; [`ProjectionError::Foreign`] leaves the file untouched.
     pub fn open(path: &Path, payloads: bool) -> Result<Self, ProjectionError> {
+        let refused = |error: std::io::Error| ProjectionError::Database(format!("{}: {error}", path.display()));
         if !path.exists() {
             for beside in ["-wal", "-shm"] {
                 let mut left = path.as_os_str().to_owned();
                 left.push(beside);
                 std::fs::remove_file(left).unwrap_or(()); // of a file that was thrown away: SQLite would put it into the new one
             }
+            // Never opened by us when it is there: closing it would let go of the locks that another connection of this process holds on it (POSIX),
+            // and who closes it next in another process would take itself for the last and throw the write-ahead file away.
+            let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            made.map(drop).or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(refused(error)) })?;
         }
-        let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        let file = made.and_then(|file| file.metadata()).map_err(|error| ProjectionError::Database(format!("{}: {error}", path.display())))?;
+        let file = std::fs::metadata(path).map_err(refused)?;
         let mut database = Connection::open(path)?;
         database.busy_timeout(BUSY)?;
         database.set_prepared_statement_cache_capacity(32);
@@ -72,6 +84,7 @@ impl SqliteProjection {
             return Err(ProjectionError::Foreign { application, version });
         }
         database.execute_batch(BOUNDS)?;
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?; // without it a statement is planned anew for each value bound to its LIMIT
         database.pragma_update(None, "journal_mode", "WAL")?;
         database.pragma_update(None, "synchronous", "NORMAL")?; // the log is the truth: a power cut may cost the last transactions, never their wholeness
         // An older version's tables go, but not what somebody has asked for.
@@ -81,7 +94,7 @@ impl SqliteProjection {
         if version != VERSION || held != Some(payloads) {
             make_tables(&mut database, payloads)?;
         }
-        Ok(Self { database, payloads, path: path.to_owned(), file: (file.dev(), file.ino()) })
+        Ok(Self { database, payloads, days: BTreeMap::new(), path: path.to_owned(), file: (file.dev(), file.ino()) })
     }
 
     /// Wait for a lock no longer than `patience`.
@@ -114,6 +127,15 @@ impl SqliteProjection {
 }
 
 impl SqliteProjection {
+    /// By what something was last made.
+    fn print(&self, name: &str) -> Result<Option<i64>, ProjectionError> {
+        Ok(self.database.prepare_cached("SELECT value FROM setting WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?)
+    }
+
+    fn set_print(&self, name: &str, print: i64) -> Result<(), ProjectionError> {
+        self.run("INSERT OR REPLACE INTO setting VALUES (?1, ?2)", params![name, print]).map(|_| ())
+    }
+
     fn put_peer(&self, peer: &PeerRow) -> Result<(), ProjectionError> {
         let at = |ms: u64| (ms > 0).then(|| signed(ms));
         self.run(
@@ -174,86 +196,6 @@ fn make_tables(database: &mut Connection, payloads: bool) -> Result<(), Projecti
     Ok(transaction.commit()?)
 }
 
-fn branch_text(stream: &Stream) -> String {
-    stream.branch.map(|branch| hex(&branch)).unwrap_or_default()
-}
-
-fn ids_text(ids: &[EventId]) -> String {
-    let quoted: Vec<String> = ids.iter().map(|id| format!("\"{}\"", id_text(id))).collect();
-    format!("[{}]", quoted.join(","))
-}
-
-fn parse_ids(text: &str) -> Option<Vec<EventId>> {
-    let inside = text.strip_prefix('[')?.strip_suffix(']')?;
-    inside.split(',').filter(|quoted| !quoted.is_empty()).map(|quoted| parse_id(quoted.strip_prefix('"')?.strip_suffix('"')?)).collect()
-}
-
-fn id(row: &rusqlite::Row<'_>, column: usize) -> Result<EventId, ProjectionError> {
-    let text: String = row.get(column)?;
-    parse_id(&text).ok_or(ProjectionError::Damaged("event"))
-}
-
-fn stream(row: &rusqlite::Row<'_>, origin: usize, branch: usize) -> Result<Stream, ProjectionError> {
-    let (origin, branch): (String, String) = (row.get(origin)?, row.get(branch)?);
-    let damaged = || ProjectionError::Damaged("origin");
-    let branch = if branch.is_empty() { None } else { Some(from_hex(&branch).ok_or_else(damaged)?) };
-    Ok(Stream { origin: parse_origin(&origin).ok_or_else(damaged)?, branch })
-}
-
-/// What [`version`] reads.
-const VERSION_COLUMNS: &str = "id, orig, base, hlc, type, op, sha256, author";
-
-fn version(row: &rusqlite::Row<'_>) -> Result<Version, ProjectionError> {
-    let damaged = || ProjectionError::Damaged("event");
-    let (orig, base): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
-    let (op, sha256): (String, String) = (row.get(5)?, row.get(6)?);
-    Ok(Version {
-        id: id(row, 0)?,
-        orig: orig.map(|text| parse_id(&text).ok_or_else(damaged)).transpose()?,
-        base: base.map(|text| parse_ids(&text).ok_or_else(damaged)).transpose()?,
-        hlc: Hlc(unsigned(row.get(3)?)),
-        kind: row.get(4)?,
-        op: [Op::Put, Op::Delete, Op::Resolve].into_iter().find(|known| known.name() == op).ok_or_else(damaged)?,
-        sha256: Hash(from_hex(&sha256).ok_or_else(damaged)?),
-        author: row.get(7)?,
-    })
-}
-
-/// Bytes in the order in which heads are displayed (R11.1-e).
-fn rank(version: &Version) -> Vec<u8> {
-    let EventId { origin, seq, digest } = &version.id;
-    let mut rank = Vec::with_capacity(48);
-    rank.extend_from_slice(&version.hlc.0.to_be_bytes());
-    rank.extend_from_slice(&origin.node.0);
-    rank.extend_from_slice(&origin.incarnation.0);
-    rank.push(origin.lane as u8);
-    rank.push(u8::from(origin.audience.is_some()));
-    rank.extend(origin.audience.iter().flat_map(|node| node.0));
-    rank.extend_from_slice(&seq.to_be_bytes());
-    rank.extend_from_slice(digest);
-    rank
-}
-
-/// What makes two heads the same to people.
-fn content(version: &Version) -> Vec<u8> {
-    [&[version.op as u8][..], &version.sha256.0, version.kind.as_bytes()].concat()
-}
-
-/// Numbers are stored with their sign turned over where SQLite has no unsigned ones; none of ours reaches that far but stamps, which keep their bits.
-#[expect(clippy::cast_possible_wrap, reason = "bits are kept and read back the same way")]
-fn signed(number: u64) -> i64 {
-    number as i64
-}
-
-#[expect(clippy::cast_sign_loss, reason = "the other direction of `signed`")]
-fn unsigned(number: i64) -> u64 {
-    number as u64
-}
-
-fn time(hlc: Hlc) -> Option<String> {
-    jiff::Timestamp::from_millisecond(i64::try_from(hlc.ms()).ok()?).ok().map(|time| format!("{time:.3}"))
-}
-
 impl Projection for SqliteProjection {
     fn holds_payloads(&self) -> bool {
         self.payloads
@@ -277,12 +219,19 @@ impl Projection for SqliteProjection {
             self.database.execute_batch("ROLLBACK")?;
         }
         self.database.execute_batch("BEGIN IMMEDIATE")?;
+        self.days.clear();
         // Another process may have made the tables anew since, with payloads.
         self.payloads = self.database.prepare_cached("SELECT value FROM setting WHERE name = 'payloads'")?.query_row([], |row| row.get(0))?;
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), ProjectionError> {
+        for ((node, day), count) in std::mem::take(&mut self.days) {
+            self.run(
+                "INSERT INTO activity VALUES (?1, ?2, ?3) ON CONFLICT (node, day) DO UPDATE SET events = events + excluded.events",
+                params![hex(&node.0), signed(day), signed(count)],
+            )?;
+        }
         Ok(self.database.execute_batch("COMMIT")?)
     }
 
@@ -294,9 +243,7 @@ impl Projection for SqliteProjection {
 
     fn set_beside(&mut self, peers: &[PeerRow], bundles: &[BundleRow]) -> Result<(), ProjectionError> {
         for (table, print) in [("peer", print_of(peers)), ("bundle", print_of(bundles))] {
-            let held: Option<i64> =
-                self.database.prepare_cached("SELECT value FROM setting WHERE name = ?1")?.query_row([table], |row| row.get(0)).optional()?;
-            if held == Some(print) {
+            if self.print(table)? == Some(print) {
                 continue;
             }
             self.database.execute_batch(&format!("DELETE FROM {table}"))?;
@@ -304,7 +251,7 @@ impl Projection for SqliteProjection {
                 "peer" => peers.iter().try_for_each(|peer| self.put_peer(peer))?,
                 _ => bundles.iter().zip(0i64..).try_for_each(|(bundle, number)| self.put_bundle(number, bundle))?,
             }
-            self.run("INSERT OR REPLACE INTO setting VALUES (?1, ?2)", params![table, print])?;
+            self.set_print(table, print)?;
         }
         Ok(())
     }
@@ -339,11 +286,8 @@ impl Projection for SqliteProjection {
                 row.counts,
             ],
         )?;
-        self.run(
-            "INSERT INTO activity VALUES (?1, ?2, 1) ON CONFLICT (node, day) DO UPDATE SET events = events + 1",
-            params![hex(&row.id.origin.node.0), signed(row.hlc.ms() / DAY_MS)],
-        )
-        .map(|_| ())
+        *self.days.entry((row.id.origin.node, row.hlc.ms() / DAY_MS)).or_default() += 1;
+        Ok(())
     }
 
     fn set_place(&mut self, place: &Place, name: &str, node_name: &str) -> Result<(), ProjectionError> {
@@ -369,10 +313,13 @@ impl Projection for SqliteProjection {
 
     fn recount(&mut self, stream: &Stream, counted: u64) -> Result<Vec<String>, ProjectionError> {
         let (origin, branch) = (origin_text(&stream.origin), branch_text(stream));
-        let wrong = "origin = ?1 AND branch = ?2 AND counts <> (seq <= ?3)";
+        // An id begins with its origin.
+        let (from, to) = (format!("{origin}:"), format!("{origin};"));
+        let wrong = "id >= ?1 AND id < ?2 AND branch = ?3 AND counts <> (seq <= ?4)";
+        let values = params![from, to, branch, signed(counted)];
         let touched = format!("SELECT DISTINCT record FROM event WHERE {wrong} AND record IS NOT NULL");
-        let touched = self.all(&touched, params![origin, branch, signed(counted)], |row| Ok(row.get(0)?))?;
-        self.run(&format!("UPDATE event SET counts = (seq <= ?3) WHERE {wrong}"), params![origin, branch, signed(counted)])?;
+        let touched = self.all(&touched, values, |row| Ok(row.get(0)?))?;
+        self.run(&format!("UPDATE event SET counts = (seq <= ?4) WHERE {wrong}"), values)?;
         Ok(touched)
     }
 
@@ -449,6 +396,33 @@ impl Projection for SqliteProjection {
         Ok(false)
     }
 
+    fn line(&mut self, record_key: &str) -> Result<Line, ProjectionError> {
+        // Repetitions that do not count make no record, and may count one day.
+        let sql = "SELECT (SELECT CASE WHEN head_count = 1 AND NOT circular THEN shown ELSE '' END FROM record WHERE record = ?1),
+                   EXISTS (SELECT 1 FROM record_waiting WHERE record = ?1) OR EXISTS (SELECT 1 FROM event WHERE record = ?1 AND orig IS NOT NULL)";
+        let (shown, tangled): (Option<String>, bool) =
+            self.database.prepare_cached(sql)?.query_row([record_key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        match shown {
+            _ if tangled => Ok(Line::Tangled),
+            None => Ok(Line::Nothing),
+            Some(shown) if shown.is_empty() => Ok(Line::Tangled),
+            Some(shown) => parse_id(&shown).map(Line::EndsWith).ok_or(ProjectionError::Damaged("record")),
+        }
+    }
+
+    fn set_line(&mut self, record_key: &str, before: Line, head: &Version, state: State) -> Result<(), ProjectionError> {
+        let (of_head, of_record) = match before {
+            Line::Nothing => ("INSERT INTO record_head VALUES (?1, ?2, ?3, ?4)", "INSERT INTO record VALUES (?1, ?2, ?3, 1, 0)"),
+            _ => (
+                "UPDATE record_head SET rank = ?2, id = ?3, content = ?4 WHERE record = ?1",
+                "UPDATE record SET state = ?2, shown = ?3 WHERE record = ?1",
+            ),
+        };
+        let id = id_text(&head.id);
+        self.run(of_head, params![record_key, rank(head), id, content(head)])?;
+        self.run(of_record, params![record_key, state.name(), id]).map(|_| ())
+    }
+
     fn version(&mut self, record_key: &str, id: &EventId) -> Result<Option<Version>, ProjectionError> {
         let sql = format!("SELECT {VERSION_COLUMNS} FROM event WHERE id = ?1 AND record = ?2 AND counts");
         Ok(self.all(&sql, [&id_text(id), record_key], version)?.pop())
@@ -518,6 +492,20 @@ impl Projection for SqliteProjection {
         self.all(sql, params![state.name(), after, i64::try_from(count_max).unwrap_or(i64::MAX)], |row| Ok(row.get(0)?))
     }
 
+    fn open_conflicts(&mut self, waited: Hlc, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError> {
+        let sql = format!(
+            "SELECT record FROM record WHERE state = 'conflict' AND (?2 IS NULL OR record > ?2) UNION ALL
+             SELECT record FROM record r WHERE state = 'pending' AND (?2 IS NULL OR record > ?2) AND {OVERDUE} ORDER BY record LIMIT ?3"
+        );
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        self.all(&sql, params![waited.0.to_be_bytes(), after, count_max], |row| Ok(row.get(0)?))
+    }
+
+    fn count_overdue(&mut self, waited: Hlc) -> Result<u64, ProjectionError> {
+        let sql = format!("SELECT count(*) FROM record r WHERE state = 'pending' AND {OVERDUE}");
+        Ok(self.database.prepare_cached(&sql)?.query_row([waited.0.to_be_bytes()], |row| Ok(unsigned(row.get(0)?)))?)
+    }
+
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError> {
         let sql = "SELECT count(*) FROM record WHERE state = ?1";
         Ok(self.database.prepare_cached(sql)?.query_row([state.name()], |row| Ok(unsigned(row.get(0)?)))?)
@@ -538,12 +526,19 @@ impl Projection for SqliteProjection {
     }
 
     fn ruled_by(&mut self) -> Result<i64, ProjectionError> {
-        let sql = "SELECT value FROM setting WHERE name = 'rules'";
-        Ok(self.database.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+        Ok(self.print("rules")?.unwrap_or(0))
     }
 
     fn set_ruled_by(&mut self, print: i64) -> Result<(), ProjectionError> {
-        self.run("INSERT OR REPLACE INTO setting VALUES ('rules', ?1)", [print]).map(|_| ())
+        self.set_print("rules", print)
+    }
+
+    fn named_by(&mut self) -> Result<i64, ProjectionError> {
+        Ok(self.print("names")?.unwrap_or(0))
+    }
+
+    fn set_named_by(&mut self, print: i64) -> Result<(), ProjectionError> {
+        self.set_print("names", print)
     }
 
     fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError> {

@@ -9,7 +9,6 @@ CREATE TABLE event (
     time TEXT, type TEXT NOT NULL, record TEXT, base TEXT, op TEXT NOT NULL, orig TEXT, content_type TEXT NOT NULL, author TEXT,
     idempotency_key TEXT, len INTEGER NOT NULL, sha256 TEXT NOT NULL, payload, counts INTEGER NOT NULL
 );
-CREATE INDEX event_place ON event (origin, branch, seq);
 CREATE INDEX event_record ON event (record, origin, branch, seq) WHERE record IS NOT NULL;
 CREATE INDEX event_push ON event (idempotency_key, id) WHERE idempotency_key IS NOT NULL;
 -- Repetitions after a loss, and those that name another node's event: with them a record's heads are worked out from all its versions.

@@ -3,19 +3,28 @@
 use super::escape::plain_path;
 use super::halt::Halt;
 use super::standing::Stay;
-use super::{Context, Messenger, status};
-use crate::node::alarm::{Alarm, Told, alarms};
+use super::{Context, Messenger, open_tables, status};
+use crate::node::alarm::{self, Alarm, Told, alarms};
+use crate::node::layout::Layout;
+use crate::node::{Node, NodeError};
+use crate::ports::disk::Disk;
 use bundle_format::error::Code;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::sleep;
+
+/// How long everybody waits while another program writes into the tables.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The program, and how often it is looked whether there is something to tell it.
 pub struct Teller {
     messenger: Messenger,
     program: PathBuf,
     every: Duration,
+    index: PathBuf,
+    disk: Rc<dyn Disk>,
 }
 
 /// What it was told, and why not.
@@ -32,7 +41,8 @@ impl Teller {
             return Err(failed("it is not there".to_owned()));
         }
         let messenger = Messenger::start(program).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { messenger, program: program.to_owned(), every: Duration::from_millis(every_ms.max(100)) })
+        let (index, disk) = (Layout::new(&context.data_dir()).index(), context.ports.disk.clone());
+        Ok(Self { messenger, program: program.to_owned(), every: Duration::from_millis(every_ms.max(100)), index, disk })
     }
 
     /// The program.
@@ -40,13 +50,35 @@ impl Teller {
         self.program.clone()
     }
 
+    /// Everything that needs a person, and what time it is.
+    fn look(&self, node: &Node) -> Result<(Vec<Alarm>, u64), NodeError> {
+        let status = node.status()?;
+        let mut all = alarms(&status, None);
+        match self.conflicts(node) {
+            Ok(count) => all.extend(alarm::conflicts(count)),
+            Err(error) if error.code() == Code::Z104 => {} // somebody writes into the tables just now: at the next look
+            Err(error) => all.push(alarm::tables(error.code())),
+        }
+        Ok((all, status.now_ms))
+    }
+
+    /// Records in conflict, as far as the tables tell; where nobody has made any, none is made. With `--http` they are in step already.
+    fn conflicts(&self, node: &Node) -> Result<u64, NodeError> {
+        if !self.disk.look(&self.index).is_ok_and(|found| found.is_some()) {
+            return Ok(0);
+        }
+        let mut tables = open_tables(&self.index, false, PATIENCE)?;
+        node.project_on(&mut *tables)?;
+        Ok(node.count_conflicts(&mut *tables)?.0)
+    }
+
     /// Look and tell, until told to stop.
     pub async fn watch(mut self, stay: Stay, words: UnboundedSender<Word>) {
         let (mut stop, mut told) = (stay.stop.clone(), Told::default());
         loop {
             // A node that cannot be looked at now is lent or failing; whoever works with it says so.
-            let seen = stay.standing.with(|node| node.status()).await;
-            let due = seen.map(|status| told.due(&alarms(&status, None), status.now_ms)).unwrap_or_default();
+            let seen = stay.standing.with(|node| self.look(node)).await;
+            let due = seen.map(|(alarms, now_ms)| told.due(&alarms, now_ms)).unwrap_or_default();
             if !due.is_empty() {
                 let lines = due.iter().map(|alarm| status::object(alarm).into_line() + "\n").collect();
                 let said = tokio::select! {

@@ -20,7 +20,7 @@ Examples:
   zbundle serve --listen [::]:7070 --json        one object per session, for a log
   zbundle serve --listen 0.0.0.0:7070 --watch /srv/drop
   zbundle serve --http                           events in and out by HTTP, through a socket of our own user
-  zbundle serve --http --alarm /usr/local/bin/tell-me        runs it when a clinic falls silent, a bundle is refused, a history forks
+  zbundle serve --http --alarm /usr/local/bin/tell-me        runs it when a clinic falls silent, a bundle is refused, a history forks, records conflict
 
 It stays until it is told to end (TERM, INT): then it finishes what is on its way, acknowledges it, and closes. All other commands work beside it
 on the same directory. Only members of the roster are talked to; a stranger learns nothing.";

@@ -8,7 +8,6 @@ use crate::node::alarm::{self, Alarm, alarms};
 use crate::node::layout::Layout;
 use crate::node::status::{OriginStatus, PeerStatus, Status, Stock};
 use crate::node::{NodeError, View};
-use crate::ports::projection::State;
 use crate::ports::store::Finding;
 use bundle_format::error::{Code, Exit};
 use std::path::{Path, PathBuf};
@@ -28,7 +27,7 @@ Examples:
 
 The program of --exec is run without a shell and without arguments; on its stdin it finds one JSON object per thing that needs a person:
   {\"type\":\"alarm\",\"kind\":\"silent\",\"about\":\"lunana-bhu\",\"ms\":604800000}
-kinds: damaged, roster_forked, fork, silent, clock_ahead, config, quarantine, unknown_sender, conflicts
+kinds: damaged, roster_forked, fork, silent, clock_ahead, config, quarantine, unknown_sender, conflicts, tables
 
 Conflicts are counted once `conflicts`, `project` or `serve --http` has made the tables (index.db); with --json, \"tables\" in the summary says whether they are
 in_step, behind, none, or which error keeps them from it.";
@@ -68,6 +67,7 @@ impl Args {
         if let Some(program) = &self.exec {
             let mut alarms = alarms(&status, self.silent_after);
             alarms.extend(alarm::conflicts(counted.conflicts));
+            alarms.extend(counted.trouble.map(alarm::tables));
             tell(context, program, &alarms)?;
         }
         let open_forks = status.open_forks().count();
@@ -102,6 +102,8 @@ struct Counted {
     conflicts: u64,
     /// How the tables stand; `None`: there are none, and asking how the node stands makes none.
     tables: Option<&'static str>,
+    /// Why they cannot be read.
+    trouble: Option<Code>,
 }
 
 impl Counted {
@@ -114,9 +116,9 @@ impl Counted {
         let counted = || -> Result<Self, NodeError> {
             let mut tables = open_tables(&path, false, PATIENCE)?;
             let done = view.project_on(&mut *tables)?;
-            Ok(Self { conflicts: tables.count_in(State::Conflict)?, tables: Some(if done.paused { "behind" } else { "in_step" }) })
+            Ok(Self { conflicts: view.count_conflicts(&mut *tables)?.0, tables: Some(if done.paused { "behind" } else { "in_step" }), trouble: None })
         };
-        counted().unwrap_or_else(|error| Self { conflicts: 0, tables: Some(error.code().as_str()) })
+        counted().unwrap_or_else(|error| Self { conflicts: 0, tables: Some(error.code().as_str()), trouble: Some(error.code()) })
     }
 }
 

@@ -101,7 +101,7 @@ impl Problem {
         let object =
             Object::empty().with("type", format!("urn:zbundle:error:{}", self.code)).with("title", row.title).with("status", status.as_u16());
         let object = object.with("detail", &self.detail).with("code", self.code.as_str()).with_some("error", error);
-        let object = object.with_some("line", self.line).with_some("pointer", self.pointer).with("safe", row.safe).with("hint", row.hint);
+        let object = object.with_some("line", self.line).with_some("pointer", self.pointer).with("safe", safe(self.code)).with("hint", row.hint);
         let mut answer = whole(status, "application/problem+json", object.into_line() + "\n");
         if status == StatusCode::UNAUTHORIZED {
             // Each in a line of its own: browsers read one challenge in a line.
@@ -123,6 +123,11 @@ impl From<NodeError> for Problem {
     fn from(error: NodeError) -> Self {
         Self::new(error.code(), error.to_string())
     }
+}
+
+/// Whether data is safe. At the command line the other lines go on; by HTTP one bad line refuses all of them (R10.13-b).
+fn safe(code: Code) -> &'static str {
+    if matches!(code, Code::Z402 | Code::Z403) { "Nothing was stored, no other line either." } else { code.row().safe }
 }
 
 /// Status of a refusal, and the name that clients of older exchangers switch on, where one fits.

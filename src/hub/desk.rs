@@ -126,7 +126,13 @@ fn render(seen: &Seen, token: &str) -> Markup {
 }
 
 fn told(value: Option<&Value>) -> Markup {
-    html! { @match value { None => { span.quiet { "none" } }, Some(Value::String(text)) => { (words(text, VALUE_LEN_MAX)) }, Some(value) => { code { (words(&value.to_string(), VALUE_LEN_MAX)) } } } }
+    html! {
+        @match value {
+            None => { span.quiet { "none" } }
+            Some(Value::String(text)) => { div.value { (words(text, VALUE_LEN_MAX)) } }
+            Some(value) => { div.value { code { (words(&value.to_string(), VALUE_LEN_MAX)) } } }
+        }
+    }
 }
 
 fn text(op: Op, payload: Option<&[u8]>) -> Markup {
@@ -134,7 +140,7 @@ fn text(op: Op, payload: Option<&[u8]>) -> Markup {
         @match payload {
             _ if op == Op::Delete => { "deleted" }
             None => { span.quiet { "too large for this page: " code { "zbundle conflicts show" } } }
-            Some(payload) => { code { (words(&String::from_utf8_lossy(payload), VALUE_LEN_MAX)) } }
+            Some(payload) => { div.value { code { (words(&String::from_utf8_lossy(payload), VALUE_LEN_MAX)) } } }
         }
     }
 }

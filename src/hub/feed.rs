@@ -3,7 +3,7 @@
 use super::answer::{Answer, Problem, pieces};
 use super::object::Object;
 use super::routes::query;
-use super::server::Hub;
+use super::server::{Hub, TAKE_WAIT};
 use super::telling::{Names, Spelling, Told, open_line};
 use crate::node::feed::{Cursor, Step, Wanted, Whole, next};
 use crate::node::{Node, NodeError};
@@ -31,8 +31,6 @@ const PAGE_TURNS: u32 = 64;
 const PARTS: u64 = 8;
 /// A comment after so long without an event: whoever is gone is noticed.
 const BEAT: Duration = Duration::from_secs(15);
-/// Who has not taken a piece in this time is let go; its cursor brings it back.
-const TAKE_WAIT: Duration = Duration::from_mins(1);
 
 /// Somebody who reads.
 struct Reader {

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod object;
 pub mod overview;
 pub mod page;
+mod patience;
 pub mod records;
 pub mod routes;
 pub mod server;

@@ -20,7 +20,7 @@ pub struct Overview {
     pub status: Status,
     /// What needs a person.
     pub alarms: Vec<Alarm>,
-    /// Records in conflict.
+    /// Records in conflict, those that have waited too long for what would explain them too.
     pub conflicts: u64,
     /// Records that wait for something that is on its way.
     pub pending: u64,
@@ -33,14 +33,13 @@ pub struct Overview {
 /// # Errors
 /// What the log and the records beside it say.
 pub async fn look(hub: &Rc<Hub>) -> Result<Overview, Problem> {
-    let status = hub.standing.with(|node| node.status()).await?;
-    let counted = counts(hub);
+    let (status, counted) = hub.standing.with(|node| Ok((node.status()?, counts(hub, node)))).await?;
     let trouble = hub.tables.trouble().or(counted.as_ref().err().map(NodeError::code));
     let (conflicts, pending) = counted.unwrap_or_default();
     let mut alarms = alarms(&status, None);
     alarms.extend(alarm::conflicts(conflicts));
     if let Some(code) = trouble {
-        alarms.push(Alarm { kind: "tables", code: Some(code), about: "index.db".to_owned(), ms: 0 });
+        alarms.push(alarm::tables(code));
     }
     Ok(Overview { status, alarms, conflicts, pending, trouble })
 }
@@ -80,6 +79,7 @@ pub async fn peers(hub: &Rc<Hub>) -> Result<Answer, Problem> {
         let object = object.with("path", (peer.heard_ms > 0).then(|| peer.path.name())).with("via", Some(&peer.via).filter(|via| !via.is_empty()));
         let object = object.with("silent", peer.is_silent(status.now_ms));
         let object = object.with("silent_after_ms", peer.silent_after_ms).with("held", peer.held).with("lacking", peer.lacking);
+        let object = object.with("lag_ms", peer.lag_ms(status.now_ms));
         let object = object.with("acknowledged", peer.acknowledged).with("unacknowledged", peer.unacknowledged);
         let object = object.with("clock_ahead_ms", peer.ahead_ms).with("address", peer.link.address.as_ref());
         object.with("settled", at(peer.link.settled_ms)).with("rate", peer.link.rate).with("link_bytes_today", peer.link.today_bytes)
@@ -143,6 +143,9 @@ fn exposition(Overview { status, alarms, conflicts, pending, trouble }: &Overvie
     let at = |ms: u64| (ms > 0).then_some(ms / 1000);
     each("peer_events", "Events of the peer that are here.", &|peer| Some(peer.held));
     each("peer_lacking_events", "Events the peer said it has of its own that are not here.", &|peer| Some(peer.lacking));
+    each("peer_lag_seconds", "How old our picture of the peer is at most: what it wrote longer ago is here.", &|peer| {
+        peer.lag_ms(status.now_ms).map(|lag_ms| lag_ms / 1000)
+    });
     each("peer_unacknowledged_events", "Events of ours that the peer has not acknowledged.", &|peer| Some(peer.unacknowledged));
     each("peer_last_heard_timestamp_seconds", "When something last came from the peer, by our clock.", &|peer| at(peer.heard_ms));
     each("peer_last_success_timestamp_seconds", "When both sides last had everything, over a link.", &|peer| at(peer.link.settled_ms));
@@ -151,4 +154,17 @@ fn exposition(Overview { status, alarms, conflicts, pending, trouble }: &Overvie
     each("peer_clock_ahead_seconds", "By how much the peer's newest stamp is ahead of the moment it was heard.", &|peer| Some(peer.ahead_ms / 1000));
     each("peer_link_bytes_today", "Bytes on the link to the peer today, both ways.", &|peer| Some(peer.link.today_bytes));
     page.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_ends_where_it_should() {
+        let mut page = Page(String::new());
+        page.family("peer_events", "Events.", [(Some("a\"b\\c\nd".to_owned()), 7), (None, 8)].into_iter());
+        let want = "# HELP zbundle_peer_events Events.\n# TYPE zbundle_peer_events gauge\nzbundle_peer_events{peer=\"a\\\"b\\\\c\\nd\"} 7\nzbundle_peer_events 8\n";
+        assert_eq!(page.0, want);
+    }
 }

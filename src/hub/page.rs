@@ -13,7 +13,6 @@ use crate::node::alarm::Alarm;
 use crate::node::conflicts::Conflict;
 use crate::node::status::{PeerStatus, Refused};
 use crate::node::told::Told;
-use crate::ports::projection::State;
 use bundle_format::event::Op;
 use bundle_format::ids::NodeId;
 use hyper::StatusCode;
@@ -69,7 +68,7 @@ pub async fn page(hub: &Rc<Hub>) -> Result<Answer, Problem> {
             let refused = node.refused(LIST_COUNT_MAX)?;
             let tables = hub.tables.with(|tables| {
                 let mut conflicts = Vec::new();
-                for key in tables.records_in(State::Conflict, None, LIST_COUNT_MAX)? {
+                for key in node.open_conflicts(tables, None, LIST_COUNT_MAX)? {
                     let record = node.record(tables, &key, HEAD_COUNT_MAX)?;
                     let names = record.heads.iter().map(|head| node.naming().node(&head.id.origin.node)).collect();
                     conflicts.push((record, names));
@@ -226,7 +225,10 @@ fn row(seen: &Seen, peer: &PeerStatus) -> Markup {
                 } @else { "never" }
             }
             td.number { (peer.held) }
-            td.number { (peer.lacking) }
+            td.number {
+                (peer.lacking)
+                @if let Some(lag_ms) = peer.lag_ms(now_ms).filter(|_| peer.lacking > 0) { p.quiet { "here up to " (span(lag_ms)) " ago" } }
+            }
             td.number { (peer.unacknowledged) }
             td { (trend(seen, peer)) }
         }

@@ -74,7 +74,10 @@ pub async fn conflicts(hub: &Rc<Hub>, request: &Request<Incoming>) -> Result<Ans
     let told = hub.standing.with(|node| {
         hub.tables.with(|tables| {
             node.project_on(tables)?;
-            let keys = tables.records_in(state, after.as_deref(), limit + 1)?;
+            let keys = match state {
+                State::Conflict => node.open_conflicts(tables, after.as_deref(), limit + 1)?,
+                state => tables.records_in(state, after.as_deref(), limit + 1)?,
+            };
             let more = keys.len() as u64 > limit;
             let mut all = Vec::new();
             for key in keys.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
@@ -82,7 +85,8 @@ pub async fn conflicts(hub: &Rc<Hub>, request: &Request<Incoming>) -> Result<Ans
                 all.push(about(node, &record).with_objects("heads", record.heads.iter().map(|head| version(node, head))));
             }
             let next = keys.get(all.len().saturating_sub(1)).filter(|_| more);
-            let told = Object::empty().with("count", tables.count_in(state)?).with("next", next);
+            let count = if state == State::Conflict { node.count_conflicts(tables)?.0 } else { tables.count_in(state)? };
+            let told = Object::empty().with("count", count).with("next", next);
             let told = told.with_objects("records", all.into_iter());
             if state != State::Conflict || after.is_some() {
                 return Ok(told);
@@ -123,6 +127,6 @@ fn with_payload(object: Object, payload: Option<Vec<u8>>) -> Object {
 }
 
 /// How many records are in conflict, and how many wait.
-pub(super) fn counts(hub: &Hub) -> Result<(u64, u64), NodeError> {
-    hub.tables.with(|tables| Ok((tables.count_in(State::Conflict)?, tables.count_in(State::Pending)?)))
+pub(super) fn counts(hub: &Hub, node: &Node) -> Result<(u64, u64), NodeError> {
+    hub.tables.with(|tables| node.count_conflicts(tables))
 }

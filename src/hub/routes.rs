@@ -20,8 +20,8 @@ const RECORDS: &str = "/v1/records/";
 /// [`Problem`].
 pub async fn answer(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, Problem> {
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/healthz") => Ok(whole(StatusCode::OK, "text/plain", "ok\n")),
-        (&Method::GET, "/readyz") => ready(hub).await,
+        (&Method::GET | &Method::HEAD, "/healthz") => Ok(whole(StatusCode::OK, "text/plain", "ok\n")),
+        (&Method::GET | &Method::HEAD, "/readyz") => ready(hub).await,
         (&Method::GET, "/v1/openapi.json") => Ok(whole(StatusCode::OK, "application/json", OPENAPI)),
         (&Method::POST, "/v1/events") => taking::take(hub, request).await,
         (&Method::GET, "/v1/events") => feed::page(hub, &request).await,

@@ -1,6 +1,7 @@
 //! Connections: so many at once, each in a task of its own, ended in order when the process ends.
 
 use super::gate::Gate;
+use super::patience::Patient;
 use super::tables::{Opener, Tables};
 use super::{answer, routes};
 use crate::node::standing::Standing;
@@ -32,6 +33,8 @@ const BODY_COUNT_MAX: usize = 8;
 const HEAD_WAIT: Duration = Duration::from_secs(15);
 /// What of a head or of a response is buffered per connection.
 const BUFFER_LEN: usize = 16 * 1024;
+/// Who has not taken anything of an answer in this time is let go; a reader of the feed comes back with its cursor.
+pub(super) const TAKE_WAIT: Duration = Duration::from_mins(1);
 /// How long those who are being answered may take when we end.
 const END_WAIT: Duration = Duration::from_secs(5);
 /// After the system refused to accept, until it is asked again.
@@ -125,7 +128,7 @@ impl Hub {
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT).max_buf_size(BUFFER_LEN);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream, TAKE_WAIT)), service));
         tokio::select! {
             ended = connection.as_mut() => return ended.unwrap_or(()), // what it sent was no HTTP, or it went: it knows
             _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),

@@ -185,6 +185,9 @@ fn about(request: &Request<Incoming>) -> Result<(About, bool), Problem> {
         }
     }
     let header = |name: &str| {
+        if request.headers().get_all(name).iter().count() > 1 {
+            return Err(Problem::new(Code::Z433, format!("{name} stands there twice: which one?")));
+        }
         let value = request.headers().get(name).map(|value| value.to_str());
         value.transpose().map_err(|_| Problem::new(Code::Z433, format!("{name} is not ASCII"))).map(|value| value.map(str::to_owned))
     };

@@ -56,6 +56,11 @@ pub fn conflicts(count: u64) -> Option<Alarm> {
     (count > 0).then(|| Alarm { kind: "conflicts", code: None, about: count.to_string(), ms: 0 })
 }
 
+/// The tables cannot be read, or not be brought up to the log: what is told of records may be old.
+pub fn tables(code: Code) -> Alarm {
+    Alarm { kind: "tables", code: Some(code), about: "index.db".to_owned(), ms: 0 }
+}
+
 /// What lasts is told again after so long.
 const AGAIN_MS: u64 = 24 * 3600 * 1000;
 /// What has gone and comes back sooner is not new: a link that comes and goes calls nobody every minute.

@@ -4,12 +4,14 @@ use super::error::NodeError;
 use super::payload;
 use super::projecting::Source;
 use super::{Node, View};
+use crate::ports::Ports;
 use crate::ports::projection::{Folded, Projection, State, Version, id_text};
 use crate::ports::store::{Log as _, StoreError, Stream};
 use crate::push::{Fields, PushError, Pushed};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
 use bundle_format::event::{Event, Op};
+use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Hash, Lane, NodeId};
 use bundle_format::limits::{BASE_COUNT_MAX, PART_LEN, PAYLOAD_LEN_MAX};
 use sha2::{Digest as _, Sha256};
@@ -30,8 +32,6 @@ pub struct Conflict {
     pub folded: Folded,
     /// Its heads, the one displayed first: as many of them as were asked for.
     pub heads: Vec<Version>,
-    /// Stamp of the older of its two newest heads, milliseconds since 1970: since when it differs.
-    pub since_ms: u64,
 }
 
 /// How a person settles a conflict.
@@ -53,8 +53,17 @@ impl Conflict {
 fn conflict_of(tables: &mut dyn Projection, key: &str, count_max: u64) -> Result<Option<Conflict>, NodeError> {
     let Some(folded) = tables.record(key, count_max)? else { return Ok(None) };
     let heads = tables.heads(key, count_max)?;
-    let since_ms = heads.get(1).map_or(0, |head| head.hlc.ms());
-    Ok(Some(Conflict { record_key: key.to_owned(), folded, heads, since_ms }))
+    Ok(Some(Conflict { record_key: key.to_owned(), folded, heads }))
+}
+
+/// A record whose heads differ since before this has waited long enough: since the stamp of the older of its two newest.
+fn waited(ports: &Ports) -> Hlc {
+    Hlc::default().tick(ports.clock.now_ms().saturating_sub(WAITING_MS_MAX))
+}
+
+fn count_conflicts(ports: &Ports, tables: &mut dyn Projection) -> Result<(u64, u64), NodeError> {
+    let overdue = tables.count_overdue(waited(ports))?;
+    Ok((tables.count_in(State::Conflict)? + overdue, tables.count_in(State::Pending)?.saturating_sub(overdue)))
 }
 
 /// Which heads a record has, all of them, in one number.
@@ -107,22 +116,24 @@ impl View {
         count_max: u64,
         mut tell: impl FnMut(Conflict) -> Result<(), E>,
     ) -> Result<(), E> {
-        let now_ms = self.ports.clock.now_ms();
-        for state in [State::Conflict, State::Pending] {
-            let mut after: Option<String> = None;
-            loop {
-                let keys = tables.records_in(state, after.as_deref(), KEYS_AT_ONCE).map_err(NodeError::from)?;
-                let Some(last) = keys.last() else { break };
-                after = Some(last.clone());
-                for key in &keys {
-                    let Some(conflict) = conflict_of(tables, key, count_max.max(2))? else { continue };
-                    if state == State::Conflict || conflict.since_ms.saturating_add(WAITING_MS_MAX) < now_ms {
-                        tell(conflict)?;
-                    }
-                }
+        let mut after: Option<String> = None;
+        loop {
+            let keys = tables.open_conflicts(waited(&self.ports), after.as_deref(), KEYS_AT_ONCE).map_err(NodeError::from)?;
+            let Some(last) = keys.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for key in &keys {
+                let Some(conflict) = conflict_of(tables, key, count_max)? else { continue };
+                tell(conflict)?;
             }
         }
-        Ok(())
+    }
+
+    /// How many records are in conflict (R11.1-i), as [`View::each_conflict`] tells of them, and how many others wait for something.
+    ///
+    /// # Errors
+    /// What the tables say.
+    pub fn count_conflicts(&self, tables: &mut dyn Projection) -> Result<(u64, u64), NodeError> {
+        count_conflicts(&self.ports, tables)
     }
 
     /// How one record stands, with at most `count_max` of its heads.
@@ -157,6 +168,22 @@ impl Node {
     /// Z412 when there is none of that key; what the tables say.
     pub fn record(&self, tables: &mut dyn Projection, key: &str, count_max: u64) -> Result<Conflict, NodeError> {
         conflict_of(tables, key, count_max)?.ok_or_else(|| NodeError::refused(Code::Z412, key))
+    }
+
+    /// Keys of records in conflict (R11.1-i), sorted, behind `after`, at most `count_max`.
+    ///
+    /// # Errors
+    /// What the tables say.
+    pub fn open_conflicts(&self, tables: &mut dyn Projection, after: Option<&str>, count_max: u64) -> Result<Vec<String>, NodeError> {
+        Ok(tables.open_conflicts(waited(&self.ports), after, count_max)?)
+    }
+
+    /// How many of those there are, and how many other records wait for something.
+    ///
+    /// # Errors
+    /// What the tables say.
+    pub fn count_conflicts(&self, tables: &mut dyn Projection) -> Result<(u64, u64), NodeError> {
+        count_conflicts(&self.ports, tables)
     }
 
     /// The whole payload of an event; `None` when it is not held, or longer than `len_max`.

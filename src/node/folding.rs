@@ -5,7 +5,7 @@
 //! whatever key (R11.2-c). What has to do with repetitions is rare and is worked out from all versions, once in a batch. Not here: reading the log.
 
 use super::config::Conflicts;
-use crate::ports::projection::{Folded, Projection, ProjectionError, Row, State, Version};
+use crate::ports::projection::{Folded, Line, Projection, ProjectionError, Row, State, Version};
 use crate::project::fold::{fold, state};
 use std::collections::BTreeSet;
 
@@ -53,6 +53,10 @@ impl Folding {
         if self.whole.contains(key) {
             return Ok(());
         }
+        let is_seen = waiters.iter().any(|waiter| waiter == key);
+        if !is_seen && let Some(line) = continued(tables, key, &version)? {
+            return tables.set_line(key, line, &version, self.rules.stands(state(false, false, version.op), key, &version.kind));
+        }
         if tables.is_entangled(key, &version)? {
             self.whole.insert(key.to_owned());
             return Ok(());
@@ -65,7 +69,6 @@ impl Folding {
                 None => tables.add_waiting(key, base)?,
             }
         }
-        let is_seen = waiters.iter().any(|waiter| waiter == key);
         more += i64::from(!is_seen && tables.add_head(key, &version)?);
         self.settle(tables, key, more)
     }
@@ -124,6 +127,22 @@ impl Folding {
         }
         tables.set_ruled_by(print)
     }
+}
+
+/// The line that `version` goes on, if its record is one: that is what most events do, and they need none of what follows.
+fn continued(tables: &mut dyn Projection, key: &str, version: &Version) -> Result<Option<Line>, ProjectionError> {
+    let base = match (version.orig, version.base.as_deref()) {
+        (None, Some([])) => None,
+        (None, Some([base])) => Some(*base),
+        _ => return Ok(None),
+    };
+    let line = tables.line(key)?;
+    let goes_on = match line {
+        Line::Nothing => base.is_none(),
+        Line::EndsWith(head) => base == Some(head),
+        Line::Tangled => false,
+    };
+    Ok(goes_on.then_some(line))
 }
 
 fn fold_whole(tables: &mut dyn Projection, rules: &Conflicts, key: &str) -> Result<(), ProjectionError> {

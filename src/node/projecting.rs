@@ -11,6 +11,7 @@ use crate::ports::store::{Head, Log, Stream};
 use bundle_format::chain::{Position, digest};
 use bundle_format::event::{Event, Part};
 use bundle_format::ids::{EventId, Hash, Lane, NodeId};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// Events in one transaction.
@@ -62,10 +63,7 @@ impl Source<'_> {
     /// Bring `tables` up to the log as it stands (R11.2-b). With `rebuild` they are made from nothing.
     pub fn catch_up(&self, tables: &mut dyn Projection, rules: &Conflicts, rebuild: bool, stride: Stride) -> Result<Projected, NodeError> {
         let streams: Vec<(Stream, Head)> = self.log.streams().into_iter().filter(|(stream, _)| stream.origin.lane != Lane::Control).collect();
-        if !rebuild
-            && continues(tables, &streams)?
-            && let Some(done) = self.advance(tables, rules, &streams, false, stride)?
-        {
+        if !rebuild && let Some(done) = self.advance(tables, rules, &streams, false, stride)? {
             return Ok(done);
         }
         let done = self.advance(tables, rules, &streams, true, stride)?;
@@ -74,7 +72,8 @@ impl Source<'_> {
         })
     }
 
-    /// Project what is new. `None` when a history turns out to be another than the one projected before: its chain does not lead to its head.
+    /// Project what is new. `None` when the tables know of something that the log does not hold, or a history turns out to be another than the one
+    /// projected before: its chain does not lead to its head.
     fn advance(
         &self,
         tables: &mut dyn Projection,
@@ -90,11 +89,21 @@ impl Source<'_> {
         }
         batch.folding.rule(tables)?;
         let places: BTreeMap<Stream, Place> = tables.places()?.into_iter().map(|place| (place.stream, place)).collect();
+        if !continues(&places, streams) {
+            tables.begin()?; // undone
+            return Ok(None);
+        }
+        let names = self.names();
+        let renamed = tables.named_by()? != names;
         for (stream, head) in streams {
             let counted = self.counted(stream, head)?;
-            let place = places.get(stream).copied().unwrap_or(Place { stream: *stream, position: head.base, counted });
+            let held = places.get(stream).copied();
+            let place = held.unwrap_or(Place { stream: *stream, position: head.base, counted });
             if place.counted != counted {
                 batch.folding.touch(tables.recount(stream, counted)?);
+            }
+            if !renamed && held.is_some_and(|held| held.counted == counted && held.position == head.end) {
+                continue; // a hub holds hundreds of histories, of which few have moved
             }
             match self.follow(tables, &mut batch, Place { counted, ..place }, head, stride)? {
                 Followed::Paused => return Ok(Some(Projected { paused: true, ..batch.done })),
@@ -105,9 +114,24 @@ impl Source<'_> {
                 }
             }
         }
+        if renamed {
+            tables.set_named_by(names)?;
+        }
         batch.fold(tables)?;
         tables.commit()?;
         Ok(Some(batch.done))
+    }
+
+    /// A number for what everybody is called.
+    fn names(&self) -> i64 {
+        let mut hasher = Sha256::new();
+        let ours = (self.me, self.naming.node(&self.me));
+        for (node, name) in self.roster.members().map(|member| (member.node, member.name.to_string())).chain([ours]) {
+            hasher.update(node.0);
+            hasher.update(name);
+            hasher.update([0]);
+        }
+        hasher.finalize().first_chunk().copied().map_or(0, i64::from_be_bytes)
     }
 
     /// Project one history from `place` to its head.
@@ -239,10 +263,10 @@ impl Source<'_> {
 }
 
 /// Whether the log holds everything that the tables know of.
-fn continues(tables: &mut dyn Projection, streams: &[(Stream, Head)]) -> Result<bool, NodeError> {
-    let held = |place: &Place| streams.iter().find(|(stream, _)| *stream == place.stream).map(|(_, head)| head.end);
-    let fits = |place: &Place| held(place).is_some_and(|end| place.position.seq < end.seq || place.position == end);
-    Ok(tables.places()?.iter().all(fits))
+fn continues(places: &BTreeMap<Stream, Place>, streams: &[(Stream, Head)]) -> bool {
+    let fits =
+        |(stream, head): &&(Stream, Head)| places.get(stream).is_some_and(|place| place.position.seq < head.end.seq || place.position == head.end);
+    streams.iter().filter(fits).count() == places.len()
 }
 
 struct Batch {

@@ -112,6 +112,8 @@ pub struct PeerStatus {
     pub held: u64,
     /// By how much its newest stamp is ahead of the moment it was last heard, milliseconds: its clock is wrong by at least that (or ours).
     pub ahead_ms: u64,
+    /// Its newest stamp here, milliseconds since 1970 by its clock; 0 when nothing of it is.
+    pub newest_ms: u64,
     /// Events of ours that it has not acknowledged, and that it may see.
     pub unacknowledged: u64,
     /// Events of ours it has acknowledged.
@@ -152,6 +154,13 @@ impl PeerStatus {
     /// By what it was heard last, as exactly as that is known.
     pub fn heard_by(&self) -> &str {
         if self.via.is_empty() { self.path.name() } else { &self.via }
+    }
+
+    /// How old at most our picture of it is: whatever it wrote longer ago is here. When it was last heard, if all that it said it has came by then;
+    /// else the newest stamp that is here, by its clock. `None` when it was never heard.
+    pub fn lag_ms(&self, now_ms: u64) -> Option<u64> {
+        let known_ms = if self.lacking == 0 { self.heard_ms } else { self.newest_ms.min(self.heard_ms) };
+        (self.heard_ms > 0).then(|| now_ms.saturating_sub(known_ms))
     }
 
     /// Whether it has not been heard for longer than it may be. One that was never heard is new, not silent.
@@ -291,6 +300,7 @@ impl Looking<'_> {
             lacking,
             held,
             ahead_ms,
+            newest_ms,
             node,
             name,
             heard_ms: peer.heard_ms,

@@ -143,6 +143,17 @@ pub struct Folded {
     pub circular: bool,
 }
 
+/// Whether the versions of a record follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// No version of it that counts is held.
+    Nothing,
+    /// They do: this one is its only head, and nothing is waited for.
+    EndsWith(EventId),
+    /// They do not, or some are repetitions.
+    Tangled,
+}
+
 /// One peer, as the node remembers it beside its log. Times are milliseconds since 1970 by our clock, 0 when never.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerRow {
@@ -266,6 +277,10 @@ pub trait Projection {
     fn arrived(&mut self, id: &EventId) -> Result<Vec<String>, ProjectionError>;
     /// Whether a new version of a record has to do with repetitions (R11.1-g), or the record with a ring: then only all its versions together tell its heads.
     fn is_entangled(&mut self, record_key: &str, version: &Version) -> Result<bool, ProjectionError>;
+    /// Whether a record is one line: then a version that has seen its end does nothing but take that one's place.
+    fn line(&mut self, record_key: &str) -> Result<Line, ProjectionError>;
+    /// A version is the only head of a record that was a line until now, or nothing.
+    fn set_line(&mut self, record_key: &str, before: Line, head: &Version, state: State) -> Result<(), ProjectionError>;
     /// A version of a record that counts.
     fn version(&mut self, record_key: &str, id: &EventId) -> Result<Option<Version>, ProjectionError>;
     /// A record has one head more; whether that is new.
@@ -288,6 +303,11 @@ pub trait Projection {
     fn heads(&mut self, record_key: &str, count_max: u64) -> Result<Vec<Version>, ProjectionError>;
     /// Keys of records in a state, sorted, behind `after`, at most `count_max`.
     fn records_in(&mut self, state: State, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError>;
+    /// Keys of records in conflict, and of those pending whose two newest heads are both stamped before `waited`; sorted, behind `after`, at most
+    /// `count_max`.
+    fn open_conflicts(&mut self, waited: Hlc, after: Option<&str>, count_max: u64) -> Result<Vec<String>, ProjectionError>;
+    /// How many of those are pending.
+    fn count_overdue(&mut self, waited: Hlc) -> Result<u64, ProjectionError>;
     /// How many records are in a state.
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError>;
     /// How a record stands; `None` when there is none.
@@ -298,6 +318,10 @@ pub trait Projection {
     fn ruled_by(&mut self) -> Result<i64, ProjectionError>;
     /// They are these now. Inside the transaction.
     fn set_ruled_by(&mut self, print: i64) -> Result<(), ProjectionError>;
+    /// By which names histories are called; 0 before any were.
+    fn named_by(&mut self) -> Result<i64, ProjectionError>;
+    /// They are these now. Inside the transaction.
+    fn set_named_by(&mut self, print: i64) -> Result<(), ProjectionError>;
     /// How many events each node wrote on each day from `since_day` on, counted from 1970 by its own clock.
     fn activity(&mut self, since_day: u64) -> Result<Vec<(NodeId, u64, u64)>, ProjectionError>;
     /// What the node remembers beside its log: all of it, in the order given. Nothing is written when it is what stands there. Inside the transaction.
@@ -310,13 +334,17 @@ pub trait Projection {
 
 /// An origin in tables: R3.1-f as for a node without a name, so that it never changes.
 pub fn origin_text(origin: &Origin) -> String {
-    let audience = origin.audience.map(|node| format!(">@{}", hex(&node.0))).unwrap_or_default();
-    format!("@{}~{}/{}{audience}", hex(&origin.node.0), hex(&origin.incarnation.0), origin.lane.name())
+    let mut text = ["@", &hex(&origin.node.0), "~", &hex(&origin.incarnation.0), "/", origin.lane.name()].concat();
+    if let Some(node) = origin.audience {
+        text.push_str(">@");
+        text.push_str(&hex(&node.0));
+    }
+    text
 }
 
 /// An event id in tables: [`origin_text`], `:SEQ.dDIGEST`.
 pub fn id_text(id: &EventId) -> String {
-    format!("{}:{}.d{}", origin_text(&id.origin), id.seq, hex(&id.digest))
+    [&origin_text(&id.origin), ":", &id.seq.to_string(), ".d", &hex(&id.digest)].concat()
 }
 
 /// Read what [`origin_text`] wrote.

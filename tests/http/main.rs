@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod contract;
 mod page;
+mod tables;
 mod world;
 
 use serde_json::{Value, json};
@@ -360,18 +361,35 @@ fn metrics_are_lines_that_prometheus_reads() {
     let served = Served::start(&dir.path(), &[]);
     let told = served.get("/metrics");
     assert!(told.header("content-type").starts_with("text/plain; version=0.0.4"));
-    let mut family = "";
+    let documented = include_str!("../../docs/http-api.md");
+    let (mut family, mut known) = ("", std::collections::BTreeSet::new());
     for line in told.text().lines() {
-        if let Some(name) = line.strip_prefix("# TYPE ") {
-            family = name.strip_suffix(" gauge").unwrap();
-            continue;
-        }
-        if !line.starts_with("# HELP ") {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").map(|line| line.split_once(' ').unwrap()) {
+            assert!(known.insert(name) && help.ends_with('.') && !help.contains('\\'), "each family once, with words: {line}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && documented.contains(&format!("`{name}`")), "{name}");
+            family = name;
+        } else if let Some(told) = line.strip_prefix("# TYPE ") {
+            assert_eq!(told, format!("{family} gauge"), "right behind its words");
+        } else {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(name == family || name.strip_prefix(family).is_some_and(|label| label.starts_with("{peer=\"")), "{line}");
+            let label = name.strip_prefix(family).unwrap_or_else(|| panic!("{line} is not of {family}"));
+            let peer = label.strip_prefix("{peer=\"").map(|label| label.strip_suffix("\"}").unwrap());
+            assert!(label.is_empty() || peer.is_some_and(|peer| !peer.contains(['"', '\\', '\n'])), "{line}");
             value.parse::<u64>().unwrap();
         }
     }
+    assert_eq!(known.len(), documented.matches("`zbundle_").count(), "the document knows no others");
+    let lag = |served: &Served| -> u64 {
+        let told = served.get("/metrics");
+        told.text()
+            .lines()
+            .find_map(|line| line.strip_prefix("zbundle_peer_lag_seconds{peer=\"lunana-bhu\"} ").map(str::to_owned))
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    assert!(lag(&served) < 3600, "everything it said it has came just now");
+    assert!(served.get("/v1/peers").json()["peers"][0]["lag_ms"].as_u64().unwrap() < 3_600_000);
     for line in ["zbundle_conflicts 0", "zbundle_peer_events{peer=\"lunana-bhu\"} 1", "zbundle_peer_silent{peer=\"lunana-bhu\"} 0"] {
         assert!(told.text().lines().any(|told| told == line), "{line} in {}", told.text());
     }
@@ -394,6 +412,52 @@ fn a_program_is_told_of_a_silent_peer_and_only_then() {
     assert_eq!((status, &told["kind"], &told["about"]), (18, &json!("silent"), &json!("lunana-bhu")));
     let (status, said) = check(&["--silent-after", "0s"], "/nobody/is/here");
     assert!(status == 18 && said.contains("Z440"), "{status} {said}");
+}
+
+/// What a person finds who asks by hand; the refusals of docs/http-api.md that no other test meets.
+#[test]
+fn whoever_asks_by_hand_is_answered_as_the_document_says() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!((served.send("HEAD", path, &[], b"").status, served.get(path).status), (200, 200), "who watches a process may ask for no body");
+    }
+    let post = |headers: &[(&str, &str)], path: &str, body: &[u8]| {
+        let answer = served.send("POST", path, headers, body);
+        (answer.status, answer.json()["code"].as_str().map(str::to_owned), answer.json()["safe"].as_str().map(str::to_owned))
+    };
+    let refused = |headers: &[(&str, &str)], path: &str, body: &[u8], status: u16, code: &str| {
+        let (told, told_code, safe) = post(headers, path, body);
+        assert_eq!((told, told_code.as_deref()), (status, Some(code)), "{path}");
+        assert!(safe.is_some_and(|safe| safe.starts_with("Nothing was") && !safe.contains("go on")), "{path}: by HTTP a bad line refuses all");
+    };
+    let lines = [("content-type", "application/x-ndjson")];
+    refused(&lines, "/v1/events", format!("1\n\"{}\"\n", "x".repeat(300_000)).as_bytes(), 413, "Z403");
+    refused(&lines, "/v1/events", "1\n".repeat(10_001).as_bytes(), 413, "Z401");
+    refused(&[("idempotency-key", "a"), ("idempotency-key", "b")], "/v1/events", b"1", 400, "Z433");
+    refused(&[("idempotency-key", "")], "/v1/events", b"1", 422, "Z404");
+    for (name, len) in [("key", 201), ("type", 129), ("author", 201)] {
+        refused(&[], &format!("/v1/events?{name}={}", "x".repeat(len)), b"1", 422, "Z404");
+        assert_eq!(post(&[], &format!("/v1/events?{name}={}", "x".repeat(len - 1)), b"1").0, 201, "{name} up to {}", len - 1);
+    }
+    refused(&[], "/v1/events?lane=control", b"1", 422, "Z404");
+    refused(&[], "/v1/events?key=r&base=nobody", b"1", 422, "Z405");
+    refused(&[], "/v1/events?to=nobody", b"1", 422, "Z406");
+    refused(&[], "/v1/events?kye=r", b"1", 400, "Z433");
+    assert_eq!(served.get("/v1/events").json()["events"].as_array().unwrap().len(), 3, "what was refused was not stored");
+    for (path, status, code) in [
+        ("/v1/events?limit=0", 400, "Z433"),
+        ("/v1/events?limit=1001", 400, "Z433"),
+        ("/v1/events?after=rubbish", 410, "Z430"),
+        ("/v1/conflicts?state=none", 400, "Z433"),
+        ("/v1/records/nobody", 404, "Z412"),
+        ("/v2/events", 404, "Z432"),
+    ] {
+        let answer = served.get(path);
+        assert_eq!((answer.status, &answer.json()["code"]), (status, &json!(code)), "{path}");
+    }
+    let foreign = served.send("GET", "/v1/stream", &[("last-event-id", "1.64.0.deadbeef")], b"");
+    assert_eq!((foreign.status, &foreign.json()["code"]), (410, &json!("Z430")), "a stream of another log does not begin");
 }
 
 #[test]
@@ -478,8 +542,16 @@ fn a_hub_tells_a_program_by_itself() {
         let alarm: Value = serde_json::from_str(line).unwrap();
         assert_eq!((&alarm["kind"], &alarm["about"]), (&json!("quarantine"), &json!("1")));
     }
+    // A record in conflict is told as well, and what was told before is not told with it.
+    served.post("/v1/events?key=Patient%2FBT+1&base=none", "application/json", "{\"phone\":\"17600009\"}");
+    while told().lines().count() < 3 {
+        assert!(begun.elapsed() < std::time::Duration::from_mins(1), "{}", told());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let alarm: Value = serde_json::from_str(told().lines().last().unwrap()).unwrap();
+    assert_eq!((&alarm["kind"], &alarm["about"]), (&json!("conflicts"), &json!("1")));
     served.end();
-    assert_eq!(told().lines().count(), 2, "once it has been told, it is not told again");
+    assert_eq!(told().lines().count(), 3, "once it has been told, it is not told again");
     let (exit, said) = world::ended(&dir.path(), &["serve", "--http", "--alarm", "/nowhere/at/all"]);
     assert!(exit == 1 && said.contains("Z440"), "{exit} {said}");
 }

@@ -5,8 +5,13 @@ use crate::world::{self, Served, by_tcp};
 use std::path::Path;
 
 /// Words that a page which does not escape would run or load.
-const HOSTILE: [&str; 4] =
-    ["<script>document.title='owned'</script>", "\"><img src=x onerror=document.title='owned'>", "'><svg/onload=alert(1)>", "\u{202e}</td></table>"];
+const HOSTILE: [&str; 5] = [
+    "<script>document.title='owned'</script>",
+    "\"><img src=x onerror=document.title='owned'>",
+    "'><svg/onload=alert(1)>",
+    "\u{202e}</td></table>",
+    "\u{1b}[31m\u{7}</style>",
+];
 
 /// A hub with conflicts, a refused bundle and hostile words in every field that people can fill.
 fn hub() -> world::Folder {
@@ -14,22 +19,49 @@ fn hub() -> world::Folder {
     for (number, words) in HOSTILE.iter().enumerate() {
         let key = format!("{words}{number}");
         for author in HOSTILE {
-            let payload = serde_json::json!({ "words": words, "author": author }).to_string();
-            world::zbundle(&dir.path(), &["push", &payload, "--key", &key, "--type", &words.replace('\u{202e}', ""), "--author", author]);
+            let payload = serde_json::json!({ "words": words, "author": author, "long": "W".repeat(10_000) }).to_string();
+            world::zbundle(&dir.path(), &["push", &payload, "--key", &key, "--type", &plain(words), "--author", &plain(author)]);
         }
-        world::zbundle(&dir.path().with_file_name("clinic"), &["push", "{}", "--key", &key, "--type", "other", "--author", words]);
+        world::zbundle(&dir.path().with_file_name("clinic"), &["push", "{}", "--key", &key, "--type", "other", "--author", &plain(words)]);
     }
-    let stick = dir.path().with_file_name("stick 2");
+    let long = "W".repeat(200); // as long as a key may be, and nowhere to break it
+    for at in ["node", "clinic"] {
+        world::zbundle(&dir.path().with_file_name(at), &["push", at, "--key", &long, "--type", &"W".repeat(128), "--author", &long]);
+    }
+    let stick = dir.path().with_file_name(format!("{}{}", HOSTILE[2].replace('/', ""), "\u{202e}\u{1b}[31m"));
     world::zbundle(&dir.path().with_file_name("clinic"), &["cut", "--to", "punakha-hub", "--out", stick.to_str().unwrap()]);
     world::zbundle(&dir.path(), &["ingest", stick.to_str().unwrap()]);
+    fork(&dir, &stick);
     let bundle = std::fs::read_dir(&stick).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|end| end == "zb"));
     let mut bytes = std::fs::read(bundle.unwrap()).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    let bad = dir.path().with_file_name("<img src=x onerror=alert(1)>.zb");
-    std::fs::write(&bad, bytes).unwrap();
-    world::ended(&dir.path(), &["ingest", bad.to_str().unwrap()]);
+    for name in ["<img src=x onerror=alert(1)>.zb".to_owned(), format!("\u{202e}\u{1b}[31m{}.zb", "W".repeat(240))] {
+        *bytes.last_mut().unwrap() ^= 1; // each is another
+        let bad = dir.path().with_file_name(name);
+        std::fs::write(&bad, &bytes).unwrap();
+        world::ended(&dir.path(), &["ingest", bad.to_str().unwrap()]);
+    }
     dir
+}
+
+/// Words as a type or an author may hold them: no character that controls anything.
+fn plain(words: &str) -> String {
+    words.replace(['\u{202e}', '\u{1b}', '\u{7}'], "")
+}
+
+/// The clinic's card was cloned, and both copies go on: its history forks at the hub.
+fn fork(dir: &world::Folder, stick: &Path) {
+    let at = |name: &str| dir.path().with_file_name(name);
+    let copied = std::process::Command::new("cp").args(["-r"]).args([at("clinic"), at("clone")]).status().unwrap();
+    assert!(copied.success());
+    std::fs::copy(at("clinic.key"), at("clone.key")).unwrap();
+    for (name, payload) in [("clinic", "1"), ("clone", "2")] {
+        world::zbundle(&at(name), &["push", payload]);
+        let folder = stick.join(name);
+        world::zbundle(&at(name), &["cut", "--to", "punakha-hub", "--out", folder.to_str().unwrap()]);
+        world::ended(&dir.path(), &["ingest", folder.to_str().unwrap()]);
+    }
 }
 
 /// R10.13-g
@@ -44,11 +76,14 @@ fn whatever_stands_in_a_record_is_text_on_the_page() {
     assert!(policy.starts_with("default-src 'none'; style-src 'self';") && !policy.contains("unsafe"), "{policy}");
     let text = page.text();
     assert_eq!(text.matches("<script").count(), 1, "our own: {text}");
-    for harm in ["<script>", "<img", "onload=alert(1)>", "</table></td>", "\u{202e}", "style=", "http://"] {
+    for harm in ["<script>", "<img", "onload=alert(1)>", "</table></td>", "</style>", "\u{202e}", "\u{1b}", "\u{7}", "style=", "http://"] {
         assert!(!text.contains(harm), "{harm} in {text}");
     }
     assert!(text.contains("&lt;script&gt;document.title='owned'&lt;/script&gt;"), "{text}");
-    assert!(text.contains("4 records in conflict") && text.contains("lunana-bhu") && text.contains("1 bundle in quarantine"), "{text}");
+    assert!(text.contains("6 records in conflict") && text.contains("lunana-bhu") && text.contains("2 bundles in quarantine"), "{text}");
+    assert!(text.contains("<strong>Fork</strong> ") && text.contains("one history was written twice") && text.contains("Z228"), "{text}");
+    assert!(text.contains("folder ") && text.contains("\\u{202e}\\u{1b}[31m"), "by which folder it was heard is text: {text}");
+    assert!(text.contains("W…") && !text.contains(&format!("{}<", "W".repeat(121))), "what is long is cut: {text}");
     assert_eq!(served.get("/ui/style.css").header("content-type"), "text/css; charset=utf-8");
 }
 
@@ -126,7 +161,7 @@ fn a_conflict_is_decided_by_a_form_that_we_made_about_what_it_showed() {
     let dir = hub();
     let served = Served::start(&dir.path(), &["--http", "127.0.0.1:0"]);
     let open = || served.get("/v1/conflicts").json()["count"].clone();
-    assert_eq!(open(), serde_json::json!(4));
+    assert_eq!(open(), serde_json::json!(6));
     let key = format!("{}0", HOSTILE[0]);
     let address = format!("/ui/record?{}", form(&[("key", &key)]));
     let page = served.get(&address);
@@ -154,10 +189,10 @@ fn a_conflict_is_decided_by_a_form_that_we_made_about_what_it_showed() {
     let good = with(&token, &seen, &[("take", &take)]);
     let foreign = [("content-type", FORM), ("sec-fetch-site", "cross-site")];
     assert_eq!(served.send("POST", "/ui/record", &foreign, good.as_bytes()).status, 421, "from another page");
-    assert_eq!(open(), serde_json::json!(4), "nothing was stored");
+    assert_eq!(open(), serde_json::json!(6), "nothing was stored");
     let decided = served.post("/ui/record", FORM, &good);
     assert_eq!((decided.status, decided.header("location")), (303, "/ui"));
-    assert_eq!(open(), serde_json::json!(3));
+    assert_eq!(open(), serde_json::json!(5));
     assert_eq!(served.post("/ui/record", FORM, &good).json()["code"], "Z441", "it has been decided already");
     let record = served.get(&format!("/v1/records/{}", form(&[("", &key)]).trim_start_matches('='))).json();
     assert_eq!((&record["state"], &record["heads"][0]["author"]), (&serde_json::json!("settled"), &serde_json::json!("Dr <Wangmo>")), "{record}");
@@ -166,7 +201,7 @@ fn a_conflict_is_decided_by_a_form_that_we_made_about_what_it_showed() {
     let shown = |name: &str| field(page.text(), name);
     let body = form(&[("token", &token), ("seen", &shown("seen")), ("key", &shown("key")), ("take", "by hand"), ("merged", "{\"agreed\":1}")]);
     assert_eq!(served.post("/ui/record", FORM, &body).status, 303);
-    assert_eq!(open(), serde_json::json!(2));
+    assert_eq!(open(), serde_json::json!(4));
 }
 
 #[test]

@@ -25,6 +25,11 @@ pub fn zbundle(dir: &Path, arguments: &[&str]) {
     assert!(ended.status.success(), "{ended:?}");
 }
 
+/// Begin a command.
+pub fn started(dir: &Path, arguments: &[&str]) -> Child {
+    command(dir).args(arguments).stdout(Stdio::null()).spawn().unwrap()
+}
+
 /// The folder of a node; it goes with the value.
 pub struct Folder {
     outer: tempfile::TempDir,

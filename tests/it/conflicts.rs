@@ -25,6 +25,12 @@ pub fn conflicts(world: &World, name: &str) -> Vec<Conflict> {
     all
 }
 
+/// In conflict, and on the way.
+fn counted(world: &World, name: &str) -> (u64, u64) {
+    let mut tables = SqliteProjection::open(&world.path(&format!("{name}.db")), false).unwrap();
+    world.view(name).count_conflicts(&mut tables).unwrap()
+}
+
 pub fn conflict(world: &World, name: &str, key: &str) -> Conflict {
     let (view, mut tables) = (world.view(name), SqliteProjection::open(&world.path(&format!("{name}.db")), false).unwrap());
     view.project(&mut tables, false).unwrap();
@@ -120,8 +126,10 @@ fn what_is_on_its_way_is_shown_as_a_conflict_only_after_a_week() {
     let waiting = conflict(&world, "hub", "Patient/1").folded;
     assert_eq!((waiting.state, waiting.heads.len(), &waiting.waiting), (State::Pending, 2, &base));
     assert!(conflicts(&world, "hub").is_empty());
+    assert_eq!(counted(&world, "hub"), (0, 1));
     world.clock.set(world.clock.get() + WAITING_MS_MAX + 1000);
     assert_eq!(conflicts(&world, "hub").len(), 1);
+    assert_eq!(counted(&world, "hub"), (1, 0), "who counts them, for status, page or alarm, counts what is listed");
     world.carry("lunana", "hub", "s3");
     assert_eq!(conflict(&world, "hub", "Patient/1").folded.state, State::Settled);
     assert!(conflicts(&world, "hub").is_empty());

@@ -36,7 +36,7 @@ fn project(world: &World, name: &str, file: &str, rebuild: bool) -> Projected {
 pub fn content(path: &Path) -> Vec<(String, Vec<Value>)> {
     let database = Connection::open(path).unwrap();
     let mut all = Vec::new();
-    for table in ["event", "record", "record_head", "record_waiting", "origin", "conflict", "current", "setting"] {
+    for table in ["event", "record", "record_head", "record_waiting", "origin", "activity", "conflict", "current", "setting"] {
         let mut rows = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let count = rows.column_count();
         let read = rows.query_map([], |row| (0..count).map(|column| row.get(column)).collect::<Result<Vec<Value>, _>>()).unwrap();
@@ -167,32 +167,44 @@ fn payloads_are_in_the_clear_only_where_somebody_asked() {
     assert_eq!(mode & 0o077, 0, "for its owner's eyes");
 }
 
-/// Tables as version 2 of them had them, with the payloads that somebody had asked for.
-const OLD_TABLES: &str = "
-    CREATE TABLE setting (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-    CREATE TABLE origin (origin TEXT NOT NULL, branch TEXT NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (origin, branch));
-    CREATE TABLE event (id TEXT NOT NULL UNIQUE, payload);
-    CREATE VIEW current AS SELECT id FROM event;
-    INSERT INTO setting VALUES ('payloads', 1);
-    INSERT INTO event VALUES ('of old', 'x');
-    PRAGMA application_id = 0x7a62646c;
-    PRAGMA user_version = 2;";
-
 /// An index that an earlier program left is made anew, and holds what somebody asked of that one; a later program's is not touched.
 #[test]
 fn an_index_of_an_earlier_version_is_made_anew_and_keeps_what_was_asked() {
     let world = World::new();
     world.init("lunana", true);
     world.push("lunana", &["secret"]);
-    Connection::open(world.path("a.db")).unwrap().execute_batch(OLD_TABLES).unwrap();
+    Connection::open(world.path("a.db")).unwrap().execute_batch(include_str!("../../fixtures/tables/4.sql")).unwrap();
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM conflict WHERE payload ->> '$.bp' LIKE '1%'"), 2, "somebody else's, of old");
     let mut tables = SqliteProjection::open(&world.path("a.db"), false).unwrap();
     let done = world.view("lunana").project(&mut tables, false).unwrap();
     assert_eq!((done.events, ask::<String>(&world, "a.db", "SELECT payload FROM event").as_str()), (1, "secret"));
+    assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM record"), 0, "nothing of the old ones is left");
     drop(tables);
+    project(&world, "lunana", "new.db", false);
+    assert_eq!(content(&world.path("a.db")), content(&world.path("new.db")));
     let version: i64 = ask(&world, "a.db", "SELECT user_version FROM pragma_user_version");
     Connection::open(world.path("a.db")).unwrap().pragma_update(None, "user_version", version + 1).unwrap();
     assert_eq!(SqliteProjection::open(&world.path("a.db"), false).err().unwrap().code(), Code::Z411);
     assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM event"), 1);
+}
+
+/// Histories that have not moved are passed over, as long as nobody is called otherwise.
+#[test]
+fn a_history_that_rests_is_not_written_again_until_names_change() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("lunana", "hub", Policy::Own);
+    world.push("lunana", &["1"]);
+    world.carry("lunana", "hub", "s1");
+    project(&world, "hub", "a.db", false);
+    let name = |like: &str| ask::<i64>(&world, "a.db", &format!("SELECT count(*) FROM origin WHERE name LIKE '{like}'"));
+    assert_eq!(name("lunana~%"), 1);
+    Connection::open(world.path("a.db")).unwrap().execute_batch("UPDATE origin SET name = 'an old name'").unwrap();
+    project(&world, "hub", "a.db", false);
+    assert_eq!(name("an old name"), 1, "nothing has moved and nobody is called otherwise");
+    world.join("gasa", "hub", Policy::Own);
+    project(&world, "hub", "a.db", false);
+    assert_eq!((name("lunana~%"), name("an old name")), (1, 0), "the roster has changed");
 }
 
 /// R11.2-h

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,10 +45,8 @@ impl Door {
         if first.contains("\"http\"") { Ok(Self { child, node }) } else { Err(format!("serve says {first}").into()) }
     }
 
-    fn connect(&self) -> Result<UnixStream, Failure> {
-        let stream = UnixStream::connect(self.node.dir.join("http.sock"))?;
-        stream.set_read_timeout(Some(WAIT))?;
-        Ok(stream)
+    fn connect(&self) -> Result<Line, Failure> {
+        line(&self.node.dir.join("http.sock"))
     }
 
     fn memory(&self, which: &str) -> Result<f64, Failure> {
@@ -64,8 +63,24 @@ impl Drop for Door {
     }
 }
 
-/// One request on a line that stays open; its status and body.
-fn ask(line: &mut BufReader<UnixStream>, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<(u16, Vec<u8>), Failure> {
+/// A connection that stays open.
+pub type Line = BufReader<UnixStream>;
+
+/// To the socket of a node.
+///
+/// # Errors
+/// The system's.
+pub fn line(socket: &Path) -> Result<Line, Failure> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(WAIT))?;
+    Ok(BufReader::with_capacity(4096, stream))
+}
+
+/// One request; its status and body.
+///
+/// # Errors
+/// When no answer comes.
+pub fn ask(line: &mut Line, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<(u16, Vec<u8>), Failure> {
     let head = format!("{method} {path} HTTP/1.1\r\nhost: zbundle\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len());
     line.get_mut().write_all(&[head.as_bytes(), body].concat())?;
     let mut text = String::new();
@@ -95,7 +110,11 @@ fn ask(line: &mut BufReader<UnixStream>, method: &str, path: &str, kind: &str, b
     Ok((status, body))
 }
 
-fn push(line: &mut BufReader<UnixStream>, kind: &str, body: &[u8]) -> Result<(), Failure> {
+/// One payload, or lines of them.
+///
+/// # Errors
+/// When it is not answered with 201.
+pub fn push(line: &mut Line, kind: &str, body: &[u8]) -> Result<(), Failure> {
     match ask(line, "POST", "/v1/events?type=vitals&key=Patient%2F1", kind, body)? {
         (201, _) => Ok(()),
         (status, said) => Err(format!("{status} {}", String::from_utf8_lossy(&said)).into()),
@@ -112,7 +131,7 @@ pub fn http(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     node.push(Box::new(clinic::events(1, HELD)))?;
     node.run(["project"], Input::Nothing)?;
     let door = Door::open(node)?;
-    let mut line = BufReader::new(door.connect()?);
+    let mut line = door.connect()?;
     let mut bare = machine::Appender::begin(&place.scratch)?;
     let events: Vec<String> = clinic::events(2, PUSH_COUNT).collect();
     let (mut raw, mut posts) = (Times::default(), Times::default());
@@ -138,15 +157,14 @@ pub fn http(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
 }
 
 /// Many follow while events come, one a request: each of them is told each event once, in order. How long after its push began.
-fn streams(door: &Door, line: &mut BufReader<UnixStream>, report: &mut Report) -> Result<(), Failure> {
+fn streams(door: &Door, line: &mut Line, report: &mut Report) -> Result<(), Failure> {
     let (_, page) = ask(line, "GET", "/v1/status", "-", b"")?;
     let held = serde_json::from_slice::<serde_json::Value>(&page)?["events"].as_u64().ok_or("status tells no events")?;
     let after = last_cursor(line, held)?;
     let mut listeners = Vec::new();
     for _ in 0..LISTENER_COUNT {
         let mut stream = door.connect()?;
-        stream.write_all(format!("GET /v1/stream?after={after} HTTP/1.1\r\nhost: zbundle\r\n\r\n").as_bytes())?;
-        let mut stream = BufReader::with_capacity(4096, stream);
+        stream.get_mut().write_all(format!("GET /v1/stream?after={after} HTTP/1.1\r\nhost: zbundle\r\n\r\n").as_bytes())?;
         let mut text = String::new();
         while !text.starts_with(": ") {
             text.clear();
@@ -184,7 +202,7 @@ fn streams(door: &Door, line: &mut BufReader<UnixStream>, report: &mut Report) -
 }
 
 /// The end of the feed.
-fn last_cursor(line: &mut BufReader<UnixStream>, held: u64) -> Result<String, Failure> {
+fn last_cursor(line: &mut Line, held: u64) -> Result<String, Failure> {
     let mut after = "0".to_owned();
     for _ in 0..=held {
         let (_, page) = ask(line, "GET", &format!("/v1/events?limit=1000&after={after}"), "-", b"")?;

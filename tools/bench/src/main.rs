@@ -39,7 +39,7 @@ enum Bench {
         #[command(flatten)]
         options: Options,
         /// Only these parts
-        #[arg(long, value_name = "PART,…", value_delimiter = ',', default_value = "bytes,air,crowd,pull")]
+        #[arg(long, value_name = "PART,…", value_delimiter = ',', default_value = "bytes,air,crowd,pull,full")]
         parts: Vec<String>,
     },
     /// HTTP: pushes beside a bare append, many who follow, memory with everything on
@@ -87,7 +87,7 @@ struct Options {
 fn main() -> ExitCode {
     let done = match CommandLine::parse().bench {
         Bench::All(options) => {
-            let all = ["machine", "sizes", "push", "store", "project", "walk", "stick", "bytes", "air", "crowd", "pull", "http", "codec"];
+            let all = ["machine", "sizes", "push", "store", "project", "walk", "stick", "bytes", "air", "crowd", "pull", "full", "http", "codec"];
             run(&options, &all)
         }
         Bench::Http(options) => run(&options, &["machine", "http"]),
@@ -148,6 +148,7 @@ fn run(options: &Options, wanted: &[&str]) -> Result<ExitCode, Failure> {
             "air" => link::air(&zbundle, &mut report),
             "crowd" => link::crowd(&zbundle, &mut report),
             "pull" => link::pull(&zbundle, &mut report),
+            "full" => link::full(&zbundle, &mut report),
             "codec" => codec::codec(&zbundle.scratch, &mut report, &corpora),
             other => Err(format!("there is no bench called {other}").into()),
         };

@@ -13,11 +13,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Clinics that dial at once.
-const CLINIC_COUNT: usize = 250;
+pub(super) const CLINIC_COUNT: usize = 250;
 /// Events that the hub holds before.
-const HELD_COUNT: usize = 1_000_000;
+pub(super) const HELD_COUNT: usize = 1_000_000;
 /// Events that each clinic brings.
-const BROUGHT_COUNT: usize = 20;
+pub(super) const BROUGHT_COUNT: usize = 20;
 /// Clinics whose ranges share syncs, with one event each.
 const COMMIT_COUNT: usize = 50;
 /// Ranges of many sessions share a sync: fewer than one for each. What the disk allows is not known here, so no more is promised.
@@ -66,7 +66,7 @@ pub fn crowd(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
 }
 
 /// Clinics have disks of their own: theirs are in memory here, where there is such a folder, so that only the hub's syncs reach the disk.
-fn elsewhere(place: &Zbundle) -> Zbundle {
+pub(super) fn elsewhere(place: &Zbundle) -> Zbundle {
     let memory = Path::new("/dev/shm");
     let scratch = if memory.is_dir() { memory.join(format!("zbundle-bench-{}", std::process::id())) } else { place.scratch.join("clinics") };
     Zbundle { program: place.program.clone(), scratch }
@@ -102,17 +102,17 @@ fn commits(place: &Zbundle, node: &Node, clinics: &[Node], report: &mut Report) 
 }
 
 /// What many syncs at once did.
-struct Together {
-    wall: Duration,
+pub(super) struct Together {
+    pub wall: Duration,
     took: Vec<Duration>,
-    sent: u64,
+    pub sent: u64,
     new: u64,
     /// Syncs that ended with "link failed, try later".
-    gave_up: usize,
+    pub gave_up: usize,
 }
 
 /// All dial at the same time, as after a power cut.
-fn at_once(clinics: &[Node], hub: &Hub) -> Result<Together, Failure> {
+pub(super) fn at_once(clinics: &[Node], hub: &Hub) -> Result<Together, Failure> {
     let address = hub.address.to_string();
     let begun = Instant::now();
     let spawn = |clinic: &Node| clinic.command(["sync", &address]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();

@@ -32,6 +32,11 @@ impl Hub {
         Self::start(node.command(["serve", "--listen", "127.0.0.1:0"]))
     }
 
+    /// The same with HTTP beside it, at `http.sock` in its data directory.
+    pub fn serve_all(node: &Node) -> Result<Self, Failure> {
+        Self::start(node.command(["serve", "--listen", "127.0.0.1:0", "--http"]))
+    }
+
     /// The same under strace, which writes the syncs it sees to `trace`, with the paths of their files.
     pub fn traced(node: &Node, trace: &std::path::Path) -> Result<Self, Failure> {
         let inner = node.command(["serve", "--listen", "127.0.0.1:0"]);
@@ -61,8 +66,17 @@ impl Hub {
 
     /// Its peak memory so far.
     pub fn rss_max(&self) -> Result<u64, Failure> {
+        self.memory("VmHWM:")
+    }
+
+    /// What of its memory now is of files: the program itself, mostly, which is longer in a build that is not handed out.
+    pub fn rss_of_files(&self) -> Result<u64, Failure> {
+        self.memory("RssFile:")
+    }
+
+    fn memory(&self, which: &str) -> Result<u64, Failure> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("the kernel does not tell VmHWM")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(which)).ok_or_else(|| format!("the kernel does not tell {which}"))?;
         Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
     }
 

@@ -6,11 +6,13 @@
 mod air;
 mod bytes;
 mod crowd;
+mod full;
 mod hub;
 
 pub use air::air;
 pub use bytes::bytes;
 pub use crowd::{crowd, pull};
+pub use full::full;
 
 /// A sync that finds both sides level: 730 B of mutual handshake with raw keys, two hellos, two goodbyes.
 const IDLE_LEN_MAX: f64 = 1000.0;
