@@ -190,7 +190,7 @@ impl Node {
         let mut groups: Vec<Group> = Vec::new();
         for node in to {
             let peer = self.peers.load(&*self.ports.disk, node)?;
-            let answer_due = peer.answer_due || self.asks_again(node, &peer);
+            let answer_due = peer.answer_due || self.asks_again(node, &peer)?;
             let group = Group { nodes: vec![*node], lacks: self.lacks(node, &peer)?, vector: self.told_to(node, &peer)?, answer_due };
             let same = |other: &&mut Group| other.lacks == group.lacks && other.vector == group.vector;
             match groups.iter_mut().find(same).filter(|other| other.nodes.len() < bundle_format::limits::RECIPIENT_COUNT_MAX) {

@@ -113,7 +113,7 @@ impl Node {
     pub(crate) fn heed_rot(&mut self) -> Result<(), NodeError> {
         look_again(&*self.ports.disk, &self.layout, &self.wal)?;
         self.sign_lost()?;
-        if !self.wal.rotten().is_empty() {
+        if !self.missed()?.is_empty() {
             self.ledger()?.clear(); // a bundle that was taken may be what brings it back (R10.11-b)
             self.save_ledger()?;
         }
@@ -187,10 +187,23 @@ impl Node {
         save(&*self.ports.disk, &self.layout, self.wal.rotten())
     }
 
+    /// What rotted and is missed. A checkpoint by itself is not while a newer one is here, which proves as much; nor may anybody else have kept it.
+    fn missed(&self) -> Result<Vec<Rotten>, NodeError> {
+        let mut missed = Vec::new();
+        for rotten in self.wal.rotten() {
+            let is_one_checkpoint = !rotten.events && rotten.first == rotten.last;
+            let newest = if is_one_checkpoint { self.wal.checkpoint_below(&rotten.stream, u64::MAX)? } else { None };
+            if newest.is_none_or(|newest| newest.position.seq <= rotten.last) {
+                missed.push(rotten);
+            }
+        }
+        Ok(missed)
+    }
+
     /// All streams as far as nothing is missing below: what rotted is not told as held, so it comes again (R6.2-i).
     pub(crate) fn sound_streams(&self) -> Result<Vec<(Stream, Head)>, NodeError> {
         let mut streams = self.wal.streams();
-        for Rotten { stream, first, .. } in self.wal.rotten() {
+        for Rotten { stream, first, .. } in self.missed()? {
             let Some((_, head)) = streams.iter_mut().find(|(of, head)| *of == stream && first <= head.checkpoint_seq) else { continue };
             let below = self.wal.checkpoint_below(&stream, first.saturating_sub(1))?;
             head.checkpoint_seq = below.map_or(head.base.seq, |at| at.position.seq.max(head.base.seq));
@@ -199,8 +212,9 @@ impl Node {
     }
 
     /// Whether what rotted here may come from `node`: then it is to hear from us, though it lacks nothing.
-    pub(crate) fn asks_again(&self, node: &NodeId, peer: &Peer) -> bool {
-        self.wal.rotten().iter().any(|rotten| self.may_see(node, &rotten.stream.origin) || peer.sent.contains(&rotten.stream.origin))
+    pub(crate) fn asks_again(&self, node: &NodeId, peer: &Peer) -> Result<bool, NodeError> {
+        let may_have = |origin: &Origin| self.may_see(node, origin) || peer.sent.contains(origin);
+        Ok(self.missed()?.iter().any(|rotten| may_have(&rotten.stream.origin)))
     }
 
     /// How far of `to` a stream can be read and proved from behind `after`.

@@ -45,7 +45,6 @@ const EXPECTED: &[&str] = &[
     "an index is made again",
     "duplicates are met",
     "fsck tells of rot",
-    "rot is met",
     "what rotted is here again",
     "what has arrived is taken away",
     "fault: a card is full",

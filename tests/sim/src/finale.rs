@@ -96,7 +96,15 @@ impl World {
     fn meet_by_line(&mut self, calm: &Step) -> Verdict<Option<String>> {
         let mut talked = None;
         for at in 1..self.machines.len() {
+            // Where one history rotted at both, what is left of it at one proves nothing to the other, who asks for it again each time.
+            let in_vain = self.rotten.contains(&at) && self.rotten.contains(&AUTHORITY);
+            let held = |world: &Self| [at, AUTHORITY].map(|at| world.machines[at].memory.held.len());
+            let before = held(self);
             if let Some(synced) = self.meet(at, AUTHORITY, &Line::default(), None, calm)? {
+                self.look_at_all()?;
+                if in_vain && held(self) == before && synced.is_complete() && !synced.new_life {
+                    continue;
+                }
                 if !synced.is_complete() && self.order()?.policies[at].is_some() && !self.has_old_keys(at)? {
                     talked = Some(format!("a session of {} does not settle", self.name(at)));
                 }

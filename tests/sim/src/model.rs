@@ -141,7 +141,7 @@ impl Model {
         for (stream, head) in log.streams() {
             let origin = stream.origin;
             let mut reading = Reading::new(log, &stream, &head);
-            while let Some((seq, bytes)) = reading.next()? {
+            while let Some((seq, bytes)) = reading.read()? {
                 let digest = digest(&bytes);
                 let seen = (origin, seq, digest.0.first_chunk().copied().unwrap_or_default());
                 memory.held.insert(seen);

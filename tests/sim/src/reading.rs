@@ -32,7 +32,7 @@ impl<'a> Reading<'a> {
     ///
     /// # Errors
     /// What is wrong: it cannot be read, and nobody says that it rotted, or it is out of its order.
-    pub fn next(&mut self) -> Verdict<Option<(u64, Vec<u8>)>> {
+    pub fn read(&mut self) -> Verdict<Option<(u64, Vec<u8>)>> {
         loop {
             let mut events = match self.events.take() {
                 Some(events) => events,

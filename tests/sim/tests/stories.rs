@@ -25,6 +25,15 @@ fn as_promised_whatever_the_luck(shape: usize, acts: &[Act]) {
     }
 }
 
+/// The same where logs have old parts, which rot too.
+fn as_promised_in_short_segments(shape: usize, acts: &[Act]) {
+    for seed in (0..100).filter(|seed| sim::rotting::segment_len(*seed).is_some()) {
+        let steps = acts.iter().map(|act| Step { act: act.clone(), mishap: None, luck: seed }).collect();
+        let life = live(&Plan { seed, shape, steps }, None);
+        assert_eq!(life.violation, None, "seed {seed}: {}", life.story.join("\n"));
+    }
+}
+
 fn push_at(at: usize) -> Act {
     Act::Push { at, lane: 2, to: None, lens: vec![71, 314] }
 }
@@ -162,4 +171,51 @@ fn a_stream_whose_name_rotted_as_well_comes_back() {
         rot(HUB, 700),
     ];
     as_promised_whatever_the_luck(HUB_AND_CLINIC, &steps);
+}
+
+fn push_long(at: usize) -> Act {
+    Act::Push { at, lane: 2, to: None, lens: vec![361, 10_855] }
+}
+
+/// What nobody had yet rotted in an old part of its log: every cut, exchange and sync failed from then on, and what stood behind it got to nobody.
+#[test]
+fn what_rots_before_anybody_has_it_stops_nothing_else() {
+    for len in [1, 16, 700] {
+        let rot = Act::Rot { at: CLINIC, len };
+        as_promised_in_short_segments(HUB_AND_CLINIC, &[push_long(CLINIC), push_at(CLINIC), rot, push_at(CLINIC)]);
+    }
+}
+
+/// It was signed in one piece with what stood before it, which no signature proved any more.
+#[test]
+fn what_stands_before_the_rot_is_signed_again() {
+    let cut = Act::Cut { at: HUB, to: CLINIC, stick: 0, max_size: 64 << 20 };
+    let sync = sync_with(2, HUB);
+    as_promised_in_short_segments(HUB_AND_TWO, &[push_at(HUB), push_long(HUB), cut, Act::Rot { at: HUB, len: 1 }, sync]);
+}
+
+/// A peer held more than had rotted, and the last signature before what it lacked stood in front of the rot: no way led from there to where it lacked.
+#[test]
+fn who_holds_more_than_has_rotted_waits_until_it_is_here_again() {
+    let exchange = |at| Act::Exchange { at, stick: 1, max_size: 64 << 20 };
+    let (on, home) = (exchange(CLINIC), exchange(HUB));
+    let back = exchange(CLINIC);
+    let rot = |len| Act::Rot { at: CLINIC, len };
+    as_promised_in_short_segments(HUB_AND_CLINIC, &[push_long(CLINIC), on, push_at(CLINIC), home, back, rot(16), push_long(CLINIC), rot(1)]);
+}
+
+/// What stood behind a hole, and was written again, rotted: `status` failed for it.
+#[test]
+fn what_was_written_again_may_rot_where_it_stood_first() {
+    let rot = || Act::Rot { at: CLINIC, len: 700 };
+    let steps = [Act::Enrol { policy: 2 }, push_at(CLINIC), sync_with(CLINIC, HUB), rot(), push_at(CLINIC), rot(), rot()];
+    as_promised_in_short_segments(HUB_AND_CLINIC, &steps);
+}
+
+/// One signature of the roster rotted, a newer one proved as much, and nobody else had kept it: the authority asked for it for ever.
+#[test]
+fn a_signature_that_nobody_misses_is_not_asked_for() {
+    let policy = |policy| Act::Policy { at: CLINIC, policy };
+    let rot = Act::Rot { at: HUB, len: 1 };
+    as_promised_in_short_segments(HUB_AND_TWO, &[policy(1), policy(2), policy(0), push_at(HUB), rot, sync_with(CLINIC, HUB)]);
 }
