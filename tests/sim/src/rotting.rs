@@ -66,7 +66,7 @@ impl World {
         self.machines[at].has_unmet_rot = true;
         let before = self.machines[at].memory.whole.len();
         self.look(at, true)?;
-        let gone = before - self.machines[at].memory.whole.len();
+        let gone = before.saturating_sub(self.machines[at].memory.whole.len()); // what is changed twice may be as it was
         self.tell(format!("   {}: {}, {gone} payload(s) are gone", self.name(at), path.display()));
         self.forgive();
         Ok(())
