@@ -74,7 +74,7 @@ pub(super) fn each_readable(log: &dyn Log, stream: &Stream, after: u64, visit: &
     let mut next = after + 1;
     while next <= head.end.seq {
         let mut events = log.events(stream, next)?;
-        loop {
+        let damage = loop {
             match events.next() {
                 Ok(Some((seq, bytes))) => {
                     next = seq + 1;
@@ -83,12 +83,14 @@ pub(super) fn each_readable(log: &dyn Log, stream: &Stream, after: u64, visit: &
                     }
                 }
                 Ok(None) => return Ok(()),
-                Err(StoreError::Damaged { .. }) => break,
+                Err(damage @ StoreError::Damaged { .. }) => break damage,
                 Err(error) => return Err(error.into()),
             }
-        }
+        };
         let lost = log.lost(stream, next, head.end.seq)?;
-        next = lost.iter().find(|(first, _)| *first == next).map_or(head.end.seq, |(_, last)| *last) + 1;
+        // A card that reads now so and now so: nothing behind is passed over for that.
+        let Some((_, last)) = lost.into_iter().find(|(first, _)| *first == next) else { return Err(damage.into()) };
+        next = last + 1;
     }
     Ok(())
 }

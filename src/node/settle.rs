@@ -106,6 +106,9 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
 
 /// Say in our new life where a history of the old one ends (R6.6-h).
 fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError> {
+    if node.state.closed.origins.contains(&(*origin, at.seq)) {
+        return Ok(()); // said before, while another history of that life could not be settled yet
+    }
     node.note_control(&control::close(origin, &at))?;
     node.state.closed.origins.push((*origin, at.seq));
     Ok(())
