@@ -330,7 +330,8 @@ mod tests {
     #[test]
     fn a_file_has_the_next_padme_length_that_a_pad_can_reach() {
         let header = 158;
-        for inner in (1..700).chain(65_000..66_200).chain([131_060, 131_072, 131_073, 1_000_000]) {
+        let (short, long) = if cfg!(miri) { (1..60, 0..0) } else { (1..700, 65_000..66_200) }; // an interpreter takes hours for all of them
+        for inner in short.chain(long).chain([131_060, 131_072, 131_073, 1_000_000].into_iter().filter(|_| !cfg!(miri))) {
             let found = sealed_len(inner, header);
             assert_eq!(padme(found), found, "{inner}");
             let reachable = |len: u64| bare_len(inner, 158) == len || (0..=len).any(|pad| bare_len(with_pad(inner, pad), 158) == len);

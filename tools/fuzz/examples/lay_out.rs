@@ -1,4 +1,4 @@
-//! Lays inputs out in a folder: `lay_out seeds TARGET DIR` the seeds of a target, one a file; `lay_out compare all DIR` what the second implementation
+//! Lays inputs out in a folder: `lay_out seeds TARGET DIR` the seeds of a target and its corpus, one a file; `lay_out compare all DIR` what the second implementation
 //! shall judge too, with our own judgement: `cbor.tsv`, `events.tsv` and `bundles.tsv`, each a line of hex or a file's name, a tab, and what we say.
 #![allow(clippy::disallowed_methods, reason = "a builder's tool talks to the machine directly")]
 
@@ -22,6 +22,9 @@ fn main() -> std::io::Result<()> {
     if what == "seeds" {
         for (number, seed) in (target(name).seeds)().iter().enumerate() {
             std::fs::write(folder.join(format!("seed-{number:03}")), seed)?;
+        }
+        for (name, input) in corpus(target(name))? {
+            std::fs::write(folder.join(format!("kept-{name}")), input)?;
         }
         return Ok(());
     }

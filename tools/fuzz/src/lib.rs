@@ -12,7 +12,7 @@ mod targets;
 
 pub use domain::{open_bundle, seal_inner};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One way in.
 #[derive(Clone, Copy)]
@@ -195,25 +195,49 @@ pub fn target(name: &str) -> &'static Target {
     TARGETS.iter().find(|target| target.name == name).expect("a target of this name is in the list")
 }
 
-/// Where the corpus of `target` lies: inputs that once reached something new, and every input that ever broke a claim.
-pub fn corpus_of(target: &Target) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name)
-}
-
-/// The inputs of the committed corpus of `target`, by name.
+/// The inputs of the committed corpus of `target`, by name: what broke a claim once, a file each in `corpus/TARGET/`, and what a fuzzer found to reach
+/// something that no seed reaches, packed in `corpus/TARGET.pack` as each input's length, four bytes, the least first, and its bytes.
 ///
 /// # Errors
-/// When the folder is there and cannot be read.
+/// When something is there and cannot be read.
 pub fn corpus(target: &Target) -> std::io::Result<Vec<(String, Vec<u8>)>> {
-    let folder = corpus_of(target);
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
     let mut inputs = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        inputs.push((entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?));
+    if folder.is_dir() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            inputs.push((entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?));
+        }
+        inputs.sort();
     }
-    inputs.sort();
+    let pack = folder.with_extension("pack");
+    if pack.is_file() {
+        let bytes = std::fs::read(&pack)?;
+        let packed = unpack(&bytes).ok_or_else(|| std::io::Error::other(format!("{} ends within an input", pack.display())))?;
+        inputs.extend(packed.into_iter().enumerate().map(|(number, input)| (format!("packed-{number:03}"), input.to_vec())));
+    }
     Ok(inputs)
+}
+
+fn unpack(mut pack: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut inputs = Vec::new();
+    while !pack.is_empty() {
+        let (len, rest) = pack.split_first_chunk()?;
+        let (input, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
+        inputs.push(input);
+        pack = rest;
+    }
+    Some(inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_gives_back_its_inputs_and_is_not_read_in_part() {
+        let pack = [&[2, 0, 0, 0, 7, 8][..], &[0, 0, 0, 0], &[1, 0, 0, 0, 9]].concat();
+        assert_eq!(unpack(&pack), Some(vec![&[7, 8][..], &[], &[9]]));
+        assert!((1..pack.len()).filter(|len| ![6, 10].contains(len)).all(|len| unpack(&pack[..len]).is_none()));
+    }
 }
