@@ -4,7 +4,7 @@ use super::CutError;
 use super::choice::{Behind, Terms, mixed_behind};
 use super::pieces::{Piece, for_each_piece};
 use super::plan::Lack;
-use crate::ports::store::{Log, Stream};
+use crate::ports::store::{Log, StoreError, Stream};
 use bundle_format::compress::{Compressor, Level};
 use bundle_format::limits::PREFIX_LEN_MAX;
 use bundle_format::range::{Coding, Range, RangeError};
@@ -133,8 +133,16 @@ fn mixed(log: &dyn Log, lack: &Lack, piece: &Piece, shape: Shape, terms: &Terms)
     })
 }
 
-/// The events right before a piece, as many as fit in `len_max`: the position of the first, how many, and their bytes.
+/// The events right before a piece, as many as fit in `len_max`: the position of the first, how many, and their bytes. Where one of them has rotted there
+/// are none: they only save bytes.
 fn before_piece(log: &dyn Log, stream: &Stream, piece: &Piece, len_max: usize) -> Result<Option<(u64, u64, Vec<u8>)>, CutError> {
+    match readable_before(log, stream, piece, len_max) {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        before => Ok(before?),
+    }
+}
+
+fn readable_before(log: &dyn Log, stream: &Stream, piece: &Piece, len_max: usize) -> Result<Option<(u64, u64, Vec<u8>)>, StoreError> {
     let last = piece.start.seq;
     let base = log.head(stream).map_or(last, |head| head.base.seq);
     // A guess that is seldom short: half as many again as fit if they are as long as those of the piece.

@@ -32,8 +32,8 @@ pub enum CutError {
     /// There was no memory to compress with.
     #[error(transparent)]
     Range(#[from] bundle_format::range::RangeError),
-    /// An origin's checkpoints stand further apart than a range may be long.
-    #[error("{origin} has no checkpoint between {after} and {after}+4096")]
+    /// Checkpoints stand closer than a range may be long, so one that the log tells of has rotted.
+    #[error("{origin} cannot be proved behind event {after}: its checkpoint is damaged")]
     NoCheckpoint {
         /// Whose.
         origin: String,
@@ -48,7 +48,8 @@ impl CutError {
         match self {
             Self::Log(error) => error.code(),
             Self::Seal(error) => error.code(),
-            Self::Range(_) | Self::NoCheckpoint { .. } => Code::Z100,
+            Self::Range(_) => Code::Z100,
+            Self::NoCheckpoint { .. } => Code::Z301,
         }
     }
 }

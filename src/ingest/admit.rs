@@ -43,6 +43,8 @@ pub enum Verdict {
     },
     /// Everything in it is held, byte for byte.
     Duplicate,
+    /// Everything in it is known by number, but some of it has rotted here, and nothing proves that it is the same.
+    Unproved,
     /// Positions `from` to `to` are missing before it can be judged.
     Gap {
         /// First missing.

@@ -48,7 +48,10 @@ pub fn apply(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, St
     let mended = rot::mend(store, &meetings, &run)?;
     let applied = Applied { refilled: refill_checkpoints(store, range)?, mended, ..nothing };
     let (stream, known) = match verdict {
-        Verdict::Duplicate | Verdict::Gap { .. } => return Ok(Applied { duplicate: count, ..applied }),
+        Verdict::Duplicate if rot::is_missed(&*store, &meetings, &run)? => {
+            return Ok(Applied { verdict: Verdict::Unproved, duplicate: count, ..applied });
+        }
+        Verdict::Duplicate | Verdict::Unproved | Verdict::Gap { .. } => return Ok(Applied { duplicate: count, ..applied }),
         Verdict::Append { stream, end } => (stream, end.saturating_sub(run.start().seq)),
         Verdict::Fork { stream, at } => {
             let known = at - run.start().seq - 1;

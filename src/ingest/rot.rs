@@ -8,10 +8,11 @@ use bundle_format::chain::{Position, Run, digest};
 const STEP: u64 = 256;
 
 /// How `run` and a stream of ours touch where ours cannot be read throughout: as far as [`proved`] goes, and behind that by the events that are
-/// readable. Where they may part in what is not, they are two histories.
+/// readable. Where they part in what is not, the run is a branch from the last event that is surely of both.
 pub fn contact(log: &dyn Log, stream: &Stream, head: &Head, run: &Run<'_>) -> Result<Contact, StoreError> {
     let until = run.end().seq.min(head.end.seq);
     let Proof { proved: Some(proved), parts } = proved(log, stream, head, run)? else { return Ok(Contact::Foreign) };
+    let parted = Contact::Differs { at: proved + 1 };
     let mut from = proved + 1;
     for (first, last) in log.lost(stream, from, until)?.into_iter().chain([(until + 1, until + 1)]) {
         if from < first {
@@ -20,13 +21,13 @@ pub fn contact(log: &dyn Log, stream: &Stream, head: &Head, run: &Run<'_>) -> Re
                 match stored.next()? {
                     Some((_, ours)) if ours == *theirs => {}
                     _ if from == proved + 1 => return Ok(Contact::Differs { at: seq }),
-                    _ => return Ok(Contact::Foreign), // they may have parted in what was lost before
+                    _ => return Ok(parted), // perhaps in what was lost before
                 }
             }
         }
         from = last + 1;
     }
-    Ok(if parts { Contact::Foreign } else { Contact::Agrees })
+    Ok(if parts { parted } else { Contact::Agrees })
 }
 
 /// What chain hashes of ours say of a run.
@@ -111,6 +112,18 @@ pub fn mend(store: &mut dyn Store, meetings: &[Meeting], run: &Run<'_>) -> Resul
     Ok(mended)
 }
 
+/// Whether some of what `run` repeats has rotted here, and is still missing on every stream it agrees with.
+pub fn is_missed(store: &dyn Store, meetings: &[Meeting], run: &Run<'_>) -> Result<bool, StoreError> {
+    let rotten = store.rotten();
+    for meeting in meetings.iter().filter(|meeting| meeting.contact == Contact::Agrees && meeting.end >= run.end().seq) {
+        let is_whole = !rotten.iter().any(|rotten| rotten.events && rotten.stream == meeting.stream);
+        if is_whole || store.lost(&meeting.stream, run.start().seq + 1, run.end().seq)?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,7 +198,7 @@ mod tests {
     /// R6.2-i: what is not proved by our own chain is not stored in the place of what rotted, whoever signed it.
     #[test]
     fn only_what_our_chain_proves_is_taken_for_what_rotted() {
-        use Contact::{Agrees, Differs, Foreign};
+        use Contact::{Agrees, Differs};
         let far = &[2, 6][..];
         let one = &[(3, 4)][..];
         let two = &[(3, 4), (6, 6)][..];
@@ -193,13 +206,13 @@ mod tests {
             (far, one, 99, (1, 8), Agrees, 8),
             (far, one, 99, (1, 4), Agrees, 4), // by our own events behind it
             (far, one, 99, (3, 4), Agrees, 4),
-            (&[2], one, 99, (1, 4), Agrees, 4), // as far as the head
-            (far, two, 99, (1, 4), Agrees, 2),  // not proved yet: nothing is stored, and it comes again
-            (far, two, 99, (5, 8), Agrees, 8),  // then this is, and the other can be
-            (far, one, 3, (1, 4), Foreign, 2),  // another branch, which parts in what rotted
-            (far, one, 4, (1, 8), Foreign, 2),  // and is seen to differ behind it
-            (&[2], one, 4, (1, 8), Foreign, 2), // where no checkpoint tells
-            (&[2], two, 4, (1, 5), Foreign, 2), // nor our chain
+            (&[2], one, 99, (1, 4), Agrees, 4),           // as far as the head
+            (far, two, 99, (1, 4), Agrees, 2),            // not proved yet: nothing is stored, and it comes again
+            (far, two, 99, (5, 8), Agrees, 8),            // then this is, and the other can be
+            (far, one, 3, (1, 4), Differs { at: 3 }, 2),  // another branch, which parts in what rotted
+            (far, one, 4, (1, 8), Differs { at: 3 }, 2),  // and is seen to differ behind it
+            (&[2], one, 4, (1, 8), Differs { at: 3 }, 2), // where no checkpoint tells
+            (&[2], two, 4, (1, 5), Differs { at: 3 }, 2), // nor our chain
             (far, one, 7, (1, 8), Differs { at: 7 }, 6),
         ] {
             let (log, theirs) = (Rotted { events: events(99), checkpoints: checkpoints.to_vec(), lost: lost.to_vec() }, events(differs));

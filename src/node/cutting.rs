@@ -224,7 +224,7 @@ impl Node {
     /// From where `stream` goes to `node`, as `peer` tells; `None` when nothing of it does.
     pub(crate) fn send_after(&self, node: &NodeId, peer: &Peer, stream: &Stream, streams: &[(Stream, Head)]) -> Result<Option<u64>, NodeError> {
         let word = known::word(&self.wal, peer, stream)?;
-        if matches!(word, known::Word::Differs(_)) && self.is_repeated(stream, streams) {
+        if matches!(word, known::Word::Differs(_)) && self.is_repeated(stream, streams) || self.was_unplaced(stream, word, streams) {
             return Ok(None);
         }
         Ok(known::send_after(&self.wal, node, peer, stream, streams)?)
@@ -238,6 +238,18 @@ impl Node {
         let behind = self.state.repeated.iter().find(|(origin, _)| *origin == stream.origin).map(|(_, behind)| *behind);
         let is_whole = fork.zip(behind).is_some_and(|(fork, behind)| behind <= fork);
         stream.branch.is_none() && is_whole && self.is_settled_life(&stream.origin)
+    }
+
+    /// Whether what `stream` goes on with, behind what a peer holds, was written again because some peer could not place it (R6.6-n).
+    fn was_unplaced(&self, stream: &Stream, word: known::Word, streams: &[(Stream, Head)]) -> bool {
+        let Some((_, behind)) = self.state.repeated.iter().find(|(origin, _)| *origin == stream.origin) else { return false };
+        let has_parted = streams.iter().any(|(other, _)| other.origin == stream.origin && other.branch.is_some());
+        let held = match word {
+            known::Word::Silent => 0,
+            known::Word::Holds(held) => held,
+            known::Word::Ahead(_) | known::Word::Differs(_) => return false,
+        };
+        !has_parted && held >= *behind && self.is_settled_life(&stream.origin)
     }
 
     /// What a member may receive: what the roster lets it see, and its own histories, should it have lost them (R8.7-d).

@@ -4,7 +4,7 @@
 use super::error::NodeError;
 use super::naming::Naming;
 use super::{Node, View, control};
-use crate::ports::store::{Log, Stream};
+use crate::ports::store::{Log, StoreError, Stream};
 use bundle_format::cbor::{CborError, Reader};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
@@ -20,7 +20,7 @@ pub struct Fork {
     pub origin: Origin,
     /// The first position where the branches differ.
     pub seq: u64,
-    /// The first 8 bytes of both digests there: the branch that was here first, and the other.
+    /// The first 8 bytes of both digests there: the branch that was here first (zeros where it has rotted), and the other.
     pub digests: [[u8; 8]; 2],
     /// How far each branch is held.
     pub ends: [u64; 2],
@@ -48,7 +48,10 @@ pub fn forks(log: &dyn Log, closed: &Closed, naming: &Naming<'_>) -> Result<Vec<
         let seq = head.base.seq + 1;
         let main = Stream::main(stream.origin);
         let mut events = log.events(&main, seq)?;
-        let ours = events.next()?.and_then(|(_, bytes)| digest(bytes).0.first_chunk().copied()).unwrap_or_default();
+        let ours = match events.next() {
+            Err(StoreError::Damaged { .. }) => None,
+            first => first?.and_then(|(_, bytes)| digest(bytes).0.first_chunk().copied()),
+        };
         let ends = [log.head(&main).map_or(0, |head| head.end.seq), head.end.seq];
         let by_origin = closed.origins.iter().any(|(origin, end)| *origin == stream.origin && ends.contains(end));
         let by_person = closed.forks.iter().any(|(origin, at, held)| (origin, *at) == (&stream.origin, seq) && ends[0] + ends[1] <= *held);
@@ -56,7 +59,7 @@ pub fn forks(log: &dyn Log, closed: &Closed, naming: &Naming<'_>) -> Result<Vec<
             id: control::fork_id(&naming.origin(&stream.origin), seq, &theirs),
             origin: stream.origin,
             seq,
-            digests: [ours, theirs],
+            digests: [ours.unwrap_or_default(), theirs],
             ends,
             closed: by_origin || by_person,
         });

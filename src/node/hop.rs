@@ -281,9 +281,8 @@ impl Home for Hop {
                 Ok(Answer::Nothing)
             }
             Action::Lost(number) => {
-                // What we know to have told ourselves only came to the peer in another order.
                 let lose = |session: &mut Session, node: &mut super::Node| session.lose(node).and_then(|()| session.settle(node)).map(drop);
-                self.on(|session, node, _| if number > node.receipt_told { lose(session, node) } else { Ok(()) }).await?;
+                self.on(|session, node, _| if session.is_loss(node, number) { lose(session, node) } else { Ok(()) }).await?;
                 Ok(Answer::Nothing)
             }
         }

@@ -79,13 +79,19 @@ impl Node {
     /// # Errors
     /// What the log says; a range that proves nothing is left out.
     pub fn learn(&mut self, workshop: &mut Workshop, ranges: Vec<Range>) -> Result<Learned, NodeError> {
-        let mut tally = Tally::default();
-        let mut learned = Learned::Whatever;
+        let (mut tally, mut unplaced) = (Tally::default(), Vec::new());
         for range in ranges {
             let base = range.base.filter(|_| self.roster.is_roster(&range.origin) && range.codec == Codec::Stored);
             let Some(base) = base else { break };
             let Ok(verified) = range.verify_with(base, &self.roster, None, &mut workshop.decompressor) else { break };
-            if matches!(self.take_range(&verified, &mut tally)?, Verdict::Gap { .. }) {
+            if matches!(self.take_range(&verified, &mut tally)?, Verdict::Gap { .. } | Verdict::Unproved) {
+                unplaced.push(verified);
+            }
+        }
+        let mut learned = Learned::Whatever;
+        // What rotted here is proved by what stands behind it.
+        for verified in unplaced.iter().rev() {
+            if matches!(self.take_range(verified, &mut tally)?, Verdict::Gap { .. }) {
                 learned = Learned::TooFarBehind;
                 break;
             }

@@ -168,21 +168,36 @@ impl Node {
         Ok(is_new)
     }
 
-    /// What rotted of the life that goes on, and no peer is known to hold, comes again from nobody, and without it nobody takes what stands behind it. So
-    /// that life ends, as behind a hole, and what is readable is written again in a new one (R6.6-m). Whether it did.
+    /// What rotted of our own histories, and no peer is known to hold, comes again from nobody, and without it nobody takes what stands behind it. So
+    /// the life that goes on ends, as behind a hole, one that was settled is open again, and what is readable is written again in a new one (R6.6-m).
+    /// Whether there was any of it.
     pub(super) fn leave_rotten_life(&mut self) -> Result<bool, NodeError> {
-        let life = self.keyring.incarnation();
         let peers = self.peers.all(&*self.ports.disk)?;
-        let own = |rotten: &Rotten| rotten.events && is_own_main(self, &rotten.stream) && rotten.stream.origin.incarnation == life;
-        for rotten in self.wal.rotten().into_iter().filter(own) {
-            if known::held_by_any(&self.wal, &peers, &rotten.stream)? < rotten.first {
-                self.sign_before_rot()?;
-                self.begin_new_life()?;
-                settle::settle(self, &mut Ingested::default())?;
-                return Ok(true);
+        let own: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.events && is_own_main(self, &rotten.stream)).collect();
+        let mut is_left = false;
+        for rotten in own {
+            let (origin, life) = (rotten.stream.origin, rotten.stream.origin.incarnation);
+            if known::held_by_any(&self.wal, &peers, &rotten.stream)? >= rotten.first || self.is_closed_before(&origin, rotten.first) {
+                continue;
             }
+            if life == self.keyring.incarnation() {
+                self.begin_new_life()?;
+            } else if self.is_settled_life(&origin) {
+                self.state.open_lives.push(life);
+            }
+            is_left = true;
         }
-        Ok(false)
+        if is_left {
+            self.sign_before_rot()?;
+            settle::settle(self, &mut Ingested::default())?;
+        }
+        Ok(is_left)
+    }
+
+    /// Whether we have said already that a history of ours ends before that event, or wrote it again where it parted.
+    fn is_closed_before(&self, origin: &Origin, seq: u64) -> bool {
+        let is_closed = self.state.closed.origins.iter().any(|(closed, at)| closed == origin && *at < seq);
+        is_closed || (self.is_settled_life(origin) && self.state.repeated.iter().any(|(repeated, _)| repeated == origin))
     }
 
     fn save_rot(&self) -> Result<(), NodeError> {

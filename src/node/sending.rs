@@ -6,7 +6,7 @@
 use super::Node;
 use super::coding::{Coded, Job};
 use super::error::NodeError;
-use super::session::{Reach, Session};
+use super::session::{AGAIN_LONGER, AGAIN_MAX, Reach, Session};
 use super::workshop::Workshop;
 use crate::cut::live::{self, Made, Shape};
 use crate::cut::pieces::SMALLEST;
@@ -86,6 +86,9 @@ impl Session {
         loop {
             let Some(lack) = self.lacks(node)?.into_iter().next() else { return Ok(Next::Nothing) };
             let stored = node.roster.is_roster(&lack.stream.origin);
+            // What rotted there is proved by what stands behind it (R7.4-e).
+            let again = self.reach.get(&lack.stream).map_or(0, |reach| reach.again.min(AGAIN_MAX));
+            let wanted = wanted.saturating_mul(AGAIN_LONGER.pow(u32::from(again))).min(MESSAGE_LEN_MAX);
             let raw_len = if stored { wanted } else { wanted.saturating_mul(self.ratio) };
             let last = lack.to;
             let Some(lack) = Self::provable(node, lack, raw_len)? else { return Ok(Next::Nothing) };

@@ -24,7 +24,9 @@ use bundle_format::vector::{Salt, Tag, Told};
 use std::collections::BTreeMap;
 
 /// How often the peer may ask for one history again before we leave it for another day.
-const AGAIN_MAX: u8 = 3;
+pub(super) const AGAIN_MAX: u8 = 3;
+/// How many times as long its ranges are each time.
+pub(super) const AGAIN_LONGER: usize = 4;
 /// Raw bytes that make one byte on the link, until this session knows better.
 const FIRST_RATIO: usize = 4;
 /// Receipt numbers a process that tells many makes durable at once.
@@ -93,7 +95,7 @@ pub struct Session {
     pub left: Vec<Stream>,
     unconfirmed: Unconfirmed,
     /// Our life, as our hello named it.
-    told_life: Option<Incarnation>,
+    told: Option<(Incarnation, u64)>,
     /// Where the other end is, for people.
     pub(super) via: String,
     renewed: bool,
@@ -121,7 +123,7 @@ impl Session {
             delivered: [0; 4],
             left: Vec::new(),
             unconfirmed: Unconfirmed::new(),
-            told_life: None,
+            told: None,
             via: String::new(),
             renewed: false,
             dirty: false,
@@ -212,7 +214,7 @@ impl Session {
             }
         }
         let number = node.next_receipt_number(RECEIPTS_AHEAD)?;
-        self.told_life = Some(node.keyring.incarnation());
+        self.told = Some((node.keyring.incarnation(), number));
         let forks = node.fork_notices(&told)?;
         Ok(message::pages(Manifest::new(vector, Some((node.keyring.incarnation(), number)), forks, [])))
     }
@@ -257,12 +259,18 @@ impl Session {
         Ok(lost)
     }
 
+    /// The peer knew receipt `number` of ours already (R7.4-f). What others of our sessions told, or will tell, only came to it in another order; what
+    /// this one told nobody else can have: another card did. And what nobody here told yet, too.
+    pub fn is_loss(&self, node: &Node, number: u64) -> bool {
+        number > node.receipt_told || self.told.is_some_and(|(_, told)| told == number)
+    }
+
     /// We have lost a part of our past: a new life before the next append (R6.6-a).
     ///
     /// # Errors
     /// What the files beside the log say.
     pub fn lose(&mut self, node: &mut Node) -> Result<(), NodeError> {
-        if self.told_life.is_some_and(|told| told != node.keyring.incarnation()) {
+        if self.told.is_some_and(|(life, _)| life != node.keyring.incarnation()) {
             return Ok(()); // of the life that this peer was told of, it is known already
         }
         self.tally.new_life = true;
@@ -313,7 +321,7 @@ impl Session {
     ///
     /// # Errors
     /// What the log says.
-    pub fn resend(&mut self, node: &Node, origin: &Origin, seq: u64, tag: Tag, reason: Reason) -> Result<(), NodeError> {
+    pub fn resend(&mut self, node: &mut Node, origin: &Origin, seq: u64, tag: Tag, reason: Reason) -> Result<(), NodeError> {
         let streams = node.wal.streams();
         let told = Told { origin: *origin, seq, tag };
         if let Some(receipt) = &mut self.record.receipt {
@@ -326,12 +334,15 @@ impl Session {
         for (stream, head) in streams.iter().filter(|(stream, _)| stream.origin == *origin) {
             let after = node.send_after(&self.peer, &self.record, stream, &streams)?.unwrap_or(head.base.seq);
             let Some(reach) = self.reach.get_mut(stream) else { continue };
-            reach.again += 1;
+            reach.again = reach.again.saturating_add(1);
             reach.whole |= reason == Reason::Differs;
             self.mixing.refused |= reason == Reason::Differs && self.mixing.mixed.ranges > 0; // perhaps it was too much work
             (reach.held, reach.sent, reach.ours) = (after, after, false);
             if reach.again > AGAIN_MAX {
                 self.leave(*stream);
+                if reason == Reason::Gap {
+                    settle::write_unplaced_again(node, stream, after)?;
+                }
             }
         }
         self.dirty = true;
@@ -360,9 +371,13 @@ impl Session {
         if self.record.sent.insert(origin) {
             self.dirty = true;
         }
-        if let Verdict::Gap { .. } = verdict {
-            self.tally.missing.pop(); // it is asked for, not missing
-            return self.again(node, &origin, Reason::Gap);
+        match verdict {
+            Verdict::Gap { .. } => {
+                self.tally.missing.pop(); // it is asked for, not missing
+                return self.again(node, &origin, Reason::Gap);
+            }
+            Verdict::Unproved => return self.again(node, &origin, Reason::Gap), // not held, so not acknowledged
+            _ => {}
         }
         self.holds(node, &origin, end)?;
         Ok(Taken::Held { origin, seq: end.seq })

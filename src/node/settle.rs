@@ -104,6 +104,19 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
     Ok(Some(count))
 }
 
+/// A peer cannot place what we send of a life that is over: where it parts from another history of that life has rotted there. It is written again, once
+/// (R6.6-n).
+pub(super) fn write_unplaced_again(node: &mut Node, stream: &Stream, held: u64) -> Result<(), NodeError> {
+    let is_done = node.state.repeated.iter().any(|(repeated, _)| *repeated == stream.origin);
+    if stream.branch.is_some() || is_done || stream.origin.lane == Lane::Control || !node.is_settled_life(&stream.origin) {
+        return Ok(());
+    }
+    write_again(node, stream, held)?;
+    node.wal.sync()?;
+    node.state.repeated.push((stream.origin, held));
+    node.save_state()
+}
+
 /// Say in our new life where a history of the old one ends (R6.6-h).
 fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError> {
     if node.state.closed.origins.contains(&(*origin, at.seq)) {

@@ -269,6 +269,53 @@ fn rot_that_nobody_looked_for_stops_one_sync_at_most() {
     assert_eq!(world.payloads("gasa"), ALL);
 }
 
+/// R6.2-i, R6.6-n: a hub's copy of a clinic's history rotted, and the clinic's card was put back and wrote others under the same numbers. Nothing proves to
+/// the hub whether they are the same, so it says of none that it holds it; the clinic writes them again.
+#[test]
+fn what_nothing_proves_is_not_acknowledged_and_comes_under_other_numbers() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    world.image("clinic", "image");
+    for payload in ALL {
+        world.push("clinic", &[payload]);
+    }
+    world.carry("clinic", "hub", "before");
+    seal(&world, "hub");
+    rot(&world, "hub", is_routine, &[1]);
+    told_missing(&world, "hub");
+    world.restore("image", "clinic");
+    for payload in ["q1", "q2"] {
+        world.push("clinic", &[payload]);
+    }
+    assert_eq!(world.carry("clinic", "hub", "after").counts.new, 0);
+    world.carry("hub", "clinic", "answer");
+    let unacknowledged = || world.view("clinic").status().unwrap().peers[0].unacknowledged;
+    assert_eq!(unacknowledged(), 2, "the clinic takes for safe what the hub does not hold");
+    let (hub, address) = serve(&world, "hub");
+    for _ in 0..2 {
+        say(&world, "clinic", &["sync", &address]);
+    }
+    well(&world, "clinic", &["sync", &address]);
+    drop(hub);
+    let log = log(&world, "hub");
+    assert_eq!((listed(&log), unacknowledged()), (vec!["q1".to_owned(), "q2".to_owned()], 0), "{}", log.err);
+    well(&world, "hub", &["status"]);
+}
+
+/// What stands before the events that are sent is read only to make them shorter: where that has rotted, they go as they are.
+#[test]
+fn rot_before_what_is_sent_stops_no_sync() {
+    let world = level("clinic");
+    rot(&world, "clinic", is_routine, &[4]);
+    told_missing(&world, "clinic");
+    world.push("clinic", &["p7"]);
+    let (hub, address) = serve(&world, "hub");
+    well(&world, "clinic", &["sync", &address]);
+    drop(hub);
+    assert!(world.payloads("hub").contains(&"p7".to_owned()));
+}
+
 /// R8.4-a: an authority does not sign over what it cannot read of its roster; a member gives it back.
 #[test]
 fn an_authority_does_not_sign_over_rot_in_its_roster() {

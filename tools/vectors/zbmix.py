@@ -70,15 +70,15 @@ FOLLOWING, GUESS = histories()
 
 
 class Counter:
-    def __init__(self, p, slowest):
-        self.p, self.n, self.slowest = p << 6, 0, slowest
+    def __init__(self, p):
+        self.p, self.n = p << 8, 0
 
     def learn(self, bit):
-        self.p += (((1 << 22) - 1 if bit else 0) - self.p) * (131072 // (2 * self.n + 3)) >> 16
-        self.n = min(self.n + 1, self.slowest)
+        self.p += (((1 << 24) - 1 if bit else 0) - self.p) * (131072 // (2 * self.n + 3)) >> 16
+        self.n = min(self.n + 1, 254)
 
     def q(self):
-        return self.p >> 10
+        return self.p >> 12
 
 
 class Place:
@@ -179,21 +179,23 @@ class Place:
             self.go_on(b)
 
 
+def wrap4(data):
+    """The last three fours of bytes, oldest first."""
+    return data[-12:-8], data[-8:-4], data[-4:]
+
+
 class Repetition:
     """R4.8-h."""
     def __init__(self, named_by, agreeing):
         self.named_by, self.agreeing = named_by, agreeing
         self.place, self.at, self.length, self.bit = [0] * (1 << 15), 0, 0, None
-        self.right = [Counter(32768, 255) for _ in range(64)]
+        self.right = [Counter(32768) for _ in range(64)]
 
     def take(self, data):
         if self.length > 0:
             self.at, self.length = self.at + 1, self.length + 1
-        if len(data) < self.named_by:
-            return
-        name = 0
-        for b in data[-self.named_by:]:
-            name = hash_(name, b)
+        u, v, w = (int.from_bytes(part, "big") for part in wrap4(bytes(12) + data[-12:]))
+        name = hash_(w, v & 0xffff) if self.named_by == 6 else hash_(hash_(w, v), u)
         candidate, self.place[name >> 17] = self.place[name >> 17], len(data)
         if self.length == 0 and candidate > 0:
             agree = 0
@@ -206,15 +208,11 @@ class Repetition:
         n = self.length
         return self.right[n if n < 16 else 12 + n // 4 if n < 32 else min(18 + n // 16, 63)]
 
-    def guesses(self, data, bits, known):
+    def guesses(self, data, known):
         self.bit = None
         if self.length == 0:
             return [0, 0]
-        byte = data[self.at] | 256
-        if byte >> 8 - known != bits:
-            self.length = 0
-            return [0, 0]
-        self.bit = byte >> 7 - known & 1
+        self.bit = data[self.at] >> 7 - known & 1
         said = [EVIDENCE[self.counter().q()], 16 * min(self.length, 32)]
         return said if self.bit else [-g for g in said]
 
@@ -230,14 +228,14 @@ class Model:
         self.data, self.place = bytearray(), Place()
         self.repetitions = [Repetition(6, 5), Repetition(12, 10)]
         self.slots = [[bytearray(16) for _ in range((1 << t) // 16)] for _ in range(8)]
-        self.meanings = [[Counter(GUESS[h], 1023) for h in range(256)] for _ in range(8)]
+        self.meanings = [[Counter(GUESS[h]) for h in range(256)] for _ in range(8)]
         self.plain = {}
-        first = [2250 if i % 2 == 0 and i < 16 else 0 for i in range(23)]
+        first = [2250] * 8 + [0] * 8
         self.weights, self.first = [{}, {}, {}], first
         self.last_weights = [[21845] * 3 for _ in range(256)]
         self.corrections = [{}, {}]
         self.plainly = [min(65535, probability((s - 12) * 256)) for s in range(25)]
-        self.bits, self.known, self.seen = 1, 0, 0
+        self.bits, self.known = 1, 0
         self.arrive()
 
     def arrive(self):
@@ -275,18 +273,16 @@ class Model:
     def predict(self):
         half = self.known & 3
         self.node = 1 << half | self.bits & (1 << half) - 1
-        g, self.asked = [], []
+        q, self.asked = [], []
         for slot, meanings in zip(self.slot, self.meanings):
             h = slot[self.node]
             self.asked.append(meanings[h])
-            q = meanings[h].q()
-            g += [EVIDENCE[q], q - 2048 >> 2] if h else [0, 0]
+            q.append(meanings[h].q() if h else 2048)
         at = hash_(self.plain_context, self.bits * 0x2545f491 & U32) >> 18
-        self.counter = self.plain.setdefault(at, Counter(32768, 255))
-        q = self.counter.q()
-        g += [EVIDENCE[q], q - 2048 >> 1] if self.counter.n else [0, 0]
+        self.counter = self.plain.setdefault(at, Counter(32768))
+        g = [EVIDENCE[each] for each in q] + [q[3] - 2048 >> 2, q[4] - 2048 >> 2, EVIDENCE[self.counter.q()]]
         for repetition in self.repetitions:
-            g += repetition.guesses(self.data, self.bits, self.known)
+            g += repetition.guesses(self.data, self.known)
         self.g = g + [256]
         length = self.repetitions[0].length
         r = 0 if length == 0 else 1 if length < 16 else 2 if length < 32 else 3
@@ -304,8 +300,7 @@ class Model:
 
     def learn(self, bit):
         """R4.8-m."""
-        self.seen = min(self.seen + 1, 1 << 20)
-        pace = 5 + 15 * 65536 // (65536 + self.seen)
+        pace = 7 + 20 * 8192 // (8192 + min(len(self.data), 1 << 17))
         for w, x in zip(self.sets, self.xs):
             e = cut((bit * 65536 - PROBABILITY[x + 3071]) * pace >> 5, 32767)
             for i, guess in enumerate(self.g):

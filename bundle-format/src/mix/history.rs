@@ -35,6 +35,7 @@ impl Histories {
     }
 
     /// The history after one more bit.
+    #[inline]
     pub fn after(&self, history: u8, bit: u32) -> u8 {
         self.next[usize::from(history)][(bit & 1) as usize]
     }

@@ -1,17 +1,19 @@
 //! Whom to believe: weights that are chosen by where we are and learn from every bit, and a correction by what came of it before. SPEC §4.8.
 //!
-//! In: guesses as evidence, and what chooses the weights. Out: one probability. The loops over [`WIDTH`] numbers are written so that compilers make of them
+//! In: guesses as evidence, and what chooses the weights. Out: one probability. The loops over [`GUESSES`] numbers are written so that compilers make of them
 //! the vector instructions that every processor has.
 
 use super::curve::{Curves, EVIDENCE_MAX};
-use super::model::CONTEXTS;
+use super::memory::CONTEXTS;
 
-/// Guesses that are mixed: two of each memory, two of the plain counters, two of each repetition; and a constant.
-pub const GUESSES: usize = 2 * CONTEXTS + 2 + 4 + 1;
-/// Rounded up to what a processor adds at once.
-pub const WIDTH: usize = 24;
+/// Guesses that are mixed: one of each memory, one more of two of them, one of the plain counters, two of each repetition; and a constant. It is what a
+/// processor adds up in two steps, and half a line of its cache.
+pub const GUESSES: usize = CONTEXTS + 2 + 1 + 4 + 1;
+const _: () = assert!(GUESSES == 16, "sums over 16 numbers become vector instructions, others do not");
 /// One number for each guess.
-pub type Guesses = [i16; WIDTH];
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub struct Guesses(pub [i16; GUESSES]);
 
 /// Mixers, each with sets of weights chosen by something else. Sets there are: 1024, 768 and 2048; the second is rounded up.
 const MIXERS: usize = 3;
@@ -19,9 +21,9 @@ const SETS: usize = 4096;
 const BEGIN: [usize; MIXERS] = [0, 1024, 2048];
 /// The weight of the first guess of each memory at first, in 1/16384.
 const FIRST_WEIGHT: i16 = 2250;
-/// An error that moves no weight: this times the largest guess is below a half of 2^15. Most bits are foretold so well.
-const IDLE_ERROR: i32 = 5;
-const _: () = assert!(IDLE_ERROR * EVIDENCE_MAX < 0x4000, "skipping changes nothing");
+/// How far weights move in the end, and how much farther at first; in 1/32.
+const PACE: i32 = 7;
+const HASTE: i32 = 20;
 /// Corrections: sets of each of both tables; steps of evidence, rounded up.
 const CORRECTIONS: usize = 1024;
 const STEPS: usize = 32;
@@ -53,14 +55,16 @@ pub struct Mixer {
     last: i32,
     corrections: Vec<[u16; STEPS]>,
     corrected: [usize; 2],
-    seen: u32,
+    /// Bytes so far, as far as they count.
+    seen: i32,
+    pace: i32,
 }
 
 impl Mixer {
     /// One that believes all memories alike.
     pub fn new(curves: &Curves) -> Self {
-        let mut first = [0; WIDTH];
-        first.iter_mut().step_by(2).take(CONTEXTS).for_each(|weight| *weight = FIRST_WEIGHT);
+        let mut first = Guesses([0; GUESSES]);
+        first.0.iter_mut().take(CONTEXTS).for_each(|weight| *weight = FIRST_WEIGHT);
         let plainly = std::array::from_fn(|step| curves.probability(((step as i32 - 12) * 256).clamp(-EVIDENCE_MAX, EVIDENCE_MAX)) as u16);
         Self {
             weights: vec![first; SETS],
@@ -72,7 +76,14 @@ impl Mixer {
             corrections: vec![plainly; 2 * CORRECTIONS],
             corrected: [0; 2],
             seen: 0,
+            pace: PACE + HASTE,
         }
+    }
+
+    /// After one more byte: weights move ever slower (R4.8-m).
+    pub fn pass(&mut self) {
+        self.seen = (self.seen + 1).min(1 << 17);
+        self.pace = PACE + (HASTE << 13) / ((1 << 13) + self.seen);
     }
 
     /// The probability of a one (R4.8-k).
@@ -94,36 +105,34 @@ impl Mixer {
     }
 
     /// Correct by what came of it when it was said before (R4.8-l).
+    #[inline]
     fn correct(&mut self, choice: &Choice, curves: &Curves) -> u32 {
-        let mut p = 2 * curves.probability(self.last);
-        let above = self.last + EVIDENCE_MAX + 1;
-        let (step, part) = ((above >> 8) as usize, above & 255);
+        let above = (self.last + EVIDENCE_MAX + 1) as usize;
+        let (step, part) = (above >> 8, above as u32 & 255);
         self.corrected = [(choice.bits | choice.repeated << 8) as usize, CORRECTIONS + choice.foretold as usize];
+        let mut p = 2 * curves.probability(self.last) as u32;
         for set in self.corrected {
             let table = &self.corrections[set];
-            let [low, high] = [step, step + 1].map(|step| i32::from(table[step % STEPS]));
+            let (low, high) = (u32::from(table[step % STEPS]), u32::from(table[(step + 1) % STEPS]));
             p += (low * (256 - part) + high * part) >> 8;
         }
-        (p >> 2).clamp(16, 65520) as u32
+        (p >> 2).clamp(16, 65520)
     }
 
     /// Learn what the bit was (R4.8-m).
     #[inline]
     pub fn learn(&mut self, bit: u32, guesses: &Guesses, curves: &Curves) {
         let goal = (bit << 16) as i32;
-        self.seen = (self.seen + 1).min(1 << 20);
-        let pace = 5 + ((15 << 16) / (65536 + self.seen)) as i32;
         for mixer in 0..MIXERS {
-            let error = ((goal - curves.probability(self.mixed[mixer])) * pace) >> 5;
-            if error.abs() > IDLE_ERROR {
-                teach(&mut self.weights[self.chosen[mixer]], guesses, error.clamp(-32767, 32767) as i16);
-            }
+            let error = ((goal - curves.probability(self.mixed[mixer])) * self.pace) >> 5;
+            teach(&mut self.weights[self.chosen[mixer]], guesses, error.clamp(-32767, 32767) as i16);
         }
-        let error = i64::from(goal - curves.probability(self.last));
-        for (weight, mixed) in self.last_weights[self.last_chosen % 256].iter_mut().zip(self.mixed) {
-            *weight += ((i64::from(mixed) * error + 0x4000) >> 15) as i32;
+        let error = goal - curves.probability(self.last);
+        let weights = &mut self.last_weights[self.last_chosen % 256];
+        for mixer in 0..MIXERS {
+            weights[mixer] += (self.mixed[mixer] * error + 0x4000) >> 15;
         }
-        let goal = if bit == 1 { 65535 } else { 0 };
+        let goal = 65535 & (bit as i32).wrapping_neg();
         let nearest = ((self.last + EVIDENCE_MAX + 1 + 128) >> 8) as usize;
         for set in self.corrected {
             let said = &mut self.corrections[set][nearest % STEPS];
@@ -135,13 +144,19 @@ impl Mixer {
 /// Σ weight × guess, in 1/16384 of evidence. Sums wrap, as they do everywhere; so any order is the same. Not inlined: alone it becomes vector instructions.
 #[inline(never)]
 fn weigh(weights: &Guesses, guesses: &Guesses) -> i32 {
-    weights.iter().zip(guesses).fold(0, |sum: i32, (weight, guess)| sum.wrapping_add(i32::from(*weight) * i32::from(*guess)))
+    let mut sum = 0_i32;
+    for at in 0..GUESSES {
+        sum = sum.wrapping_add(i32::from(weights.0[at]) * i32::from(guesses.0[at]));
+    }
+    sum
 }
 
-/// Believe those more who were right. A guess is below 4096, so a step fits in 16 bits.
-#[inline(never)]
+/// Believe those more who were right. Four guesses fit in 16 bits, and so does a step: the upper halves of products are all that is needed, and half of the
+/// last place of them rounds.
+#[inline]
 fn teach(weights: &mut Guesses, guesses: &Guesses, error: i16) {
-    for (weight, guess) in weights.iter_mut().zip(guesses) {
-        *weight = weight.saturating_add(((i32::from(*guess) * i32::from(error) + 0x4000) >> 15) as i16);
+    for at in 0..GUESSES {
+        let step = ((i32::from(guesses.0[at] << 2) * i32::from(error)) >> 16) as i16;
+        weights.0[at] = weights.0[at].saturating_add((step + 1) >> 1);
     }
 }

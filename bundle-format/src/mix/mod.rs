@@ -11,11 +11,16 @@
     clippy::indexing_slicing,
     reason = "whole numbers of fixed width are what makes it the same everywhere; every index is masked or bounded by how it was made"
 )]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "two arrays walked by one number are vector instructions or nothing; `zip` is a call where crates are built in parts"
+)]
 
 mod coder;
 mod counter;
 mod curve;
 mod history;
+mod memory;
 mod mixer;
 mod model;
 mod reader;

@@ -2,7 +2,6 @@
 
 use super::counter::Counter;
 use super::curve::Curves;
-use super::reader::hash;
 
 /// Places remembered by what stands before them.
 const PLACE_LOG: u32 = 15;
@@ -14,89 +13,84 @@ const BUCKETS: usize = 64;
 /// Follows one repetition at a time.
 #[derive(Clone)]
 pub struct Repeat {
-    /// Bytes that name a place.
-    named_by: usize,
     /// Bytes that must really agree.
     agreeing: usize,
     places: Vec<u32>,
     at: usize,
     len: usize,
-    /// How often a repetition of this length was right.
+    /// How often a repetition of this length was right; the first is for none and learns nothing.
     right: [Counter; BUCKETS],
-    /// The bit it foretells.
-    foretold: Option<u32>,
+    bucket: usize,
+    /// The bits it foretells, the next one uppermost.
+    bits: u8,
+    /// Evidence from the length alone.
+    length: i16,
 }
 
 impl Repeat {
-    /// One that looks for `named_by` bytes.
-    pub fn new(named_by: usize, agreeing: usize) -> Self {
-        let right = [Counter::new(32768); BUCKETS];
-        Self { named_by, agreeing, places: vec![0; 1 << PLACE_LOG], at: 0, len: 0, right, foretold: None }
+    /// One whose bytes must agree so far.
+    pub fn new(agreeing: usize) -> Self {
+        let mut right = [Counter::new(32768); BUCKETS];
+        right[0] = Counter::frozen();
+        Self { agreeing, places: vec![0; 1 << PLACE_LOG], at: 0, len: 0, right, bucket: 0, bits: 0, length: 0 }
     }
 
     /// Length of the repetition; 0 when there is none.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The byte it foretells.
-    pub fn byte(&self, bytes: &[u8]) -> Option<u8> {
-        bytes.get(self.at).copied().filter(|_| self.len > 0)
+    /// The byte it foretells, before the first bit of it.
+    #[inline]
+    pub fn byte(&self) -> Option<u8> {
+        (self.len > 0).then_some(self.bits)
     }
 
-    /// After one more byte.
-    pub fn pass(&mut self, bytes: &[u8]) {
-        let count = bytes.len();
+    /// After one more byte; `name` is that of the last ones.
+    #[inline]
+    pub fn pass(&mut self, bytes: &[u8], name: u32) {
         if self.len > 0 {
             self.at += 1;
             self.len += 1;
         }
-        if count < self.named_by {
-            return;
-        }
-        let name = bytes[count - self.named_by..].iter().fold(0, |name, byte| hash(name, u32::from(*byte)));
-        let place = &mut self.places[(name >> (32 - PLACE_LOG)) as usize];
-        let candidate = std::mem::replace(place, count as u32) as usize;
+        let place = &mut self.places[(name >> (32 - PLACE_LOG)) as usize % (1 << PLACE_LOG)];
+        let candidate = std::mem::replace(place, bytes.len() as u32) as usize;
         if self.len == 0 && candidate > 0 {
-            let agree = bytes[..candidate].iter().rev().zip(bytes.iter().rev()).take(LENGTH_MAX).take_while(|(a, b)| a == b).count();
+            let agree = agreement(bytes, candidate);
             if agree >= self.agreeing {
                 (self.at, self.len) = (candidate, agree);
             }
         }
-    }
-
-    /// What speaks for the next bit, where `bits` (behind a leading one) of the byte are known: evidence from experience, and from the length alone.
-    pub fn speak(&mut self, bytes: &[u8], bits: u32, known: u32, curves: &Curves) -> [i16; 2] {
-        self.foretold = None;
-        let Some(byte) = self.byte(bytes) else { return [0; 2] };
-        let byte = u32::from(byte) | 256;
-        if byte >> (8 - known) != bits {
-            self.len = 0;
-            return [0; 2];
-        }
-        let bit = byte >> (7 - known) & 1;
-        self.foretold = Some(bit);
-        let evidence = curves.evidence(self.right[self.bucket()].probability() >> 4);
-        let length = self.len.min(32) as i16 * 16;
-        if bit == 1 { [evidence, length] } else { [-evidence, -length] }
-    }
-
-    /// Learn what the bit was.
-    pub fn learn(&mut self, bit: u32) {
-        if let Some(foretold) = self.foretold {
-            let right = u32::from(foretold == bit);
-            self.right[self.bucket()].learn(right, 255);
-            if right == 0 {
-                self.len = 0;
-            }
-        }
-    }
-
-    fn bucket(&self) -> usize {
-        match self.len {
+        self.bucket = match self.len {
             len @ ..16 => len,
             len @ 16..32 => 12 + len / 4,
             len => (18 + len / 16).min(BUCKETS - 1),
-        }
+        };
+        self.bits = bytes.get(self.at).copied().unwrap_or_default();
+        self.length = self.len.min(32) as i16 * 16;
     }
+
+    /// What speaks for the next bit: evidence from experience, and from the length alone. Nothing where there is no repetition.
+    #[inline]
+    pub fn speak(&self, curves: &Curves) -> [i16; 2] {
+        let evidence = curves.evidence(self.right[self.bucket % BUCKETS].probability());
+        let sign = (i16::from(self.bits >> 7)).wrapping_sub(1);
+        [(evidence ^ sign) - sign, (self.length ^ sign) - sign]
+    }
+
+    /// Learn what the bit was: a repetition that is wrong once is none.
+    #[inline]
+    pub fn learn(&mut self, bit: u32) {
+        let right = u32::from(self.bits >> 7) ^ bit ^ 1;
+        self.right[self.bucket % BUCKETS].learn(right);
+        self.bits <<= 1;
+        let still = (right as usize).wrapping_neg();
+        (self.len, self.bucket, self.length) = (self.len & still, self.bucket & still, self.length & still as i16);
+    }
+}
+
+/// How many bytes before `candidate` agree with the last ones.
+fn agreement(bytes: &[u8], candidate: usize) -> usize {
+    bytes[..candidate].iter().rev().zip(bytes.iter().rev()).take(LENGTH_MAX).take_while(|(a, b)| a == b).count()
 }

@@ -5,7 +5,7 @@ use crate::model::{Memory, Seen, Verdict};
 use crate::plan::{Act, Line, Step};
 use crate::station::Station;
 use crate::world::World;
-use bundle_format::ids::{Lane, NodeId, Origin};
+use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
 use std::collections::BTreeSet;
 use zbundle::keys::Policy;
 use zbundle::node::taking::Ingested;
@@ -16,9 +16,10 @@ const ROUNDS_MAX: usize = 24;
 /// Where the authority is among members and machines.
 const AUTHORITY: usize = 0;
 
-/// What the authority's roster says at the end.
+/// What the authority's roster says at the end, and of which histories it misses a part.
 struct Order {
     policies: Vec<Option<Policy>>,
+    rotted: BTreeSet<Origin>,
 }
 
 impl World {
@@ -67,6 +68,11 @@ impl World {
                 return self.judge();
             }
         }
+        let order = self.machines[AUTHORITY].station.durable_view().map_err(|error| format!("P4: the authority does not open: {error}"))?;
+        if self.missing_at(AUTHORITY)?.contains(&order.roster().pin().roster_origin()) {
+            self.tell("the authority has lost a part of the order that nobody can give back: people put back a copy of its card");
+            return Ok(());
+        }
         Err(format!("P6: {ROUNDS_MAX} rounds, and they still talk: {}", why.unwrap_or_default()))
     }
 
@@ -89,7 +95,13 @@ impl World {
     fn order(&self) -> Verdict<Order> {
         let view = self.machines[AUTHORITY].station.durable_view().map_err(|error| format!("P4: the authority does not open: {error}"))?;
         let policy = |id: &NodeId| view.roster().member(id).filter(|member| !member.is_revoked()).map(|member| member.policy.clone());
-        Ok(Order { policies: self.members.iter().map(policy).collect() })
+        Ok(Order { policies: self.members.iter().map(policy).collect(), rotted: self.missing_at(AUTHORITY)? })
+    }
+
+    /// Histories of which a card knows that events, or signatures, are missing.
+    fn missing_at(&self, at: usize) -> Verdict<BTreeSet<Origin>> {
+        let view = self.machines[at].station.durable_view().map_err(|error| format!("P4: {} does not open: {error}", self.name(at)))?;
+        Ok(view.rotten().into_iter().map(|rotten| rotten.stream.origin).collect())
     }
 
     /// Everybody dials the authority. Returns what somebody had to say, if anybody had.
@@ -97,7 +109,8 @@ impl World {
         let mut talked = None;
         for at in 1..self.machines.len() {
             // Where one history rotted at both, what is left of it at one proves nothing to the other, who asks for it again each time.
-            let in_vain = self.rotten.contains(&at) && self.rotten.contains(&AUTHORITY);
+            // The same where the authority, a hole in its log behind it, signed over what rotted later.
+            let in_vain = self.rotten.contains(&AUTHORITY) && (self.rotten.contains(&at) || self.restored.contains(&AUTHORITY));
             let held = |world: &Self| [at, AUTHORITY].map(|at| world.machines[at].memory.held.len());
             let before = held(self);
             if let Some(synced) = self.meet(at, AUTHORITY, &Line::default(), None, calm)? {
@@ -159,7 +172,8 @@ impl World {
             let writer = self.members.iter().position(|id| *id == self.model.pushed[**number].node);
             // Who is revoked is sent nothing: a past it lost does not come back to it, what it wrote on another branch cannot be placed, and it does not hear
             // what the authority has lost.
-            let lost = |writer: &usize| self.restored.contains(writer) || self.restored.contains(&AUTHORITY);
+            // Whose roster rotted before it heard of its end cannot tell who the authority is, and is told nothing.
+            let lost = |writer: &usize| self.restored.contains(writer) || self.restored.contains(&AUTHORITY) || self.rotten.contains(writer);
             if writer.is_some_and(|writer| order.policies[writer].is_none() && lost(&writer)) {
                 return true;
             }
@@ -169,9 +183,10 @@ impl World {
             let has_lied = self.model.liars.contains(&self.members[AUTHORITY]);
             let gave_up = has_lied || [&self.rotten, &self.restored].iter().any(|list| list.contains(&AUTHORITY));
             let cannot_prove = |at: usize| self.rotten.contains(&at) && self.rotten.contains(&AUTHORITY);
-            // Who got new keys, then an old card, and lost by rot that it is a member, cannot ask for keys again: it holds what it holds until the
-            // authority has revoked it and lets it join anew, which people decide.
-            let is_shut_out = |at: usize| self.rotten.contains(&at) && self.restored.contains(&at) && self.rekeyed.contains(&at);
+            // Who got new keys, then an old card, or the authority did, and lost by rot that it is a member, cannot ask for keys again: it holds what it
+            // holds until the authority has revoked it and lets it join anew, which people decide.
+            let is_old = |at: usize| self.restored.contains(&at) || self.restored.contains(&AUTHORITY);
+            let is_shut_out = |at: usize| self.rotten.contains(&at) && is_old(at) && self.rekeyed.contains(&at);
             let mut holders = (1..self.machines.len()).filter(holds).peekable();
             if holders.peek().is_some() && holders.clone().all(is_shut_out) {
                 return true;
@@ -195,14 +210,17 @@ impl World {
             let told_again = |seen: &Seen| {
                 seen.0.node == self.members[AUTHORITY] && self.model.payload_in(seen).is_some_and(|number| memory.whole.contains(&number))
             };
-            let is_proved = |seen: &Seen| self.model.payload_in(seen).is_none_or(|number| !whole.unproved.contains(&number));
-            let lacks =
-                |seen: &&Seen| sees(&seen.0) && !memory.held.contains(*seen) && !told_again(seen) && (is_proved(seen) || self.rotten.is_empty());
+            let lacks = |seen: &&Seen| sees(&seen.0) && !memory.held.contains(*seen) && !told_again(seen) && self.can_be_proved(&order, &whole, seen);
             if let Some(lacks) = whole.held.iter().find(lacks) {
                 return Err(format!("P6: {} lacks {lacks:?}, which the authority holds and it may see", self.name(at)));
             }
-            // What rotted at its writer, and came to the authority before it was signed, the authority can show to nobody.
-            let is_lost = |number: &usize| self.rotten.contains(&at) && whole.unproved.contains(number);
+            // What its writer lost, and the authority holds unsigned, or the signature of which rotted there, it can show to nobody. Where another history of
+            // the writer's own parted from it, and rotted as far as both go, nothing tells the writer the two apart.
+            let has_parted = self.restored.contains(&at) && self.missing_at(at)?.iter().any(|origin| origin.node == id);
+            let has_lost = self.rotten.contains(&at) || (self.restored.contains(&at) && self.rotten.contains(&AUTHORITY));
+            let unproved = whole.held.iter().filter(|seen| !self.can_be_proved(&order, &whole, seen));
+            let unproved: BTreeSet<_> = unproved.filter_map(|seen| self.model.payload_in(seen)).collect();
+            let is_lost = |number: &usize| has_lost && (unproved.contains(number) || has_parted);
             let lacks = |number: &&usize| self.model.pushed[**number].node == id && !memory.whole.contains(number) && !is_lost(number);
             if let Some(number) = whole.whole.iter().find(lacks) {
                 return Err(format!("P6: {} lacks its own payload {number}, which the authority holds", self.name(at)));
@@ -222,10 +240,17 @@ impl World {
         is_member || !self.rotten.contains(&AUTHORITY)
     }
 
+    /// What came to the authority unsigned, or stands there behind what rotted, and whose writer lost it, proves nothing to anybody else.
+    fn can_be_proved(&self, order: &Order, authority: &Memory, seen: &Seen) -> bool {
+        let is_signed = self.model.payload_in(seen).is_none_or(|number| !authority.unproved.contains(&number));
+        (is_signed || self.rotten.is_empty()) && !order.rotted.contains(&seen.0)
+    }
+
     /// What a hub holds of others is what the authority holds of them.
     fn is_level(&self, at: usize, authority: &Memory, hub: &Memory, order: &Order) -> Verdict {
         let others = |seen: &&(Origin, u64, [u8; 8])| {
-            seen.0.node != self.members[AUTHORITY] && seen.0.node != self.members[at] && self.can_be_checked(order, &seen.0)
+            let is_others = seen.0.node != self.members[AUTHORITY] && seen.0.node != self.members[at];
+            is_others && self.can_be_checked(order, &seen.0) && self.can_be_proved(order, authority, seen)
         };
         let (here, there): (BTreeSet<_>, BTreeSet<_>) = (hub.held.iter().filter(others).collect(), authority.held.iter().filter(others).collect());
         match here.symmetric_difference(&there).next() {
@@ -237,8 +262,13 @@ impl World {
     /// No life is open, nothing waits, nothing is in doubt.
     fn is_settled(&self, at: usize) -> Verdict {
         let name = self.name(at);
+        let missing = self.missing_at(at)?;
         let view = self.machines[at].station.durable_view().map_err(|error| format!("P4: {name} does not open: {error}"))?;
-        if !view.open_lives().is_empty() && self.model.liars.is_empty() {
+        // An authority waits for a roster that somebody told of, and that rotted at both; a writer for what it cannot tell from what rotted there.
+        let both = self.rotten.contains(&AUTHORITY) && self.rotten.iter().any(|member| *member != AUTHORITY);
+        let misses = |life: &Incarnation| self.restored.contains(&at) && missing.iter().any(|origin| origin.incarnation == *life);
+        let waits_in_vain = (at == AUTHORITY && both) || view.open_lives().iter().all(misses);
+        if !view.open_lives().is_empty() && !waits_in_vain && self.model.liars.is_empty() {
             return Err(format!("P6: a lost life of {name} is not settled"));
         }
         if view.roster().is_forked() {
@@ -250,9 +280,10 @@ impl World {
         if status.domain.is_some_and(|domain| domain.in_doubt) && !excused {
             return Err(format!("P6: the roster at {name} is still in doubt"));
         }
-        // What went with the authority's card, and with this one, nobody has any more; what a new policy hides nobody sends again. A person drops what
+        // What went with the authority's card, or rotted there, and went with this one, nobody has any more; what a new policy hides nobody sends again. A person drops what
         // waits for it.
-        let in_vain = self.restored.contains(&at) && (self.restored.contains(&AUTHORITY) || self.has_changed_policies);
+        let gave_up = [&self.rotten, &self.restored].iter().any(|list| list.contains(&AUTHORITY));
+        let in_vain = self.restored.contains(&at) && (gave_up || self.has_changed_policies);
         if status.held.count > 0 && !in_vain {
             return Err(format!("P6: {} bundle(s) are still held at {name}", status.held.count));
         }

@@ -98,7 +98,11 @@ impl World {
         let policy = if member == AUTHORITY { Policy::All } else { Policy::Own };
         let again = self.revoked.contains(&member).then_some(id);
         let allowed = [Code::Z609, Code::Z605, Code::Z606, Code::Z616, Code::Z618, Code::Z406];
-        let signed = self.at_authority(step, &allowed, |hub| hub.sign(&request, policy.clone(), again, false))?;
+        let mut signed = self.at_authority(step, &allowed, |hub| hub.sign(&request, policy.clone(), again, false))?;
+        if signed.is_none() && self.restored.contains(&member) && again.is_none() {
+            // Its card is older than its keys: a person at the authority says which member it is.
+            signed = self.at_authority(step, &allowed, |hub| hub.sign(&request, policy.clone(), Some(id), false))?;
+        }
         if member == AUTHORITY {
             // An authority whose newest keys are lost with its card is lost: people keep copies of these.
             self.machines[AUTHORITY].image = None;

@@ -219,3 +219,42 @@ fn a_signature_that_nobody_misses_is_not_asked_for() {
     let rot = Act::Rot { at: HUB, len: 1 };
     as_promised_in_short_segments(HUB_AND_TWO, &[policy(1), policy(2), policy(0), push_at(HUB), rot, sync_with(CLINIC, HUB)]);
 }
+
+/// What was left whole by a hole was closed and not written again, for it goes on its way; then it rotted before anybody had it, and what stood behind it
+/// waited for ever.
+#[test]
+fn what_rots_in_a_settled_life_stops_nothing_behind_it() {
+    let rot = |len| Act::Rot { at: CLINIC, len };
+    let push = |lens: &[usize]| Act::Push { at: CLINIC, lane: 2, to: None, lens: lens.to_vec() };
+    as_promised_in_short_segments(HUB_AND_CLINIC, &[push(&[4575, 249]), push(&[195, 335, 291]), rot(16), rot(16), sync_with(HUB, CLINIC)]);
+}
+
+/// A clinic's card was put back, and where its two histories part had rotted at the hub: that could not place the second.
+#[test]
+fn two_histories_that_part_in_what_rotted_are_both_held() {
+    let push = |lens: &[usize]| Act::Push { at: CLINIC, lane: 2, to: None, lens: lens.to_vec() };
+    let (image, restore, rot) = (Act::Image { at: CLINIC }, Act::Restore { at: CLINIC }, Act::Rot { at: HUB, len: 16 });
+    let steps = [image, push(&[306, 311, 257, 328]), sync_with(CLINIC, HUB), push_at(HUB), rot, restore, push(&[2832, 248, 170])];
+    as_promised_in_short_segments(HUB_AND_CLINIC, &steps);
+}
+
+/// The signature of what somebody was to be given had rotted: the cut was refused as if the program were wrong.
+#[test]
+fn a_signature_that_rotted_stops_no_exchange() {
+    let push = |at, lane, lens: &[usize]| Act::Push { at, lane, to: None, lens: lens.to_vec() };
+    let exchange = |at| Act::Exchange { at, stick: 1, max_size: 64 << 20 };
+    let rot = Act::Rot { at: CLINIC, len: 700 };
+    let steps =
+        [push(CLINIC, 2, &[118, 378]), push(HUB, 1, &[399, 836]), push(HUB, 1, &[306]), exchange(HUB), exchange(CLINIC), rot, exchange(CLINIC)];
+    as_promised_in_short_segments(HUB_AND_CLINIC, &steps);
+}
+
+/// All that a member knew of the order had rotted. Who introduces itself brings it in pieces, each proved by the next one: the first of them seemed to be of
+/// nobody's, and the member knew nobody for good.
+#[test]
+fn a_roster_that_rotted_whole_comes_back_piece_by_piece() {
+    let exchange = |at| Act::Exchange { at, stick: 2, max_size: 64 << 20 };
+    let rot = Act::Rot { at: CLINIC, len: 700 };
+    let steps = [push_at(CLINIC), exchange(CLINIC), push_long(CLINIC), Act::Rekey { at: CLINIC }, rot, exchange(HUB), exchange(2)];
+    as_promised_in_short_segments(HUB_AND_TWO, &steps);
+}
