@@ -1,8 +1,7 @@
 //! A range in codec 3 is coded between the turns of the node, piece by piece: nobody on another link waits for more than a piece of it. SPEC §7.3.
 
-use super::decoding::PIECE_LEN;
 use super::error::NodeError;
-use super::hop::Hop;
+use super::turns::{PIECE_LEN, between_turns};
 use crate::cut::CutError;
 use crate::cut::live::{Draft, Prefix};
 use crate::ports::clock::Clock;
@@ -57,26 +56,16 @@ impl Job {
         let (data, learned) = encoding.finish();
         Ok(Coded { range: range.mixed(data, named), learned, work, busy_ms })
     }
-}
 
-impl Hop {
-    /// `job`, piece by piece.
+    /// The same piece by piece, others having their turn in between.
     ///
     /// # Errors
-    /// When its lengths are beyond their bounds, which no cut is.
-    pub(super) async fn code(&self, job: Box<Job>) -> Result<Coded, NodeError> {
-        let Job { range, named, prefix, learned } = *job;
+    /// As above.
+    pub(super) async fn run_between_turns(self, now_ms: impl Fn() -> u64) -> Result<Coded, NodeError> {
+        let Self { range, named, prefix, learned } = self;
         let mut encoding = Encoding::new(learned, &prefix, &range.data, SLOTS_LOG_MAX).map_err(beyond)?;
-        let (work, mut busy_ms) = (encoding.left() as u64, 0);
-        loop {
-            let began_ms = self.now_ms();
-            let done = encoding.go_on(PIECE_LEN);
-            busy_ms += self.now_ms().saturating_sub(began_ms);
-            if done {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+        let work = encoding.left() as u64;
+        let busy_ms = between_turns(now_ms, || encoding.go_on(PIECE_LEN)).await;
         let (data, learned) = encoding.finish();
         Ok(Coded { range: range.mixed(data, named), learned, work, busy_ms })
     }
@@ -84,4 +73,42 @@ impl Hop {
 
 fn beyond(error: CompressError) -> NodeError {
     CutError::from(RangeError::from(error)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::turns::tests::turns_during;
+    use crate::ports::clock::FakeClock;
+    use bundle_format::compress::Codec;
+    use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+
+    /// Events of a patient, 20 pieces of them, behind 10 pieces that are to be learned.
+    fn job() -> Job {
+        let origin = Origin { node: NodeId([1; 8]), incarnation: Incarnation([2; 4]), lane: Lane::Routine, audience: None };
+        let text: Vec<u8> =
+            (0_u32..).flat_map(|n| format!(r#"{{"visit":{n},"bp":"{}/80"}}"#, 100 + n % 40).into_bytes()).take(30 * PIECE_LEN).collect();
+        let (prefix, data) = (text[..10 * PIECE_LEN].to_vec(), text[10 * PIECE_LEN..].to_vec());
+        let range = Range {
+            origin,
+            first: 11,
+            count: 20,
+            codec: Codec::Stored,
+            raw_len: data.len(),
+            data,
+            checkpoints: Vec::new(),
+            base: None,
+            prefix: None,
+        };
+        Job::new(Draft { range, prefix: Prefix::Fresh(1, 10, prefix) }, None)
+    }
+
+    #[tokio::test]
+    async fn while_a_range_is_coded_others_have_a_turn_after_each_piece_and_its_bytes_are_the_same() {
+        let (coded, turns) = turns_during(job().run_between_turns(|| 0)).await;
+        let (coded, at_once) = (coded.unwrap(), job().run_at_once(&FakeClock::default()).unwrap());
+        assert_eq!(turns, 29, "the prefix is work too");
+        assert_eq!((coded.work, coded.range.codec), (30 * PIECE_LEN as u64, Codec::Mixed));
+        assert!(coded.range.data == at_once.range.data, "whoever was interrupted codes the same");
+    }
 }

@@ -3,6 +3,7 @@
 use super::error::NodeError;
 use super::hop::Hop;
 use super::session::{Session, Taken};
+use super::turns::{PIECE_LEN, between_turns};
 use super::workshop::Workshop;
 use super::{Node, history::LogHistory, known};
 use crate::link::Refusal;
@@ -16,9 +17,6 @@ use bundle_format::mix::{Decoding, Learned};
 use bundle_format::range::{Range, RangeError};
 use bundle_format::trust::History as _;
 use std::rc::Rc;
-
-/// Bytes of work after which others have their turn: some milliseconds.
-pub(super) const PIECE_LEN: usize = 2048;
 
 impl Hop {
     /// `range` as it can be taken, or what is to be said of it at once. Only one range is decoded at a time, in the order they came: a model takes memory.
@@ -62,15 +60,8 @@ impl Hop {
     ) -> Result<(Vec<u8>, Learned), CompressError> {
         let mut decoding = Decoding::new(learned, prefix, &range.data, range.raw_len)?;
         *work = decoding.left() as u64;
-        loop {
-            let began_ms = self.now_ms();
-            let done = decoding.go_on(PIECE_LEN);
-            *busy_ms += self.now_ms().saturating_sub(began_ms);
-            if done {
-                return decoding.finish();
-            }
-            tokio::task::yield_now().await;
-        }
+        *busy_ms = between_turns(|| self.now_ms(), || decoding.go_on(PIECE_LEN)).await;
+        decoding.finish()
     }
 }
 

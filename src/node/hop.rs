@@ -317,7 +317,7 @@ impl Home for Hop {
                 Next::Nothing => return Ok(None),
                 Next::Range(range) => return Ok(Some(range)),
                 Next::Job(job) => {
-                    let coded = self.code(job).await?;
+                    let coded = job.run_between_turns(|| self.now_ms()).await?;
                     let told = |session: &mut Session, _: &mut super::Node, workshop: &mut Workshop| {
                         session.coded(workshop, coded);
                         Ok(())

@@ -54,6 +54,7 @@ pub mod status;
 pub mod syncing;
 pub mod taking;
 pub mod told;
+mod turns;
 pub mod watching;
 pub mod workshop;
 
