@@ -240,6 +240,11 @@ impl Node {
         stream.branch.is_none() && is_whole && self.is_settled_life(&stream.origin)
     }
 
+    /// Whether a life of ours is over and what it held goes on its way in a later one.
+    pub(crate) fn was_written_again(&self, origin: &Origin) -> bool {
+        self.is_settled_life(origin) && self.state.repeated.iter().any(|(repeated, _)| repeated == origin)
+    }
+
     /// Whether what `stream` goes on with, behind what a peer holds, was written again because some peer could not place it (R6.6-n).
     fn was_unplaced(&self, stream: &Stream, word: known::Word, streams: &[(Stream, Head)]) -> bool {
         let Some((_, behind)) = self.state.repeated.iter().find(|(origin, _)| *origin == stream.origin) else { return false };

@@ -168,7 +168,7 @@ impl Node {
         Ok(is_new)
     }
 
-    /// What rotted of our own histories, and no peer is known to hold, comes again from nobody, and without it nobody takes what stands behind it. So
+    /// What rotted of our own histories, and no peer is known to hold whole, comes again from nobody, and without it nobody takes what stands behind it. So
     /// the life that goes on ends, as behind a hole, one that was settled is open again, and what is readable is written again in a new one (R6.6-m).
     /// Whether there was any of it.
     pub(super) fn leave_rotten_life(&mut self) -> Result<bool, NodeError> {
@@ -177,7 +177,7 @@ impl Node {
         let mut is_left = false;
         for rotten in own {
             let (origin, life) = (rotten.stream.origin, rotten.stream.origin.incarnation);
-            if known::held_by_any(&self.wal, &peers, &rotten.stream)? >= rotten.first || self.is_closed_before(&origin, rotten.first) {
+            if known::held_by_any(&self.wal, &peers, &rotten.stream)? >= rotten.last || self.is_closed_before(&origin, rotten.last) {
                 continue;
             }
             if life == self.keyring.incarnation() {
@@ -194,7 +194,7 @@ impl Node {
         Ok(is_left)
     }
 
-    /// Whether we have said already that a history of ours ends before that event, or wrote it again where it parted.
+    /// Whether we have said already that a history of ours ends before that event, or wrote again what stood behind where it parted.
     fn is_closed_before(&self, origin: &Origin, seq: u64) -> bool {
         let is_closed = self.state.closed.origins.iter().any(|(closed, at)| closed == origin && *at < seq);
         is_closed || (self.is_settled_life(origin) && self.state.repeated.iter().any(|(repeated, _)| repeated == origin))

@@ -193,7 +193,7 @@ impl Session {
                 let reach = Reach { held: after, sent: after, ours, whole: !ours, again: 0 };
                 self.reach.insert(*stream, reach);
             }
-            let to = if Self::is_signed_here(node, stream) && !node.is_settled_life(&stream.origin) { head.end.seq } else { head.checkpoint_seq };
+            let to = if Self::is_signed_here(node, stream) && !node.was_written_again(&stream.origin) { head.end.seq } else { head.checkpoint_seq };
             let to = node.readable_to(stream, self.reach.get(stream).map_or(u64::MAX, |reach| reach.sent), to)?;
             ours.push((*stream, head.base.seq, to));
         }

@@ -91,7 +91,11 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
     };
     let held = known::held_by_any(&node.wal, peers, &main)?.max(parting);
     if fork.is_none() {
-        let Some(at) = known::position(&node.wal, &main, held)? else { return Ok(None) };
+        let at = match known::position(&node.wal, &main, held)? {
+            None => known::position(&node.wal, &main, parting)?, // the chain there has rotted
+            at => at,
+        };
+        let Some(at) = at else { return Ok(None) };
         let count = write_again(node, &main, held)?;
         return close(node, origin, at).map(|()| Some(count));
     }

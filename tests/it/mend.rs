@@ -281,7 +281,9 @@ fn what_nothing_proves_is_not_acknowledged_and_comes_under_other_numbers() {
         world.push("clinic", &[payload]);
     }
     let (hub, address) = serve(&world, "hub");
-    well(&world, "clinic", &["sync", &address]);
+    for _ in 0..2 {
+        well(&world, "clinic", &["sync", &address]); // the hub is killed: at the second it had noted the first
+    }
     drop(hub);
     seal(&world, "hub");
     rot(&world, "hub", is_routine, &[1]);
@@ -293,13 +295,10 @@ fn what_nothing_proves_is_not_acknowledged_and_comes_under_other_numbers() {
     let (hub, address) = serve(&world, "hub");
     say(&world, "clinic", &["sync", &address]); // is told that its card is an old one
     drop(hub);
-    for payload in listed(&log(&world, "hub")) {
-        assert!(payload.starts_with('q'));
-    }
     let unacknowledged = || world.view("clinic").status().unwrap().peers[0].unacknowledged;
-    let is_there = listed(&log(&world, "hub")).len();
-    assert!(unacknowledged() > 0 || is_there == 2, "the clinic takes for safe what the hub does not hold");
+    assert!(unacknowledged() > 0 || listed(&log(&world, "hub")).len() == 2, "the clinic takes for safe what the hub does not hold");
     let (hub, address) = serve(&world, "hub");
+    say(&world, "clinic", &["sync", &address]); // the hub cannot place it
     well(&world, "clinic", &["sync", &address]);
     drop(hub);
     let log = log(&world, "hub");

@@ -214,13 +214,19 @@ impl World {
             if let Some(lacks) = whole.held.iter().find(lacks) {
                 return Err(format!("P6: {} lacks {lacks:?}, which the authority holds and it may see", self.name(at)));
             }
-            // What its writer lost, and the authority holds unsigned, or the signature of which rotted there, it can show to nobody. Where another history of
-            // the writer's own parted from it, and rotted as far as both go, nothing tells the writer the two apart.
-            let has_parted = self.restored.contains(&at) && self.missing_at(at)?.iter().any(|origin| origin.node == id);
+            // What its writer lost, and the authority holds unsigned, or the signature of which rotted there, it can show to nobody. Of a life that is over, and
+            // rotted at its writer to its end, nothing proves to the writer what others have of it.
+            let present = self.machines[at]
+                .station
+                .durable_view()
+                .map_err(|error| format!("P4: {} does not open: {error}", self.name(at)))?
+                .keyring()
+                .incarnation();
+            let cannot_tell = self.missing_at(at)?.iter().any(|origin| origin.node == id && origin.incarnation != present);
             let has_lost = self.rotten.contains(&at) || (self.restored.contains(&at) && self.rotten.contains(&AUTHORITY));
             let unproved = whole.held.iter().filter(|seen| !self.can_be_proved(&order, &whole, seen));
             let unproved: BTreeSet<_> = unproved.filter_map(|seen| self.model.payload_in(seen)).collect();
-            let is_lost = |number: &usize| has_lost && (unproved.contains(number) || has_parted);
+            let is_lost = |number: &usize| has_lost && (unproved.contains(number) || cannot_tell);
             let lacks = |number: &&usize| self.model.pushed[**number].node == id && !memory.whole.contains(number) && !is_lost(number);
             if let Some(number) = whole.whole.iter().find(lacks) {
                 return Err(format!("P6: {} lacks its own payload {number}, which the authority holds", self.name(at)));
