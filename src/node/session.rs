@@ -94,7 +94,7 @@ pub struct Session {
     /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link (R7.3-i).
     pub left: Vec<Stream>,
     unconfirmed: Unconfirmed,
-    /// Our life, as our hello named it.
+    /// Our life and the number of the receipt, as our hello told them.
     told: Option<(Incarnation, u64)>,
     /// Where the other end is, for people.
     pub(super) via: String,
