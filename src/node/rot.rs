@@ -197,7 +197,7 @@ impl Node {
     /// Whether we have said already that a history of ours ends before that event, or wrote again what stood behind where it parted.
     fn is_closed_before(&self, origin: &Origin, seq: u64) -> bool {
         let is_closed = self.state.closed.origins.iter().any(|(closed, at)| closed == origin && *at < seq);
-        is_closed || (self.is_settled_life(origin) && self.state.repeated.iter().any(|(repeated, _)| repeated == origin))
+        is_closed || self.was_written_again(origin)
     }
 
     fn save_rot(&self) -> Result<(), NodeError> {

@@ -111,8 +111,8 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
 /// A peer cannot place what we send of a life that is over: where it parts from another history of that life has rotted there. It is written again, once
 /// (R6.6-n).
 pub(super) fn write_unplaced_again(node: &mut Node, stream: &Stream, held: u64) -> Result<(), NodeError> {
-    let is_done = node.state.repeated.iter().any(|(repeated, _)| *repeated == stream.origin);
-    if stream.branch.is_some() || is_done || stream.origin.lane == Lane::Control || !node.is_settled_life(&stream.origin) {
+    let is_due = node.is_settled_life(&stream.origin) && !node.was_written_again(&stream.origin);
+    if stream.branch.is_some() || stream.origin.lane == Lane::Control || !is_due {
         return Ok(());
     }
     write_again(node, stream, held)?;
