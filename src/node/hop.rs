@@ -135,7 +135,6 @@ impl Hop {
     /// Z614 for a key that counts no more (R7.5-h), Z620 for another member than was expected; what the node says.
     pub async fn meet(&mut self) -> Result<Option<Greeting>, Refusal> {
         let (key, salt, expected) = (self.key, self.salt, self.terms.expected);
-        let workshop = &self.workshop;
         let met = self.standing.with(|node| {
             let peer = match node.identify(&key) {
                 Identity::Unknown => return Ok(None),
@@ -155,20 +154,25 @@ impl Hop {
                 return Err(NodeError::refused(Code::Z620, format!("{there} answers there, not {wanted}")));
             }
             let mut session = Session::begin(node, peer, salt)?;
-            let mut pages = session.hello(node)?;
-            let mut busy = workshop.borrow_mut();
-            busy.know_speed(session.record(), &*node.ports.clock);
-            session.know_speed(busy.speed);
-            let told = busy.speed.granted(Rc::strong_count(&busy.present) - 1).told(session.record().link.rate);
-            session.mixing.grant(told.unwrap_or(Granted::USUAL), node.ports.clock.monotonic_ms());
-            pages.iter_mut().take(1).for_each(|page| page.granted = told);
+            let pages = session.hello(node)?;
             Ok(Some((session, pages)))
         });
-        let Some((mut session, pages)) = met.await? else { return Ok(None) };
+        let Some((mut session, mut pages)) = met.await? else { return Ok(None) };
+        self.know_speed(session.record()).await;
+        session.know_speed(self.workshop.borrow().speed);
+        let told = self.granted().told(session.record().link.rate);
+        session.mixing.grant(told.unwrap_or(Granted::USUAL), self.now_ms());
+        pages.iter_mut().take(1).for_each(|page| page.granted = told);
         (self.terms.known)(session.peer());
         session.via.clone_from(&self.terms.via);
         self.session = Some(session);
         Ok(Some(Greeting { pages, window: self.terms.window, take: self.terms.take }))
+    }
+
+    /// What each of those who are here is granted.
+    fn granted(&self) -> Granted {
+        let workshop = self.workshop.borrow();
+        workshop.speed.granted(Rc::strong_count(&workshop.present) - 1)
     }
 
     /// What all links of the process share.

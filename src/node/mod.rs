@@ -42,6 +42,7 @@ pub mod radar;
 pub mod record;
 pub mod relaying;
 mod rot;
+mod sampling;
 mod sending;
 pub mod serving;
 pub mod session;
