@@ -1,6 +1,8 @@
 //! The only OS calls. No decisions: each function is the system call its port names, and its errors are the system's.
 #![allow(clippy::disallowed_methods, reason = "this is the room where the world is asked")]
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+mod calls;
 mod clock;
 mod confine;
 mod entropy;
@@ -21,7 +23,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use clock::OsClock;
-pub use confine::confine;
+pub use confine::{Confined, Files, Talks, confine};
 pub use entropy::OsEntropy;
 pub use fs::OsDisk;
 pub use hook::{Messenger, ask_program, run_program};

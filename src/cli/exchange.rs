@@ -6,7 +6,7 @@ mod receipt;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
-use super::{Context, Finished, confine, cut, escape, ingest, members, summary, units};
+use super::{Context, Finished, Talks, confine, cut, escape, ingest, members, summary, units};
 use crate::carry::stick::PlaceKind;
 use crate::node::Node;
 use crate::node::exchanging::{ExchangeOrder, Exchanged, Step};
@@ -62,10 +62,12 @@ impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         if let (true, Some(store)) = (self.blind, &self.store) {
+            let written = [Some(self.place.clone()), folder_of(context, &store.join("any"))];
+            confine(&written.into_iter().flatten().collect::<Vec<_>>(), Talks::Here);
             return blind::run(context, &self.place, store, self.quota);
         }
         let written = [Some(context.data_dir()), Some(self.place.clone()), self.receipt.as_deref().and_then(|page| folder_of(context, page))];
-        confine(&written.into_iter().flatten().collect::<Vec<_>>());
+        confine(&written.into_iter().flatten().collect::<Vec<_>>(), Talks::Here);
         let mut node = context.node()?;
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
         let order = ExchangeOrder { place: &self.place, to: &to, max_size: self.max_size, files_max: self.max_files, dry_run: self.dry_run };
@@ -90,9 +92,9 @@ impl Args {
     }
 }
 
-/// The folder that the page goes to, or the nearest one above it that is there already.
-fn folder_of(context: &Context, page: &Path) -> Option<PathBuf> {
-    let mut folders = page.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+/// The folder that a file goes to, or the nearest one above it that is there already.
+fn folder_of(context: &Context, file: &Path) -> Option<PathBuf> {
+    let mut folders = file.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     folders.find(|folder| context.ports.disk.look(folder).is_ok_and(|entry| entry.is_some())).map(Path::to_owned)
 }
 

@@ -3,7 +3,7 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
-use super::{Context, Finished, bundle, confine, escape, files, summary, units};
+use super::{Context, Finished, Talks, bundle, confine, escape, files, summary, units};
 use crate::carry::finding::Candidate;
 use crate::node::NodeError;
 use crate::node::inspect;
@@ -32,7 +32,7 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        confine(&[context.data_dir()]);
+        confine(&[context.data_dir()], Talks::Here);
         let mut node = context.node()?;
         let (mut paths, mut piped) = (Vec::new(), None);
         for path in &self.paths {

@@ -49,7 +49,9 @@ pub mod units;
 mod verify;
 mod watch;
 
-use crate::adapters::{Messenger, OsHints, OsInput, ask_program, asked_to_end, confine, open_tables, os_ports, read_hidden_line, run_program};
+use crate::adapters::{
+    Confined, Files, Messenger, OsHints, OsInput, Talks, ask_program, asked_to_end, confine, open_tables, os_ports, read_hidden_line, run_program,
+};
 use crate::hub::object;
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};

@@ -4,7 +4,7 @@ use super::alarm::Teller;
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Context, Finished, http, peer, schema, summary, units, watch};
+use super::{Confined, Context, Finished, Talks, http, peer, schema, summary, units, watch};
 use crate::link::Ended;
 use crate::node::serving::{Served, Server};
 use crate::push::schema::Schema;
@@ -60,7 +60,7 @@ impl Args {
         let sockets = self.http.iter().filter_map(http::folder).collect();
         // Before programs are given up: the process that still may run this one.
         let teller = self.alarm.as_deref().map(|program| Teller::start(context, program, self.alarm_every)).transpose()?;
-        let confined = watch::confine_watching(context, &self.watch, &self.pace, sockets);
+        let confined = watch::confine_watching(context, (&self.watch, &self.pace), sockets, Talks::ByNetwork);
         let standing = context.standing()?;
         context.stay(standing, async |context, stay| self.serve(context, stay, confined, schema, teller).await)
     }
@@ -69,7 +69,7 @@ impl Args {
         &self,
         context: &mut Context,
         stay: &Stay,
-        confined: &str,
+        confined: Confined,
         schema: Option<Schema>,
         teller: Option<Teller>,
     ) -> Result<Finished, Halt> {
@@ -85,7 +85,8 @@ impl Args {
             let listener = context.ports.net.listen(address).await;
             let listener = listener.map_err(|error| Halt::new(Code::Z501, format!("cannot listen at {address}: {error}")))?;
             let at = listener.address().map_err(|error| Halt::new(Code::Z501, format!("{address}: {error}")))?;
-            context.console.result(&format!("listening at {at}"), || Object::of("listening").with("address", &at).with("confined", confined))?;
+            let told = || Object::of("listening").with("address", &at).with("confined", confined.files.word()).with("filtered", confined.calls);
+            context.console.result(&format!("listening at {at}"), told)?;
             let (server, stop) = (Rc::clone(server), stay.stop.clone());
             listening.push(tokio::task::spawn_local(async move { server.listen(listener, stop).await }));
         }

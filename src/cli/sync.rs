@@ -4,7 +4,7 @@ use super::console::Console;
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Context, Finished, members, peer, summary, units};
+use super::{Context, Finished, Talks, confine, members, peer, summary, units};
 use crate::node::NodeError;
 use crate::node::foretelling::Foretold;
 use crate::node::local::{Lines, Reached};
@@ -110,6 +110,7 @@ impl Args {
         if wish.peer.contains(':') {
             peer::check_address(&wish.peer)?;
         }
+        confine(&[context.data_dir()], Talks::ByNetwork);
         let mut shown = Shown::new(&context.console);
         let synced = match context.reach()? {
             (Reached::Node(node), secret) => {

@@ -2,7 +2,7 @@
 
 use super::halt::Halt;
 use super::object::Object;
-use super::{Context, Finished, bundle, confine, escape, summary, units};
+use super::{Context, Finished, Talks, bundle, confine, escape, summary, units};
 use crate::keys::Words;
 use crate::node::inspect;
 use bundle_format::error::Exit;
@@ -30,7 +30,7 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
-        confine(&[]);
+        confine(&[], Talks::Here);
         let mut senders = BTreeMap::<_, Vec<Hash>>::new();
         let (mut tally, single) = (bundle::Tally::default(), bundle::is_single(context, &self.paths));
         for path in bundle::find(context, &self.paths)? {

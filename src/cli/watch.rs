@@ -3,7 +3,7 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Context, Finished, OsHints, confine, escape, exchange, ingest, summary, units};
+use super::{Confined, Context, Files, Finished, OsHints, Talks, confine, escape, exchange, ingest, summary, units};
 use crate::carry::stick;
 use crate::carry::watch::Pace;
 use crate::node::naming::Naming;
@@ -80,11 +80,10 @@ impl Args {
         for folder in &self.folders {
             refuse_wrong(context, folder)?;
         }
-        let confined = confine_watching(context, &self.folders, &self.pace, Vec::new());
-        context.console.note(&format!(
-            "writing anywhere but in its own folders is {}",
-            if confined == "not" { "not refused by this kernel" } else { "refused by the kernel" }
-        ));
+        let confined = confine_watching(context, (&self.folders, &self.pace), Vec::new(), Talks::Here);
+        let refused = |it: bool| if it { "refused by the kernel" } else { "not refused by this kernel" };
+        context.console.note(&format!("writing anywhere but in its own folders is {}", refused(confined.files != Files::Not)));
+        context.console.note(&format!("system calls that it does not need are {}", refused(confined.calls)));
         let standing = context.standing()?;
         context.stay(standing, async |context, stay| self.watch(context, stay).await)
     }
@@ -109,7 +108,7 @@ impl Args {
 
     /// On a lease when a process keeps the node: that may watch the same folders.
     fn look_once(&self, context: &mut Context) -> Result<Finished, Halt> {
-        confine_watching(context, &self.folders, &self.pace, Vec::new());
+        confine_watching(context, (&self.folders, &self.pace), Vec::new(), Talks::Here);
         let mut node = context.node()?;
         let (mut tally, pace) = (Tally::default(), self.pace.pace());
         for folder in &self.folders {
@@ -125,13 +124,13 @@ impl Args {
 
 /// Give up what watching does not need: it writes in the data directory and what else is `written`, and in the folders only where it answers. A stick may be mounted later, so there
 /// the right is to the folder it is mounted in.
-pub fn confine_watching(context: &Context, folders: &[PathBuf], pace: &PaceArgs, mut written: Vec<PathBuf>) -> &'static str {
+pub fn confine_watching(context: &Context, (folders, pace): (&[PathBuf], &PaceArgs), mut written: Vec<PathBuf>, talks: Talks) -> Confined {
     written.push(context.data_dir());
     for folder in folders.iter().filter(|_| pace.exchange) {
         let around = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
         written.extend([folder.clone(), around.unwrap_or(Path::new(".")).to_owned()]);
     }
-    confine(&written).word()
+    confine(&written, talks)
 }
 
 /// A folder somebody mistyped is told at once; one that is empty or not there may be the place of a stick that comes later.

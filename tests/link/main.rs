@@ -10,6 +10,7 @@ mod air;
 mod beside;
 mod bounds;
 mod claims;
+mod confined;
 mod crowd;
 mod cuts;
 mod honest;
@@ -49,6 +50,7 @@ claims! {
     published::any_round_trip_up_to_three_seconds_will_do,
     beside::every_command_works_beside_a_server_and_events_go_three_hops_both_ways,
     space::a_full_disk_is_told_and_nothing_is_lost,
+    confined::a_server_and_who_dials_it_have_given_up_what_they_do_not_need,
     refusals::a_revoked_clinic_is_told_on_both_sides,
     refusals::a_stranger_is_told_on_both_sides,
     refusals::who_does_not_speak_our_tls_is_told,
