@@ -148,7 +148,6 @@ struct Flying {
 
 /// One conversation.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each was said or not, and none excludes another: any of the sixteen combinations can stand")]
 pub struct Exchange {
     state: State,
     /// Histories by the numbers we gave them, and the peer did.
@@ -173,16 +172,17 @@ pub struct Exchange {
     we_said_done: bool,
     they_said_done: bool,
     introduced: bool,
-    may_speculate: bool,
+    /// Bytes of ranges that may be on their way before the peer's hello.
+    ahead_len: u64,
     actions: VecDeque<Action>,
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
 impl Exchange {
-    /// A conversation begins. `known`: the roster has the peer's key (R7.4-a). `may_speculate`: what the peer holds is remembered well enough to send
-    /// ranges before its hello (R7.3-j).
-    pub fn new(known: bool, may_speculate: bool, pace: Pace) -> Self {
+    /// A conversation begins. `known`: the roster has the peer's key (R7.4-a). `ahead_len`: bytes of ranges that may be on their way before its hello, by
+    /// what is remembered of it (R7.3-j).
+    pub fn new(known: bool, ahead_len: u64, pace: Pace) -> Self {
         let mut exchange = Self {
             state: if known { State::Greeting } else { State::Asking { skipped: 0 } },
             ours: LogTable::default(),
@@ -201,7 +201,7 @@ impl Exchange {
             we_said_done: false,
             they_said_done: false,
             introduced: false,
-            may_speculate,
+            ahead_len,
             actions: VecDeque::new(),
             input: Vec::new(),
             output: Vec::new(),
@@ -412,16 +412,16 @@ impl Exchange {
 
     /// How long a range may be now, in bytes on the link; `None` when none may be sent.
     pub fn wants_range(&self) -> Option<u64> {
-        let may = match self.state {
-            State::Greeting => self.may_speculate && !self.ours.is_empty(),
-            State::Open => true,
-            State::Asking { .. } | State::Learning | State::Closed(_) => false,
+        let ahead_len = match self.state {
+            State::Greeting if !self.ours.is_empty() => self.ahead_len,
+            State::Open => u64::MAX,
+            State::Greeting | State::Asking { .. } | State::Learning | State::Closed(_) => 0,
         };
         let (flight, bound) = (self.flight(), self.pace.flight_len().min(self.window));
         // Two at a time, so that the link does not stand idle while an acknowledgement travels.
         let len = self.pace.range_len().min(self.peer_takes.unwrap_or(u64::MAX)).min((self.window / 2).max(WORTHWHILE_LEN));
-        let room = flight == 0 || flight < bound;
-        (may && room && len >= WORTHWHILE_LEN).then_some(len)
+        let room = flight < ahead_len && (flight == 0 || flight < bound);
+        (room && len >= WORTHWHILE_LEN).then_some(len)
     }
 
     /// Send `range`. Returns how many bytes it is on the link.

@@ -16,6 +16,9 @@ const FLIGHT_MS: u64 = 2000;
 /// This much may always be on its way: two seconds of 2G, which with less would stand idle before its rate is known.
 const FLIGHT_LEN_MIN: u64 = 3 * FIRST_LEN;
 
+/// A memory of so many times the rate that is seen is forgotten.
+const STRANGE: u64 = 4;
+
 /// What is known of one direction of a link.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -23,6 +26,10 @@ pub struct Pace {
     range_len: u64,
     /// Bytes a second, once something was acknowledged.
     rate: Option<u64>,
+    /// That is what another connection has seen.
+    remembered: bool,
+    /// … which broke, and this one may break as early.
+    careful: bool,
     /// Smallest time seen between a message and its answer.
     round_trip_ms: u64,
     last_ack_ms: u64,
@@ -36,7 +43,12 @@ impl Pace {
     pub fn new(rate: Option<u64>, round_trip_ms: u64) -> Self {
         let remembered = rate.map_or(FIRST_LEN, |rate| rate.saturating_mul(RANGE_MS) / 1000);
         let range_len = remembered.clamp(FIRST_LEN, 8 * FIRST_LEN); // a memory may be of another network: not too bold
-        Self { range_len, rate, round_trip_ms, last_ack_ms: 0, sampled: 0, sample_ms: 0 }
+        Self { range_len, rate, remembered: rate.is_some(), careful: false, round_trip_ms, last_ack_ms: 0, sampled: 0, sample_ms: 0 }
+    }
+
+    /// The same after a connection that broke: a first range must be small enough to pass, and little is on its way before it has.
+    pub fn after_a_break(rate: Option<u64>, round_trip_ms: u64) -> Self {
+        Self { range_len: FIRST_LEN, careful: true, ..Self::new(rate, round_trip_ms) }
     }
 
     /// Bytes a second, as far as known.
@@ -61,7 +73,7 @@ impl Pace {
 
     /// Bytes that may be on their way at once.
     pub fn flight_len(&self) -> u64 {
-        let by_rate = self.rate.map_or(FLIGHT_LEN_MIN, |rate| rate.saturating_mul(FLIGHT_MS + self.round_trip_ms) / 1000);
+        let by_rate = self.rate.filter(|_| !self.careful).map_or(FLIGHT_LEN_MIN, |rate| rate.saturating_mul(FLIGHT_MS + self.round_trip_ms) / 1000);
         by_rate.max(2 * self.range_len).clamp(FLIGHT_LEN_MIN, FLIGHT_LEN_MAX)
     }
 
@@ -78,14 +90,16 @@ impl Pace {
         self.sampled += len;
         let took_ms = now_ms.saturating_sub(self.sample_ms).max(1);
         let seen = self.sampled.saturating_mul(1000) / took_ms;
-        // It rises at once and falls slowly: where both directions are full, acknowledgements wait behind data, and who took that for a slower link
+        // A memory that is far off is of another network. It rises at once and falls slowly: where both directions are full, acknowledgements wait behind data, and who took that for a slower link
         // would send less, and so find it slower still.
         self.rate = Some(match self.rate {
+            Some(rate) if self.remembered && seen < rate / STRANGE => seen,
             Some(rate) if seen < rate => (7 * rate.min(u64::MAX / 8) + seen) / 8,
             Some(rate) => rate.midpoint(seen),
             None => seen,
         });
         self.rate = self.rate.map(|rate| rate.max(1));
+        (self.remembered, self.careful) = (false, false);
         self.last_ack_ms = now_ms;
         if self.sampled > 4 * self.flight_len() || behind == 0 {
             (self.sampled, self.sample_ms) = (0, now_ms); // a long memory would not see the link change
@@ -138,6 +152,18 @@ mod tests {
         assert!(pace.rate().unwrap() < 6000, "{:?}", pace.rate());
         (2..12).for_each(|nth| pace.acked(2048, 600 + 712 * nth - 1424, 600 + 712 * (nth + 1), 2048));
         assert!((2000..4500).contains(&pace.rate().unwrap()), "{:?}", pace.rate());
+    }
+
+    #[test]
+    fn a_memory_of_another_network_is_forgotten_and_a_good_one_is_not() {
+        for (remembered, want) in [(2_000_000, 2000..4500), (8000, 5000..8000)] {
+            let mut pace = Pace::new(Some(remembered), 600);
+            pace.acked(2048, 0, 600 + 712, 0); // 2G
+            assert!(want.contains(&pace.rate().unwrap()), "{remembered}: {:?}", pace.rate());
+        }
+        let broke = Pace::after_a_break(Some(30_000), 600);
+        assert_eq!((broke.range_len(), broke.rate()), (FIRST_LEN, Some(30_000)));
+        assert_eq!(broke.flight_len(), Pace::new(None, 600).flight_len());
     }
 
     #[test]

@@ -30,6 +30,8 @@ const MESSAGE_MS_MAX: u64 = 120_000;
 const INTRODUCTION_MS_MAX: u64 = 15_000;
 /// While this much waits to be written, nothing more is cut: what comes up meanwhile, an acknowledgement or something urgent, would wait behind it.
 const UNWRITTEN_LEN_MAX: usize = 1024;
+/// What took longer to cut goes out before more is cut: the link would stand idle meanwhile.
+const CUT_MS_MAX: u64 = 10;
 /// A budget may be passed by so much, for acknowledgements of what is on its way already.
 const ACKNOWLEDGING_LEN: u64 = 1024;
 /// Read at a time, on the stack: a task that waits for its peer keeps no buffer.
@@ -202,6 +204,8 @@ pub struct Drive<'a, S, H> {
     clock: &'a dyn Clock,
     terms: Terms,
     out: Vec<u8>,
+    /// Where in it the last range begins, if that is long: it goes by itself.
+    range_at: usize,
     /// Written since the stream was last known to hold nothing back, and what the socket had taken then.
     unflushed: (u64, u64),
     began_ms: u64,
@@ -233,6 +237,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             clock,
             terms,
             out: Vec::new(),
+            range_at: 0,
             unflushed: (0, 0),
             began_ms: now_ms,
             last_sign_ms: now_ms,
@@ -330,7 +335,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             && let Some(len) = self.exchange.wants_range()
         {
             let Some(len) = self.within_bounds(len) else { return Ok(()) };
-            let rate = self.exchange.pace().rate();
+            let (rate, began_ms) = (self.exchange.pace().rate(), self.clock.monotonic_ms());
             match waiting(self.home.cut(len, rate), self.stream, self.exchange, &mut self.out).await? {
                 None => {
                     self.exchange.nothing_more();
@@ -341,9 +346,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                     return Ok(());
                 }
                 Some(range) => {
-                    self.exchange.send(range, self.clock.monotonic_ms());
+                    self.out.extend(self.exchange.poll_output());
+                    let len = self.exchange.send(range, self.clock.monotonic_ms());
+                    self.range_at = if len > UNWRITTEN_LEN_MAX as u64 { self.out.len() } else { 0 };
                     self.out.extend(self.exchange.poll_output());
                 }
+            }
+            if self.clock.monotonic_ms().saturating_sub(began_ms) > CUT_MS_MAX {
+                return Ok(());
             }
         }
         if self.exchange.peer_is_full() {
@@ -457,6 +467,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),
         };
         self.out.drain(..wrote);
+        self.range_at = self.range_at.saturating_sub(wrote);
         self.unflushed.0 += wrote as u64;
         if self.terms.rate.is_some() {
             self.allowance.0 = self.allowance.0.saturating_sub(wrote as u64);
@@ -499,10 +510,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// How many bytes may be written now: all, or what the rate allows.
     fn may_write(&mut self) -> usize {
-        // What is written at once becomes one record, and a record is read only when all of it is there: in one with the ranges behind it, the first
-        // range would be acknowledged with the last, and the link stand idle meanwhile.
-        let record_len = self.exchange.pace().range_len() * 5 / 4;
-        let len = usize::try_from(record_len).unwrap_or(usize::MAX).min(self.out.len());
+        // What is written at once becomes one record, and a record is read only when all of it is there: in one with a long range behind it, an
+        // acknowledgement or something urgent would be read with that; and a range in two would be read with the one behind it.
+        let len = if (1..self.out.len()).contains(&self.range_at) { self.range_at } else { self.out.len() };
         let Some(rate) = self.terms.rate else { return len };
         let now_ms = self.clock.monotonic_ms();
         let (left, counted_ms) = self.allowance;
@@ -556,3 +566,6 @@ async fn waiting<S: AsyncWrite + Unpin, T>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,8 @@ use bundle_format::range::Range;
 /// A stretch between two checkpoints of ours is not longer than this on a link: on one that dies every 15 kB one each way must pass, beside a handshake
 /// and two hellos. Two of 8 KiB, on their way at once, never did.
 const STRETCH_LEN_MAX: usize = 5 * 1024;
+/// Raw bytes for each byte on the link, at most.
+const RATIO_MAX: usize = 64;
 /// How often a range is made anew because it came out too long.
 const TRIES: usize = 5;
 /// Above this many bytes a second compressing well takes longer than sending.
@@ -106,7 +108,8 @@ impl Session {
                     self.mixing.sent(&range, node.ports.clock.monotonic_ms());
                     self.know_speed(workshop.speed);
                     if !stored {
-                        self.ratio = (range.raw_len / range.data.len().max(1)).clamp(1, 64);
+                        // Events that repeat the one before say little of what comes: a range that is aimed at too boldly is coded twice.
+                        self.ratio = (range.raw_len / range.data.len().max(1)).clamp(1, RATIO_MAX.min(2 * self.ratio));
                     }
                     return Ok(Next::Range(range));
                 }
@@ -153,8 +156,8 @@ impl Session {
                 break;
             }
             if stretches > 1 {
-                // It compresses worse than what went before: as much less. The last try is one stretch.
-                shape.raw_len = if shape.raw_len > raw_len / stretches { raw_len.saturating_mul(wanted) / len } else { SMALLEST };
+                // The last try is one stretch.
+                shape.raw_len = if tried + 2 < TRIES { shorter(raw_len, stretches, len, wanted) } else { SMALLEST };
             } else if signs && count > 1 && len > STRETCH_LEN_MAX {
                 let apart = raw_len.saturating_mul(STRETCH_LEN_MAX) / len;
                 if sign::sign_between(&mut node.wal, &lack.stream, &Self::signer(&node.keyring, &node.roster), lack.after, apart)? == 0 {
@@ -224,5 +227,30 @@ impl Session {
         if !self.left.contains(&stream) {
             self.left.push(stream);
         }
+    }
+}
+
+/// What to aim at after a range of so many stretches that came out as `len` where `wanted` was: it compresses worse than what went before, so as much less,
+/// and at least one stretch less, for a range ends at the first checkpoint at or behind its aim.
+fn shorter(raw_len: usize, stretches: usize, len: usize, wanted: usize) -> usize {
+    let stretch = raw_len / stretches.max(1);
+    (raw_len.saturating_mul(wanted) / len.max(1)).min(stretch * stretches.saturating_sub(2) + stretch / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_was_too_long_is_made_again_at_least_one_stretch_shorter() {
+        const STRETCH: usize = 13_000;
+        for stretches in 2..9 {
+            for (len, wanted) in [(3148, 2048), (3148, 3000), (60_000, 2048)] {
+                let aim = shorter(stretches * STRETCH, stretches, len, wanted);
+                let again = aim.div_ceil(STRETCH).max(1);
+                assert!(again < stretches, "{stretches} stretches, {len} B for {wanted}: {again} again");
+            }
+        }
+        assert_eq!(shorter(90_000, 9, 9000, 3000), 30_000, "as much less as it compresses worse");
     }
 }

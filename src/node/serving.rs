@@ -232,7 +232,7 @@ impl Server {
         let met = hop.meet().await;
         let before = hop.session().filter(|session| self.broke.borrow_mut().insert(session.peer())); // it counts as broken until it ends
         let pace = Pace::new(before.and_then(|session| session.record().link.rate), 0);
-        let mut exchange = Exchange::new(!matches!(met, Ok(None)), false, pace);
+        let mut exchange = Exchange::new(!matches!(met, Ok(None)), 0, pace);
         match met {
             Ok(Some(greeting)) => {
                 drop(stranger);

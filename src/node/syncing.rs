@@ -316,7 +316,7 @@ impl<'a> Syncer<'a> {
         let doubled_ms = 500_u64.saturating_mul(1 << self.failures.min(16)).min(longest_ms);
         let backoff_ms = match self.order.every_ms {
             Some(every_ms) if silent_ms > PATIENCE_MS[1] => every_ms,
-            _ if tried_ms >= REDIAL_MS - 500 => SHORTEST_WAIT_MS,
+            _ if tried_ms >= REDIAL_MS - 500 => return 0,
             _ => doubled_ms,
         };
         let part = u64::from(u16::from_le_bytes(entropy::random(&*self.ports.entropy)));
@@ -378,10 +378,14 @@ impl<'a> Syncer<'a> {
         hop.confirm(std::mem::take(&mut self.unconfirmed));
         let session = hop.session();
         let rate = session.and_then(|session| session.record().link.rate);
-        let pace = Pace::new(rate.filter(|_| !self.broke), round_trip_ms); // after a break a first range must be small enough to pass
-        // What was on its way when the link broke may have arrived: its hello tells, and is waited for.
-        let remembered = !self.broke && session.is_some_and(super::session::Session::is_remembered);
-        let mut exchange = Exchange::new(!matches!(met, Ok(None)), remembered, pace);
+        let pace = if self.broke { Pace::after_a_break(rate, round_trip_ms) } else { Pace::new(rate, round_trip_ms) };
+        let ahead_len = match session {
+            // What was on its way when the link broke may have arrived: its hello tells. Until it comes one short range goes, should that have been lost.
+            Some(session) if session.is_remembered() && self.broke => 1,
+            Some(session) if session.is_remembered() => u64::MAX,
+            _ => 0,
+        };
+        let mut exchange = Exchange::new(!matches!(met, Ok(None)), ahead_len, pace);
         let refusal = met.as_ref().err().cloned();
         match met {
             Ok(Some(greeting)) => exchange.greet(greeting.pages, greeting.window, greeting.take),

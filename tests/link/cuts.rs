@@ -38,7 +38,7 @@ pub fn whatever_way_it_is_cut_nothing_is_lost_and_nothing_comes_twice() {
 }
 
 pub fn a_clinic_killed_again_and_again_gets_on() {
-    const EVENTS: usize = 1000;
+    const EVENTS: usize = 2000;
     let world = World::of(&["clinic"]);
     world.push("clinic", EVENTS, "routine");
     let hub = world.serve("hub");
@@ -65,8 +65,8 @@ pub fn a_clinic_killed_again_and_again_gets_on() {
     let carried = proxy.counts().up.delivered_len;
     figure!("sync killed {kills} times: {carried} bytes up in all, {:.1} an event", carried as f64 / EVENTS as f64);
     assert!(kills >= 3, "it was killed {kills} times only");
-    // Alone the events take some 70 KB; each kill may cost two seconds of the link, a handshake and a range.
-    assert!(carried < 90_000 + kills * 36_000, "each run goes on where the last one was: {carried}");
+    // Alone the events take some 140 KB; each kill may cost two seconds of the link, a handshake and a range.
+    assert!(carried < 170_000 + kills * 36_000, "each run goes on where the last one was: {carried}");
 }
 
 pub fn a_hub_killed_again_and_again_is_dialled_again() {

@@ -46,7 +46,7 @@ struct Toy {
 impl Toy {
     fn new(known: bool, speculates: bool, held: &[(u8, u64)], window: u64) -> Self {
         let held = held.iter().map(|(node, seq)| (origin(*node), *seq)).collect();
-        let exchange = Exchange::new(known, speculates, pace());
+        let exchange = Exchange::new(known, if speculates { u64::MAX } else { 0 }, pace());
         let mut toy =
             Self { exchange, held, sent: BTreeMap::new(), credited: BTreeMap::new(), refuses: 0, learns: true, window, take: None, made: 0 };
         if known {
@@ -255,14 +255,14 @@ fn open() -> Exchange {
 }
 
 fn greeting() -> Exchange {
-    let mut exchange = Exchange::new(true, false, pace());
+    let mut exchange = Exchange::new(true, 0, pace());
     exchange.greet(told(&[(origin(1), 5)].into()), 65_536, None);
     exchange.poll_output();
     exchange
 }
 
 fn asking() -> Exchange {
-    let mut exchange = Exchange::new(false, false, pace());
+    let mut exchange = Exchange::new(false, 0, pace());
     exchange.poll_output();
     exchange
 }
@@ -392,7 +392,7 @@ fn a_peer_names_so_many_histories_and_no_more() {
 
 #[test]
 fn no_more_is_taken_than_was_said_and_no_more_is_sent() {
-    let mut exchange = Exchange::new(true, false, pace());
+    let mut exchange = Exchange::new(true, 0, pace());
     exchange.greet(told(&BTreeMap::new()), 65_536, Some(1000));
     exchange.receive(&page(false, []), 0).unwrap();
     let mut sender = LogTable::default();
@@ -404,7 +404,7 @@ fn no_more_is_taken_than_was_said_and_no_more_is_sent() {
     // An honest end that waits for the hello never comes so far.
     for take in [0, 300, 1000, 5000, 20_000] {
         let mut pair = Pair::of([Toy::new(true, false, &[(1, 400)], 65_536), Toy::new(true, false, &[], 65_536)]);
-        let mut fresh = Exchange::new(true, false, pace());
+        let mut fresh = Exchange::new(true, 0, pace());
         std::mem::swap(&mut fresh, &mut pair.ends[1].exchange);
         pair.ends[1].take = Some(take);
         pair.ends[1].greet();

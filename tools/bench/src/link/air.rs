@@ -28,8 +28,8 @@ pub fn air(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     let hub = place.authority("punakha-hub")?;
     let mut uncut = None;
     let steady = clinic_with_history(&place, "lunana-bhu", &hub)?;
-    for count in COUNTS {
-        steady.push(clinic::events(3, count))?;
+    for (seed, count) in (3..).zip(COUNTS) {
+        steady.push(clinic::events(seed, count))?; // never what was pushed before: that would be shorter
         let Some(flown) = fly(&steady, &hub, &place.scratch, &[], report)? else { return Ok(()) };
         let name = format!("link/2G/{}", thousands(count as u64));
         let said =
@@ -43,7 +43,7 @@ pub fn air(zbundle: &Zbundle, report: &mut Report) -> Result<(), Failure> {
     dark.push(clinic::events(3, 21))?;
     // Like the other one, it knows the link by then.
     let known = fly(&dark, &hub, &place.scratch, &[], report)?;
-    dark.push(clinic::events(3, CUT_COUNT))?;
+    dark.push(clinic::events(5, CUT_COUNT))?; // the same that went without a cut
     if let (Some(uncut), Some(_), Some(flown)) = (uncut, known, fly(&dark, &hub, &place.scratch, &[CUT], report)?) {
         let ideal = uncut.took + CUT.lasts;
         let said = format!(

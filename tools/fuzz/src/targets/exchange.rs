@@ -41,7 +41,7 @@ impl End {
         let known = !hand.byte().is_multiple_of(4);
         let held = (1..=3).map(|node| (origin(node), u64::from(hand.byte() % 60))).collect();
         let window = [512, 4096, 65_536, u64::MAX][usize::from(hand.byte() % 4)];
-        let exchange = Exchange::new(known, hand.byte().is_multiple_of(2), Pace::new(None, 600));
+        let exchange = Exchange::new(known, [0, 2048, u64::MAX][usize::from(hand.byte() % 3)], Pace::new(None, 600));
         let mut end = Self { exchange, held, sent: BTreeMap::new(), furthest: BTreeMap::new(), refuses: hand.byte() % 4, window, now_ms: 0 };
         if known {
             end.greet();

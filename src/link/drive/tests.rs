@@ -1,0 +1,122 @@
+//! What goes out together, and what is not kept waiting for the next.
+
+use super::*;
+use crate::carry::pace::Pace;
+use crate::ports::clock::FakeClock;
+use bundle_format::checkpoint::Checkpoint;
+use bundle_format::compress::Codec;
+use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+use bundle_format::message::pages;
+use bundle_format::sign::Signature;
+use bundle_format::vector::{Tag, Told};
+use std::cell::{Cell, RefCell};
+use std::task::Context;
+
+const ORIGIN: Origin = Origin { node: NodeId([1; 8]), incarnation: Incarnation([7; 4]), lane: Lane::Routine, audience: None };
+
+/// What happened, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Cut(usize),
+    Wrote(usize),
+}
+
+type Story = Rc<RefCell<Vec<Seen>>>;
+
+/// A peer that never says a word.
+struct Deaf(Story);
+
+impl AsyncRead for Deaf {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().push(Seen::Wrote(bytes.len()));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A node with ranges of these lengths to send, each of which takes so long to cut.
+struct Sender {
+    lens: Vec<usize>,
+    cut_ms: u64,
+    clock: Rc<FakeClock>,
+    story: Story,
+}
+
+impl Home for Sender {
+    async fn act(&mut self, _: Action) -> Result<Answer, Refusal> {
+        Ok(Answer::Nothing)
+    }
+
+    async fn durable(&mut self) -> Result<Vec<Due>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    async fn cut(&mut self, _: u64, _: Option<u64>) -> Result<Option<Range>, Refusal> {
+        let Some(len) = self.lens.pop() else { return Ok(None) };
+        self.clock.0.set(self.clock.0.get() + self.cut_ms);
+        self.story.borrow_mut().push(Seen::Cut(len));
+        let first = 10 - self.lens.len() as u64;
+        let checkpoints = vec![(1, Checkpoint { key_number: 1, signature: Signature([0; 64]) })];
+        let codec = Codec::Stored;
+        Ok(Some(Range { origin: ORIGIN, first, count: 1, codec, raw_len: len, data: vec![7; len], checkpoints, base: None, prefix: None }))
+    }
+
+    async fn changed(&mut self) {
+        std::future::pending::<()>().await;
+    }
+
+    fn moved(&mut self, _: &Exchange) {}
+}
+
+/// What a dialer does that remembers its peer, and has ranges of these lengths, each of which takes so long to cut.
+async fn sent(lens: &[usize], cut_ms: u64) -> Vec<Seen> {
+    let (story, clock) = (Story::default(), Rc::new(FakeClock(Cell::new(0))));
+    let mut exchange = Exchange::new(true, u64::MAX, Pace::new(Some(30_000), 600));
+    let told = vec![Told { origin: ORIGIN, seq: 10, tag: Tag([1; 4]) }];
+    exchange.greet(pages(Manifest::new(told, Some((Incarnation([7; 4]), 1)), Vec::new(), [])), u64::MAX, None);
+    let mut home = Sender { lens: lens.iter().rev().copied().collect(), cut_ms, clock: Rc::clone(&clock), story: Rc::clone(&story) };
+    let (mut stream, (_asked, stop)) = (Deaf(Rc::clone(&story)), tokio::sync::watch::channel(false));
+    let count = || Rc::new(|| 0_u64) as Rc<dyn Fn() -> u64>;
+    let (carried, written, stall_ms) = (count(), count(), Terms::DIALLER_STALL_MS);
+    let terms = Terms { once: true, deadline_ms: None, budget: None, rate: None, carried, written, stall_ms, stop };
+    let driven = Drive::new(&mut stream, &mut exchange, &mut home, &*clock, terms).run();
+    assert!(tokio::time::timeout(Duration::from_secs(1), driven).await.is_err(), "it waits for the peer");
+    story.borrow().clone()
+}
+
+/// The lengths that were written.
+fn written(story: &[Seen]) -> Vec<usize> {
+    let wrote = |seen: &Seen| if let Seen::Wrote(len) = seen { Some(*len) } else { None };
+    story.iter().filter_map(wrote).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_range_goes_by_itself_and_short_ones_go_together() {
+    let long = written(&sent(&[3000, 4000], 0).await);
+    assert_eq!(long.len(), 4, "the hello, each range, and that there is no more: {long:?}");
+    assert!(long[0] < 200 && (3000..3200).contains(&long[1]) && (4000..4200).contains(&long[2]), "{long:?}");
+    let short = written(&sent(&[300, 200], 0).await);
+    assert_eq!(short.len(), 1, "{short:?}");
+    let mixed = written(&sent(&[200, 5000], 0).await);
+    assert!(mixed[0] < 600 && (5000..5200).contains(&mixed[1]), "what is short and came first is not read with what is long: {mixed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_took_long_to_cut_is_under_way_before_the_next_is_cut() {
+    let slow = sent(&[300, 200], 2 * CUT_MS_MAX).await;
+    let order: Vec<_> = slow.iter().map(|seen| matches!(seen, Seen::Wrote(_))).collect();
+    assert_eq!(order[..4], [false, true, false, true], "{slow:?}");
+}
