@@ -169,7 +169,8 @@ impl World {
             self.members.iter().zip(&order.policies).filter(|(_, policy)| **policy == Some(Policy::All)).map(|(id, _)| *id).collect();
         let whole = self.machines[AUTHORITY].memory.clone();
         let excused = |number: &&usize| {
-            let writer = self.members.iter().position(|id| *id == self.model.pushed[**number].node);
+            let of = Some(self.model.pushed[**number].node);
+            let writer = self.members.iter().position(|id| Some(*id) == of);
             // Who is revoked is sent nothing: a past it lost does not come back to it, what it wrote on another branch cannot be placed, and it does not hear
             // what the authority has lost.
             // Whose roster rotted before it heard of its end cannot tell who the authority is, and is told nothing.
@@ -187,15 +188,18 @@ impl World {
             // holds until the authority has revoked it and lets it join anew, which people decide.
             let is_old = |at: usize| self.restored.contains(&at) || self.restored.contains(&AUTHORITY);
             let is_shut_out = |at: usize| self.rotten.contains(&at) && is_old(at) && self.rekeyed.contains(&at);
+            // Whose signature rotted at everybody who holds it, and whose writer lost it, nobody can prove.
+            let lost_its_word = |at: usize| self.missing_at(at).is_ok_and(|missing| missing.iter().any(|origin| Some(origin.node) == of));
+            let is_unsigned = |at: usize| writer != Some(at) && lost_its_word(at);
             let mut holders = (1..self.machines.len()).filter(holds).peekable();
-            if holders.peek().is_some() && holders.clone().all(is_shut_out) {
+            if holders.peek().is_some() && (holders.clone().all(is_shut_out) || holders.clone().all(is_unsigned)) {
                 return true;
             }
             gave_up && holders.all(|at| order.policies[at].is_none() || cannot_prove(at))
         };
-        let missing: Vec<_> = self.model.promised.iter().filter(|number| !excused(number)).filter(|number| !whole.whole.contains(number)).collect();
-        if !missing.is_empty() {
-            return Err(format!("P1: the authority lacks {missing:?}, which somebody was told are safe and nobody lost"));
+        let lacking: Vec<_> = self.model.promised.iter().filter(|number| !whole.whole.contains(number)).filter(|number| !excused(number)).collect();
+        if !lacking.is_empty() {
+            return Err(format!("P1: the authority lacks {lacking:?}, which somebody was told are safe and nobody lost"));
         }
         for at in 1..self.machines.len() {
             let Some(policy) = &order.policies[at] else { continue };
