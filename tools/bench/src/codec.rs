@@ -12,6 +12,7 @@ use bundle_format::hlc::Hlc;
 use bundle_format::limits::MIX_RAW_LEN_MAX;
 use bundle_format::mix::{SLOTS_LOG_MAX, decode, encode};
 use std::fs;
+use std::ops::Range;
 use std::process::Command;
 use std::time::Instant;
 
@@ -42,10 +43,12 @@ pub fn codec(scratch: &std::path::Path, report: &mut Report, corpora: &[Corpus])
         }
         let payloads: Vec<Vec<u8>> = corpus.lines(5000)?.map(String::into_bytes).collect();
         let stored = stored(&payloads, 840_000)?;
-        for (kind, events) in [("payloads", &self::stored(&payloads, 0)?), ("as stored", &stored)] {
+        let bare = self::stored(&payloads, 0)?;
+        let windows = [("payloads", &bare, bare.len() / 2..bare.len()), ("payloads of the second thousand", &bare, 1000..2000)];
+        for (kind, events, lines) in windows.into_iter().chain([("as stored", &stored, stored.len() / 2..stored.len())]) {
             for (count, deltas) in DELTAS {
                 let name = format!("codec/{}/{count}, {kind}", corpus.name);
-                report.note(name, row(scratch, events, count, deltas)?);
+                report.note(name, row(scratch, (events, &lines), count, deltas)?);
             }
         }
         report.note(format!("codec/{}/speed of codec 3", corpus.name), speed(&stored.concat())?);
@@ -68,11 +71,11 @@ fn stored(payloads: &[Vec<u8>], apart_ms: u64) -> Result<Vec<Vec<u8>>, Failure> 
     Ok(events)
 }
 
-fn row(scratch: &std::path::Path, events: &[Vec<u8>], count: usize, deltas: usize) -> Result<String, Failure> {
+fn row(scratch: &std::path::Path, (events, lines): (&[Vec<u8>], &Range<usize>), count: usize, deltas: usize) -> Result<String, Failure> {
     let (mut mixed, mut whole, mut zstd, mut more) = (0, 0, 0, [Some(0), Some(0)]);
     let mut compressor = Compressor::new()?;
     for nth in 0..deltas {
-        let first = events.len() / 2 + nth * (events.len() / 2 - count) / deltas;
+        let first = lines.start + nth * (lines.len() - count) / deltas;
         let (mut history, delta) = (events[..first].concat(), events[first..first + count].concat());
         history.drain(..history.len().saturating_sub(HISTORY_LEN));
         let ranges = &events[first..first + count];
