@@ -8,6 +8,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// The exit status of a panic.
+pub const PANICKED: i32 = 101;
+
 /// A process that listens; killed when dropped, so that none outlives its scene.
 struct Listener {
     child: Child,
@@ -47,17 +50,23 @@ pub fn dial(program: &Program, at: &Path, mut traced: Command) -> Result<Ended, 
     ended(traced.current_dir(at).args(["--data-dir=clinic", "sync", address, "--json", "--deadline", "5s"]))
 }
 
-/// Let `traced` listen, dial it once, and kill it.
+/// Let `traced` listen, dial it once, and kill it. How the dialer ended, if there was somebody to dial.
 ///
 /// # Errors
-/// When the dialer cannot be run.
-pub fn listen(program: &Program, at: &Path, traced: Command) -> Result<(), Failure> {
-    let listener = Listener::start(traced, at)?;
-    let Some(address) = &listener.address else { return Ok(()) };
-    let dialer = program.run(at, &["--data-dir=clinic", "sync", address, "--json", "--deadline", "3s"])?;
-    match dialer.exit {
-        Some(0 | 16) => Ok(()),
-        other => Err(format!("the dialer ended with {other:?}: {}{}", dialer.out.trim(), dialer.err.trim())),
+/// When the dialer cannot be run, or one of the two ended as no program should.
+pub fn listen(program: &Program, at: &Path, traced: Command) -> Result<Option<Ended>, Failure> {
+    let mut listener = Listener::start(traced, at)?;
+    let mut dialer = None;
+    if let Some(address) = &listener.address {
+        let ended = program.run(at, &["--data-dir=clinic", "sync", address, "--json", "--deadline", "3s"])?;
+        if !matches!(ended.exit, Some(0 | 16)) {
+            return Err(format!("the dialer ended with {:?}: {}{}", ended.exit, ended.out.trim(), ended.err.trim()));
+        }
+        dialer = Some(ended);
+    }
+    match listener.child.try_wait().map_err(|error| error.to_string())?.and_then(|status| status.code()) {
+        Some(PANICKED) => Err("the listener panicked".to_owned()),
+        _ => Ok(dialer),
     }
 }
 

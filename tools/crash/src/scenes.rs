@@ -42,7 +42,7 @@ pub fn all() -> Vec<Scene> {
     const CLINIC: &str = "--data-dir=clinic";
     const HUB: &str = "--data-dir=hub";
     let alone = |name, args, check| Scene { name, kinds: Fault::KINDS, joined: true, set: |_, _| Ok(()), form: Form::Alone(args, check) };
-    let linked = |name, form| Scene { name, kinds: &[Kind::Kill], joined: true, set: |_, _| Ok(()), form };
+    let linked = |name, form| Scene { name, kinds: Fault::KINDS, joined: true, set: |_, _| Ok(()), form };
     vec![
         alone("init", &["--data-dir=new", "init", "new"], check_init),
         alone("init --authority", &["--data-dir=new", "init", "new", "--authority"], check_init_authority),
@@ -70,6 +70,11 @@ impl Scene {
         }
     }
 
+    /// Whether it is one of two processes.
+    pub fn is_linked(&self) -> bool {
+        matches!(self.form, Form::Dialer | Form::Listener)
+    }
+
     /// See whether every promise is kept in `at`, after the command ended as `broken` says.
     ///
     /// # Errors
@@ -92,7 +97,7 @@ impl Scene {
                 if ended.exit == Some(0) { Ok(()) } else { Err(format!("`{}` ended with {:?}: {}", args.join(" "), ended.exit, ended.err)) }
             }
             Form::Dialer => link::dial(program, at, traced).map(drop),
-            Form::Listener => link::listen(program, at, traced),
+            Form::Listener => link::listen(program, at, traced).map(drop),
         }
     }
 }
@@ -108,20 +113,27 @@ pub fn play(program: &Program, stage: &Stage, scene: &Scene, fault: &Fault) -> R
     match scene.form {
         Form::Alone(args, check) => {
             let broken = ended(command.current_dir(at).args(args))?;
-            if fault.kind != Kind::Kill && (broken.exit.is_none() || broken.exit == Some(101) || broken.err.contains("panicked")) {
-                return Err(format!("it ended with {:?}: {}", broken.exit, broken.err.trim()));
-            }
+            check_end(fault, &broken)?;
             check(program, at, &broken, stage)
         }
         Form::Dialer => {
             let ended = link::dial(program, at, command)?;
+            check_end(fault, &ended)?;
             check_synced(program, at, &ended, stage)
         }
         Form::Listener => {
-            link::listen(program, at, command)?;
-            check_synced(program, at, &Ended { exit: None, out: String::new(), err: String::new() }, stage)
+            let nobody = Ended { exit: None, out: String::new(), err: String::new() };
+            check_synced(program, at, &link::listen(program, at, command)?.unwrap_or(nobody), stage)
         }
     }
+}
+
+/// Whoever was not killed ends by itself, and does not panic.
+fn check_end(fault: &Fault, ended: &Ended) -> Result<(), Failure> {
+    if fault.kind != Kind::Kill && (ended.exit.is_none_or(|exit| exit == link::PANICKED) || ended.err.contains("panicked")) {
+        return Err(format!("it ended with {:?}: {}", ended.exit, ended.err.trim()));
+    }
+    Ok(())
 }
 
 /// The log ends so near the end of its segment that the next large payload begins another.
