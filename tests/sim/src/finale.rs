@@ -190,7 +190,8 @@ impl World {
             let is_shut_out = |at: usize| self.rotten.contains(&at) && is_old(at) && self.rekeyed.contains(&at);
             // Whose signature rotted at everybody who holds it, and whose writer lost it, nobody can prove.
             let lost_its_word = |at: usize| self.missing_at(at).is_ok_and(|missing| missing.iter().any(|origin| Some(origin.node) == of));
-            let is_unsigned = |at: usize| writer != Some(at) && lost_its_word(at);
+            let has_no_word = |at: usize| self.rotten.contains(&at) && self.machines[at].memory.unproved.contains(*number);
+            let is_unsigned = |at: usize| writer != Some(at) && (lost_its_word(at) || has_no_word(at));
             let mut holders = (1..self.machines.len()).filter(holds).peekable();
             if holders.peek().is_some() && (holders.clone().all(is_shut_out) || holders.clone().all(is_unsigned)) {
                 return true;
@@ -277,7 +278,9 @@ impl World {
         // An authority waits for a roster that somebody told of, and that rotted at both; a writer for what it cannot tell from what rotted there.
         let both = self.rotten.contains(&AUTHORITY) && self.rotten.iter().any(|member| *member != AUTHORITY);
         let misses = |life: &Incarnation| self.restored.contains(&at) && missing.iter().any(|origin| origin.incarnation == *life);
-        let waits_in_vain = (at == AUTHORITY && both) || view.open_lives().iter().all(misses);
+        // What another member told that it holds, and rotted there since, is waited for until they meet.
+        let told_and_lost = self.rotten.contains(&at) && self.rotten.iter().any(|other| ![at, AUTHORITY].contains(other));
+        let waits_in_vain = (at == AUTHORITY && both) || told_and_lost || view.open_lives().iter().all(misses);
         if !view.open_lives().is_empty() && !waits_in_vain && self.model.liars.is_empty() {
             return Err(format!("P6: a lost life of {name} is not settled"));
         }
