@@ -274,6 +274,24 @@ fn closed() -> Exchange {
     exchange
 }
 
+/// Before the peer's hello as many bytes of ranges as were allowed, and the last range may pass that; after it as many as the link takes.
+#[test]
+fn ahead_of_the_hello_goes_what_is_allowed_and_no_more() {
+    for (ahead_len, want) in [(0, 0), (1, 1), (u64::MAX, 3)] {
+        let mut exchange = Exchange::new(true, ahead_len, pace());
+        exchange.greet(told(&[(origin(1), 50)].into()), 65_536, None);
+        let mut sent = 0;
+        while exchange.wants_range().is_some() {
+            sent += 1;
+            exchange.send(range(origin(1), sent, sent, 2048), 0);
+        }
+        assert_eq!(sent, want, "{ahead_len} ahead");
+        let hello = Hello { more: false, window: 65_536, take: None, manifest: told(&BTreeMap::new()).remove(0) };
+        exchange.receive(&bytes(&Message::Hello(hello), &LogTable::default()), 0).unwrap();
+        assert_eq!(exchange.wants_range().is_some(), sent < 3, "{ahead_len} ahead, after the hello");
+    }
+}
+
 /// Each kind of message, once.
 fn kinds() -> Vec<Message> {
     vec![
