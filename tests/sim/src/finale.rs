@@ -231,7 +231,7 @@ impl World {
             let has_lost = self.rotten.contains(&at) || (self.restored.contains(&at) && self.rotten.contains(&AUTHORITY));
             let unproved = whole.held.iter().filter(|seen| !self.can_be_proved(&order, &whole, seen));
             let unproved: BTreeSet<_> = unproved.filter_map(|seen| self.model.payload_in(seen)).collect();
-            let is_lost = |number: &usize| has_lost && (unproved.contains(number) || cannot_tell);
+            let is_lost = |number: &usize| (has_lost && cannot_tell) || (self.has_lost_anything(at) && unproved.contains(number));
             let lacks = |number: &&usize| self.model.pushed[**number].node == id && !memory.whole.contains(number) && !is_lost(number);
             if let Some(number) = whole.whole.iter().find(lacks) {
                 return Err(format!("P6: {} lacks its own payload {number}, which the authority holds", self.name(at)));
@@ -251,10 +251,15 @@ impl World {
         is_member || !self.rotten.contains(&AUTHORITY)
     }
 
-    /// What came to the authority unsigned, or stands there behind what rotted, and whose writer lost it, proves nothing to anybody else.
+    fn has_lost_anything(&self, at: usize) -> bool {
+        self.rotten.contains(&at) || self.restored.contains(&at)
+    }
+
+    /// What stands at the authority unsigned, or behind what rotted, and whose writer lost it, proves nothing to anybody else: also where the power went while it
+    /// was taken in, and the only card that had it was a copy that is gone.
     fn can_be_proved(&self, order: &Order, authority: &Memory, seen: &Seen) -> bool {
         let is_signed = self.model.payload_in(seen).is_none_or(|number| !authority.unproved.contains(&number));
-        (is_signed || self.rotten.is_empty()) && !order.rotted.contains(&seen.0)
+        (is_signed || (self.rotten.is_empty() && self.restored.is_empty())) && !order.rotted.contains(&seen.0)
     }
 
     /// What a hub holds of others is what the authority holds of them.
