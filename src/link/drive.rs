@@ -208,6 +208,8 @@ pub struct Drive<'a, S, H> {
     range_at: usize,
     /// Written since the stream was last known to hold nothing back, and what the socket had taken then.
     unflushed: (u64, u64),
+    /// Writing failed: nothing is written any more, for what the stream took before it said so would go twice.
+    unwritable: Option<io::Error>,
     began_ms: u64,
     last_sign_ms: u64,
     message_began_ms: Option<u64>,
@@ -239,6 +241,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             out: Vec::new(),
             range_at: 0,
             unflushed: (0, 0),
+            unwritable: None,
             began_ms: now_ms,
             last_sign_ms: now_ms,
             message_began_ms: None,
@@ -430,21 +433,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let may_write = self.may_write();
         let out = self.out.get(..may_write).unwrap_or_default();
         let stream = &mut *self.stream;
-        let (unflushed, written) = (&mut self.unflushed, Rc::clone(&self.terms.written));
+        let (unflushed, unwritable, written) = (&mut self.unflushed, &mut self.unwritable, Rc::clone(&self.terms.written));
         let moved = poll_fn(move |context| {
-            let mut failed = None;
             // Only a stream that holds nothing back is given more: it would hold back acknowledgements behind whole ranges.
-            match Pin::new(&mut *stream).poll_flush(context) {
+            let flushed = if unwritable.is_some() { Poll::Pending } else { Pin::new(&mut *stream).poll_flush(context) };
+            match flushed {
                 Poll::Ready(Ok(())) if unflushed.0 > 0 => {
                     *unflushed = (0, written());
                     return Poll::Ready(Ok((Happened::Wrote, 0)));
                 }
                 Poll::Ready(Ok(())) if !out.is_empty() => match Pin::new(&mut *stream).poll_write(context, out) {
                     Poll::Ready(Ok(count)) => return Poll::Ready(Ok((Happened::Wrote, count))),
-                    Poll::Ready(Err(error)) => failed = Some(error),
+                    Poll::Ready(Err(error)) => *unwritable = Some(error),
                     Poll::Pending => {}
                 },
-                Poll::Ready(Err(error)) => failed = Some(error),
+                Poll::Ready(Err(error)) => *unwritable = Some(error),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             let mut chunk = [0; READ_LEN];
@@ -453,7 +456,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                 Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Ok((Happened::HungUp, 0))),
                 Poll::Ready(Ok(())) => Poll::Ready(Ok((Happened::Read(read.filled().to_vec()), 0))),
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)), // the peer's reason, where writing failed because of it
-                Poll::Pending => failed.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+                Poll::Pending => unwritable.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             }
         });
         let mut stop = self.terms.stop.clone();

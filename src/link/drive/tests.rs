@@ -23,19 +23,25 @@ enum Seen {
 
 type Story = Rc<RefCell<Vec<Seen>>>;
 
-/// A peer that never says a word.
-struct Deaf(Story);
+/// A peer that says no word, or this; or to whom nothing can be written.
+struct Peer {
+    story: Story,
+    says: Option<Vec<u8>>,
+    is_broken: bool,
+}
 
-impl AsyncRead for Deaf {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
+impl AsyncRead for Peer {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(says) = self.says.take() else { return Poll::Pending };
+        read.put_slice(&says);
+        Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Deaf {
+impl AsyncWrite for Peer {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().push(Seen::Wrote(bytes.len()));
-        Poll::Ready(Ok(bytes.len()))
+        self.story.borrow_mut().push(Seen::Wrote(bytes.len()));
+        Poll::Ready(if self.is_broken { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(bytes.len()) })
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -83,18 +89,25 @@ impl Home for Sender {
 
 /// What a dialer does that remembers its peer, and has ranges of these lengths, each of which takes so long to cut.
 async fn sent(lens: &[usize], cut_ms: u64) -> Vec<Seen> {
-    let (story, clock) = (Story::default(), Rc::new(FakeClock(Cell::new(0))));
+    let story = Story::default();
+    let peer = Peer { story: Rc::clone(&story), says: None, is_broken: false };
+    assert!(driven(peer, lens, cut_ms).await.is_none(), "it waits for the peer");
+    story.borrow().clone()
+}
+
+/// How it ended with `stream`; `None` when it still waits a second later.
+async fn driven(mut stream: Peer, lens: &[usize], cut_ms: u64) -> Option<Result<Ended, Broken>> {
+    let (story, clock) = (Rc::clone(&stream.story), Rc::new(FakeClock(Cell::new(0))));
     let mut exchange = Exchange::new(true, u64::MAX, Pace::new(Some(30_000), 600));
     let told = vec![Told { origin: ORIGIN, seq: 10, tag: Tag([1; 4]) }];
     exchange.greet(pages(Manifest::new(told, Some((Incarnation([7; 4]), 1)), Vec::new(), [])), u64::MAX, None);
-    let mut home = Sender { lens: lens.iter().rev().copied().collect(), cut_ms, clock: Rc::clone(&clock), story: Rc::clone(&story) };
-    let (mut stream, (_asked, stop)) = (Deaf(Rc::clone(&story)), tokio::sync::watch::channel(false));
+    let mut home = Sender { lens: lens.iter().rev().copied().collect(), cut_ms, clock: Rc::clone(&clock), story };
+    let (_asked, stop) = tokio::sync::watch::channel(false);
     let count = || Rc::new(|| 0_u64) as Rc<dyn Fn() -> u64>;
     let (carried, written, stall_ms) = (count(), count(), Terms::DIALLER_STALL_MS);
     let terms = Terms { once: true, deadline_ms: None, budget: None, rate: None, carried, written, stall_ms, stop };
     let driven = Drive::new(&mut stream, &mut exchange, &mut home, &*clock, terms).run();
-    assert!(tokio::time::timeout(Duration::from_secs(1), driven).await.is_err(), "it waits for the peer");
-    story.borrow().clone()
+    tokio::time::timeout(Duration::from_secs(1), driven).await.ok()
 }
 
 /// The lengths that were written.
@@ -119,4 +132,17 @@ async fn what_took_long_to_cut_is_under_way_before_the_next_is_cut() {
     let slow = sent(&[300, 200], 2 * CUT_MS_MAX).await;
     let order: Vec<_> = slow.iter().map(|seen| matches!(seen, Seen::Wrote(_))).collect();
     assert_eq!(order[..4], [false, true, false, true], "{slow:?}");
+}
+
+/// A stream that failed may have taken what it was given: given once more it went twice, and the other end was told a second hello.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_written_is_not_written_again_though_there_is_something_to_read() {
+    let story = Story::default();
+    let mut says = Vec::new();
+    let mut other = Exchange::new(true, 0, Pace::new(None, 600));
+    other.greet(pages(Manifest::new(Vec::new(), Some((Incarnation([8; 4]), 1)), Vec::new(), [])), u64::MAX, None);
+    says.extend(other.poll_output());
+    let ended = driven(Peer { story: Rc::clone(&story), says: Some(says), is_broken: true }, &[300], 0).await;
+    assert!(matches!(ended, Some(Err(Broken::Link(_)))), "{ended:?}");
+    assert_eq!(written(&story.borrow()).len(), 1, "{story:?}");
 }
