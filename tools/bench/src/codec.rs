@@ -57,7 +57,7 @@ pub fn codec(scratch: &std::path::Path, report: &mut Report, corpora: &[Corpus])
                 report.note(name, row(scratch, events, count, starts)?);
             }
         }
-        report.note(format!("codec/{}/speed of codec 3", corpus.name), speed(&stored.concat())?);
+        report.note(format!("codec/{}/speed of codec 3", corpus.name), speed(&stored[stored.len() / 3..].concat())?);
     }
     Ok(())
 }
@@ -82,11 +82,9 @@ fn row(scratch: &std::path::Path, events: &[Vec<u8>], count: usize, starts: impl
     let mut compressor = Compressor::new()?;
     let deltas = starts.len();
     for first in starts {
-        let (mut history, delta) = (events[..first].concat(), events[first..first + count].concat());
-        history.drain(..history.len().saturating_sub(HISTORY_LEN));
-        let ranges = &events[first..first + count];
-        mixed += in_ranges(&history, ranges)?;
-        whole += in_one(&history, &delta)?;
+        let (history, delta) = (behind(events, first, HISTORY_LEN).concat(), events[first..first + count].concat());
+        mixed += in_ranges(events, first, count)?;
+        whole += in_one(events, first, count)?;
         zstd += if delta.len() > 128 * 1024 {
             compressor.compress(&delta, Level::LARGE)?.len().min(Compressor::compress_primed(&delta, &history, Level::PRIMED)?.len())
         } else {
@@ -105,36 +103,50 @@ fn row(scratch: &std::path::Path, events: &[Vec<u8>], count: usize, starts: impl
     }))
 }
 
+/// The last events before `first` that are no longer than `len` together. Whole ones, as a range names them: codec 3 reads from the first byte on where in an
+/// event it stands, and from the middle of one it would not find into the next.
+fn behind(events: &[Vec<u8>], first: usize, len: usize) -> &[Vec<u8>] {
+    &events[first - fitting(events[..first].iter().rev(), len)..first]
+}
+
+/// How many of these events fit into `len` bytes.
+fn fitting<'a>(events: impl Iterator<Item = &'a Vec<u8>>, len: usize) -> usize {
+    let mut sum = 0;
+    let fits = |event: &&Vec<u8>| {
+        sum += event.len();
+        sum <= len
+    };
+    events.take_while(fits).count()
+}
+
 /// In ranges of about [`RANGE_LEN`], each going on from what the one before has taught until that is too much; as a link does it.
-fn in_ranges(history: &[u8], events: &[Vec<u8>]) -> Result<usize, Failure> {
-    let (mut all, mut len) = (history.to_vec(), 0);
-    let (mut rest, mut raw_len, mut start) = (events, FIRST_RAW_LEN, usize::MAX);
-    while !rest.is_empty() {
-        let mut sum = 0;
-        let fits = |event: &&Vec<u8>| {
-            sum += event.len();
-            sum <= raw_len
-        };
-        let count = rest.iter().take_while(fits).count().max(1);
-        let raw = rest[..count].concat();
-        if start > all.len() || all.len() - start + raw.len() > WORK_LEN {
-            start = all.len().saturating_sub(FRESH_LEN);
-        }
-        let coded = coded(&all[start..], &raw)?;
+fn in_ranges(events: &[Vec<u8>], first: usize, count: usize) -> Result<usize, Failure> {
+    let (mut at, end, mut len) = (first, first + count, 0);
+    let (mut raw_len, mut learned) = (FIRST_RAW_LEN, None);
+    while at < end {
+        let raw = events[at..at + fitting(events[at..end].iter(), raw_len).max(1)].to_vec();
+        let known = learned.map(|start: usize| events[start..at].concat()).filter(|known| known.len() + raw.concat().len() <= WORK_LEN);
+        let prefix = known.unwrap_or_else(|| {
+            let fresh = behind(events, at, FRESH_LEN);
+            learned = Some(at - fresh.len());
+            fresh.concat()
+        });
+        at += raw.len();
+        let raw = raw.concat();
+        let coded = coded(&prefix, &raw)?;
         len += coded;
         raw_len = raw.len() / coded.max(1) * RANGE_LEN;
-        all.extend_from_slice(&raw);
-        rest = &rest[count..];
     }
     Ok(len)
 }
 
 /// In one range, or as few as hold so much.
-fn in_one(history: &[u8], raw: &[u8]) -> Result<usize, Failure> {
-    let (mut all, mut len) = (history.to_vec(), 0);
-    for raw in raw.chunks(MIX_RAW_LEN_MAX) {
-        len += coded(&all[all.len().saturating_sub(HISTORY_LEN)..], raw)?;
-        all.extend_from_slice(raw);
+fn in_one(events: &[Vec<u8>], first: usize, count: usize) -> Result<usize, Failure> {
+    let (mut at, end, mut len) = (first, first + count, 0);
+    while at < end {
+        let raw = &events[at..at + fitting(events[at..end].iter(), MIX_RAW_LEN_MAX)];
+        len += coded(&behind(events, at, HISTORY_LEN).concat(), &raw.concat())?;
+        at += raw.len();
     }
     Ok(len)
 }
@@ -156,14 +168,15 @@ fn ppmd(scratch: &std::path::Path, bytes: &[u8]) -> Option<usize> {
     let (file, archive) = (scratch.join("codec.bin"), scratch.join("codec.7z"));
     fs::write(&file, bytes).ok()?;
     let _ = fs::remove_file(&archive);
-    let output = Command::new("7z").args(["a", "-m0=PPMd:o=6:mem=16m"]).args([&archive, &file]).output().ok()?;
+    let pack = |program| Command::new(program).args(["a", "-m0=PPMd:o=6:mem=16m"]).args([&archive, &file]).output().ok();
+    let output = ["7z", "7zz"].into_iter().find_map(pack)?; // its package has had two names
     output.status.success().then(|| fs::metadata(&archive).ok().and_then(|about| usize::try_from(about.len()).ok()))?
 }
 
 /// Raw bytes a second, without a history, with what a fresh model costs; which is told by itself too. Others may have the machine: the middle of some
 /// rounds, and the slowest.
-fn speed(all: &[u8]) -> Result<String, Failure> {
-    let mut raw = all[all.len() / 3..].to_vec();
+fn speed(events: &[u8]) -> Result<String, Failure> {
+    let mut raw = events.to_vec();
     raw.truncate(TIMED_LEN.min(MIX_RAW_LEN_MAX));
     let rate = |began: Instant| raw.len() as f64 / began.elapsed().as_secs_f64() / 1e3;
     let (mut there, mut back) = (Vec::new(), Vec::new());
