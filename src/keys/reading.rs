@@ -26,20 +26,35 @@ impl Roster {
         let fork = streams.iter().filter(|(stream, _)| stream.branch.is_some()).map(|(_, head)| head.base.seq).min();
         let main = read(log, &origin, None)?;
         let shared = fork.map_or(main.len(), |fork| main.partition_point(|held| held.position.seq <= fork));
-        let mut branches = vec![main[shared..].iter().collect::<Vec<_>>()];
+        let mut branches = vec![Branch { base: Position::start(&origin), held: &main[shared..] }];
         let mut others = Vec::new();
         for (stream, head) in streams.iter().filter(|(stream, _)| stream.branch.is_some()) {
-            others.push((head.base.seq, read(log, &origin, stream.branch)?));
+            others.push((head.base, read(log, &origin, stream.branch)?));
         }
-        for (base, other) in &others {
-            let before = main[shared..].iter().take_while(|held| held.position.seq <= *base);
-            branches.push(before.chain(other).collect());
-        }
+        branches.extend(others.iter().map(|(base, held)| Branch { base: *base, held }));
         let common: Vec<Entry<'_>> = entries(&main[..shared]);
-        let branches: Vec<Vec<Entry<'_>>> = branches.into_iter().map(entries).collect();
-        let branches: Vec<&[Entry<'_>]> = branches.iter().map(Vec::as_slice).collect();
-        Ok(Self::from_branches(pin, &common, &branches))
+        let paths: Vec<Vec<Entry<'_>>> =
+            branches.iter().enumerate().map(|(index, branch)| entries(stem(&branches, index).into_iter().chain(branch.held))).collect();
+        let paths: Vec<&[Entry<'_>]> = paths.iter().map(Vec::as_slice).collect();
+        Ok(Self::from_branches(pin, &common, &paths))
     }
+}
+
+/// What a branch alone holds, and behind what.
+struct Branch<'a> {
+    base: Position,
+    held: &'a [Held],
+}
+
+/// What stands on other branches between what all share and the beginning of this one. It may have parted from the first, or from another.
+fn stem<'a>(branches: &[Branch<'a>], index: usize) -> Vec<&'a Held> {
+    let base = branches[index].base;
+    let upto = |branch: &Branch<'_>| branch.held.iter().position(|held| held.position == base).map(|at| at + 1);
+    let found = branches.iter().enumerate().find_map(|(other, branch)| Some((other, upto(branch).filter(|_| other != index)?)));
+    let Some((other, upto)) = found else { return Vec::new() };
+    let mut stem = self::stem(branches, other);
+    stem.extend(&branches[other].held[..upto]);
+    stem
 }
 
 /// Events that the log took in are events; one that is not any more ends its branch here.
@@ -70,4 +85,66 @@ fn read(log: &dyn Log, origin: &Origin, branch: Option<[u8; 8]>) -> Result<Vec<H
         all.push(Held { position, bytes: bytes.to_vec(), key_numbers });
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{enrol, found, pin, plain, rekey, revoke};
+    use super::super::policy::Policy;
+    use super::super::roster_event::RosterEvent;
+    use super::*;
+    use crate::ports::memory_store::MemoryStore;
+    use crate::ports::store::Store as _;
+    use bundle_format::chain::Run;
+    use bundle_format::hlc::Hlc;
+
+    type Bytes = Vec<Vec<u8>>;
+
+    fn bytes(events: &[RosterEvent]) -> Bytes {
+        events.iter().map(|event| plain(event.kind(), &event.payload()).to_bytes().unwrap()).collect()
+    }
+
+    fn end(history: &[Vec<u8>]) -> Position {
+        history.iter().fold(Position::start(&pin().roster_origin()), |position, event| position.then(&digest(event)))
+    }
+
+    /// Histories in the order they came; each parts from one before it.
+    fn log(histories: &[&Bytes]) -> MemoryStore {
+        let mut store = MemoryStore::default();
+        for (index, history) in histories.iter().enumerate() {
+            let common = |other: &&Bytes| history.iter().zip(*other).take_while(|(a, b)| a == b).count();
+            let base = histories[..index].iter().map(common).max().unwrap_or(0);
+            let run = Run::link(end(&history[..base]), history[base..].iter().map(Vec::as_slice).collect());
+            let branch = (index > 0).then(|| [u8::try_from(index).unwrap(); 8]);
+            store.append(&Stream { origin: pin().roster_origin(), branch }, &run, Hlc(1), &[]).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn in_whatever_order_its_branches_came_the_roster_is_the_same() {
+        let common = [found(), enrol(2, "two", Policy::Own), enrol(3, "three", Policy::All)];
+        let first = [&common[..], &[rekey(2, 2, 102, vec![])]].concat();
+        let stem = [&common[..], &[revoke(3, 1, vec![])]].concat();
+        let third = bytes(&[&stem[..], &[rekey(3, 2, 103, vec![])]].concat());
+        let heal = |own: &[RosterEvent], other: &Bytes| RosterEvent::Heal { ours: end(&bytes(own)), theirs: end(other) };
+        let open = [&stem[..], &[enrol(4, "four", Policy::Own)]].concat();
+        let one = [&open[..], &[heal(&open, &bytes(&first))]].concat();
+        let whole = [&one[..], &[heal(&one, &third)]].concat();
+        for (second, forked) in [(&open, true), (&one, true), (&whole, false)] {
+            let (first, second) = (bytes(&first), bytes(second));
+            let orders = [
+                [&first, &second, &third],
+                [&first, &third, &second],
+                [&second, &first, &third],
+                [&second, &third, &first],
+                [&third, &second, &first],
+            ];
+            let rosters = orders.map(|order| Roster::from_log(pin(), &log(&order)).unwrap());
+            assert_eq!(rosters[0].is_forked(), forked);
+            for (order, roster) in rosters.iter().enumerate() {
+                assert_eq!(*roster, rosters[0], "order {order} of {} events", second.len());
+            }
+        }
+    }
 }

@@ -98,14 +98,31 @@ pub fn send_after(log: &dyn Log, node: &NodeId, peer: &Peer, stream: &Stream, si
 
 /// When the peer holds another branch that we hold too: how far that branch is the same as `stream`.
 fn shared_with_sibling(log: &dyn Log, peer: &Peer, stream: &Stream, siblings: &[(Stream, Head)]) -> Result<Option<u64>, StoreError> {
+    let siblings: Vec<Stream> = siblings.iter().map(|(sibling, _)| *sibling).filter(|sibling| sibling.origin == stream.origin).collect();
     let mut shared = None;
-    for (sibling, head) in siblings.iter().filter(|(sibling, _)| sibling.origin == stream.origin && sibling != stream) {
+    for sibling in siblings.iter().filter(|sibling| *sibling != stream) {
         if let Word::Holds(seq) = word(log, peer, sibling)? {
-            let fork = if sibling.branch.is_some() { head.base.seq } else { log.head(stream).map_or(0, |head| head.base.seq) };
-            shared = shared.max(Some(seq.min(fork)));
+            shared = shared.max(Some(seq.min(parting(log, stream, sibling, &siblings)?)));
         }
     }
     Ok(shared)
+}
+
+/// Up to where two branches of `all` are the same. Both may have parted from a third, at different places; or one from a branch.
+fn parting(log: &dyn Log, one: &Stream, other: &Stream, all: &[Stream]) -> Result<u64, StoreError> {
+    let base = |stream: &Stream| log.head(stream).map_or(Position::start(&stream.origin), |head| head.base);
+    let (early, late) = if base(one).seq <= base(other).seq { (one, other) } else { (other, one) };
+    let from = base(late);
+    let passes = |stream: &Stream| Ok::<_, StoreError>(base(stream).seq <= from.seq && position(log, stream, from.seq)? == Some(from));
+    if passes(early)? {
+        return Ok(from.seq);
+    }
+    for stem in all.iter().filter(|stem| base(stem).seq < from.seq) {
+        if passes(stem)? {
+            return parting(log, stem, early, all);
+        }
+    }
+    Ok(base(early).seq) // what leads to it has rotted: no more is known
 }
 
 /// Whether everything `peer` tells of `origin` is held here, on whichever branch.
@@ -138,4 +155,67 @@ pub fn proves_loss(log: &dyn Log, peer: &Peer, origin: &Origin) -> Result<bool, 
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::peers::Receipt;
+    use super::*;
+    use crate::ports::memory_store::MemoryStore;
+    use crate::ports::store::Store as _;
+    use bundle_format::chain::{Run, digest};
+    use bundle_format::hlc::Hlc;
+    use bundle_format::ids::{Incarnation, Lane};
+    use bundle_format::vector::Salt;
+
+    const ORIGIN: Origin = Origin { node: NodeId([1; 8]), incarnation: Incarnation([1; 4]), lane: Lane::Control, audience: None };
+
+    /// A letter is an event.
+    fn end(history: &str) -> Position {
+        history.bytes().fold(Position::start(&ORIGIN), |position, letter| position.then(&digest(&[letter])))
+    }
+
+    /// Histories that part from one before them: the first is the one that was here first, the others are branches in their order.
+    fn log(histories: &[&str]) -> MemoryStore {
+        let mut store = MemoryStore::default();
+        for (index, history) in histories.iter().enumerate() {
+            let common = |other: &&str| history.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+            let base = histories[..index].iter().map(common).max().unwrap_or(0);
+            let letters: Vec<[u8; 1]> = history.bytes().skip(base).map(|letter| [letter]).collect();
+            let run = Run::link(end(&history[..base]), letters.iter().map(<[u8; 1]>::as_slice).collect());
+            store.append(&stream(index), &run, Hlc(1), &[]).unwrap();
+        }
+        store
+    }
+
+    fn stream(index: usize) -> Stream {
+        Stream { origin: ORIGIN, branch: (index > 0).then(|| [u8::try_from(index).unwrap(); 8]) }
+    }
+
+    /// What we hold, what the peer holds, and behind what each of ours is sent.
+    type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a [Option<u64>]);
+
+    /// With three branches, what the first and the last share is not what the second and the last do. A member of a roster that had forked twice was
+    /// never sent the branch with another's new keys.
+    #[test]
+    fn a_peer_is_sent_each_branch_from_where_it_parts_from_what_the_peer_holds() {
+        let salt = Salt([7; 32]);
+        let cases: [Case<'_>; 7] = [
+            (&["abcdef", "abcX", "abcdY"], &["abcdef", "abcdY"], &[Some(6), Some(3), Some(5)]),
+            (&["abcX", "abcdef", "abcdY"], &["abcdef", "abcdY"], &[Some(3), Some(6), Some(5)]),
+            (&["abcX", "abcdef", "abcdY"], &["abcdY"], &[Some(3), Some(4), Some(5)]),
+            (&["abcX", "abcdef", "abcdY"], &["abcX"], &[Some(4), Some(3), Some(4)]),
+            (&["abcdef", "abX", "abcY"], &["abX"], &[Some(2), Some(3), Some(3)]),
+            (&["abc", "aX"], &["ab"], &[Some(2), Some(1)]),
+            (&["abc", "aX"], &["abcdZ"], &[None, None]),
+        ];
+        for (ours, held, want) in cases {
+            let log = log(ours);
+            let vector = held.iter().map(|history| Told::new(&salt, ORIGIN, &end(history))).collect();
+            let peer = Peer { receipt: Some(Receipt { incarnation: Incarnation([2; 4]), number: 1, salt, vector }), ..Peer::default() };
+            let streams = log.streams();
+            let got: Vec<_> = (0..ours.len()).map(|index| send_after(&log, &NodeId([2; 8]), &peer, &stream(index), &streams).unwrap()).collect();
+            assert_eq!(got, want, "of {ours:?} to who holds {held:?}");
+        }
+    }
 }

@@ -190,7 +190,7 @@ impl World {
             let is_shut_out = |at: usize| self.rotten.contains(&at) && is_old(at) && self.rekeyed.contains(&at);
             // Whose signature rotted at everybody who holds it, and whose writer lost it, nobody can prove.
             let lost_its_word = |at: usize| self.missing_at(at).is_ok_and(|missing| missing.iter().any(|origin| Some(origin.node) == of));
-            let has_no_word = |at: usize| self.rotten.contains(&at) && self.machines[at].memory.unproved.contains(*number);
+            let has_no_word = |at: usize| self.rotten.contains(&at) && self.unproved_at(at).contains(*number);
             let is_unsigned = |at: usize| writer != Some(at) && (lost_its_word(at) || has_no_word(at));
             let mut holders = (1..self.machines.len()).filter(holds).peekable();
             if holders.peek().is_some() && (holders.clone().all(is_shut_out) || holders.clone().all(is_unsigned)) {
@@ -251,6 +251,11 @@ impl World {
         is_member || !self.rotten.contains(&AUTHORITY)
     }
 
+    /// Payloads of which a part is there without a signature.
+    fn unproved_at(&self, at: usize) -> BTreeSet<usize> {
+        self.machines[at].memory.unproved.iter().filter_map(|seen| self.model.payload_in(seen)).collect()
+    }
+
     fn has_lost_anything(&self, at: usize) -> bool {
         self.rotten.contains(&at) || self.restored.contains(&at)
     }
@@ -258,7 +263,7 @@ impl World {
     /// What stands at the authority unsigned, or behind what rotted, and whose writer lost it, proves nothing to anybody else: also where the power went while it
     /// was taken in, and the only card that had it was a copy that is gone.
     fn can_be_proved(&self, order: &Order, authority: &Memory, seen: &Seen) -> bool {
-        let is_signed = self.model.payload_in(seen).is_none_or(|number| !authority.unproved.contains(&number));
+        let is_signed = !authority.unproved.contains(seen);
         (is_signed || (self.rotten.is_empty() && self.restored.is_empty())) && !order.rotted.contains(&seen.0)
     }
 

@@ -48,8 +48,8 @@ pub struct Memory {
     pub whole: BTreeSet<usize>,
     /// Events that stood there and cannot be read.
     pub rotten: u64,
-    /// Payloads of which a part is there that no signature is there for: nobody can be shown them.
-    pub unproved: BTreeSet<usize>,
+    /// Events that no signature is there for: nobody can be shown them.
+    pub unproved: BTreeSet<Seen>,
 }
 
 /// All that was promised.
@@ -145,6 +145,9 @@ impl Model {
                 let digest = digest(&bytes);
                 let seen = (origin, seq, digest.0.first_chunk().copied().unwrap_or_default());
                 memory.held.insert(seen);
+                if seq > head.checkpoint_seq {
+                    memory.unproved.insert(seen);
+                }
                 if let Some(position) = reading.stands_behind(&digest) {
                     self.positions.entry(node).or_default().entry((origin, seq)).or_default().insert(position.hash);
                 }
@@ -154,9 +157,6 @@ impl Model {
                         return Err(format!("policy: payload {number} of {origin:?} reached {node:?}, who may not see it"));
                     }
                     parts.entry(number).or_default().insert(part);
-                    if seq > head.checkpoint_seq {
-                        memory.unproved.insert(number);
-                    }
                 }
             }
             memory.rotten += reading.lost;
