@@ -30,6 +30,8 @@ pub struct Applied {
     pub refilled: u64,
     /// Events that were held by number and had rotted, and are here again.
     pub mended: u64,
+    /// The position that two branches hold from now on, each in its own way.
+    pub forked: Option<u64>,
 }
 
 /// Meet our streams of its origin and append what is new. The caller syncs before anyone is told.
@@ -41,28 +43,34 @@ pub fn apply(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, St
     let meetings = meetings(&*store, &range.origin(), &run)?;
     let verdict = admitted(&range.origin(), &run, &meetings);
     let count = run.events().len() as u64;
-    let nothing = Applied { verdict, new: 0, duplicate: 0, left_out: 0, refilled: 0, mended: 0 };
+    let nothing = Applied { verdict, new: 0, duplicate: 0, left_out: 0, refilled: 0, mended: 0, forked: None };
     if matches!(verdict, Verdict::Gap { .. }) {
         return Ok(nothing);
     }
     let mended = rot::mend(store, &meetings, &run)?;
     let applied = Applied { refilled: refill_checkpoints(store, range)?, mended, ..nothing };
-    let (stream, known) = match verdict {
+    let (stream, known, forked) = match verdict {
         Verdict::Duplicate if rot::is_missed(&*store, &meetings, &run)? => {
             return Ok(Applied { verdict: Verdict::Unproved, duplicate: count, ..applied });
         }
         Verdict::Duplicate | Verdict::Unproved | Verdict::Gap { .. } => return Ok(Applied { duplicate: count, ..applied }),
-        Verdict::Append { stream, end } => (stream, end.saturating_sub(run.start().seq)),
+        Verdict::Append { stream, end } => (stream, end.saturating_sub(run.start().seq), parting_behind(&*store, &stream, end, run.end().seq)),
         Verdict::Fork { stream, at } => {
             let known = at - run.start().seq - 1;
             match branch(&*store, &stream, &run, known) {
-                Some(branch) => (branch, known),
-                None => return Ok(Applied { duplicate: known, left_out: count - known, ..applied }),
+                Some(branch) => (branch, known, Some(at)),
+                None => return Ok(Applied { duplicate: known, left_out: count - known, forked: Some(at), ..applied }),
             }
         }
     };
     let new = append_behind(store, &stream, range, &run, known)?;
-    Ok(Applied { new, duplicate: known, left_out: count - known - new, ..applied })
+    Ok(Applied { new, duplicate: known, left_out: count - known - new, forked, ..applied })
+}
+
+/// The first position of another branch that `stream`, whose `end` rot has put back to where that branch parts or before, holds again.
+fn parting_behind(log: &dyn Log, stream: &Stream, end: u64, new_end: u64) -> Option<u64> {
+    let others = streams_of(log, &stream.origin).into_iter().filter(|(other, _)| other != stream && other.branch.is_some());
+    others.map(|(_, head)| head.base.seq).filter(|base| (end..new_end).contains(base)).min().map(|base| base + 1)
 }
 
 /// Events may be held whose checkpoint was lost with a torn or damaged part of the log: we do not tell them (R6.5-a), so they come again, and bring it.
@@ -197,4 +205,25 @@ fn is_full(log: &dyn Log, stream: &Stream, more: &[&[u8]]) -> Result<bool, Store
         }
     }
     Ok(len > FORK_BRANCH_LEN_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::memory_store::MemoryStore;
+    use bundle_format::ids::{Incarnation, NodeId};
+
+    /// R6.4-a: of a fork the side that was here first may rot, and come again.
+    #[test]
+    fn who_reaches_again_what_another_branch_holds_parts_from_it() {
+        let origin = Origin { node: NodeId([1; 8]), incarnation: Incarnation([1; 4]), lane: Lane::Routine, audience: None };
+        let (main, branch) = (Stream::main(origin), Stream { origin, branch: Some([9; 8]) });
+        let mut store = MemoryStore::default();
+        let base = Run::link(Position::start(&origin), vec![b"a", b"b"]).end();
+        store.append(&branch, &Run::link(base, vec![b"x"]), Hlc(1), &[]).unwrap();
+        for (end, new_end, want) in [(0, 2, None), (0, 3, Some(3)), (2, 3, Some(3)), (3, 9, None)] {
+            assert_eq!(parting_behind(&store, &main, end, new_end), want, "from {end} to {new_end}");
+        }
+        assert_eq!(parting_behind(&store, &branch, 2, 3), None, "nobody parts from himself");
+    }
 }

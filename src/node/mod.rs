@@ -253,11 +253,11 @@ impl Node {
         if orphans.is_empty() {
             return Ok(());
         }
-        let there = settle::repeated(self, &origin)?; // another process may have been broken off at this
+        let mut repeats = settle::Repeats::of(self, &origin)?; // another process may have been broken off at this
         let target = Stream::main(Origin { incarnation: self.keyring.incarnation(), ..origin });
         for (seq, bytes) in orphans {
             let id = EventId::new(origin, seq, &digest(&bytes));
-            if !there.contains(&id) {
+            if !repeats.have(id, &bytes) {
                 appending::again(&mut self.wal, &*self.ports.clock, &target, &bytes, id)?;
             }
         }

@@ -68,6 +68,11 @@ fn is_own_main(node: &Node, stream: &Stream) -> bool {
     stream.origin.node == node.keyring.node() && stream.branch.is_none() && !node.roster.is_roster(&stream.origin)
 }
 
+/// The roster, at the authority.
+fn is_own_roster(node: &Node, stream: &Stream) -> bool {
+    stream.origin.node == node.keyring.node() && stream.branch.is_none() && node.roster.is_roster(&stream.origin)
+}
+
 /// Every event of `stream` behind `after` that can be read, up to the first for which `visit` answers `false`.
 pub(super) fn each_readable(log: &dyn Log, stream: &Stream, after: u64, visit: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<(), NodeError> {
     let Some(head) = log.head(stream) else { return Ok(()) };
@@ -123,12 +128,14 @@ impl Node {
         self.leave_rotten_life().map(drop)
     }
 
-    /// Checkpoints of our own that rotted are made again; those of the roster come from whom it was told to.
+    /// Checkpoints of our own that rotted are made again. Those of the roster only with the key that made them: a newer one must not vouch for what stands
+    /// before it. Else they come from whom it was told to.
     fn sign_lost(&mut self) -> Result<(), NodeError> {
         let (keys, domain) = (self.keyring.current(), self.roster.pin().domain());
         let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
         let streams: BTreeSet<Stream> = self.wal.rotten().into_iter().filter(|rotten| !rotten.events).map(|rotten| rotten.stream).collect();
-        let own: Vec<_> = streams.into_iter().filter(|stream| is_own_main(self, stream)).collect();
+        let may_sign = |stream: &Stream| is_own_main(self, stream) || (is_own_roster(self, stream) && keys.number == 1);
+        let own: Vec<_> = streams.into_iter().filter(may_sign).collect();
         let mut signed = 0;
         for stream in own {
             signed += sign::sign_lost(&mut self.wal, &stream, &signer)?;

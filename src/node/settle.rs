@@ -13,8 +13,9 @@ use super::{Node, appending, control};
 use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::{Position, digest};
 use bundle_format::event::Event;
+use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Incarnation, Lane, NodeId, Origin};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Settle what can be settled of every open life.
 ///
@@ -45,6 +46,9 @@ pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError>
                 Some(count) => ingested.reappended += count,
                 None => settled = false,
             }
+        }
+        if settled {
+            ingested.reappended += write_lost_repeats_again(node)?;
         }
         node.wal.sync()?;
         if !settled {
@@ -138,12 +142,12 @@ fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, Node
         return Ok(0);
     }
     let target = Stream::main(Origin { incarnation: node.keyring.incarnation(), ..stream.origin });
-    let before = repeated(node, &stream.origin)?;
+    let mut repeats = Repeats::of(node, &stream.origin)?;
     let (mut count, mut after) = (0, after);
     while let Some((seq, bytes)) = readable_behind(node, stream, after)? {
         after = seq;
         let id = EventId::new(stream.origin, seq, &digest(&bytes));
-        if before.contains(&id) {
+        if repeats.have(id, &bytes) {
             continue;
         }
         appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, id)?;
@@ -152,23 +156,68 @@ fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, Node
     Ok(count)
 }
 
-/// Events of `origin` that some later life of ours has written again: a life is settled a second time when a branch of it comes late.
-///
-/// # Errors
-/// What the log says.
-pub(super) fn repeated(node: &Node, origin: &Origin) -> Result<BTreeSet<EventId>, NodeError> {
-    let is_later = |later: &Origin| {
-        (later.node, later.lane, later.audience) == (origin.node, origin.lane, origin.audience) && later.incarnation != origin.incarnation
-    };
-    let mut repeated = BTreeSet::new();
-    for (stream, head) in node.wal.streams().into_iter().filter(|(stream, _)| is_later(&stream.origin)) {
-        each_readable(&node.wal, &stream, head.base.seq, &mut |_, bytes| {
-            let orig = Event::from_bytes(bytes).ok().and_then(|event| event.ext.orig);
-            repeated.extend(orig.filter(|orig| orig.origin == *origin));
-            true
-        })?;
+/// What a lost life had written again of earlier ones may be lost with it. Those are closed, and nobody is sent what stands behind their ends: it is written
+/// again once more, as far as it can be read (R6.6-o).
+fn write_lost_repeats_again(node: &mut Node) -> Result<u64, NodeError> {
+    let (me, present) = (node.keyring.node(), node.keyring.incarnation());
+    let streams = node.wal.streams();
+    let has_parted = |origin: &Origin| streams.iter().any(|(stream, _)| stream.origin == *origin && stream.branch.is_some());
+    let mut count = 0;
+    for (stream, head) in &streams {
+        let origin = &stream.origin;
+        if origin.node != me || origin.incarnation == present || stream.branch.is_some() {
+            continue;
+        }
+        let from = |told: &[(Origin, u64)]| told.iter().filter(|(of, _)| of == origin).map(|(_, from)| *from).max();
+        let closed_at = || from(&node.state.closed.origins).filter(|_| !has_parted(origin));
+        if let Some(from) = from(&node.state.repeated).or_else(closed_at).filter(|from| *from < head.end.seq) {
+            count += write_again(node, stream, from)?;
+        }
     }
-    Ok(repeated)
+    Ok(count)
+}
+
+/// Which events of a lane were written again, whole, and when last: a life is settled a second time when a branch of it comes late, and a process may be
+/// broken off at it.
+pub(super) struct Repeats {
+    latest: BTreeMap<EventId, Hlc>,
+    /// The answer for a payload's first part is that for the others.
+    have: bool,
+}
+
+impl Repeats {
+    /// Those that stand in any life of ours, in the lane and for the audience of `origin`.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub(super) fn of(node: &Node, origin: &Origin) -> Result<Self, NodeError> {
+        let is_alike = |other: &Origin| (other.node, other.lane, other.audience) == (origin.node, origin.lane, origin.audience);
+        let mut latest = BTreeMap::new();
+        for (stream, head) in node.wal.streams().into_iter().filter(|(stream, _)| is_alike(&stream.origin)) {
+            let mut whole = None; // so far: what it repeats, and the place and number of the part that comes next
+            each_readable(&node.wal, &stream, head.base.seq, &mut |seq, bytes| {
+                let Ok(event) = Event::from_bytes(bytes) else { return true };
+                let part = event.ext.part.map_or(0, |part| part.index);
+                let goes_on = if part == 0 { event.ext.orig } else { whole.filter(|(_, next)| *next == (seq, part)).map(|(orig, _)| orig) };
+                whole = goes_on.map(|orig| (orig, (seq + 1, part + 1)));
+                if let Some(orig) = goes_on.filter(|_| event.ends_payload()) {
+                    let at = latest.entry(orig).or_insert(event.hlc);
+                    *at = event.hlc.max(*at);
+                }
+                true
+            })?;
+        }
+        Ok(Self { latest, have: false })
+    }
+
+    /// Whether `bytes`, the event of that id, were written again since. What was written again twice names where it was written first.
+    pub(super) fn have(&mut self, id: EventId, bytes: &[u8]) -> bool {
+        let is_first = |event: &Event<'_>| event.ext.part.is_none_or(|part| part.index == 0);
+        if let Some(event) = Event::from_bytes(bytes).ok().filter(is_first) {
+            self.have = self.latest.get(&event.ext.orig.unwrap_or(id)).is_some_and(|at| *at > event.hlc);
+        }
+        self.have
+    }
 }
 
 /// The first event behind a position that can be read.

@@ -389,13 +389,12 @@ impl Node {
         }
         let applied = ingest::apply(&mut self.wal, range)?;
         count(range, &applied, &mut tally.counts);
-        match applied.verdict {
-            Verdict::Gap { from, to } => tally.missing.push(Missing { origin, from, to }),
-            Verdict::Fork { at, .. } => {
-                tally.forks.push(Forked { origin, seq: at });
-                self.reopen_life(&origin);
-            }
-            _ => {}
+        if let Verdict::Gap { from, to } = applied.verdict {
+            tally.missing.push(Missing { origin, from, to });
+        }
+        if let Some(seq) = applied.forked {
+            tally.forks.push(Forked { origin, seq });
+            self.reopen_life(&origin);
         }
         if applied.new + applied.refilled + applied.mended > 0 && origin == self.roster.pin().roster_origin() {
             self.wal.sync()?;

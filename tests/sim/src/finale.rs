@@ -111,11 +111,13 @@ impl World {
             // Where one history rotted at both, what is left of it at one proves nothing to the other, who asks for it again each time.
             // The same where the authority, a hole in its log behind it, signed over what rotted later.
             let in_vain = self.rotten.contains(&AUTHORITY) && (self.rotten.contains(&at) || self.restored.contains(&AUTHORITY));
+            let id = self.members[at];
+            let waits = self.restored.contains(&at) && self.missing_at(AUTHORITY)?.iter().any(|origin| origin.node == id);
             let held = |world: &Self| [at, AUTHORITY].map(|at| world.machines[at].memory.held.len());
             let before = held(self);
             if let Some(synced) = self.meet(at, AUTHORITY, &Line::default(), None, calm)? {
                 self.look_at_all()?;
-                if in_vain && held(self) == before && synced.is_complete() && !synced.new_life {
+                if ((in_vain && synced.is_complete()) || waits) && held(self) == before && !synced.new_life {
                     continue;
                 }
                 if !synced.is_complete() && self.order()?.policies[at].is_some() && !self.has_old_keys(at)? {
@@ -191,6 +193,13 @@ impl World {
             // Whose signature rotted at everybody who holds it, and whose writer lost it, nobody can prove.
             let lost_its_word = |at: usize| self.missing_at(at).is_ok_and(|missing| missing.iter().any(|origin| Some(origin.node) == of));
             let has_no_word = |at: usize| self.rotten.contains(&at) && self.unproved_at(at).contains(*number);
+            // What was written under numbers whose first events rotted at the authority, and are lost with the writer's old card, can be told from those when
+            // more is written than rotted; until then it stays where it is, and is counted as not sent.
+            let waits =
+                |at: usize| self.restored.contains(&at) && self.model.pushed[**number].told.is_some_and(|(origin, _)| order.rotted.contains(&origin));
+            if writer.is_some_and(|writer| waits(writer) && holds(&writer)) {
+                return true;
+            }
             let is_unsigned = |at: usize| writer != Some(at) && (lost_its_word(at) || has_no_word(at));
             let mut holders = (1..self.machines.len()).filter(holds).peekable();
             if holders.peek().is_some() && (holders.clone().all(is_shut_out) || holders.clone().all(is_unsigned)) {
@@ -275,7 +284,10 @@ impl World {
         };
         let (here, there): (BTreeSet<_>, BTreeSet<_>) = (hub.held.iter().filter(others).collect(), authority.held.iter().filter(others).collect());
         match here.symmetric_difference(&there).next() {
-            Some(one) => Err(format!("P6: of the authority and {} only one holds {one:?}", self.name(at))),
+            Some(one) => {
+                let (holds, lacks) = if here.contains(one) { (at, AUTHORITY) } else { (AUTHORITY, at) };
+                Err(format!("P6: {} holds {one:?}, and {} does not", self.name(holds), self.name(lacks)))
+            }
             None => Ok(()),
         }
     }
@@ -294,7 +306,10 @@ impl World {
         if !view.open_lives().is_empty() && !waits_in_vain && self.model.liars.is_empty() {
             return Err(format!("P6: a lost life of {name} is not settled"));
         }
-        if view.roster().is_forked() {
+        // A roster event that lost its signature here, and everything at the authority, is still believed, and cannot be shown to it.
+        let roster = view.roster().pin().roster_origin();
+        let keeps_unproved = self.rotten.contains(&AUTHORITY) && self.machines[at].memory.unproved.iter().any(|seen| seen.0 == roster);
+        if view.roster().is_forked() && !keeps_unproved {
             return Err(format!("P6: the roster is healed, and {name} does not know"));
         }
         let status = view.status().map_err(|error| format!("status at {name}: {error}"))?;
