@@ -156,7 +156,7 @@ impl Node {
     }
 
     /// Sign our own histories as far as they can be read: a checkpoint further on proves nothing any more.
-    fn sign_before_rot(&mut self) -> Result<(), NodeError> {
+    pub(super) fn sign_before_rot(&mut self) -> Result<(), NodeError> {
         let (keys, domain) = (self.keyring.current(), self.roster.pin().domain());
         let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
         let own: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.events && is_own_main(self, &rotten.stream)).collect();

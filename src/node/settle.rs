@@ -100,6 +100,7 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
             at => at,
         };
         let Some(at) = at else { return Ok(None) };
+        node.sign_before_rot()?; // else what stands between the last checkpoint and the rot is closed in, and goes to nobody
         let count = write_again(node, &main, held)?;
         return close(node, origin, at).map(|()| Some(count));
     }

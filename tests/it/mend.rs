@@ -383,3 +383,30 @@ fn what_was_written_again_and_rots_too_is_written_again_from_where_it_stood_firs
     got.sort();
     assert_eq!(got, ["p1", "p2", "p4", "p5", "p6"].map(str::to_owned));
 }
+
+/// R6.6-m: what rotted was at the hub, whose card was put back since. What stands before the rot and had no signature of its own yet goes too.
+#[test]
+fn what_stands_before_the_rot_goes_to_a_hub_that_lost_it() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    world.image("hub", "old");
+    for payload in ALL {
+        world.push("clinic", &[payload]);
+    }
+    for round in 0..2 {
+        world.carry("clinic", "hub", &format!("before-up{round}"));
+        world.carry("hub", "clinic", &format!("before-down{round}"));
+    }
+    seal(&world, "clinic");
+    rot(&world, "clinic", is_routine, &[3]);
+    say(&world, "clinic", &["fsck"]);
+    world.restore("old", "hub");
+    for round in 0..3 {
+        world.carry("hub", "clinic", &format!("down{round}"));
+        world.carry("clinic", "hub", &format!("up{round}"));
+    }
+    let mut got = world.payloads("hub");
+    got.sort();
+    assert_eq!(got, ["p1", "p2", "p4", "p5", "p6"]);
+}

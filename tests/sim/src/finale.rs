@@ -112,7 +112,9 @@ impl World {
             // The same where the authority, a hole in its log behind it, signed over what rotted later.
             let in_vain = self.rotten.contains(&AUTHORITY) && (self.rotten.contains(&at) || self.restored.contains(&AUTHORITY));
             let id = self.members[at];
+            // So does who brings what somebody wrote whom rot took from the authority's roster, for good where nobody else had that signed.
             let waits = self.restored.contains(&at) && self.missing_at(AUTHORITY)?.iter().any(|origin| origin.node == id);
+            let waits = waits || self.has_lost_a_member()?;
             let held = |world: &Self| [at, AUTHORITY].map(|at| world.machines[at].memory.held.len());
             let before = held(self);
             if let Some(synced) = self.meet(at, AUTHORITY, &Line::default(), None, calm)? {
@@ -258,6 +260,12 @@ impl World {
     fn can_be_checked(&self, order: &Order, origin: &Origin) -> bool {
         let is_member = self.members.iter().zip(&order.policies).any(|(id, policy)| *id == origin.node && policy.is_some());
         is_member || !self.rotten.contains(&AUTHORITY)
+    }
+
+    /// Whether rot took a member from the authority's roster.
+    fn has_lost_a_member(&self) -> Verdict<bool> {
+        let is_lost = |(member, policy): (usize, &Option<Policy>)| policy.is_none() && !self.revoked.contains(&member);
+        Ok(self.rotten.contains(&AUTHORITY) && self.order()?.policies.iter().enumerate().any(is_lost))
     }
 
     /// Payloads of which a part is there without a signature.

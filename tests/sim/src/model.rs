@@ -48,6 +48,8 @@ pub struct Memory {
     pub whole: BTreeSet<usize>,
     /// Events that stood there and cannot be read.
     pub rotten: u64,
+    /// Histories of which it ever held both branches: rot may take one, and what brings it back need not say so again.
+    pub forks: BTreeSet<Origin>,
     /// Events that no signature is there for: nobody can be shown them.
     pub unproved: BTreeSet<Seen>,
 }

@@ -1,7 +1,7 @@
 //! Exchanging with sticks that were prepared, and watching them.
 
 use crate::disk::Mounts;
-use crate::model::{Memory, Model, Verdict};
+use crate::model::{Memory, Verdict};
 use crate::plan::Step;
 use crate::station::Station;
 use crate::world::{Planted, World};
@@ -187,8 +187,7 @@ impl World {
     /// What is not as it was promised.
     pub fn check_taken(&mut self, at: usize, before: &Memory, files: &[FileReport]) -> Verdict {
         self.look(at, false)?;
-        let (was, is) = (Model::forked(before), Model::forked(&self.machines[at].memory));
-        for origin in is.difference(&was) {
+        for origin in self.machines[at].memory.forks.difference(&before.forks) {
             self.coverage.count("a fork is seen");
             let silent = self.planted == Some(Planted::SilentForks);
             if silent || !files.iter().any(|file| file.forks.iter().any(|fork| fork.origin == *origin)) {

@@ -422,6 +422,7 @@ impl World {
             self.coverage.count("what rotted is here again");
         }
         let forked = Model::forked(&memory);
+        memory.forks = forked.union(&before.forks).copied().collect();
         if !forked.is_empty() {
             self.coverage.count("a fork is held");
             let view = machine.station.durable_view().map_err(|error| format!("P4: {} does not open: {error}", machine.station.name))?;
