@@ -37,7 +37,8 @@ pub fn control(store: &mut dyn Store, clock: &dyn Clock, stream: &Stream, kind: 
 /// What the log says.
 pub fn again(store: &mut dyn Store, clock: &dyn Clock, stream: &Stream, bytes: &[u8], was: EventId) -> Result<(), AppendError> {
     let event = Event::from_bytes(bytes)?;
-    let hlc = last_stamp(&*store, &stream.origin.node).tick(clock.now_ms());
+    // Behind a hole stand stamps that no head knows of, and a repetition is known by being later than what it repeats.
+    let hlc = last_stamp(&*store, &stream.origin.node).max(event.hlc).tick(clock.now_ms());
     let first = event.ext.part.is_none_or(|part| part.index == 0);
     let orig = event.ext.orig.or(Some(was)).filter(|_| first); // what was written again twice names where it was written first
     let ext = Ext { orig, ..event.ext.clone() };
