@@ -272,7 +272,10 @@ impl Node {
         self.state.open_lives.push(old);
         (self.state.receipt_number, self.receipt_told) = (0, 0);
         self.save_state()?;
-        self.leave_life()
+        self.leave_life()?;
+        // What was told in the old life is not known to be so any more, and who has nothing to send hears nothing else (R6.5-g).
+        let heard = self.peers.all(&*self.ports.disk)?.into_iter().map(|(peer, _)| peer).collect();
+        self.owe_answers(&heard)
     }
 
     /// A number for a receipt that is about to be told, durable before it is (R6.5-b). A process that tells many takes `ahead` more at once; those it

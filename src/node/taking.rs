@@ -184,13 +184,13 @@ impl Node {
         Ok(ingested)
     }
 
-    /// Whoever sends what we had waits for an answer, for all we know: the last may have been lost (R6.5-g).
-    fn owe_answers(&self, senders: &BTreeSet<NodeId>) -> Result<(), NodeError> {
-        for sender in senders {
-            let mut peer = self.peer(sender)?;
+    /// An answer is due to these from now on: whoever sends what we had waits for one, for all we know, as the last may have been lost (R6.5-g).
+    pub(super) fn owe_answers(&self, peers: &BTreeSet<NodeId>) -> Result<(), NodeError> {
+        for node in peers {
+            let mut peer = self.peer(node)?;
             if !peer.answer_due {
                 peer.answer_due = true;
-                self.peers.save(&*self.ports.disk, sender, &peer)?;
+                self.peers.save(&*self.ports.disk, node, &peer)?;
             }
         }
         Ok(())

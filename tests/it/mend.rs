@@ -19,6 +19,13 @@ fn level(at: &str) -> World {
     world.init("hub", true);
     world.join("clinic", "hub", Policy::Own);
     world.join("laya", "hub", Policy::Own);
+    push_and_carry_all(&world);
+    seal(&world, at);
+    world
+}
+
+/// The clinic pushes everything, and both know that the hub has it.
+fn push_and_carry_all(world: &World) {
     for payload in ALL {
         world.push("clinic", &[payload]);
     }
@@ -26,8 +33,6 @@ fn level(at: &str) -> World {
         world.carry("clinic", "hub", &format!("before-up{round}"));
         world.carry("hub", "clinic", &format!("before-down{round}"));
     }
-    seal(&world, at);
-    world
 }
 
 /// Seal the newest segment of a node's log, as a longer life would have.
@@ -391,13 +396,7 @@ fn what_rotted_after_a_hub_had_held_it_stops_nothing_when_the_hub_loses_it() {
     world.init("hub", true);
     world.join("clinic", "hub", Policy::Own);
     world.image("hub", "old");
-    for payload in ALL {
-        world.push("clinic", &[payload]);
-    }
-    for round in 0..2 {
-        world.carry("clinic", "hub", &format!("before-up{round}"));
-        world.carry("hub", "clinic", &format!("before-down{round}"));
-    }
+    push_and_carry_all(&world);
     seal(&world, "clinic");
     rot(&world, "clinic", is_routine, &[3]);
     say(&world, "clinic", &["fsck"]);

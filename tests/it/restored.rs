@@ -114,6 +114,26 @@ fn a_restored_hub_gets_back_what_it_lost() {
     assert_eq!(world.payloads("hub"), ["a1", "a2", "b1", "c1", "d1"]);
 }
 
+/// R6.5-g: by files alone, and the clinic has nothing new to send. That the hub lives anew is told nevertheless.
+#[test]
+fn a_restored_hub_that_finds_out_says_so_to_who_has_nothing_to_send() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    world.image("hub", "image");
+    world.push("clinic", &["a1", "a2"]);
+    for round in 0..2 {
+        world.carry("clinic", "hub", &format!("up{round}"));
+        world.carry("hub", "clinic", &format!("down{round}"));
+    }
+    world.restore("image", "hub");
+    world.carry("hub", "clinic", "roster");
+    assert!(world.carry("clinic", "hub", "answer").new_life);
+    world.carry("hub", "clinic", "news");
+    world.carry("clinic", "hub", "again");
+    assert_eq!(world.payloads("hub"), ["a1", "a2"]);
+}
+
 /// Found by chance, seed 104: the hub held less of the lost branch than the card had written anew, so it could not see from the card's vector that
 /// the two differ; the card, in a new life, waited for the hub's branch, and neither said a word more. The card's new records reached nobody.
 #[test]
