@@ -109,6 +109,7 @@ def nested(levels: int) -> bytes:
 reject("version_2", "the version is 2", ["R4.1-c"], "Z216", edit_header(lambda h: h | {0: 2}))
 reject("version_2_and_other_rules", "the version is 2, and what follows is not ours to judge: a float, a date, no recipients", ["R4.1-c"], "Z216",
        raw_header(lambda h: b"\xa3\x00\x02\x01\xfb\x3f\xf0\x00\x00\x00\x00\x00\x00\x02\xc0\x6a2026-11-21"))
+reject("version_is_a_text", "the version is \"1\", and no later one is a text", ["R4.1-c"], "Z217", edit_header(lambda h: h | {0: "1"}))
 reject("version_2_with_another_end", "the version is 2, and the file ends as no file of version 1 does", ["R6.1-a"], "Z216",
        lambda label: plain(label, header_edit=lambda h: h | {0: 2}, file=lambda d: d + b"\xa0" * 80))
 for key_, name_ in ((0, "version"), (2, "domain"), (4, "sender"), (6, "signing_key"), (8, "recipients")):

@@ -70,8 +70,10 @@ def read_header(data: bytes):
         if count == 0 or (pos < len(window) and window[pos] != 0):
             raise Fault("Z217", "header key 0 is missing")
         version, _ = zbcbor.decode(window, pos + 1)
-        if version != 1 or version is True:
-            raise Fault("Z216", f"version {version!r}")                   # R4.1-c
+        if type(version) is not int or version < 0:
+            raise Fault("Z217", "the version is no unsigned integer")     # R4.1-c
+        if version != 1:
+            raise Fault("Z216", f"version {version}")                     # R4.1-c
         value, end = zbcbor.decode(window)
     except zbcbor.Cut:
         if len(data) - 12 > HEADER_LEN_MAX:
