@@ -22,6 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const STALL_MS: u64 = 6000;
 /// A node that cannot go on yet says so this often (R7.4-i).
 const BUSY: Duration = Duration::from_secs(3);
+/// What is written meanwhile is what the stream takes within this long.
+const AT_ONCE: Duration = Duration::from_millis(100);
 /// After everything is said, the last bytes may take this long to leave (R7.7-c).
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A message that has begun must be whole by then, whatever its pieces.
@@ -203,19 +205,46 @@ pub struct Drive<'a, S, H> {
     home: &'a mut H,
     clock: &'a dyn Clock,
     terms: Terms,
-    out: Vec<u8>,
-    /// Where in it the last range begins, if that is long: it goes by itself.
-    range_at: usize,
-    /// Written since the stream was last known to hold nothing back, and what the socket had taken then.
-    unflushed: (u64, u64),
-    /// Writing failed: nothing is written any more, for what the stream took before it said so would go twice.
-    unwritable: Option<io::Error>,
+    out: Outgoing,
     began_ms: u64,
     last_sign_ms: u64,
     message_began_ms: Option<u64>,
     /// Bytes that the rate allows, up to when it was counted.
     allowance: (u64, u64),
     bounded: bool,
+}
+
+/// What waits to be written, and what came of writing.
+#[derive(Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    /// Where in them the last range begins, if that is long: it goes by itself.
+    range_at: usize,
+    /// Written since the stream was last known to hold nothing back, and what the socket had taken then.
+    unflushed: (u64, u64),
+    /// Writing failed: nothing is written any more, for what the stream took before it said so would go twice.
+    unwritable: Option<io::Error>,
+}
+
+impl Outgoing {
+    fn wrote(&mut self, len: usize) {
+        self.bytes.drain(..len);
+        self.range_at = self.range_at.saturating_sub(len);
+        self.unflushed.0 += len as u64;
+    }
+
+    /// What the stream takes at once. That it fails is for whoever waits for the stream next.
+    async fn write_now<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) {
+        use tokio::io::AsyncWriteExt as _;
+        if self.unwritable.is_some() || self.bytes.is_empty() {
+            return;
+        }
+        match tokio::time::timeout(AT_ONCE, stream.write(&self.bytes)).await {
+            Ok(Ok(len)) => self.wrote(len),
+            Ok(Err(error)) => self.unwritable = Some(error),
+            Err(_) => {}
+        }
+    }
 }
 
 enum Happened {
@@ -238,10 +267,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             home,
             clock,
             terms,
-            out: Vec::new(),
-            range_at: 0,
-            unflushed: (0, 0),
-            unwritable: None,
+            out: Outgoing::default(),
             began_ms: now_ms,
             last_sign_ms: now_ms,
             message_began_ms: None,
@@ -270,9 +296,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         loop {
             self.answer().await?;
             self.fill().await?;
-            self.out.extend(self.exchange.poll_output());
+            self.out.bytes.extend(self.exchange.poll_output());
             self.home.moved(self.exchange);
-            if self.out.is_empty()
+            if self.out.bytes.is_empty()
                 && let Some(ended) = self.ended()?
             {
                 return Ok(ended);
@@ -333,8 +359,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// As many ranges as may be on their way.
     async fn fill(&mut self) -> Result<(), Broken> {
-        while self.unflushed.0 == 0
-            && self.out.len() < UNWRITTEN_LEN_MAX
+        while self.out.unflushed.0 == 0
+            && self.out.bytes.len() < UNWRITTEN_LEN_MAX
             && let Some(len) = self.exchange.wants_range()
         {
             let Some(len) = self.within_bounds(len) else { return Ok(()) };
@@ -349,10 +375,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                     return Ok(());
                 }
                 Some(range) => {
-                    self.out.extend(self.exchange.poll_output());
+                    self.out.bytes.extend(self.exchange.poll_output());
                     let len = self.exchange.send(range, self.clock.monotonic_ms());
-                    self.range_at = if len > UNWRITTEN_LEN_MAX as u64 { self.out.len() } else { 0 };
-                    self.out.extend(self.exchange.poll_output());
+                    self.out.range_at = if len > UNWRITTEN_LEN_MAX as u64 { self.out.bytes.len() } else { 0 };
+                    self.out.bytes.extend(self.exchange.poll_output());
                 }
             }
             if self.clock.monotonic_ms().saturating_sub(began_ms) > CUT_MS_MAX {
@@ -387,9 +413,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     fn budget_left(&self) -> u64 {
         /// Acknowledgements, record heads and the farewell still have to fit.
         const RESERVE: u64 = 400;
-        let (written, before) = self.unflushed;
+        let (written, before) = self.out.unflushed;
         let held_back = || written.saturating_sub((self.terms.written)().saturating_sub(before)); // in the stream, not on the socket yet
-        let spent = || (self.terms.carried)() + held_back() + self.out.len() as u64 + RESERVE;
+        let spent = || (self.terms.carried)() + held_back() + self.out.bytes.len() as u64 + RESERVE;
         self.terms.budget.map_or(u64::MAX, |budget| budget.saturating_sub(spent()))
     }
 
@@ -423,7 +449,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             return Ok(ended);
         }
         // R7.7-a
-        let nothing_open = self.exchange.is_open() && !self.exchange.is_waiting() && self.out.is_empty() && !self.exchange.is_mid_message();
+        let nothing_open = self.exchange.is_open() && !self.exchange.is_waiting() && self.out.bytes.is_empty() && !self.exchange.is_mid_message();
         if nothing_open { Ok(Ended::ByPeer) } else { Err(Broken::HungUp) }
     }
 
@@ -431,9 +457,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     async fn wait(&mut self) -> Result<Happened, Broken> {
         let sleep_ms = self.patience_ms()?;
         let may_write = self.may_write();
-        let out = self.out.get(..may_write).unwrap_or_default();
-        let stream = &mut *self.stream;
-        let (unflushed, unwritable, written) = (&mut self.unflushed, &mut self.unwritable, Rc::clone(&self.terms.written));
+        let Outgoing { bytes, unflushed, unwritable, .. } = &mut self.out;
+        let out = bytes.get(..may_write).unwrap_or_default();
+        let (stream, written) = (&mut *self.stream, Rc::clone(&self.terms.written));
         let moved = poll_fn(move |context| {
             // Only a stream that holds nothing back is given more: it would hold back acknowledgements behind whole ranges.
             let flushed = if unwritable.is_some() { Poll::Pending } else { Pin::new(&mut *stream).poll_flush(context) };
@@ -469,9 +495,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             _ = stop.wait_for(|stop| *stop), if !stopping => (Happened::Stop, 0),
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),
         };
-        self.out.drain(..wrote);
-        self.range_at = self.range_at.saturating_sub(wrote);
-        self.unflushed.0 += wrote as u64;
+        self.out.wrote(wrote);
         if self.terms.rate.is_some() {
             self.allowance.0 = self.allowance.0.saturating_sub(wrote as u64);
         }
@@ -484,7 +508,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let now_ms = self.clock.monotonic_ms();
         let pace = self.exchange.pace();
         let mut wait_ms = LOOK_AGAIN_MS;
-        if self.exchange.is_waiting() || !self.out.is_empty() {
+        if self.exchange.is_waiting() || !self.out.bytes.is_empty() {
             let allowed_ms = self.terms.stall_ms + pace.round_trip_ms() + 2 * pace.time_ms(self.exchange.longest_flying());
             let silent_ms = now_ms.saturating_sub(self.last_sign_ms);
             if silent_ms >= allowed_ms {
@@ -505,7 +529,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         if let Some(deadline_ms) = self.terms.deadline_ms {
             wait_ms = wait_ms.min(deadline_ms.saturating_sub(now_ms));
         }
-        if self.terms.rate.is_some() && !self.out.is_empty() {
+        if self.terms.rate.is_some() && !self.out.bytes.is_empty() {
             wait_ms = wait_ms.min(200); // the allowance grows
         }
         Ok(wait_ms.max(1))
@@ -515,7 +539,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     fn may_write(&mut self) -> usize {
         // What is written at once becomes one record, and a record is read only when all of it is there: in one with a long range behind it, an
         // acknowledgement or something urgent would be read with that; and a range in two would be read with the one behind it.
-        let len = if (1..self.out.len()).contains(&self.range_at) { self.range_at } else { self.out.len() };
+        let len = if (1..self.out.bytes.len()).contains(&self.out.range_at) { self.out.range_at } else { self.out.bytes.len() };
         let Some(rate) = self.terms.rate else { return len };
         let now_ms = self.clock.monotonic_ms();
         let (left, counted_ms) = self.allowance;
@@ -528,12 +552,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
 
     /// The last words, as far as the peer still listens.
     async fn farewell(&mut self, ended: &Result<Ended, Broken>) {
-        self.out.extend(self.exchange.poll_output());
+        self.out.bytes.extend(self.exchange.poll_output());
         let broken = matches!(ended, Err(Broken::Link(_) | Broken::HungUp | Broken::Stalled(_)));
-        if broken {
+        if broken || self.out.unwritable.is_some() {
             return;
         }
-        let out = std::mem::take(&mut self.out);
+        let out = std::mem::take(&mut self.out.bytes);
         let stream = &mut *self.stream;
         let said = async {
             use tokio::io::AsyncWriteExt as _;
@@ -551,9 +575,8 @@ async fn waiting<S: AsyncWrite + Unpin, T>(
     work: impl Future<Output = Result<T, Refusal>>,
     stream: &mut S,
     exchange: &mut Exchange,
-    out: &mut Vec<u8>,
+    out: &mut Outgoing,
 ) -> Result<T, Broken> {
-    use tokio::io::AsyncWriteExt as _;
     let mut work = pin!(work);
     loop {
         tokio::select! {
@@ -561,10 +584,8 @@ async fn waiting<S: AsyncWrite + Unpin, T>(
             done = &mut work => return Ok(done?),
             () = tokio::time::sleep(BUSY) => {
                 exchange.busy();
-                out.extend(exchange.poll_output());
-                if let Ok(wrote) = tokio::time::timeout(Duration::from_millis(100), stream.write(out)).await {
-                    out.drain(..wrote?);
-                }
+                out.bytes.extend(exchange.poll_output());
+                out.write_now(stream).await;
             }
         }
     }

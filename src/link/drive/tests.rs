@@ -146,3 +146,21 @@ async fn what_could_not_be_written_is_not_written_again_though_there_is_somethin
     assert!(matches!(ended, Some(Err(Broken::Link(_)))), "{ended:?}");
     assert_eq!(written(&story.borrow()).len(), 1, "{story:?}");
 }
+
+/// The node's work goes on to its end though the peer cannot be told any more that it does.
+#[tokio::test(start_paused = true)]
+async fn work_that_takes_long_is_told_of_and_is_not_broken_off_where_that_fails() {
+    for (is_broken, count) in [(false, 3), (true, 1)] {
+        let (story, mut out) = (Story::default(), Outgoing::default());
+        let mut exchange = Exchange::new(true, 0, Pace::new(None, 600));
+        exchange.greet(pages(Manifest::new(Vec::new(), Some((Incarnation([8; 4]), 1)), Vec::new(), [])), u64::MAX, None);
+        let work = async {
+            tokio::time::sleep(3 * BUSY + BUSY / 2).await;
+            Ok("done")
+        };
+        let mut peer = Peer { story: Rc::clone(&story), says: None, is_broken };
+        assert_eq!(waiting(work, &mut peer, &mut exchange, &mut out).await.unwrap(), "done");
+        assert_eq!(written(&story.borrow()).len(), count, "{story:?}");
+        assert_eq!((out.unwritable.is_some(), out.bytes.is_empty()), (is_broken, !is_broken));
+    }
+}
