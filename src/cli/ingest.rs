@@ -64,12 +64,14 @@ impl Args {
         let counts = &ingested.counts;
         let refused = ingested.count_of(|outcome| matches!(outcome, Outcome::Refused(_)));
         let held = ingested.count_of(|outcome| *outcome == Outcome::Held);
+        let incomplete = ingested.count_of(|outcome| *outcome == Outcome::Incomplete);
         let naming = node.naming();
         let missing: Vec<_> = ingested.missing.iter().map(|gap| missing_text(&naming, gap)).collect();
         let summary = summary("ingest").with("files", ingested.files.len()).with("new", counts.new).with("duplicate", counts.duplicate);
         let summary = summary.with("control", counts.control).with("refused", refused).with("held", held).with("missing", missing);
-        let summary = summary.with("incomplete", ingested.count_of(|outcome| *outcome == Outcome::Incomplete));
-        let text = format!("{} new, {} already here, {refused} refused, {held} held", counts.new, counts.duplicate);
+        let summary = summary.with("incomplete", incomplete);
+        let cut_short = if incomplete > 0 { format!(", {incomplete} cut short") } else { String::new() };
+        let text = format!("{} new, {} already here, {refused} refused, {held} held{cut_short}", counts.new, counts.duplicate);
         context.console.line(&text)?;
         Ok(Finished { exit, summary })
     }
