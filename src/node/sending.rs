@@ -173,7 +173,7 @@ impl Session {
     }
 
     /// Whether the history is ours to sign; the roster is signed where it is written.
-    fn is_signed_here(node: &Node, stream: &Stream) -> bool {
+    pub(super) fn is_signed_here(node: &Node, stream: &Stream) -> bool {
         stream.origin.node == node.keyring.node() && stream.branch.is_none() && !node.roster.is_roster(&stream.origin)
     }
 

@@ -277,7 +277,7 @@ impl Session {
         node.begin_new_life()
     }
 
-    /// What the peer lacks still, in events by lane: not acknowledged yet.
+    /// What the peer lacks still, in events by lane: not acknowledged yet. Of others' histories what is proved here: the rest is theirs to send.
     ///
     /// # Errors
     /// What the log says.
@@ -286,7 +286,8 @@ impl Session {
         let mut remaining = [0; 4];
         for (stream, head) in node.wal.streams() {
             if let Some(reach) = self.reach.get(&stream).filter(|_| node.may_see(&self.peer, &stream.origin)) {
-                remaining[stream.origin.lane as usize] += head.end.seq.saturating_sub(reach.held.max(head.base.seq));
+                let due = if Self::is_signed_here(node, &stream) { node.state.due_to(&stream.origin, head.end.seq) } else { head.checkpoint_seq };
+                remaining[stream.origin.lane as usize] += due.saturating_sub(reach.held.max(head.base.seq));
             }
         }
         Ok(remaining)

@@ -53,6 +53,16 @@ impl State {
         Ok(state)
     }
 
+    /// How far a history of ours that ends at `end` is to get to others: what was written again in a later life is not under its old numbers, nor what
+    /// stands behind the place where a life was closed.
+    pub fn due_to(&self, origin: &Origin, end: u64) -> u64 {
+        if self.open_lives.contains(&origin.incarnation) {
+            return end;
+        }
+        let last = |told: &[(Origin, u64)]| told.iter().filter(|(of, _)| of == origin).map(|(_, seq)| *seq).max();
+        last(&self.repeated).or_else(|| last(&self.closed.origins)).map_or(end, |last| end.min(last))
+    }
+
     /// Read the file; `None` when there is none.
     ///
     /// # Errors

@@ -275,7 +275,7 @@ impl Looking<'_> {
                 _ => 0,
             };
             acknowledged += held;
-            unacknowledged += self.due_to(stream, head).saturating_sub(held);
+            unacknowledged += self.state.due_to(&stream.origin, head.end.seq).saturating_sub(held);
         }
         let name = self.naming.node(&node);
         let Link { address, rate, round_trip_ms, settled_ms, granted, .. } = peer.link.clone();
@@ -310,13 +310,6 @@ impl Looking<'_> {
             link,
         };
         Ok(heard)
-    }
-
-    /// How far a history of ours is to get to others: what was written again in a later life is not under its old numbers.
-    fn due_to(&self, stream: &Stream, head: &Head) -> u64 {
-        let is_open = self.state.open_lives.contains(&stream.origin.incarnation);
-        let repeated = self.state.repeated.iter().find(|(origin, _)| *origin == stream.origin && !is_open);
-        repeated.map_or(head.end.seq, |(_, behind)| head.end.seq.min(*behind))
     }
 
     /// Events of a stream that stand under an ended key beyond what is kept of it (R8.3-b, R8.3-h).

@@ -73,7 +73,7 @@ pub enum Step {
 /// Why a sync ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyncEnd {
-    /// Both sides have everything.
+    /// Both sides have everything that could go.
     Complete,
     /// The budget was used up.
     Budget,
@@ -120,9 +120,10 @@ pub struct Synced {
 }
 
 impl Synced {
-    /// Whether both sides have everything (R7.7-f).
+    /// Whether both sides have everything (R7.7-f). Two who have settled may not: what rotted here before anybody had it, or what the peer cannot place, is
+    /// still to be sent.
     pub fn is_complete(&self) -> bool {
-        self.end == SyncEnd::Complete && self.left == 0
+        self.end == SyncEnd::Complete && self.left == 0 && self.remaining.is_none_or(|remaining| remaining == [0; 4])
     }
 }
 

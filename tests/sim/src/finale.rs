@@ -8,6 +8,7 @@ use crate::world::World;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
 use std::collections::BTreeSet;
 use zbundle::keys::Policy;
+use zbundle::node::syncing::SyncEnd;
 use zbundle::node::taking::Ingested;
 use zbundle::ports::disk::Disk as _;
 
@@ -119,10 +120,13 @@ impl World {
             let before = held(self);
             if let Some(synced) = self.meet(at, AUTHORITY, &Line::default(), None, calm)? {
                 self.look_at_all()?;
-                if ((in_vain && synced.is_complete()) || waits) && held(self) == before && !synced.new_life {
+                let has_settled = synced.end == SyncEnd::Complete && synced.left == 0;
+                if ((in_vain && has_settled) || waits) && held(self) == before && !synced.new_life {
                     continue;
                 }
-                if !synced.is_complete() && self.order()?.policies[at].is_some() && !self.has_old_keys(at)? {
+                // What has rotted here for good is still to be sent, and each sync says so.
+                let has_done_all = synced.is_complete() || has_settled && !self.missing_at(at)?.is_empty();
+                if !has_done_all && self.order()?.policies[at].is_some() && !self.has_old_keys(at)? {
                     talked = Some(format!("a session of {} does not settle", self.name(at)));
                 }
                 if synced.delivered.iter().sum::<u64>() + synced.taken.0 > 0 || synced.new_life {
@@ -194,7 +198,9 @@ impl World {
             let is_shut_out = |at: usize| self.rotten.contains(&at) && is_old(at) && self.rekeyed.contains(&at);
             // Whose signature rotted at everybody who holds it, and whose writer lost it, nobody can prove.
             let lost_its_word = |at: usize| self.missing_at(at).is_ok_and(|missing| missing.iter().any(|origin| Some(origin.node) == of));
-            let has_no_word = |at: usize| self.rotten.contains(&at) && self.unproved_at(at).contains(*number);
+            // Nor what its writer lost with its card, and whoever had begun to take it in holds without it, because a write failed then.
+            let lost_a_card = writer.is_some_and(|writer| self.restored.contains(&writer));
+            let has_no_word = |at: usize| (lost_a_card || self.rotten.contains(&at)) && self.unproved_at(at).contains(*number);
             // What was written under numbers whose first events rotted at the authority, and are lost with the writer's old card, can be told from those when
             // more is written than rotted; until then it stays where it is, and is counted as not sent.
             let waits =
@@ -286,9 +292,13 @@ impl World {
 
     /// What a hub holds of others is what the authority holds of them.
     fn is_level(&self, at: usize, authority: &Memory, hub: &Memory, order: &Order) -> Verdict {
-        let others = |seen: &&(Origin, u64, [u8; 8])| {
+        // What rotted at its writer and, in part, at this hub, proves nothing to the authority.
+        let missing = self.missing_at(at)?;
+        let lost_it = |seen: &Seen| self.members.iter().position(|id| *id == seen.0.node).is_some_and(|writer| self.has_lost_anything(writer));
+        let proves = |seen: &Seen| !lost_it(seen) || !(missing.contains(&seen.0) || hub.unproved.contains(seen));
+        let others = |seen: &&Seen| {
             let is_others = seen.0.node != self.members[AUTHORITY] && seen.0.node != self.members[at];
-            is_others && self.can_be_checked(order, &seen.0) && self.can_be_proved(order, authority, seen)
+            is_others && self.can_be_checked(order, &seen.0) && self.can_be_proved(order, authority, seen) && proves(seen)
         };
         let (here, there): (BTreeSet<_>, BTreeSet<_>) = (hub.held.iter().filter(others).collect(), authority.held.iter().filter(others).collect());
         match here.symmetric_difference(&there).next() {
