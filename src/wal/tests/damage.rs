@@ -300,8 +300,11 @@ fn every_flipped_bit_of_64_kib_is_told_where_it_is() {
         let mut places =
             files.flat_map(|(len, path)| (0..len * 8).map(move |bit| (path.clone(), bit))).take(LEN * 8).step_by(every).skip(shard).step_by(threads);
         let mut told = [0_u64; 3];
-        for (path, bit) in &mut places {
+        for (done, (path, bit)) in (1..).zip(&mut places) {
             told[flip(&disk, &path, bit, 12_000, &whole) as usize] += 1;
+            if shard == 0 && done % 10_000 == 0 {
+                println!("{} of {}", done * threads, LEN * 8 / every);
+            }
         }
         told
     };
