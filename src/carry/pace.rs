@@ -131,6 +131,71 @@ mod tests {
         pace
     }
 
+    /// Rate, next range, what may be on its way, round trip.
+    fn figures(pace: &Pace) -> (Option<u64>, u64, u64, u64) {
+        (pace.rate(), pace.range_len(), pace.flight_len(), pace.round_trip_ms())
+    }
+
+    /// What each acknowledgement teaches, worked out by hand from R7.6-a to R7.6-c.
+    #[test]
+    fn the_figures_are_those_of_the_page() {
+        for (remembered, begins) in
+            [(None, (2048, 6144)), (Some(8000), (8000, 20_800)), (Some(1), (2048, 6144)), (Some(1_000_000), (16_384, 262_144))]
+        {
+            let pace = Pace::new(remembered, 600);
+            assert_eq!(figures(&pace), (remembered, begins.0, begins.1, 600));
+        }
+        let mut pace = Pace::new(None, 600);
+        for ((len, sent_ms, now_ms, behind), rate, range_len, flight_len) in [
+            ((2048, 0, 1600, 0), 2048, 2048, 6144),           // a second, after the round trip
+            ((4096, 1700, 2800, 0), 5120, 4096, 13_312),      // 8192 seen; twice as long at most
+            ((4096, 2850, 3650, 4096), 12_800, 8192, 33_280), // 20 480 seen, for three quarters of its flight are no work of the line's
+            ((4096, 2900, 4250, 0), 12_480, 12_480, 32_448),  // both together 10 240
+        ] {
+            pace.acked(len, sent_ms, now_ms, behind);
+            assert_eq!(figures(&pace), (Some(rate), range_len, flight_len, 600), "{now_ms}");
+        }
+        assert_eq!((pace.time_ms(6240), Pace::new(None, 600).time_ms(6240)), (500, 0));
+        let mut lost_packet = Pace::new(None, 3200);
+        lost_packet.acked(2048, 0, 1312, 0);
+        assert_eq!(figures(&lost_packet), (Some(6243), 4096, 20_676, 1312));
+        lost_packet.acked(0, 1400, 100_000, 0);
+        assert_eq!(lost_packet.rate(), Some(5462));
+        let mut nothing = Pace::new(None, 600);
+        nothing.acked(0, 0, 1600, 0);
+        assert_eq!((nothing.rate(), nothing.time_ms(3)), (Some(1), 3000));
+    }
+
+    /// A memory of four times what is seen and more is forgotten, once.
+    #[test]
+    fn a_memory_is_strange_from_four_times_on() {
+        for (len, rate) in [(2000, 7250), (1999, 1999)] {
+            let mut pace = Pace::new(Some(8000), 600);
+            pace.acked(len, 0, 1600, 0);
+            assert_eq!(pace.rate(), Some(rate));
+        }
+        let mut pace = Pace::new(Some(8000), 600);
+        pace.acked(2000, 0, 1600, 0);
+        pace.acked(100, 1600, 3200, 0);
+        assert_eq!(pace.rate(), Some(6356), "it is no memory any more");
+        let mut broke = Pace::after_a_break(Some(8000), 600);
+        assert_eq!(figures(&broke), (Some(8000), 2048, 6144, 600));
+        broke.acked(8000, 0, 1600, 0);
+        assert_eq!(figures(&broke), (Some(8000), 4096, 20_800, 600), "the first range has passed");
+    }
+
+    /// What is on its way without a pause is measured together, until it is four times what may be on its way.
+    #[test]
+    fn a_long_stream_is_measured_in_stretches() {
+        for (ranges, rate) in [(12, 2029), (13, 1920)] {
+            let mut pace = Pace::new(None, 600);
+            (0..ranges).for_each(|nth| pace.acked(2048, nth, 1600 + 1000 * nth, 2048));
+            assert_eq!(pace.rate(), Some(2048));
+            pace.acked(2048, 500, 1600 + 1000 * (ranges - 1) + 2000, 2048);
+            assert_eq!(pace.rate(), Some(rate), "a range that took two seconds, behind {ranges}");
+        }
+    }
+
     #[test]
     fn a_range_takes_about_a_second_of_the_link() {
         for (rate, round_trip_ms) in [(2875, 600), (2875, 50), (8000, 1200), (30_000, 600), (60_000, 3000)] {
@@ -169,7 +234,7 @@ mod tests {
     #[test]
     fn a_fast_link_is_used_and_a_first_range_is_small() {
         let pace = on_a_line(10_000_000, 1, 60);
-        assert_eq!(pace.range_len(), RANGE_LEN_MAX);
+        assert_eq!((pace.range_len(), pace.flight_len()), (65_536, 262_144));
         assert_eq!(Pace::new(None, 600).range_len(), FIRST_LEN);
         assert!(Pace::new(Some(u64::MAX), 600).range_len() <= 8 * FIRST_LEN);
     }

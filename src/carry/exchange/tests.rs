@@ -281,6 +281,15 @@ fn a_message_out_of_place_is_told_in_words() {
     assert_eq!(why(greeting(), Message::Lost(3)), "lost state while its hello is due");
 }
 
+#[test]
+fn each_page_of_a_hello_but_the_last_says_that_more_comes() {
+    let mut exchange = Exchange::new(true, 0, pace());
+    let page = |node| told(&[(origin(node), 5)].into()).remove(0);
+    exchange.greet(vec![page(1), page(2), page(3)], 1000, Some(9));
+    let hello = |more, node| bytes(&Message::Hello(Hello { more, window: 1000, take: Some(9), manifest: page(node) }), &LogTable::default());
+    assert_eq!(exchange.poll_output(), [hello(true, 1), hello(true, 2), hello(false, 3)].concat());
+}
+
 /// As many bytes are on their way as the peer's window holds, and no range goes before it was said what we hold.
 #[test]
 fn a_window_that_is_full_is_full() {
