@@ -290,7 +290,6 @@ impl Exchange {
             }
             Ok(Message::Bye(code)) => self.state = State::Closed(code.map_or(Ending::PeerLater, Ending::PeerRefused)),
             Ok(Message::Who) => self.close(Some(Code::Z620)), // two strangers
-            _ if skipped + bytes.len() > UNKNOWN_LEN_MAX => return Err(Violation::Unknown),
             _ => self.state = State::Asking { skipped: skipped + bytes.len() },
         }
         Ok(())

@@ -8,6 +8,8 @@ use bundle_format::message::pages;
 use bundle_format::sign::Signature;
 use proptest::prelude::*;
 
+mod edges;
+
 fn origin(node: u8) -> Origin {
     Origin { node: NodeId([node; 8]), incarnation: Incarnation([7; 4]), lane: Lane::Routine, audience: None }
 }
@@ -274,70 +276,6 @@ fn closed() -> Exchange {
     exchange
 }
 
-#[test]
-fn a_message_out_of_place_is_told_in_words() {
-    let why = |mut exchange: Exchange, message| exchange.receive(&bytes(&message, &LogTable::default()), 5).unwrap_err().to_string();
-    assert_eq!(why(open(), Message::Who), "who while the exchange is open");
-    assert_eq!(why(greeting(), Message::Lost(3)), "lost state while its hello is due");
-}
-
-#[test]
-fn each_page_of_a_hello_but_the_last_says_that_more_comes() {
-    let mut exchange = Exchange::new(true, 0, pace());
-    let page = |node| told(&[(origin(node), 5)].into()).remove(0);
-    exchange.greet(vec![page(1), page(2), page(3)], 1000, Some(9));
-    let hello = |more, node| bytes(&Message::Hello(Hello { more, window: 1000, take: Some(9), manifest: page(node) }), &LogTable::default());
-    assert_eq!(exchange.poll_output(), [hello(true, 1), hello(true, 2), hello(false, 3)].concat());
-}
-
-/// As many bytes are on their way as the peer's window holds, and no range goes before it was said what we hold.
-#[test]
-fn a_window_that_is_full_is_full() {
-    let with_window = |window| {
-        let mut exchange = greeting();
-        let hello = Hello { more: false, window, take: None, manifest: told(&[(origin(2), 5)].into()).remove(0) };
-        exchange.receive(&bytes(&Message::Hello(hello), &LogTable::default()), 0).unwrap();
-        let len = exchange.send(range(origin(1), 1, 3, 1000), 0);
-        (len, exchange.wants_range().is_some())
-    };
-    let (len, _) = with_window(65_536);
-    assert_eq!([len, len + 1].map(|window| with_window(window).1), [false, true]);
-    let mut exchange = Exchange::new(true, u64::MAX, pace());
-    assert_eq!(exchange.wants_range(), None, "ahead of our own hello");
-    exchange.greet(told(&[(origin(1), 5)].into()), 65_536, None);
-    assert!(exchange.wants_range().is_some());
-}
-
-/// A later end stands for what came before it; an earlier one that is told after it is of another branch.
-#[test]
-fn an_end_told_after_a_later_one_does_not_take_its_place() {
-    for (ends, owed) in [(&[3, 5][..], &[5][..]), (&[5, 3], &[5, 3]), (&[5, 5], &[5])] {
-        let mut exchange = open();
-        for end in ends {
-            exchange.taken(&origin(2), *end);
-        }
-        let said = exchange.poll_output();
-        let mut expected = LogTable::default();
-        expected.push(origin(2));
-        assert_eq!(said, bytes(&Message::Ack(owed.iter().map(|end| (0, *end)).collect()), &expected), "{ends:?}");
-    }
-}
-
-#[test]
-fn an_end_knows_whether_it_waits() {
-    let mut exchange = open();
-    assert!(exchange.is_waiting(), "for an acknowledgement");
-    let ack = bytes(&Message::Ack(vec![(0, 3)]), &LogTable::default());
-    let (half, rest) = ack.split_at(ack.len() / 2);
-    exchange.receive(half, 9).unwrap();
-    assert!(exchange.is_mid_message());
-    exchange.receive(rest, 9).unwrap();
-    assert!(!exchange.is_mid_message() && exchange.is_waiting(), "until it has said that there is no more");
-    exchange.receive(&bytes(&Message::Done(0), &LogTable::default()), 9).unwrap();
-    assert!(!exchange.is_waiting());
-    assert!(greeting().is_waiting() && !greeting().is_mid_message(), "for its hello");
-}
-
 /// Before the peer's hello as many bytes of ranges as were allowed, and the last range may pass that; after it as many as the link takes.
 #[test]
 fn ahead_of_the_hello_goes_what_is_allowed_and_no_more() {
@@ -510,6 +448,10 @@ fn a_stranger_is_not_listened_to_for_long() {
     assert_eq!((refused, Violation::Unknown.code()), (Violation::Unknown, Code::Z620));
     let long = [&b"\x5a\x00\x01\x10\x00"[..], &[0; 100]].concat();
     assert_eq!(asking().receive(&long, 0), Err(Violation::Unknown), "before it has arrived");
+    let noise = |len: usize| [&b"\x59"[..], &u16::try_from(len).unwrap().to_be_bytes(), &vec![0; len]].concat();
+    let mut exchange = asking();
+    exchange.receive(&[noise(UNKNOWN_LEN_MAX / 2), noise(UNKNOWN_LEN_MAX / 2)].concat(), 0).unwrap();
+    assert_eq!(exchange.receive(&page(false, [1]), 0), Err(Violation::Unknown), "not a byte more");
     let roster = Message::Introduction((0..5).map(|_| range(origin(1), 1, 1, 2000)).collect());
     assert_eq!(asking().receive(&bytes(&roster, &LogTable::default()), 0), Err(Violation::TooMuch));
     let introduction = |len| bytes(&Message::Introduction(vec![range(origin(1), 1, 1, len)]), &LogTable::default());
