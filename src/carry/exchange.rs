@@ -358,11 +358,9 @@ impl Exchange {
         let landed = |place: usize, flying: &Flying| flying.log == log && last.map_or(flying.last <= seq, |last| place <= last);
         let (landed, flying): (Vec<_>, Vec<_>) = self.flying.drain(..).enumerate().partition(|(place, flying)| landed(*place, flying));
         self.flying = flying.into_iter().map(|(_, flying)| flying).collect();
-        let mut behind = self.flight() + landed.iter().map(|(_, flying)| flying.len).sum::<u64>();
         let mut ends = Vec::with_capacity(1);
         for (_, Flying { last, len, sent_ms, .. }) in landed {
-            behind -= len;
-            self.pace.acked(len, sent_ms, now_ms, behind);
+            self.pace.acked(len, sent_ms, now_ms);
             ends.push(last); // each by itself: they may be of two branches
         }
         if last.is_none() {

@@ -77,8 +77,8 @@ impl Pace {
         by_rate.max(2 * self.range_len).clamp(FLIGHT_LEN_MIN, FLIGHT_LEN_MAX)
     }
 
-    /// A range of `len` bytes, sent at `sent_ms`, was acknowledged; `behind` bytes are still on their way.
-    pub fn acked(&mut self, len: u64, sent_ms: u64, now_ms: u64, behind: u64) {
+    /// A range of `len` bytes, sent at `sent_ms`, was acknowledged.
+    pub fn acked(&mut self, len: u64, sent_ms: u64, now_ms: u64) {
         let flown_ms = now_ms.saturating_sub(sent_ms);
         self.round_trip_ms = self.round_trip_ms.min(flown_ms); // a first packet that was lost made it look longer than it is
         // What was sent while the one before was still on its way took the link from that one's acknowledgement on.
@@ -101,7 +101,7 @@ impl Pace {
         self.rate = self.rate.map(|rate| rate.max(1));
         (self.remembered, self.careful) = (false, false);
         self.last_ack_ms = now_ms;
-        if self.sampled > 4 * self.flight_len() || behind == 0 {
+        if self.sampled > 4 * self.flight_len() {
             (self.sampled, self.sample_ms) = (0, now_ms); // a long memory would not see the link change
         }
         let goal = self.rate.map_or(self.range_len, |rate| rate.saturating_mul(RANGE_MS) / 1000).clamp(FIRST_LEN, RANGE_LEN_MAX);
@@ -126,7 +126,7 @@ mod tests {
             }
             let (len, sent_ms, acked_ms) = flying.pop_front().unwrap();
             now_ms = acked_ms;
-            pace.acked(len, sent_ms, now_ms, flying.iter().map(|(len, ..)| *len).sum());
+            pace.acked(len, sent_ms, now_ms);
         }
         pace
     }
@@ -146,23 +146,23 @@ mod tests {
             assert_eq!(figures(&pace), (remembered, begins.0, begins.1, 600));
         }
         let mut pace = Pace::new(None, 600);
-        for ((len, sent_ms, now_ms, behind), rate, range_len, flight_len) in [
-            ((2048, 0, 1600, 0), 2048, 2048, 6144),           // a second, after the round trip
-            ((4096, 1700, 2800, 0), 5120, 4096, 13_312),      // 8192 seen; twice as long at most
-            ((4096, 2850, 3650, 4096), 12_800, 8192, 33_280), // 20 480 seen, for three quarters of its flight are no work of the line's
-            ((4096, 2900, 4250, 0), 12_480, 12_480, 32_448),  // both together 10 240
+        for ((len, sent_ms, now_ms), rate, range_len, flight_len) in [
+            ((2048, 0, 1600), 2048, 2048, 6144),          // a second, after the round trip
+            ((4096, 1700, 2800), 5120, 4096, 13_312),     // 8192 seen; twice as long at most
+            ((4096, 2850, 3650), 12_800, 8192, 33_280),   // 20 480 seen, for three quarters of its flight are no work of the line's
+            ((4096, 2900, 4250), 12_480, 12_480, 32_448), // both together 10 240
         ] {
-            pace.acked(len, sent_ms, now_ms, behind);
+            pace.acked(len, sent_ms, now_ms);
             assert_eq!(figures(&pace), (Some(rate), range_len, flight_len, 600), "{now_ms}");
         }
         assert_eq!((pace.time_ms(6240), Pace::new(None, 600).time_ms(6240)), (500, 0));
         let mut lost_packet = Pace::new(None, 3200);
-        lost_packet.acked(2048, 0, 1312, 0);
+        lost_packet.acked(2048, 0, 1312);
         assert_eq!(figures(&lost_packet), (Some(6243), 4096, 20_676, 1312));
-        lost_packet.acked(0, 1400, 100_000, 0);
+        lost_packet.acked(0, 1400, 100_000);
         assert_eq!(lost_packet.rate(), Some(5462));
         let mut nothing = Pace::new(None, 600);
-        nothing.acked(0, 0, 1600, 0);
+        nothing.acked(0, 0, 1600);
         assert_eq!((nothing.rate(), nothing.time_ms(3)), (Some(1), 3000));
     }
 
@@ -171,16 +171,16 @@ mod tests {
     fn a_memory_is_strange_from_four_times_on() {
         for (len, rate) in [(2000, 7250), (1999, 1999)] {
             let mut pace = Pace::new(Some(8000), 600);
-            pace.acked(len, 0, 1600, 0);
+            pace.acked(len, 0, 1600);
             assert_eq!(pace.rate(), Some(rate));
         }
         let mut pace = Pace::new(Some(8000), 600);
-        pace.acked(2000, 0, 1600, 0);
-        pace.acked(100, 1600, 3200, 0);
+        pace.acked(2000, 0, 1600);
+        pace.acked(100, 1600, 3200);
         assert_eq!(pace.rate(), Some(6356), "it is no memory any more");
         let mut broke = Pace::after_a_break(Some(8000), 600);
         assert_eq!(figures(&broke), (Some(8000), 2048, 6144, 600));
-        broke.acked(8000, 0, 1600, 0);
+        broke.acked(8000, 0, 1600);
         assert_eq!(figures(&broke), (Some(8000), 4096, 20_800, 600), "the first range has passed");
     }
 
@@ -189,9 +189,9 @@ mod tests {
     fn a_long_stream_is_measured_in_stretches() {
         for (ranges, rate) in [(12, 2029), (13, 1920)] {
             let mut pace = Pace::new(None, 600);
-            (0..ranges).for_each(|nth| pace.acked(2048, nth, 1600 + 1000 * nth, 2048));
+            (0..ranges).for_each(|nth| pace.acked(2048, nth, 1600 + 1000 * nth));
             assert_eq!(pace.rate(), Some(2048));
-            pace.acked(2048, 500, 1600 + 1000 * (ranges - 1) + 2000, 2048);
+            pace.acked(2048, 500, 1600 + 1000 * (ranges - 1) + 2000);
             assert_eq!(pace.rate(), Some(rate), "a range that took two seconds, behind {ranges}");
         }
     }
@@ -211,11 +211,11 @@ mod tests {
     #[test]
     fn a_round_trip_that_was_taken_too_long_does_not_make_a_slow_link_look_fast() {
         let mut pace = Pace::new(None, 3200); // the first packet was lost
-        pace.acked(2048, 0, 600 + 712, 2048);
+        pace.acked(2048, 0, 600 + 712);
         assert!(pace.rate().unwrap() < 8000, "{:?}", pace.rate());
-        pace.acked(2048, 0, 600 + 1424, 0);
+        pace.acked(2048, 0, 600 + 1424);
         assert!(pace.rate().unwrap() < 6000, "{:?}", pace.rate());
-        (2..12).for_each(|nth| pace.acked(2048, 600 + 712 * nth - 1424, 600 + 712 * (nth + 1), 2048));
+        (2..12).for_each(|nth| pace.acked(2048, 600 + 712 * nth - 1424, 600 + 712 * (nth + 1)));
         assert!((2000..4500).contains(&pace.rate().unwrap()), "{:?}", pace.rate());
     }
 
@@ -223,7 +223,7 @@ mod tests {
     fn a_memory_of_another_network_is_forgotten_and_a_good_one_is_not() {
         for (remembered, want) in [(2_000_000, 2000..4500), (8000, 5000..8000)] {
             let mut pace = Pace::new(Some(remembered), 600);
-            pace.acked(2048, 0, 600 + 712, 0); // 2G
+            pace.acked(2048, 0, 600 + 712); // 2G
             assert!(want.contains(&pace.rate().unwrap()), "{remembered}: {:?}", pace.rate());
         }
         let broke = Pace::after_a_break(Some(30_000), 600);

@@ -327,8 +327,8 @@ fn finish(context: &mut Context, synced: &Synced) -> Result<Finished, Halt> {
     let sent: u64 = synced.delivered.iter().sum();
     let remaining: Option<u64> = synced.remaining.as_ref().map(|remaining| remaining.iter().sum());
     let reason = match &synced.end {
-        SyncEnd::Complete if synced.is_complete() => "complete",
-        SyncEnd::Complete => "left",
+        SyncEnd::Complete => "complete",
+        SyncEnd::Left => "left",
         SyncEnd::Budget => "budget",
         SyncEnd::Deadline => "deadline",
         SyncEnd::Stopped => "stopped",
@@ -352,15 +352,15 @@ fn finish(context: &mut Context, synced: &Synced) -> Result<Finished, Halt> {
     let bytes = units::size(synced.bytes.0 + synced.bytes.1);
     let (name, new, took) = (synced.name.as_deref().unwrap_or("nobody reached"), synced.taken.0, units::span(synced.took_ms));
     context.console.line(&format!("{name}: {sent} sent, {new} new{left}; {bytes} in {took}"))?;
-    if synced.end == SyncEnd::Complete && !synced.is_complete() {
-        context.console.note("what is left is too long for this link, has rotted here, or cannot be placed there: see `zbundle status`");
-    }
     let exit = match &synced.end {
         SyncEnd::Failed(code, why) => {
             context.console.refuse(*code, why)?;
             exit_of(*code)
         }
-        SyncEnd::Complete if !synced.is_complete() => Exit::Partial,
+        SyncEnd::Left => {
+            context.console.note("what is left is too long for this link, has rotted here, or cannot be placed there: see `zbundle status`");
+            Exit::Partial
+        }
         _ if synced.left > 0 => Exit::Partial,
         _ => Exit::Done,
     };

@@ -73,8 +73,10 @@ pub enum Step {
 /// Why a sync ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyncEnd {
-    /// Both sides have everything that could go.
+    /// Both sides have everything (R7.7-f).
     Complete,
+    /// Everything went that could go: some is too long for a link, has rotted here before anybody had it, or the peer cannot place it.
+    Left,
     /// The budget was used up.
     Budget,
     /// The deadline came.
@@ -120,10 +122,15 @@ pub struct Synced {
 }
 
 impl Synced {
-    /// Whether both sides have everything (R7.7-f). Two who have settled may not: what rotted here before anybody had it, or what the peer cannot place, is
-    /// still to be sent.
+    /// Whether both sides have everything.
     pub fn is_complete(&self) -> bool {
-        self.end == SyncEnd::Complete && self.left == 0 && self.remaining.is_none_or(|remaining| remaining == [0; 4])
+        self.end == SyncEnd::Complete
+    }
+
+    /// How it ended when both said that they have no more for each other.
+    fn settled(&self) -> SyncEnd {
+        let has_sent_all = self.left == 0 && self.remaining.is_none_or(|remaining| remaining == [0; 4]);
+        if has_sent_all { SyncEnd::Complete } else { SyncEnd::Left }
     }
 }
 
@@ -216,7 +223,7 @@ impl<'a> Syncer<'a> {
             }
             self.failure = attempt.as_ref().err().map(|broken| (broken.code(), broken.to_string()));
             match attempt {
-                Ok(Ended::Settled) => break SyncEnd::Complete,
+                Ok(Ended::Settled) => break self.done.settled(),
                 Ok(Ended::Bound) => match self.bound().await {
                     Some(end) => break end,
                     // It ends as soon as not even one range more would fit.

@@ -120,7 +120,7 @@ impl World {
             let before = held(self);
             if let Some(synced) = self.meet(at, AUTHORITY, &Line::default(), None, calm)? {
                 self.look_at_all()?;
-                let has_settled = synced.end == SyncEnd::Complete && synced.left == 0;
+                let has_settled = matches!(synced.end, SyncEnd::Complete | SyncEnd::Left) && synced.left == 0;
                 if ((in_vain && has_settled) || waits) && held(self) == before && !synced.new_life {
                     continue;
                 }
