@@ -12,7 +12,7 @@ fn status(process: &Process, name: &str) -> Option<u64> {
 
 pub fn a_server_and_who_dials_it_have_given_up_what_they_do_not_need() {
     let world = World::of(&["clinic"]);
-    let hub = world.serve("hub");
+    let hub = world.serve_at("hub", "localhost:0");
     let said = hub.process.said();
     let listening: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
     let filtered = listening["filtered"].as_bool().unwrap();

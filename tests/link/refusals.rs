@@ -77,8 +77,7 @@ pub fn who_does_not_speak_our_tls_is_told() {
 
 pub fn nobody_there_is_told() {
     let world = World::of(&["clinic"]);
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // it is free again at once
-    let ended = world.run("clinic", &["sync", &nobody.to_string(), "--json", "--deadline", "4s"]);
+    let ended = world.run("clinic", &["sync", &world.nobody().to_string(), "--json", "--deadline", "4s"]);
     check_told(&ended, 16, "Z501", "cannot be reached");
     assert_eq!(ended.summary().bytes(), 0);
     assert!(ended.summary().number("dials") > 1, "it tried again: {ended:?}");

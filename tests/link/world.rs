@@ -5,9 +5,10 @@ use netlab::proxy::{Faults, Proxy};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 /// Longest that anything local may take on a busy machine.
@@ -22,6 +23,8 @@ pub const fn ms(ms: u64) -> Duration {
 
 pub struct World {
     folder: tempfile::TempDir,
+    /// This world's own of 127.0.0.0/8: a port that a killed hub leaves is not taken by another world's hub at once.
+    host: IpAddr,
 }
 
 impl World {
@@ -29,7 +32,9 @@ impl World {
     pub fn of(clinics: &[&str]) -> Self {
         // In memory where the system has a folder for that: what these claims are about is the link.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let world = Self { folder };
+        static WORLDS: AtomicU8 = AtomicU8::new(1);
+        let host = Ipv4Addr::new(127, 77, 0, WORLDS.fetch_add(1, Ordering::Relaxed)).into();
+        let world = Self { folder, host };
         world.ok("hub", &["init", "hub", "--authority"]);
         for name in clinics {
             world.join(name);
@@ -84,8 +89,13 @@ impl World {
         self.ok(node, &["push", "--ndjson", &name, "--lane", lane, "--quiet"]);
     }
 
+    /// An address of this world at which nobody listens.
+    pub fn nobody(&self) -> SocketAddr {
+        TcpListener::bind((self.host, 0)).unwrap().local_addr().unwrap() // it is free again at once
+    }
+
     pub fn serve(&self, node: &str) -> Server {
-        self.serve_at(node, "127.0.0.1:0")
+        self.serve_at(node, &SocketAddr::new(self.host, 0).to_string())
     }
 
     pub fn serve_at(&self, node: &str, address: &str) -> Server {
