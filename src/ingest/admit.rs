@@ -117,6 +117,8 @@ mod tests {
         check((4, 9), &[(0, 7, Foreign)], Verdict::Gap { from: 1, to: 3 });
         check((4, 9), &[(0, 7, Differs { at: 6 }), (1, 8, Agrees)], append(1, 8));
         check((4, 9), &[(0, 20, Differs { at: 6 }), (1, 8, Differs { at: 8 })], fork(1, 8));
+        check((4, 9), &[(0, 20, Differs { at: 6 }), (1, 5, Agrees)], append(1, 5));
+        check((4, 9), &[(0, 20, Differs { at: 7 }), (1, 5, Agrees)], fork(0, 7));
         check((1, 3), &[(0, 20, Agrees), (1, 8, Before)], Verdict::Duplicate);
         check((8, 9), &[(0, 5, Beyond), (1, 6, Beyond)], Verdict::Gap { from: 7, to: 7 });
     }

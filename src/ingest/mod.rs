@@ -7,6 +7,8 @@
 pub mod admit;
 pub mod apply;
 mod rot;
+#[cfg(test)]
+mod tests;
 
 pub use admit::{Meeting, Verdict, admit};
 pub use apply::{Applied, apply};

@@ -202,6 +202,7 @@ mod tests {
         let far = &[2, 6][..];
         let one = &[(3, 4)][..];
         let two = &[(3, 4), (6, 6)][..];
+        let (behind, apart) = (&[(6, 6)][..], &[(3, 4), (7, 8)][..]);
         for (checkpoints, lost, differs, (first, last), want, proved_to) in [
             (far, one, 99, (1, 8), Agrees, 8),
             (far, one, 99, (1, 4), Agrees, 4), // by our own events behind it
@@ -214,6 +215,9 @@ mod tests {
             (&[2], one, 4, (1, 8), Differs { at: 3 }, 2), // where no checkpoint tells
             (&[2], two, 4, (1, 5), Differs { at: 3 }, 2), // nor our chain
             (far, one, 7, (1, 8), Differs { at: 7 }, 6),
+            (&[2], behind, 5, (1, 8), Differs { at: 5 }, 2), // in what is readable before it: there, and not from where it is proved
+            (&[2], apart, 6, (1, 6), Differs { at: 3 }, 2),  // the last event alone tells
+            (far, apart, 99, (3, 4), Agrees, 4),             // as far as a checkpoint before the next that is lost
         ] {
             let (log, theirs) = (Rotted { events: events(99), checkpoints: checkpoints.to_vec(), lost: lost.to_vec() }, events(differs));
             let (stream, run) = (Stream::main(ORIGIN), run(&theirs, first, last));

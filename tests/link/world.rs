@@ -21,6 +21,9 @@ pub const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// How many worlds there are.
+static WORLDS: AtomicU8 = AtomicU8::new(1);
+
 pub struct World {
     folder: tempfile::TempDir,
     /// This world's own of 127.0.0.0/8: a port that a killed hub leaves is not taken by another world's hub at once.
@@ -32,7 +35,6 @@ impl World {
     pub fn of(clinics: &[&str]) -> Self {
         // In memory where the system has a folder for that: what these claims are about is the link.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        static WORLDS: AtomicU8 = AtomicU8::new(1);
         let host = Ipv4Addr::new(127, 77, 0, WORLDS.fetch_add(1, Ordering::Relaxed)).into();
         let world = Self { folder, host };
         world.ok("hub", &["init", "hub", "--authority"]);

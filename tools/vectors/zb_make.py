@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import fixtures_accept
+import fixtures_logs
 import fixtures_messages
 import fixtures_reject
 import fixtures_side
@@ -27,9 +28,9 @@ def toml_value(v) -> str:
     return json.dumps(v, ensure_ascii=False)
 
 
-def toml(rows: dict, tables=()) -> str:
+def toml(rows: dict, tables=(), of="range") -> str:
     text = "".join(f"{key} = {toml_value(value)}\n" for key, value in rows.items())
-    return text + "".join("\n[[range]]\n" + "".join(f"{k} = {toml_value(v)}\n" for k, v in table.items()) for table in tables)
+    return text + "".join(f"\n[[{of}]]\n" + "".join(f"{k} = {toml_value(v)}\n" for k, v in table.items()) for table in tables)
 
 
 def all_files() -> dict:
@@ -46,6 +47,7 @@ def all_files() -> dict:
         files[f"bundles/reject/{row['name']}.zb"] = row["make"](row["name"])
         files[f"bundles/reject/{row['name']}.toml"] = toml({k: row[k] for k in ("why", "rules", "expect", "keys")}).encode()
     files |= {path: data if isinstance(data, bytes) else toml(*data).encode() for path, data in fixtures_messages.all_files().items()}
+    files |= {path: data if isinstance(data, bytes) else toml(*data, of="stream").encode() for path, data in fixtures_logs.all_files().items()}
     return files | {path: data if isinstance(data, bytes) else toml(data).encode() for path, data in fixtures_side.all_files().items()}
 
 
@@ -68,7 +70,7 @@ def check(root: Path, files: dict) -> int:
     with tempfile.TemporaryDirectory() as fresh:
         write(Path(fresh), files)
         ours = {str(p.relative_to(fresh)) for p in Path(fresh).rglob("*") if p.is_file()}
-        theirs = {str(p.relative_to(root)) for kind in ("bundles", "events", "messages", "requests", "keys") for p in (root / kind).rglob("*") if p.is_file()} | {"context.json"}
+        theirs = {str(p.relative_to(root)) for kind in ("bundles", "events", "logs", "messages", "requests", "keys") for p in (root / kind).rglob("*") if p.is_file()} | {"context.json"}
         faults = [f"missing: {name}" for name in sorted(ours - theirs)] + [f"not made here: {name}" for name in sorted(theirs - ours)]
         faults += [f"differs: {name}" for name in sorted(ours & theirs) if (Path(fresh) / name).read_bytes() != (root / name).read_bytes()]
     faults += unknown_rules(files)

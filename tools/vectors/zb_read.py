@@ -384,6 +384,7 @@ def walk_fixtures(root: Path) -> int:
     if domain_id(bytes.fromhex(told["authority"]["signing"])) != bytes.fromhex(told["domain"]):
         print("context.json: domain is not the authority's", file=sys.stderr)
         return 1
+    import fixtures_logs
     import zbmessage
     import zbside
     kinds = [("bundles/accept", ".zb", check_accept), ("bundles/reject", ".zb", check_reject)] + zbside.KINDS + zbmessage.FIXTURES
@@ -402,8 +403,10 @@ def walk_fixtures(root: Path) -> int:
                 complaint = str(fault)
             print(f"{'FAIL' if complaint else 'ok  '} {folder}/{path.stem}" + (f": {complaint}" if complaint else ""))
             failed, passed = failed + bool(complaint), passed + (not complaint)
+    logs = fixtures_logs.walk(root / "logs")
+    passed, failed = passed + logs[0], failed + logs[1]
     print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+    return 1 if failed or not passed or not logs[0] else 0
 
 
 def main() -> int:
@@ -415,9 +418,15 @@ def main() -> int:
     args.add_argument("--json", action="store_true")
     args.add_argument("--fixtures", type=Path)
     args.add_argument("--messages", action="store_true")
+    args.add_argument("--logs", type=Path)
     a = args.parse_args()
     if a.fixtures:
         return walk_fixtures(a.fixtures)
+    if a.logs:
+        import fixtures_logs
+        passed, failed = fixtures_logs.walk(a.logs)
+        print(f"{passed} logs as they are told, {failed} not")
+        return 1 if failed or not passed else 0
     if a.messages and a.files:
         import zbmessage
         return 1 if zbmessage.read_all(a.files) else 0

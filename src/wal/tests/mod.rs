@@ -6,13 +6,14 @@ mod crash;
 mod damage;
 mod happy;
 mod mended;
+mod written;
 
 use super::{DataKeys, Options, Wal, WalReader};
 use crate::adapters::os_ports;
 use crate::ports::clock::FakeClock;
 use crate::ports::entropy::SeededEntropy;
 use crate::ports::local::Nobody;
-use crate::ports::store::{Checkpointed, Log, Store, StoreError, Stream};
+use crate::ports::store::{Checkpointed, Head, Log, Store, StoreError, Stream};
 use crate::ports::{MemoryDisk, MemoryNetwork, Ports};
 use bundle_format::chain::{Position, Run};
 use bundle_format::checkpoint::Checkpoint;

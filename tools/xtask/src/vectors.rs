@@ -35,15 +35,31 @@ pub fn run(tree: &Tree) -> Result<String, Failure> {
     command(&mut script("check_cddl.py"))?;
     cross_check(tree, &script)?;
     cross_check_messages(tree, &script)?;
-    Ok("fixtures read, remade and checked; bundles and messages of this build read".to_owned())
+    cross_check_logs(tree, &script)?;
+    Ok("fixtures read, remade and checked; bundles, messages and logs of this build read".to_owned())
+}
+
+/// Logs that this build keeps, read by the independent reader: a test of the log's room lays them out.
+fn cross_check_logs(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result<(), Failure> {
+    let kept = emptied(tree, "vectors-logs")?;
+    let mut writer = Command::new("cargo");
+    writer.current_dir(&tree.root).args(["test", "--locked", "--quiet", "--package", "zbundle", "--lib", "wal::tests::written"]);
+    command(writer.env("ZBUNDLE_LOGS", &kept))?;
+    command(script("zb_read.py").arg("--logs").arg(&kept))
+}
+
+/// A folder of that name in the target folder, without what an earlier run left.
+fn emptied(tree: &Tree, name: &str) -> Result<PathBuf, Failure> {
+    let folder = target_dir(tree).join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(|error| Failure(format!("{} cannot be emptied: {error}", folder.display())))?;
+    }
+    Ok(folder)
 }
 
 /// What this build says on links, heard by the independent reader.
 fn cross_check_messages(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result<(), Failure> {
-    let said = target_dir(tree).join("vectors-messages");
-    if said.exists() {
-        std::fs::remove_dir_all(&said).map_err(|error| Failure(format!("{} cannot be emptied: {error}", said.display())))?;
-    }
+    let said = emptied(tree, "vectors-messages")?;
     build_all(tree)?;
     command(Command::new(target_dir(tree).join("debug/examples/say")).arg(&said))?;
     let folder = std::fs::read_dir(&said).map_err(|error| Failure(format!("{} cannot be read: {error}", said.display())))?;
@@ -55,10 +71,7 @@ fn cross_check_messages(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result
 /// Bundles that this build writes, read by the independent reader with keys that `demo` lays beside them.
 fn cross_check(tree: &Tree, script: &dyn Fn(&str) -> Command) -> Result<(), Failure> {
     build_all(tree)?;
-    let kept = target_dir(tree).join("vectors-demo");
-    if kept.exists() {
-        std::fs::remove_dir_all(&kept).map_err(|error| Failure(format!("{} cannot be emptied: {error}", kept.display())))?;
-    }
+    let kept = emptied(tree, "vectors-demo")?;
     let zbundle = target_dir(tree).join("debug").join(format!("zbundle{}", std::env::consts::EXE_SUFFIX));
     command(Command::new(&zbundle).args(["demo", "--quiet", "--sticks-only", "--keep"]).arg(&kept))?;
     let keys = kept.join("keys-for-readers.json");
