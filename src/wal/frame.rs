@@ -179,3 +179,41 @@ pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
 pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of `len` bytes behind its checksum, all of it right but perhaps its length.
+    fn frame(len: usize) -> Vec<u8> {
+        let mut frame = vec![0; (len + 8).max(HEAD_LEN)];
+        frame[..4].copy_from_slice(&u32::try_from(len).unwrap().to_le_bytes());
+        frame[8] = Kind::Events as u8;
+        let crc = checksum(&frame[..len + 8]);
+        frame[4..8].copy_from_slice(&crc.to_le_bytes());
+        frame
+    }
+
+    #[test]
+    fn a_frame_is_neither_shorter_than_its_head_and_tag_nor_longer_than_the_most() {
+        for (len, is_frame) in
+            [(1, false), (5, false), (38, false), (39, true), (40, true), (128 * 1024 - 8, true), (128 * 1024 - 7, false), (1 << 20, false)]
+        {
+            assert_eq!(matches!(look(&frame(len)), Look::Frame(_, whole) if whole == len + 8), is_frame, "{len}");
+        }
+    }
+
+    /// Who reads on knows how much to read.
+    #[test]
+    fn a_frame_cut_short_tells_how_long_it_would_be() {
+        let whole = frame(200);
+        for len in 0..whole.len() {
+            let want = if len == 0 { Look::Zero } else { Look::Short(if len < HEAD_LEN { HEAD_LEN } else { 208 }) };
+            assert_eq!(look(&whole[..len]), want, "{len}");
+        }
+        assert!(matches!(look(&whole), Look::Frame(_, 208)));
+        for len in [1, HEAD_LEN - 1, HEAD_LEN, 500] {
+            assert_eq!(look(&vec![0; len]), Look::Zero);
+        }
+    }
+}

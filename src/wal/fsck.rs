@@ -8,7 +8,7 @@ use super::read::StreamEvents;
 use super::recover::TABLES_HASH_LEN;
 use super::segment::{Cursor, Index, Segment};
 use super::tables::{HEADER_LEN, Header, MENDED, NO_STREAM, Run, Trailer, read_header};
-use crate::ports::store::{Events as _, Finding, StoreError, Stream};
+use crate::ports::store::{Events as _, StoreError, Stream};
 use bundle_format::chain::{Position, digest};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -139,6 +139,9 @@ impl Fsck<'_> {
                     self.fault(Flaw::KnownHole, number, offset, None);
                 }
                 offset = u64::from(run.offset + run.len);
+            } else if let Some(behind) = log.view.new_hole(number, offset) {
+                self.fault(Flaw::Damaged, number, offset, None); // what it cost is told by opening
+                offset = behind;
             } else if let Look::Frame(head, len) = cursor.look(&segment, offset)? {
                 match segment.open_frame(cursor.frame(&segment, offset, len)?, offset, &log.view.place.keys) {
                     Ok(body) => self.frame(&head, body, number, offset),
@@ -304,11 +307,6 @@ impl Fsck<'_> {
         let view = &self.log.view;
         for (number, state) in view.streams.numbered() {
             self.told(number, state.end, view.active.number, view.active.end);
-        }
-        for finding in &view.findings {
-            if let Finding::Hole { segment, offset, .. } = finding {
-                self.fault(Flaw::Damaged, *segment, *offset, None);
-            }
         }
     }
 }

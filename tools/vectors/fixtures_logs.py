@@ -7,10 +7,11 @@ import zlib
 from pathlib import Path
 
 import zblog
-from zbcrypto import digest
+from zbcrypto import digest, h_0
 from zbworld import DOMAIN, GASA, HUB, LUNANA, roster, visits
 from zbwrite import DAY, LANES, Log, Random, seed
 
+MENDED = 8
 KEYS = {1: seed("data", "first"), 2: seed("data", "second")}
 MADE_MS = DAY >> 16
 
@@ -145,11 +146,88 @@ def version(name):
     return writer
 
 
+def twice(name, by_number: bool):
+    """A stream's number is given to another, or a stream has two."""
+    writer = Clinic(name).session()
+    own = writer.begin(visits())
+    writer.take(own, 2)
+    other = zblog.Stream(1, roster().origin, None, (0, h_0(roster().origin))) if by_number else zblog.Stream(2, *(own.origin, own.branch, own.base))
+    writer.put(zblog.STREAM, other.number, 0, 0, 0, other.definition())
+    return writer
+
+
+def number_twice(name):
+    return twice(name, True)
+
+
+def stream_twice(name):
+    return twice(name, False)
+
+
+def undefined(name):
+    """Events of a stream of which nobody has said what it is."""
+    writer = Clinic(name).session()
+    log = visits()
+    stream = zblog.Stream(1, log.origin, None, (0, h_0(log.origin)), hashes=[h_0(log.origin)])
+    writer.events(stream, log.events[:1], DAY)
+    return writer
+
+
+def mended(name, first: int):
+    """Of what is not held nothing can come again."""
+    writer = Clinic(name).session()
+    log = visits(count=9)
+    clone = writer.begin(log, branch=digest(log.events[3])[:8], base=(3, log.hashes[3]))
+    writer.take(clone, 6, 6)
+    event = log.events[first - 1]
+    writer.put(MENDED, 1, first, 1, 0, struct.pack("<H", len(event)) + event)
+    return writer
+
+
+def mended_ahead(name):
+    return mended(name, 7)
+
+
+def mended_before(name):
+    return mended(name, 3)
+
+
+def marked_wrong(name, change):
+    writer = fresh(name)
+    row = bytearray(writer.streams[1].mark())
+    change(row)
+    writer.put(zblog.MARK, 0, 0, 1, 0, bytes(row))
+    return writer
+
+
+def mark_of_more(name):
+    """It says that a fourth event is held."""
+    return marked_wrong(name, lambda row: row.__setitem__(4, 4))
+
+
+def mark_cut(name):
+    return marked_wrong(name, lambda row: row.pop())
+
+
+def cut_back_cut(name):
+    writer = fresh(name)
+    writer.put(6, 0, 64, 2, 10, writer.streams[1].mark())
+    return writer
+
+
 REJECT = (
     (forged, "a bit of a seal is flipped, and the checksum is made right", ["R10.3-b", "R10.8-a"], "Z302"),
     (moved, "a frame of events stands there twice", ["R10.3-b", "R10.8-a"], "Z301"),
     (other_key, "the data key is another", ["R10.8-b"], "Z302"),
     (version, "a segment of version 2", ["R10.2-e"], "Z105"),
+    (number_twice, "a second stream has the number of the first", ["R10.8-a"], "Z301"),
+    (stream_twice, "a stream has a second number", ["R10.8-a"], "Z301"),
+    (undefined, "events of a stream that was not defined", ["R10.8-a"], "Z301"),
+    (mended_ahead, "an event comes again that never came", ["R10.8-e"], "Z301"),
+    (mended_before, "an event comes again that stands before the branch", ["R10.8-e"], "Z301"),
+    (mark_of_more, "a mark tells an event that is not there", ["R10.4-f"], "Z301"),
+    (mark_cut, "a mark of one entry that is a byte short", ["R10.4-f"], "Z301"),
+    (cut_back_cut, "a cut-back of two entries that has one", ["R10.8-a"], "Z301"),
 )
 
 

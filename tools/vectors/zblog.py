@@ -207,7 +207,9 @@ class Reader:
 
     def define(self, body, number, first, count, hlc, offset, length):
         must(number == len(self.streams) + 1 and (count, hlc) == (0, 0), "streams are numbered in the order they come")
-        self.streams[number] = defined(number, body, first)
+        stream = defined(number, body, first)
+        must(all((stream.origin, stream.branch) != (other.origin, other.branch) for other in self.streams.values()), "a stream has one number")
+        self.streams[number] = stream
 
     def checkpoints(self, body, number, low, count, high, offset, length):
         stream = self.stream(number)

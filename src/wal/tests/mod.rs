@@ -4,6 +4,7 @@
 
 mod crash;
 mod damage;
+mod edges;
 mod happy;
 mod mended;
 mod written;

@@ -1,0 +1,254 @@
+//! The edges of what the log promises: where it goes on, where it stops, how much it tells.
+
+use super::damage::{faults, frames, log};
+use super::*;
+use crate::ports::Disk as _;
+use crate::ports::store::{Finding, Rotten, Spot};
+use crate::wal::frame::{self, Kind};
+use crate::wal::fsck::{Fault, Flaw};
+
+/// Every event from a spot on, and where it stands.
+fn scanned(log: &dyn Log, from: Spot) -> Vec<(Stream, u64, Spot)> {
+    let (mut scan, mut all) = (log.scan_from(from).unwrap(), Vec::new());
+    while let Some((stream, seq, bytes)) = scan.next().unwrap() {
+        assert_eq!(bytes, event(&stream, seq));
+        all.push((stream, seq, scan.spot()));
+    }
+    all
+}
+
+/// Frames of a kind in a segment.
+fn count_of(disk: &MemoryDisk, number: u32, kind: Kind) -> usize {
+    frames(disk, &segment(number)).iter().filter(|(_, head, _)| head.kind == kind).count()
+}
+
+/// What a reader remembers as its place is where the feed goes on: with that event, then all behind it, and none before.
+#[test]
+fn the_feed_goes_on_from_any_spot() {
+    let disk = log(4000, 30);
+    let mut wal = open_small(&disk, 2, 1 << 20).unwrap();
+    push(&mut wal, &stream(1), 40, true).unwrap(); // many events to a frame
+    wal.sync().unwrap();
+    let reader = read(&disk).unwrap();
+    for log in [&wal as &dyn Log, &reader] {
+        let all = scanned(log, Spot::default());
+        assert!(all.len() > 200 && all.last().unwrap().2.segment > 3);
+        for (place, (.., spot)) in all.iter().enumerate() {
+            assert_eq!(scanned(log, *spot), all[place..], "from {spot:?}");
+        }
+        let (.., last) = *all.last().unwrap();
+        assert!(scanned(log, Spot { segment: last.segment + 1, ..Spot::default() }).is_empty());
+    }
+}
+
+/// R10.4-f: how much stands behind the last mark is not forgotten between two writers, so no opening has more to read than that.
+#[test]
+fn marks_are_due_by_frames_and_by_bytes_whoever_wrote_them() {
+    for (first, second, events, marks) in
+        [(400, 400, 1, 0), (600, 600, 1, 1), (1100, 400, 1, 1), (1100, 1100, 1, 2), (35, 10, 100, 0), (35, 35, 100, 1)]
+    {
+        let disk = MemoryDisk::new();
+        for (seed, rounds) in [(1, first), (2, second)] {
+            let mut wal = open_small(&disk, seed, 1 << 24).unwrap();
+            for _ in 0..rounds {
+                push(&mut wal, &stream(1), events, false).unwrap();
+            }
+            wal.sync().unwrap();
+        }
+        assert_eq!(count_of(&disk, 1, Kind::Mark), marks, "{first} and {second} frames of {events} events");
+        check(&open_small(&disk, 3, 1 << 24).unwrap());
+    }
+}
+
+/// R10.4-a: a writer may have been killed before its sync. What the next opening shows, to whom it may be told, stays.
+#[test]
+fn what_an_opening_shows_outlives_a_power_cut() {
+    let disk = log(1 << 20, 2);
+    let mut wal = open_small(&disk, 2, 1 << 20).unwrap();
+    for _ in 0..20 {
+        push(&mut wal, &stream(1), 60, true).unwrap(); // more than is kept in memory before it is written
+    }
+    drop(wal);
+    let shown = check(&open_small(&disk, 3, 1 << 20).unwrap());
+    assert!(shown[0].1 > 100, "written and not synced: {shown:?}");
+    for seed in 0..20 {
+        let disk = disk.image_of_synced();
+        disk.crash(seed);
+        assert_eq!(check(&open_small(&disk, 4, 1 << 20).unwrap()), shown);
+    }
+    disk.crash(1);
+    assert_eq!(check(&open_small(&disk, 4, 1 << 20).unwrap()), shown);
+}
+
+/// Power fails between sealing a segment and making the next: nothing is missing, and the next writer makes it (R10.4-e).
+#[test]
+fn a_segment_that_was_not_made_yet_is_no_fault() {
+    let disk = log(4000, 30);
+    let newest = read(&disk).unwrap().view.active.number;
+    disk.remove(&segment(newest)).unwrap();
+    let reader = read(&disk).unwrap();
+    let held = check(&reader);
+    let verified = reader.verify(&mut |fault| panic!("{fault:?}"), &mut |_, _| {}).unwrap();
+    assert_eq!((verified.segment_count, verified.event_count), (u64::from(newest) - 1, held.iter().map(|(_, count)| count).sum()));
+    let mut wal = open_small(&disk, 2, 4000).unwrap();
+    assert!(wal.findings().is_empty());
+    push(&mut wal, &stream(1), 3, true).unwrap();
+    wal.sync().unwrap();
+    disk.crash(3);
+    let reader = read(&disk).unwrap();
+    assert_eq!(reader.head(&stream(1)).unwrap().end.seq, held[0].1 + 3);
+    reader.verify(&mut |fault| panic!("{fault:?}"), &mut |_, _| {}).unwrap();
+}
+
+/// Whoever waits for `fsck` sees that it gets on, and how far it has still to go.
+#[test]
+fn fsck_tells_how_far_it_is() {
+    let disk = log(4000, 60);
+    let mut told = Vec::new();
+    let verified = read(&disk).unwrap().verify(&mut |fault| panic!("{fault:?}"), &mut |bytes, events| told.push((bytes, events))).unwrap();
+    assert!(told.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1), "it only gets on");
+    assert_eq!(told.last(), Some(&(verified.byte_count, verified.event_count)));
+    let len: u64 = disk.list(Path::new(FOLDER)).unwrap().iter().map(|entry| disk.bytes(&entry.path).unwrap().len() as u64).sum();
+    assert!(verified.byte_count > len / 2 && verified.byte_count < len);
+}
+
+/// Of what rotted a part may come first: the rest goes on being told, exactly.
+#[test]
+fn what_is_still_missing_is_told_exactly() {
+    let disk = log(4000, 60);
+    let at = |first: u64, last: u64| Rotten { stream: stream(2), first, last, events: true };
+    let long = |number: u32| {
+        let found = frames(&disk, &segment(number)).into_iter().find(|(_, head, _)| head.kind == Kind::Events && head.stream == 2 && head.count > 6);
+        found.map(|found| (number, found))
+    };
+    let (number, (offset, head, _)) = (1..5).find_map(long).unwrap();
+    disk.edit(&segment(number), |bytes| bytes[offset + 40] ^= 4);
+    let (first, last) = (head.first, head.first + u64::from(head.count) - 1);
+    let mut wal = open_small(&disk, 2, 1 << 20).unwrap();
+    assert_eq!(wal.lost(&stream(2), 1, u64::MAX).unwrap(), [(first, last)]);
+    let again = |wal: &mut Wal, from: u64, to: u64| {
+        let events: Vec<_> = (from..=to).map(|seq| event(&stream(2), seq)).collect();
+        wal.mend(&stream(2), from, &events.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+    };
+    again(&mut wal, first + 2, first + 3);
+    assert_eq!(wal.rotten(), [at(first, first + 1), at(first + 4, last)]);
+    again(&mut wal, first, first + 1);
+    assert_eq!(wal.rotten(), [at(first + 4, last)]);
+    wal.sync().unwrap();
+    let reader = read(&disk).unwrap();
+    for view in [&wal.view, &reader.view] {
+        assert_eq!(view.lost(&stream(2), 1, u64::MAX).unwrap(), [(first + 4, last)]);
+        assert_eq!(view.lost(&stream(2), first + 5, last - 1).unwrap(), [(first + 5, last - 1)]);
+        assert_eq!(view.lost(&stream(2), 1, first + 3).unwrap(), []);
+        assert_eq!(view.lost(&stream(2), last + 1, u64::MAX).unwrap(), []);
+    }
+    again(&mut wal, first + 4, last);
+    assert!(wal.rotten().is_empty());
+    wal.sync().unwrap();
+    check(&read(&disk).unwrap());
+}
+
+/// What rotted may be longer than a frame: each of its frames is found, and what rots of them again is told as whose it is.
+#[test]
+fn what_comes_again_in_many_frames_is_read_from_any_event_on() {
+    let disk = MemoryDisk::new();
+    let mut wal = open_small(&disk, 1, 40_000).unwrap();
+    push(&mut wal, &stream(1), 300, false).unwrap(); // some 50 KB
+    push(&mut wal, &stream(2), 1, true).unwrap(); // in the next segment
+    wal.sync().unwrap();
+    drop(wal);
+    let held = check(&read(&disk).unwrap());
+    let end = frames(&disk, &segment(1)).iter().rfind(|(_, head, _)| head.kind == Kind::Events).map(|(at, _, len)| at + len).unwrap();
+    disk.edit(&segment(1), |bytes| bytes[400..end].iter_mut().for_each(|byte| *byte ^= 0x55));
+    let mut wal = open_small(&disk, 2, 1 << 20).unwrap();
+    let lost = wal.lost(&stream(1), 1, u64::MAX).unwrap();
+    assert_eq!(lost, [(1, 300)]);
+    let events: Vec<_> = (1..=300).map(|seq| event(&stream(1), seq)).collect();
+    wal.mend(&stream(1), 1, &events.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+    wal.sync().unwrap();
+    let number = wal.view.active.number;
+    assert!(count_of(&disk, number, Kind::Mended) > 2);
+    drop(wal);
+    let reader = read(&disk).unwrap();
+    assert_eq!(check(&reader), held);
+    for from in 1..=300 {
+        assert_eq!(reader.events(&stream(1), from).unwrap().next().unwrap(), Some((from, &*event(&stream(1), from))));
+    }
+    // Sealed, and one frame of it rots again.
+    let mut wal = open_small(&disk, 3, 1).unwrap();
+    push(&mut wal, &stream(2), 1, true).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let mended: Vec<_> = frames(&disk, &segment(number)).into_iter().filter(|(_, head, _)| head.kind == Kind::Mended).collect();
+    let (at, head, len) = mended[1];
+    disk.edit(&segment(number), |bytes| bytes[at + len - 1] ^= 1);
+    let reader = read(&disk).unwrap();
+    let stretch = (head.first, head.first + u64::from(head.count) - 1);
+    assert_eq!(reader.lost(&stream(1), 1, u64::MAX).unwrap(), [stretch]);
+    let told: Vec<_> = faults(&reader).into_iter().filter(|fault| fault.flaw == Flaw::Damaged && fault.segment == number).collect();
+    assert!(told.len() == 1 && told[0].offset == at as u64 && told[0].stream == Some((stream(1), head.first)), "{told:?}");
+}
+
+/// A hole costs what is in it and what of its streams stands behind it; the rest is held, counted, and goes on (R10.8-a).
+#[test]
+fn a_hole_costs_its_streams_and_no_other_and_is_told_once() {
+    let disk = log(1 << 20, 10);
+    let behind = |(_, head, _): &&(usize, frame::Head, usize)| head.kind == Kind::Events && head.stream == 2 && head.first > 10;
+    let (at, head, len) = *frames(&disk, &segment(1)).iter().find(behind).unwrap();
+    let last = read(&disk).unwrap().head(&stream(2)).unwrap().end.seq;
+    disk.edit(&segment(1), |bytes| bytes[at + 50] ^= 4);
+    let reader = read(&disk).unwrap();
+    let at_the_hole: Vec<_> = faults(&reader).into_iter().filter(|fault| fault.offset == at as u64).collect();
+    let told = Fault { flaw: Flaw::Damaged, segment: 1, offset: at as u64, stream: None };
+    assert_eq!(at_the_hole, [told], "one place, one fault");
+    assert_eq!(
+        Wal::open(Rc::new(disk.image()), Path::new(FOLDER), &keys(), ports(&disk, 2).entropy, ports(&disk, 2).clock).unwrap().holes_aside().unwrap(),
+        1
+    );
+
+    let mut wal = open_small(&disk, 3, 1 << 20).unwrap();
+    let hole = Finding::Hole { segment: 1, offset: at as u64, bytes: len as u64, cut_back: vec![stream(2)] };
+    assert_eq!(wal.findings(), [hole]);
+    push(&mut wal, &stream(1), 5, true).unwrap();
+    wal.sync().unwrap();
+    let orphans = (head.first + u64::from(head.count), last);
+    let reader = read(&disk).unwrap();
+    for (of, after, want) in [(2, 0, Some(orphans)), (2, orphans.0 - 1, Some(orphans)), (2, last, None), (1, 0, None), (9, 0, None)] {
+        assert_eq!(reader.orphan_span(&stream(of), after).unwrap(), want, "stream {of} behind {after}");
+    }
+    let held = check(&reader);
+    let mut known = 0;
+    let verified = reader.verify(&mut |fault| known += u64::from(fault.flaw == Flaw::KnownHole), &mut |_, _| {}).unwrap();
+    assert_eq!((verified.event_count, verified.fault_count, known), (held.iter().map(|(_, count)| count).sum(), 1, 1));
+}
+
+/// What a session sealed whose beginning is in the hole can be read by nobody: it is a part of the damage, and nobody is accused of tampering.
+#[test]
+fn a_hole_that_took_a_session_took_what_it_sealed() {
+    let disk = log(1 << 20, 3);
+    let mut wal = open_small(&disk, 2, 1 << 20).unwrap();
+    push(&mut wal, &stream(1), 4, true).unwrap();
+    push(&mut wal, &stream(3), 4, true).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let (at, ..) = *frames(&disk, &segment(1)).iter().rfind(|(_, head, _)| head.kind == Kind::Session).unwrap();
+    disk.edit(&segment(1), |bytes| bytes[at + 35] ^= 4);
+    let reader = read(&disk).unwrap();
+    let told = faults(&reader);
+    assert!(told.len() == 1 && told[0].flaw == Flaw::Damaged && told[0].offset == at as u64, "{told:?}");
+    let mut scan = reader.scan().unwrap();
+    let (mut shown, mut damage) = (0, Vec::new());
+    loop {
+        match scan.next() {
+            Ok(Some(_)) => shown += 1,
+            Ok(None) => break,
+            Err(error) => damage.push(error.code()),
+        }
+    }
+    assert_eq!((shown, damage.as_slice()), (15, &[bundle_format::error::Code::Z301][..]), "damage, once, and what stands before it");
+    let mut wal = open_small(&disk, 3, 1 << 20).unwrap();
+    assert!(matches!(wal.findings(), [Finding::Hole { offset, .. }] if *offset == at as u64), "{:?}", wal.findings());
+    push(&mut wal, &stream(1), 4, true).unwrap();
+    wal.sync().unwrap();
+    assert_eq!(check(&read(&disk).unwrap())[0], (stream(1), 7));
+}
