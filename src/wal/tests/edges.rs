@@ -252,3 +252,19 @@ fn a_hole_that_took_a_session_took_what_it_sealed() {
     wal.sync().unwrap();
     assert_eq!(check(&read(&disk).unwrap())[0], (stream(1), 7));
 }
+
+/// Nor does a hole hide what rots behind it later.
+#[test]
+fn what_rots_behind_a_hole_is_told_where_it_is() {
+    let disk = log(1 << 20, 10);
+    let events: Vec<_> = frames(&disk, &segment(1)).into_iter().filter(|(_, head, _)| head.kind == Kind::Events && head.stream != 2).collect();
+    disk.edit(&segment(1), |bytes| bytes[events[3].0 + 50] ^= 4);
+    drop(open_small(&disk, 2, 1 << 20).unwrap());
+    assert!(faults(&read(&disk).unwrap()).iter().all(|fault| fault.flaw == Flaw::KnownHole));
+    let of = events[3].1.stream;
+    let (at, head, _) = *events.iter().rfind(|(_, head, _)| head.stream != of).unwrap();
+    disk.edit(&segment(1), |bytes| bytes[at + 40] ^= 4);
+    let told: Vec<_> = faults(&read(&disk).unwrap()).into_iter().filter(|fault| fault.flaw == Flaw::Damaged).collect();
+    let whose = stream(u8::try_from(head.stream).unwrap());
+    assert_eq!(told, [Fault { flaw: Flaw::Damaged, segment: 1, offset: at as u64, stream: Some((whose, head.first)) }]);
+}
