@@ -139,9 +139,6 @@ impl Fsck<'_> {
                     self.fault(Flaw::KnownHole, number, offset, None);
                 }
                 offset = u64::from(run.offset + run.len);
-            } else if let Some(behind) = log.view.new_hole(number, offset) {
-                self.fault(Flaw::Damaged, number, offset, None); // what it cost is told by opening
-                offset = behind;
             } else if let Look::Frame(head, len) = cursor.look(&segment, offset)? {
                 match segment.open_frame(cursor.frame(&segment, offset, len)?, offset, &log.view.place.keys) {
                     Ok(body) => self.frame(&head, body, number, offset),
@@ -149,6 +146,8 @@ impl Fsck<'_> {
                 }
                 offset += len as u64;
                 (self.progress)(self.verified.byte_count + offset, self.verified.event_count);
+            } else if let Some(behind) = self.hole(number, offset) {
+                offset = behind;
             } else {
                 let behind = cursor.resync(&segment, offset)?.unwrap_or(segment.end);
                 let lost = log.view.lost_in(&segment, offset, behind)?;
@@ -160,8 +159,20 @@ impl Fsck<'_> {
         self.verified.byte_count += segment.end;
         match &segment.index {
             Index::Sealed(trailer) => self.sealed(&segment, trailer),
-            Index::Memory(_) => Ok(()),
+            Index::Memory(_) => {
+                self.hole(number, segment.end); // that reached to the end of the frames, and took heads with it
+                Ok(())
+            }
         }
+    }
+
+    /// Where a hole ends that is known to be at `offset`, put aside or found by opening, which tells what it cost. It is told here.
+    fn hole(&mut self, number: u32, offset: u64) -> Option<u64> {
+        let view = &self.log.view;
+        let aside = view.place.holes.kept_len(number, offset).map(|len| (Flaw::KnownHole, offset + len.max(1)));
+        let (flaw, behind) = aside.or_else(|| Some((Flaw::Damaged, view.new_hole(number, offset)?)))?;
+        self.fault(flaw, number, offset, None);
+        Some(behind)
     }
 
     fn frame(&mut self, head: &Head, body: &[u8], segment: u32, offset: u64) {

@@ -9,6 +9,9 @@ use bundle_format::ids::{Hash, Incarnation, Lane, NodeId, Origin};
 use bundle_format::sign::Signature;
 use std::collections::BTreeMap;
 
+/// A hole: its segment, and its number among those found there.
+pub(super) type HoleId = (u32, usize);
+
 /// One stream as the log knows it.
 #[derive(Clone, Debug)]
 pub(super) struct StreamState {
@@ -28,8 +31,8 @@ pub(super) struct StreamState {
     pub newest: u32,
     /// Touched since the last mark.
     pub touched: bool,
-    /// While a segment is replayed: lost events in this hole (its number among the holes found), so that what follows is void.
-    pub broken: Option<usize>,
+    /// While segments are replayed: lost events in this hole, so that what follows is void.
+    pub broken: Option<HoleId>,
 }
 
 impl StreamState {
@@ -52,7 +55,7 @@ pub(super) struct Streams {
     /// The highest number seen anywhere, also in frames whose definition is lost: never given again.
     pub highest: u32,
     /// Read from the frames of a segment with holes, its heads being damaged: what comes next may not follow.
-    pub holed: bool,
+    pub holed: Option<HoleId>,
 }
 
 impl Streams {

@@ -9,6 +9,7 @@
 //! `heads`: streams and their heads; `replay` and `recover`: opening; `writer`: appending; `view` and `read`: reading; `mended`: what rotted and is here again;
 //! `fsck`: verifying everything.
 
+mod aside;
 mod frame;
 pub mod fsck;
 mod heads;
@@ -31,7 +32,7 @@ use crate::ports::{Clock, Entropy};
 use bundle_format::chain::Run;
 use bundle_format::hlc::Hlc;
 use read::{AllEvents, StreamEvents};
-use recover::{Opened, Place};
+use recover::{Opened, Place, hole_findings};
 use segment::Segment;
 use std::cell::RefCell;
 use std::io;
@@ -78,7 +79,7 @@ impl Wal {
         clock: Rc<dyn Clock>,
         options: Options,
     ) -> Result<Self, StoreError> {
-        let place = Place { disk, folder: folder.to_owned(), keys: keys.clone() };
+        let mut place = Place::new(disk, folder, keys);
         let Opened { streams, first, active, newest, mut findings } = place.open(Open::Write)?;
         let io = |error| StoreError::Io { doing: format!("mending {newest:08}.seg"), error };
         let Some((mut active, replayed, header)) = active else {
@@ -88,8 +89,12 @@ impl Wal {
                 sync_or_forget(&*place.file(newest, Open::Read)?).map_err(io)?; // its sealing may not have come to its end
             }
             let active = writer::create(&*place.disk, folder, newest + 1, clock.now_ms())?;
-            let writer = Writer::new(entropy, clock, options, active.end, (0, 0));
-            return Ok(Self { view: View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() }, writer });
+            let mut writer = Writer::new(entropy, clock, options, active.end, (0, 0));
+            let mut view = View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() };
+            if view.has_holes() {
+                writer.close_holes(&mut view, &[])?;
+            }
+            return Ok(Self { view, writer });
         };
         active.tail_offset = active.end;
         let mut file_len = active.file.len().map_err(io)?;
@@ -111,10 +116,10 @@ impl Wal {
         if replayed.torn_len > 0 && !replayed.sealing {
             findings.push(Finding::TornTail { bytes: replayed.torn_len });
         }
-        findings.extend(hole_findings(newest, &replayed, &streams));
+        findings.extend(hole_findings(newest, &replayed.holes, &streams, |_| true));
         let mut writer = Writer::new(entropy, clock, options, file_len, replayed.since_mark);
         let mut view = View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() };
-        if !replayed.holes.is_empty() || view.streams.numbered().any(|(_, state)| state.broken.is_some()) {
+        if view.has_holes() {
             writer.close_holes(&mut view, &replayed.holes)?;
         } else if options.sync_at_open && !empty {
             writer.sync(&mut view)?;
@@ -125,11 +130,8 @@ impl Wal {
 
 impl Wal {
     /// How many holes were put aside since the log began.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn holes_aside(&self) -> Result<u64, StoreError> {
-        recover::holes_aside(&*self.view.place.disk, &self.view.place.folder)
+    pub fn holes_aside(&self) -> u64 {
+        self.view.place.holes.kept_count()
     }
 
     /// What every append says once a write or sync has failed: nothing more is taken, and only opening anew tells what is there.
@@ -193,13 +195,13 @@ impl WalReader {
     /// # Errors
     /// See [`Wal::open`].
     pub fn open(disk: Rc<dyn Disk>, folder: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
-        let place = Place { disk, folder: folder.to_owned(), keys: keys.clone() };
+        let mut place = Place::new(disk, folder, keys);
         let Opened { streams, first, active, newest, mut findings } = place.open(Open::Read)?;
         let active = match active {
             Some((active, replayed, _)) => {
                 // the writer may have been killed before its sync: what is shown must stay
                 sync_or_forget(&*active.file).map_err(|error| active.io("syncing", error))?;
-                findings.extend(hole_findings(newest, &replayed, &streams));
+                findings.extend(hole_findings(newest, &replayed.holes, &streams, |_| true));
                 active
             }
             None => Segment::in_memory(newest + 1, Box::new(NoFile), Tables::default(), tables::HEADER_LEN as u64),
@@ -222,12 +224,6 @@ impl WalReader {
     pub fn orphan_span(&self, stream: &Stream, after: u64) -> Result<Option<(u64, u64)>, StoreError> {
         self.view.orphan_span(stream, after)
     }
-}
-
-fn hole_findings(segment: u32, replayed: &replay::Replayed, streams: &heads::Streams) -> Vec<Finding> {
-    let cut_back = |index: usize| streams.numbered().filter(move |(_, state)| state.broken == Some(index)).map(|(_, state)| state.stream).collect();
-    let holes = replayed.holes.iter().enumerate();
-    holes.map(|(index, hole)| Finding::Hole { segment, offset: hole.offset, bytes: hole.len, cut_back: cut_back(index) }).collect()
 }
 
 /// The active segment of a log that has none.

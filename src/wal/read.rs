@@ -271,11 +271,15 @@ impl<'a> AllEvents<'a> {
             self.offset = u64::from(run.offset + run.len);
             return Ok(());
         }
-        if let Some(behind) = self.view.new_hole(segment.number, offset) {
-            self.offset = behind;
-            return Err(segment.damaged(offset));
-        }
         let Look::Frame(head, len) = self.cursor.look(segment, offset)? else {
+            if let Some(len) = self.view.place.holes.kept_len(segment.number, offset) {
+                self.offset = offset + len.max(1);
+                return Ok(());
+            }
+            if let Some(behind) = self.view.new_hole(segment.number, offset) {
+                self.offset = behind;
+                return Err(segment.damaged(offset));
+            }
             self.offset = self.cursor.resync(segment, offset)?.unwrap_or(segment.end);
             let is_whole = matches!(segment.index, Index::Sealed(_)) && self.view.lost_in(segment, offset, self.offset)?.is_none();
             return if is_whole { Ok(()) } else { Err(segment.damaged(offset)) };

@@ -9,11 +9,13 @@
 //! | sealing had begun, index bad | the writer cuts the index off; sealed anew by the next append |
 //! | checksum good, seal bad | another key or tampering: [`StoreError::Tampered`], nothing touched |
 //! | an older segment's index bad | made again in memory from its frames, said |
+//! | the heads must be made so too, and frames are damaged | hole in that segment (R10.8-f) |
 
-use super::frame::{self, Head, Kind, Look};
-use super::heads::{HEAD_ENTRY_LEN, Streams, read_head};
+use super::aside::Holes;
+use super::frame::{Head, Kind, Look};
+use super::heads::{HEAD_ENTRY_LEN, HoleId, Streams, read_head};
 use super::keys::DataKeys;
-use super::replay::{Replayed, replay};
+use super::replay::{Hole, Replayed, replay};
 use super::segment::{self, Cursor, Index, Segment};
 use super::tables::{HEADER_LEN, Header, Tables, read_header};
 use crate::ports::disk::{Disk, DiskFile, Entry, Kind as EntryKind, Open};
@@ -26,11 +28,11 @@ use std::rc::Rc;
 pub(super) const TABLES_HASH_LEN: usize = 32;
 
 /// The folder of a log and the keys to it.
-#[derive(Clone)]
 pub(super) struct Place {
     pub disk: Rc<dyn Disk>,
     pub folder: PathBuf,
     pub keys: DataKeys,
+    pub holes: Holes,
 }
 
 /// The newest segment, before anything is mended.
@@ -43,16 +45,49 @@ pub(super) struct Opened {
     pub active: Option<(Segment, Replayed, Header)>,
     /// The highest number there is, 0 for none.
     pub newest: u32,
-    /// Indexes made again.
+    /// Indexes made again, and holes in segments whose heads had to be.
     pub findings: Vec<Finding>,
 }
 
+/// What making heads again has found out.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Segments whose index is damaged.
+    indexes: Vec<u32>,
+    /// Holes in them: nothing tells any more where streams stood that lost their last events there.
+    holes: Vec<(u32, Vec<Hole>)>,
+}
+
+impl Found {
+    fn findings(&self, streams: &Streams) -> Vec<Finding> {
+        let indexes = self.indexes.iter().map(|number| Finding::Index { segment: *number });
+        let holes = self.holes.iter().flat_map(|(number, holes)| hole_findings(*number, holes, streams, |hole| !hole.known));
+        indexes.chain(holes).collect()
+    }
+}
+
+/// Holes of a segment as people are told of them: with the streams that go on before them.
+pub(super) fn hole_findings(segment: u32, holes: &[Hole], streams: &Streams, is_told: impl Fn(&Hole) -> bool) -> Vec<Finding> {
+    let cut_back = |id: HoleId| streams.numbered().filter(move |(_, state)| state.broken == Some(id)).map(|(_, state)| state.stream).collect();
+    let finding =
+        |(index, hole): (usize, &Hole)| Finding::Hole { segment, offset: hole.offset, bytes: hole.len, cut_back: cut_back((segment, index)) };
+    holes.iter().enumerate().filter(|(_, hole)| is_told(hole)).map(finding).collect()
+}
+
 impl Place {
+    /// The log in `folder`, nothing of it read yet.
+    pub fn new(disk: Rc<dyn Disk>, folder: &Path, keys: &DataKeys) -> Self {
+        Self { disk, folder: folder.to_owned(), keys: keys.clone(), holes: Holes::default() }
+    }
+
     /// Open the newest segment and find the heads (R10.3-e).
-    pub fn open(&self, how: Open) -> Result<Opened, StoreError> {
-        let numbers = self.segments()?;
+    pub fn open(&mut self, how: Open) -> Result<Opened, StoreError> {
+        let entries = self.entries()?;
+        self.holes = Holes::among(&entries);
+        let numbers: Vec<u32> =
+            entries.iter().filter(|entry| entry.kind == EntryKind::File).filter_map(|entry| segment::number(&entry.path)).collect();
         let (first, newest) = (numbers.first().copied().unwrap_or(1), numbers.last().copied().unwrap_or(0));
-        let mut findings = Vec::new();
+        let mut found = Found::default();
         let mut opened = Opened { streams: Streams::default(), first, active: None, newest, findings: Vec::new() };
         if newest == 0 {
             return Ok(opened);
@@ -62,27 +97,31 @@ impl Place {
             match Segment::sealed(newest, file)? {
                 Ok(sealed) => match self.sealed_heads(&sealed)? {
                     Some(streams) => opened.streams = streams,
-                    None => opened.streams = self.heads(newest, first, &mut findings)?,
+                    None => opened.streams = self.heads(newest, first, &mut found)?,
                 },
-                Err(_) => opened.streams = self.heads(newest, first, &mut findings)?,
+                Err(_) => opened.streams = self.heads(newest, first, &mut found)?,
             }
         } else {
-            let (segment, replayed, header, streams) = self.replayed(newest, first, file, &mut findings)?;
+            let (segment, replayed, header, streams) = self.replayed(newest, first, file, &mut found)?;
             opened.streams = streams;
             opened.active = Some((segment, replayed, header));
         }
-        opened.findings = findings;
+        opened.findings = found.findings(&opened.streams);
+        for finding in &opened.findings {
+            if let Finding::Hole { segment, offset, bytes, .. } = finding {
+                self.holes.note(*segment, *offset, *bytes);
+            }
+        }
         Ok(opened)
     }
 
-    /// The segments there are, ascending.
-    pub fn segments(&self) -> Result<Vec<u32>, StoreError> {
+    /// The files of the log, ascending.
+    fn entries(&self) -> Result<Vec<Entry>, StoreError> {
         let io = |error| StoreError::Io { doing: format!("listing {}", self.folder.display()), error };
         if self.disk.look(&self.folder).map_err(io)?.is_none() {
             return Ok(Vec::new());
         }
-        let entries = self.disk.list(&self.folder).map_err(io)?;
-        Ok(entries.iter().filter(|entry| entry.kind == EntryKind::File).filter_map(|entry| segment::number(&entry.path)).collect())
+        self.disk.list(&self.folder).map_err(io)
     }
 
     /// Open a segment's file. A segment that is gone is damage.
@@ -93,31 +132,48 @@ impl Place {
         })
     }
 
-    /// A sealed segment, its index from its end or, when that is damaged, from its frames.
+    /// A sealed segment, its index from its end or, when that is damaged or does not know of a hole, from its frames.
     pub fn sealed(&self, number: u32, first: u32) -> Result<Segment, StoreError> {
         match Segment::sealed(number, self.file(number, Open::Read)?)? {
-            Ok(segment) => Ok(segment),
-            Err(file) => Ok(self.replayed(number, first, file, &mut Vec::new())?.0),
+            Ok(segment) if self.holes.are_known_to(&segment)? => Ok(segment),
+            Ok(segment) => Ok(self.replayed(number, first, segment.file, &mut Found::default())?.0),
+            Err(file) => Ok(self.replayed(number, first, file, &mut Found::default())?.0),
         }
     }
 
     /// Heads at the end of segment `number`.
-    pub fn heads(&self, number: u32, first: u32, findings: &mut Vec<Finding>) -> Result<Streams, StoreError> {
+    pub fn heads(&self, number: u32, first: u32, found: &mut Found) -> Result<Streams, StoreError> {
         match Segment::sealed(number, self.file(number, Open::Read)?)? {
             Ok(sealed) => {
                 if let Some(streams) = self.sealed_heads(&sealed)? {
                     return Ok(streams);
                 }
-                self.replayed_heads(number, first, sealed.file, findings)
+                self.replayed_heads(number, first, sealed.file, Some(sealed.end), found)
             }
-            Err(file) => self.replayed_heads(number, first, file, findings),
+            Err(file) => self.replayed_heads(number, first, file, None, found),
         }
     }
 
-    fn replayed_heads(&self, number: u32, first: u32, file: Box<dyn DiskFile>, findings: &mut Vec<Finding>) -> Result<Streams, StoreError> {
-        findings.push(Finding::Index { segment: number });
-        let (segment, replayed, _, mut streams) = self.replayed(number, first, file, findings)?;
-        streams.holed |= !replayed.holes.is_empty() || (replayed.torn_len > 0 && !replayed.sealing); // its last events may have gone with its heads
+    /// Heads from the frames of a segment, of which it may be known where they end. Its last events may have rotted with its heads.
+    fn replayed_heads(
+        &self,
+        number: u32,
+        first: u32,
+        file: Box<dyn DiskFile>,
+        frames_end: Option<u64>,
+        found: &mut Found,
+    ) -> Result<Streams, StoreError> {
+        found.indexes.push(number);
+        let (segment, replayed, _, mut streams) = self.replayed(number, first, file, found)?;
+        let mut holes = replayed.holes;
+        let torn_len = frames_end.map_or(replayed.torn_len, |end| end.saturating_sub(replayed.end));
+        if torn_len > 0 && !replayed.sealing {
+            holes.push(Hole { offset: replayed.end, len: torn_len, known: false });
+        }
+        if let Some(last) = holes.len().checked_sub(1) {
+            streams.holed = Some((number, last));
+            found.holes.push((number, holes));
+        }
         for stream in segment.tables().streams.keys() {
             if let Some(state) = streams.get_mut(*stream) {
                 state.newest = number;
@@ -157,7 +213,7 @@ impl Place {
         number: u32,
         first: u32,
         file: Box<dyn DiskFile>,
-        findings: &mut Vec<Finding>,
+        found: &mut Found,
     ) -> Result<(Segment, Replayed, Header, Streams), StoreError> {
         let mut segment = Segment::in_memory(number, file, Tables::default(), HEADER_LEN as u64);
         let mut bytes = [0; HEADER_LEN];
@@ -166,7 +222,7 @@ impl Place {
         if let Header::Version(version) = header {
             return Err(StoreError::Version(version));
         }
-        let before = if number > first { self.heads(number - 1, first, findings)? } else { Streams::default() };
+        let before = if number > first { self.heads(number - 1, first, found)? } else { Streams::default() };
         let file_len = segment.file.len().map_err(|error| segment.io("reading", error))?;
         let mut streams = before.clone();
         let mut replayed = replay(&segment, file_len, &mut streams, &self.keys, false)?;
@@ -182,23 +238,4 @@ impl Place {
         segment.index = Index::Memory(replayed.tables.clone());
         Ok((segment, replayed, header, streams))
     }
-}
-
-/// Put a copy of damaged bytes aside: `NNNNNNNN.hole-<offset>` (R10.8-a).
-pub(super) fn keep_aside(disk: &dyn Disk, folder: &Path, segment: &Segment, offset: u64, len: u64) -> Result<(), StoreError> {
-    let path = folder.join(format!("{:08}.hole-{offset}", segment.number));
-    let io = |error| StoreError::Io { doing: format!("writing {}", path.display()), error };
-    if disk.look(&path).map_err(io)?.is_some() {
-        return Ok(()); // kept by an earlier opening that did not come to its end
-    }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(frame::FRAME_LEN_MAX * 128)];
-    let read = segment.read(&mut bytes, offset)?;
-    crate::ports::disk::replace(disk, &path, &bytes[..read]).map_err(io)
-}
-
-/// How many copies of damaged bytes lie in the folder of a log.
-pub(super) fn holes_aside(disk: &dyn Disk, folder: &Path) -> Result<u64, StoreError> {
-    let entries = disk.list(folder).map_err(|error| StoreError::Io { doing: format!("reading {}", folder.display()), error })?;
-    let is_hole = |entry: &&Entry| entry.path.extension().is_some_and(|extension| extension.to_string_lossy().starts_with("hole-"));
-    Ok(entries.iter().filter(is_hole).count() as u64)
 }

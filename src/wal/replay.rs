@@ -4,7 +4,7 @@
 //! segment opens in milliseconds. With damage every frame is opened, in order.
 
 use super::frame::{self, Head, Kind, Look};
-use super::heads::{ENTRIES_MAX, MARK_ENTRY_LEN, StreamState, Streams, read_definition, read_mark};
+use super::heads::{ENTRIES_MAX, HoleId, MARK_ENTRY_LEN, StreamState, Streams, read_definition, read_mark};
 use super::keys::DataKeys;
 use super::segment::{Cursor, Segment};
 use super::tables::{CheckpointRun, HEADER_LEN, MENDED, Run, Tables};
@@ -53,8 +53,8 @@ pub(super) fn replay(
     open_all: bool,
 ) -> Result<Option<Replayed>, StoreError> {
     let replayed = Replayed { tables: Tables::default(), holes: Vec::new(), end: HEADER_LEN as u64, torn_len: 0, sealing: false, since_mark: (0, 0) };
-    let inherited = streams.holed || streams.numbered().any(|(_, state)| state.broken.is_some());
-    if inherited && !open_all {
+    let inherited = streams.holed.or_else(|| streams.numbered().find_map(|(_, state)| state.broken));
+    if inherited.is_some() && !open_all {
         return Ok(None);
     }
     let mut walk = Walk { segment, streams, keys, open_all, unsure: false, inherited, mark_end: HEADER_LEN as u64, replayed };
@@ -85,7 +85,7 @@ struct Walk<'a> {
     /// Behind a hole, and nothing opened since: the hole may have held a session frame.
     unsure: bool,
     /// An earlier segment, whose index is lost too, has a hole.
-    inherited: bool,
+    inherited: Option<HoleId>,
     mark_end: u64,
     replayed: Replayed,
 }
@@ -113,6 +113,7 @@ impl Walk<'_> {
                     }
                     Taken::Sealing => {
                         self.replayed.sealing = true;
+                        self.replayed.end = offset; // also behind a hole, which must not be cut off with the index
                         return Ok(true);
                     }
                 }
@@ -143,8 +144,8 @@ impl Walk<'_> {
         }
     }
 
-    fn damage_before(&self) -> Option<usize> {
-        self.replayed.holes.len().checked_sub(1).or(self.inherited.then_some(0))
+    fn damage_before(&self) -> Option<HoleId> {
+        self.replayed.holes.len().checked_sub(1).map(|last| (self.segment.number, last)).or(self.inherited)
     }
 
     fn take(&mut self, head: &Head, frame: &mut [u8], offset: u64) -> Result<Taken, StoreError> {

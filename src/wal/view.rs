@@ -157,6 +157,12 @@ impl View {
         Ok(body.chunks_exact(CHECKPOINT_LEN).filter_map(read_checkpoint).collect())
     }
 
+    /// Whether opening found holes, or streams that lost events in one.
+    pub fn has_holes(&self) -> bool {
+        self.findings.iter().any(|finding| matches!(finding, Finding::Hole { .. }))
+            || self.streams.numbered().any(|(_, state)| state.broken.is_some())
+    }
+
     /// The hole that opening found at `at` of a segment and nobody has put aside yet: where it ends. What a session sealed whose beginning lies in it is a
     /// part of it.
     pub fn new_hole(&self, number: u32, at: u64) -> Option<u64> {

@@ -8,14 +8,14 @@ use super::heads::{
     CHECKPOINTS_MAX, ENTRIES_MAX, HEAD_ENTRY_LEN, MARK_ENTRY_LEN, StreamState, Streams, write_checkpoint, write_definition, write_head, write_mark,
 };
 use super::keys::{Session, SessionKey};
-use super::recover::{TABLES_HASH_LEN, keep_aside};
+use super::recover::TABLES_HASH_LEN;
 use super::replay::Hole;
 use super::segment::{self, Segment};
 use super::tables::{CheckpointRun, HEADER_LEN, MENDED, Run, Tables, Trailer, write_header};
 use super::view::View;
 use super::{Options, keys::DataKeys};
 use crate::ports::disk::{Disk, Open, sync_or_forget};
-use crate::ports::store::{Checkpointed, StoreError, Stream};
+use crate::ports::store::{Checkpointed, Finding, StoreError, Stream};
 use crate::ports::{Clock, Entropy};
 use bundle_format::chain::{Position, Run as Events};
 use bundle_format::hlc::Hlc;
@@ -162,12 +162,16 @@ impl Writer {
 
     /// Put damaged bytes aside, write where the streams that lost events go on, and seal: the next opening meets no hole.
     pub fn close_holes(&mut self, view: &mut View, holes: &[Hole]) -> Result<(), StoreError> {
-        for hole in holes {
-            keep_aside(&*view.place.disk, &view.place.folder, &view.active, hole.offset, hole.len)?;
+        for finding in &view.findings {
+            if let Finding::Hole { segment, offset, bytes, .. } = finding {
+                let segment = view.segment(*segment)?;
+                view.place.holes.keep(&*view.place.disk, &view.place.folder, &segment, (*offset, *bytes))?;
+            }
         }
+        view.recent.take(); // an index that does not know of the hole is not believed any more
         let broken: Vec<u32> = view.streams.numbered().filter(|(_, state)| state.broken.is_some()).map(|(number, _)| number).collect();
         let news = holes.iter().any(|hole| !hole.known) || !broken.is_empty();
-        for hole in holes.iter().filter(|hole| news && !hole.known).chain(holes.is_empty().then_some(&NO_HOLE)) {
+        for hole in holes.iter().filter(|hole| news && !hole.known).chain((holes.is_empty() && !broken.is_empty()).then_some(&NO_HOLE)) {
             for numbers in broken.chunks(ENTRIES_MAX).chain(broken.is_empty().then_some(&broken[..])) {
                 let head = Head { kind: Kind::CutBack, stream: 0, first: hole.offset, count: narrow(numbers.len()), hlc: hole.len };
                 let body = entries(&view.streams, numbers, MARK_ENTRY_LEN, write_mark);

@@ -40,6 +40,7 @@ const EXPECTED: &[&str] = &[
     "a watched stick brings something",
     "an ended key is accepted",
     "an old part of a log rots",
+    "an old part rots with the index that tells of it",
     "an exchange is not complete",
     "an image is put back",
     "an index is made again",

@@ -1,10 +1,11 @@
 //! Bytes of a log rot: where it is written, which opening tells, or in an old part, which nobody looks at before it is read.
 
 use crate::luck::Luck;
-use crate::model::Verdict;
+use crate::model::{Memory, Verdict};
 use crate::world::World;
 use bundle_format::error::Code;
 use std::path::Path;
+use zbundle::ports::store::Finding;
 
 /// How long segments are where there is more than one of them.
 const SEGMENT_LENS: [u64; 3] = [1024, 2048, 4096];
@@ -35,7 +36,6 @@ impl World {
         let segments: Vec<_> = paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect();
         let Some((newest, sealed)) = segments.split_last() else { return Ok(()) };
         self.rotten.push(self.machines[at].station.member);
-        // The index of the newest sealed segment is all that tells of its last events: where both rot, only peers know (docs/proof.md).
         if index_of(&self.machines[at].station.card.bytes(newest).unwrap_or_default()).is_some() {
             self.rot_sealed(at, newest, len, true, luck) // the power went, or a name failed, before there was a next one
         } else if sealed.is_empty() || luck.once_in(4) {
@@ -61,12 +61,18 @@ impl World {
 
     /// What rots in a sealed segment costs nobody a life: it is not shown until it comes again, and everything else is.
     fn rot_sealed(&mut self, at: usize, path: &Path, len: usize, is_newest: bool, luck: &mut Luck) -> Verdict {
+        let before = self.machines[at].memory.clone();
         self.change(at, path, len, is_newest, luck);
+        if is_newest && luck.once_in(3) {
+            self.machines[at].has_unmet_rot = true;
+            self.coverage.count("an old part rots with the index that tells of it");
+            self.change_index(at, path, luck);
+            return self.meet_rot(at, &before);
+        }
         self.coverage.count("an old part of a log rots");
         self.machines[at].has_unmet_rot = true;
-        let before = self.machines[at].memory.whole.len();
         self.look(at, true)?;
-        let gone = before.saturating_sub(self.machines[at].memory.whole.len()); // what is changed twice may be as it was
+        let gone = before.whole.len().saturating_sub(self.machines[at].memory.whole.len()); // what is changed twice may be as it was
         self.tell(format!("   {}: {}, {gone} payload(s) are gone", self.name(at), path.display()));
         self.forgive();
         Ok(())
@@ -97,9 +103,22 @@ impl World {
     /// Where a log is written, rot is met at opening. What is then not shown any more is said; what cannot be opened is said, and another card takes its
     /// place.
     fn rot_newest(&mut self, at: usize, path: &Path, len: usize, luck: &mut Luck) -> Verdict {
+        let before = self.machines[at].memory.clone();
         self.change(at, path, len, false, luck);
         self.coverage.count("a log rots");
-        let before = self.machines[at].memory.clone();
+        self.meet_rot(at, &before)
+    }
+
+    fn change_index(&self, at: usize, path: &Path, luck: &mut Luck) {
+        self.machines[at].station.card.edit(path, |bytes| {
+            let index = index_of(bytes).unwrap_or_default();
+            let place = index + luck.index(bytes.len() - index);
+            bytes[place] ^= 1 << luck.below(8);
+        });
+    }
+
+    /// The node is opened, and says what it has lost.
+    fn meet_rot(&mut self, at: usize, before: &Memory) -> Verdict {
         let opened = self.with_node(at, |_, node| Ok(node.findings().to_vec()));
         let findings = match opened {
             Ok(findings) => findings,
@@ -115,7 +134,8 @@ impl World {
         };
         self.restored.push(self.machines[at].station.member);
         self.look(at, true)?;
-        if findings.is_empty() && !before.held.is_subset(&self.machines[at].memory.held) {
+        let says_so = findings.iter().any(|finding| !matches!(finding, Finding::Index { .. })); // of an index alone nothing is missing
+        if !says_so && !before.held.is_subset(&self.machines[at].memory.held) {
             return Err(format!("P3: the log of {} has lost events, and nobody says so", self.name(at)));
         }
         self.forgive();

@@ -1,0 +1,81 @@
+//! Holes whose cost is settled otherwise than by the index of their segment: damage that was put aside, as a copy of its bytes `NNNNNNNN.hole-OFFSET`
+//! beside the segment (R10.8-a), and what opening has found in older segments and nobody has put aside yet.
+
+use super::segment::Segment;
+use super::tables::NO_STREAM;
+use super::{frame, segment};
+use crate::ports::disk::{Disk, Entry, replace};
+use crate::ports::store::StoreError;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// By segment and offset.
+#[derive(Default)]
+pub(super) struct Holes(RefCell<BTreeMap<(u32, u64), Hole>>);
+
+#[derive(Clone, Copy)]
+struct Hole {
+    len: u64,
+    is_kept: bool,
+}
+
+impl Holes {
+    /// Those whose copies lie among the files of a log's folder.
+    pub fn among(entries: &[Entry]) -> Self {
+        let kept = entries.iter().filter_map(|entry| Some((place(&entry.path)?, Hole { len: entry.len, is_kept: true })));
+        Self(RefCell::new(kept.collect()))
+    }
+
+    /// Opening has found one.
+    pub fn note(&self, segment: u32, offset: u64, len: u64) {
+        self.0.borrow_mut().entry((segment, offset)).or_insert(Hole { len, is_kept: false });
+    }
+
+    /// Length of the damage at this place, if it was put aside.
+    pub fn kept_len(&self, segment: u32, offset: u64) -> Option<u64> {
+        self.0.borrow().get(&(segment, offset)).filter(|hole| hole.is_kept).map(|hole| hole.len)
+    }
+
+    /// Whether the index of a segment was made when all its holes were known: one that rotted later, with the heads, tells of events that are void (R10.8-f).
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn are_known_to(&self, segment: &Segment) -> Result<bool, StoreError> {
+        let holes = self.0.borrow();
+        let mut here = holes.range((segment.number, 0)..=(segment.number, u64::MAX)).map(|((_, offset), _)| *offset).peekable();
+        if here.peek().is_none() {
+            return Ok(true);
+        }
+        let known = segment.orphans()?;
+        Ok(here.all(|offset| known.iter().any(|(stream, run)| *stream == NO_STREAM && u64::from(run.offset) == offset)))
+    }
+
+    /// Put a copy of damaged bytes aside.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn keep(&self, disk: &dyn Disk, folder: &Path, segment: &Segment, (offset, len): (u64, u64)) -> Result<(), StoreError> {
+        let path = folder.join(format!("{:08}.hole-{offset}", segment.number));
+        let io = |error| StoreError::Io { doing: format!("writing {}", path.display()), error };
+        if disk.look(&path).map_err(io)?.is_none() {
+            // else it was kept by an earlier opening that did not come to its end
+            let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(frame::FRAME_LEN_MAX * 128)];
+            let read = segment.read(&mut bytes, offset)?;
+            replace(disk, &path, &bytes[..read]).map_err(io)?;
+        }
+        self.0.borrow_mut().insert((segment.number, offset), Hole { len, is_kept: true });
+        Ok(())
+    }
+
+    /// How many were put aside since the log began.
+    pub fn kept_count(&self) -> u64 {
+        self.0.borrow().values().filter(|hole| hole.is_kept).count() as u64
+    }
+}
+
+/// Segment and offset in the name of a copy.
+fn place(path: &Path) -> Option<(u32, u64)> {
+    let offset = path.extension()?.to_str()?.strip_prefix("hole-")?.parse().ok()?;
+    Some((segment::number(&path.with_extension("seg"))?, offset))
+}
