@@ -390,3 +390,111 @@ impl Trailer {
 fn count(len: usize) -> u32 {
     u32::try_from(len).expect("a segment is at most 4 GiB, so no table reaches 2^32 entries")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first: u64, count: u32, offset: u32, len: u32) -> Run {
+        Run { first, count, offset, len }
+    }
+
+    /// R10.3-d: one entry and one read for frames side by side, up to 64 KiB of them.
+    #[test]
+    fn frames_side_by_side_are_one_run() {
+        let mut tables = Tables::default();
+        for (frame, is_void) in [
+            (run(1, 3, 64, 1000), false),
+            (run(4, 2, 1064, 500), false),
+            (run(6, 1, 1600, 100), false),     // something stands between them
+            (run(9, 1, 1700, 100), false),     // two events are missing between them
+            (run(10, 5, 1800, 65_436), false), // 64 KiB with the one before
+            (run(15, 1, 67_236, 100), false),
+            (run(16, 1, 67_336, 65_436), false),
+            (run(17, 1, 132_772, 1), false), // one byte more
+            (run(20, 2, 132_773, 10), true),
+            (run(22, 2, 132_783, 10), true),
+        ] {
+            tables.add_events(7, frame, is_void);
+        }
+        let stream = &tables.streams[&7];
+        let joined = [run(1, 5, 64, 1500), run(6, 1, 1600, 100), run(9, 6, 1700, 65_536), run(15, 2, 67_236, 65_536), run(17, 1, 132_772, 1)];
+        assert_eq!(stream.runs, joined);
+        assert_eq!(stream.orphans, [run(20, 4, 132_773, 20)]);
+        let dir = Dir { stream: 7, previous: 0, first: 1, last: 17, run: 3, run_count: 5, checkpoint_run: 9, checkpoint_run_count: 0 };
+        assert_eq!(stream.dir(7, 3, 9), dir);
+        tables.cut_back(7, 8);
+        let stream = &tables.streams[&7];
+        assert_eq!((&stream.runs[..], stream.orphans.len(), stream.dir(7, 0, 0).last), (&joined[..2], 4, 6));
+    }
+
+    /// Every entry reads back as it was written, where the trailer says that it stands.
+    #[test]
+    fn tables_read_back() {
+        let sessions = vec![Session { offset: 64, key_id: 2, salt: [5; 16] }, Session { offset: 900, key_id: 3, salt: [6; 16] }];
+        let mut tables = Tables { sessions, ..Tables::default() };
+        for stream in [3, 8] {
+            tables.add_events(stream, run(10 * u64::from(stream), 4, 100 * stream, 50), false);
+            tables.add_events(stream, run(10 * u64::from(stream) + 9, 2, 100 * stream + 60, 30), false);
+            tables.add_events(stream | MENDED, run(7, 1, 100 * stream + 90, 9), true);
+            let signed = CheckpointRun { first: 1, last: u64::from(stream), offset: 5000 + stream, len: 159, count: 2 };
+            tables.streams.entry(stream).or_default().checkpoints.push(signed);
+            tables.streams.entry(stream).or_default().previous = Some(stream - 1);
+        }
+        tables.add_hole(4000, 77);
+        let mut trailer = Trailer { segment: 9, heads_offset: 6000, tables_offset: 7000, ..Trailer::default() };
+        let bytes = tables.to_bytes(&mut trailer);
+        assert_eq!(trailer.tables_end(), 7000 + bytes.len() as u64);
+        let entry = |offset: u64, index: usize, len: usize| &bytes[usize::try_from(offset).unwrap() - 7000 + index * len..][..len];
+        for (index, session) in tables.sessions.iter().enumerate() {
+            assert_eq!(read_session(entry(7000, index, SESSION_LEN).try_into().unwrap()), *session);
+        }
+        let (mut run_index, mut checkpoint_index, mut void_index) = (0, 0, 0);
+        for (index, (number, stream)) in tables.streams.iter().enumerate() {
+            let dir = Dir::read(entry(trailer.dir_offset(), index, Dir::LEN).try_into().unwrap());
+            assert_eq!(dir, stream.dir(*number, run_index, checkpoint_index));
+            for run in &stream.runs {
+                assert_eq!(Run::read(entry(trailer.runs_offset(), run_index as usize, Run::LEN).try_into().unwrap()), (*number, *run));
+                run_index += 1;
+            }
+            for signed in &stream.checkpoints {
+                let read =
+                    CheckpointRun::read(entry(trailer.checkpoint_runs_offset(), checkpoint_index as usize, CheckpointRun::LEN).try_into().unwrap());
+                assert_eq!(read, *signed);
+                checkpoint_index += 1;
+            }
+            for run in &stream.orphans {
+                assert_eq!(Run::read(entry(trailer.orphans_offset(), void_index, Run::LEN).try_into().unwrap()), (*number, *run));
+                void_index += 1;
+            }
+        }
+        assert_eq!((run_index, checkpoint_index, void_index), (4, 2, 3));
+        let file_len = trailer.tables_end() + TRAILER_LEN as u64;
+        assert_eq!(Trailer::read(&trailer.to_bytes(), 9, file_len), Some(trailer));
+        for (segment, file_len) in [(8, file_len), (9, file_len - 1), (9, file_len + 1)] {
+            assert_eq!(Trailer::read(&trailer.to_bytes(), segment, file_len), None);
+        }
+        for at in 0..TRAILER_LEN {
+            let mut other = trailer.to_bytes();
+            other[at] ^= 1;
+            assert_eq!(Trailer::read(&other, 9, file_len), None, "byte {at}");
+        }
+        let upside_down = Trailer { heads_offset: 7000, ..trailer };
+        assert_eq!(Trailer::read(&upside_down.to_bytes(), 9, file_len), None, "heads stand before tables");
+    }
+
+    #[test]
+    fn a_header_is_of_its_segment_and_version() {
+        let header = write_header(5, 1_700_000_000_000);
+        assert_eq!((read_header(&header, 5), read_header(&header, 6), read_header(&header[..63], 5)), (Header::Good, Header::Bad, Header::Bad));
+        for at in 0..HEADER_LEN {
+            let mut other = header;
+            other[at] ^= 1;
+            assert_eq!(read_header(&other, 5), Header::Bad, "byte {at}");
+        }
+        let mut later = header;
+        later[8] = 2;
+        close(&mut later);
+        assert_eq!(read_header(&later, 5), Header::Version(2));
+    }
+}

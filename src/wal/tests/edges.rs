@@ -387,3 +387,87 @@ fn closing_a_hole_in_an_older_segment_may_be_cut_short() {
         }
     }
 }
+
+/// R10.4-c: small writes find room made ahead; a long one makes none.
+#[test]
+fn a_small_write_makes_room_ahead() {
+    const ROOM: usize = 64 * 1024;
+    let disk = MemoryDisk::new();
+    let mut wal = open_small(&disk, 1, 1 << 24).unwrap();
+    let len = || disk.bytes(&segment(1)).unwrap().len();
+    push(&mut wal, &stream(1), 1, true).unwrap();
+    wal.sync().unwrap();
+    assert_eq!(len(), ROOM);
+    while wal.end().1 < ROOM as u64 {
+        assert_eq!(len(), ROOM, "the room is used first");
+        push(&mut wal, &stream(1), 5, false).unwrap();
+        wal.sync().unwrap();
+    }
+    assert_eq!(len(), 2 * ROOM);
+    push(&mut wal, &stream(1), 600, false).unwrap();
+    wal.sync().unwrap();
+    assert_eq!(len() as u64, wal.end().1);
+    check(&read(&disk).unwrap());
+}
+
+/// A checkpoint that stands on another chain than ours is told; nobody else looks at what stands under its seal.
+#[test]
+fn a_checkpoint_of_another_chain_is_told() {
+    let disk = log(1 << 20, 3);
+    let mut wal = open_small(&disk, 2, 1 << 20).unwrap();
+    let (end, other) = (head(&wal, &stream(1)), head(&wal, &stream(3)));
+    wal.append_checkpoints(&stream(1), &[checkpoint(end), checkpoint(Position { seq: 2, ..other })]).unwrap();
+    wal.sync().unwrap();
+    let told = faults(&read(&disk).unwrap());
+    assert!(matches!(told[..], [Fault { flaw: Flaw::Checkpoint, segment: 1, stream: Some((_, 2)), .. }]), "{told:?}");
+}
+/// Two stretches side by side rotted, and one is here again: each place is told as what it is.
+#[test]
+fn each_place_that_rotted_is_told_as_what_it_is() {
+    let disk = log(4000, 60);
+    let events: Vec<_> = frames(&disk, &segment(2)).into_iter().filter(|(_, head, _)| head.kind == Kind::Events && head.stream == 1).collect();
+    let behind =
+        *frames(&disk, &segment(2)).iter().find(|(at, head, _)| *at > events[1].0 && (head.kind == Kind::Heads || head.stream == 1)).unwrap();
+    let signed: Vec<_> = frames(&disk, &segment(3)).into_iter().filter(|(_, head, _)| head.kind == Kind::Checkpoints).collect();
+    for (at, ..) in &events[..2] {
+        disk.edit(&segment(2), |bytes| bytes[at + 40] ^= 4);
+    }
+    for (at, ..) in &signed[..2] {
+        disk.edit(&segment(3), |bytes| bytes[at + 40] ^= 4);
+    }
+    let mut wal = open_small(&disk, 2, 1 << 20).unwrap();
+    let first = events[0].1.first;
+    assert_eq!(wal.lost(&stream(1), 1, u64::MAX).unwrap(), [(first, first + 1)]);
+    wal.mend(&stream(1), first, &[&event(&stream(1), first)]).unwrap();
+    wal.sync().unwrap();
+    let told: Vec<_> = faults(&read(&disk).unwrap()).into_iter().map(|fault| (fault.flaw, fault.segment, fault.offset, fault.stream)).collect();
+    let checkpoint_of = |index: usize| Some((stream(2), signed[index].1.hlc));
+    assert_eq!(
+        told,
+        [
+            (Flaw::Mended, 2, events[0].0 as u64, None),
+            (Flaw::Damaged, 2, events[1].0 as u64, Some((stream(1), first + 1))),
+            (Flaw::Missing, 2, behind.0 as u64, Some((stream(1), first + 1))),
+            (Flaw::Damaged, 3, signed[0].0 as u64, checkpoint_of(0)),
+            (Flaw::Damaged, 3, signed[1].0 as u64, checkpoint_of(1)),
+        ]
+    );
+}
+
+/// A file that is gone is damage like any other, not an error of the disk: what others hold of it comes again.
+#[test]
+fn a_segment_that_is_gone_is_damage() {
+    let disk = log(4000, 60);
+    let whole = check(&read(&disk).unwrap());
+    disk.remove(&segment(2)).unwrap();
+    let reader = read(&disk).unwrap();
+    assert!(faults(&reader).iter().any(|fault| (fault.flaw, fault.segment) == (Flaw::Damaged, 2)));
+    let wal = open_small(&disk, 2, 1 << 20).unwrap();
+    assert_eq!(wal.streams().iter().map(|(stream, head)| (*stream, head.end.seq)).collect::<Vec<_>>(), whole, "heads do not depend on it");
+    let mut error = None;
+    match wal.events(&stream(2), 1) {
+        Ok(mut events) => while error.is_none() && !matches!(events.next().map_err(|told| error = Some(told)), Ok(None)) {},
+        Err(told) => error = Some(told),
+    }
+    assert!(matches!(error, Some(StoreError::Damaged { segment: 2, .. })), "{error:?}");
+}
