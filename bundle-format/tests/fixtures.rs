@@ -50,8 +50,8 @@ fn every_event_of_reject_is_refused_by_its_first_fault() {
 #[test]
 fn nothing_lies_in_the_fixtures_that_no_test_reads() {
     let folders = |of: &str| names_in(&stories::ROOT.join(of));
-    assert_eq!(folders(""), ["README.md", "bundles", "clinic", "context.json", "events", "keys", "messages", "requests", "tables"]);
-    for kind in ["bundles", "events", "messages", "requests"] {
+    assert_eq!(folders(""), ["README.md", "bundles", "clinic", "context.json", "events", "keys", "logs", "messages", "requests", "tables"]);
+    for kind in ["bundles", "events", "logs", "messages", "requests"] {
         assert_eq!(folders(kind), ["accept", "reject"], "{kind}");
     }
 }

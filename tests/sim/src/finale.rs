@@ -232,7 +232,11 @@ impl World {
             let told_again = |seen: &Seen| {
                 seen.0.node == self.members[AUTHORITY] && self.model.payload_in(seen).is_some_and(|number| memory.whole.contains(&number))
             };
-            let lacks = |seen: &&Seen| sees(&seen.0) && !memory.held.contains(*seen) && !told_again(seen) && self.can_be_proved(&order, &whole, seen);
+            // What rotted here, and behind that at its writer, who lost the signature that would lead to ours with it, proves nothing to us (docs/proof.md).
+            let missing = self.missing_at(at)?;
+            let proves_nothing = |seen: &Seen| missing.contains(&seen.0) && self.has_its_writer_lost_anything(seen);
+            let is_due = |seen: &Seen| !told_again(seen) && !proves_nothing(seen) && self.can_be_proved(&order, &whole, seen);
+            let lacks = |seen: &&Seen| sees(&seen.0) && !memory.held.contains(*seen) && is_due(seen);
             if let Some(lacks) = whole.held.iter().find(lacks) {
                 return Err(format!("P6: {} lacks {lacks:?}, which the authority holds and it may see", self.name(at)));
             }
@@ -283,6 +287,10 @@ impl World {
         self.rotten.contains(&at) || self.restored.contains(&at)
     }
 
+    fn has_its_writer_lost_anything(&self, seen: &Seen) -> bool {
+        self.members.iter().position(|id| *id == seen.0.node).is_some_and(|writer| self.has_lost_anything(writer))
+    }
+
     /// What stands at the authority unsigned, or behind what rotted, and whose writer lost it, proves nothing to anybody else: also where the power went while it
     /// was taken in, and the only card that had it was a copy that is gone.
     fn can_be_proved(&self, order: &Order, authority: &Memory, seen: &Seen) -> bool {
@@ -294,8 +302,7 @@ impl World {
     fn is_level(&self, at: usize, authority: &Memory, hub: &Memory, order: &Order) -> Verdict {
         // What rotted at its writer and, in part, at this hub, proves nothing to the authority.
         let missing = self.missing_at(at)?;
-        let lost_it = |seen: &Seen| self.members.iter().position(|id| *id == seen.0.node).is_some_and(|writer| self.has_lost_anything(writer));
-        let proves = |seen: &Seen| !lost_it(seen) || !(missing.contains(&seen.0) || hub.unproved.contains(seen));
+        let proves = |seen: &Seen| !self.has_its_writer_lost_anything(seen) || !(missing.contains(&seen.0) || hub.unproved.contains(seen));
         let others = |seen: &&Seen| {
             let is_others = seen.0.node != self.members[AUTHORITY] && seen.0.node != self.members[at];
             is_others && self.can_be_checked(order, &seen.0) && self.can_be_proved(order, authority, seen) && proves(seen)
