@@ -1,11 +1,11 @@
-//! Holes whose cost is settled otherwise than by the index of their segment: damage that was put aside, as a copy of its bytes `NNNNNNNN.hole-OFFSET`
-//! beside the segment (R10.8-a), and what opening has found in older segments and nobody has put aside yet.
+//! The holes of a log: damage that was put aside, as a copy of its bytes `NNNNNNNN.hole-OFFSET` beside the segment (R10.8-a), and what opening has found
+//! and nobody has put aside yet. What a session sealed whose beginning lies in one is a part of it.
 
 use super::segment::Segment;
 use super::tables::NO_STREAM;
 use super::{frame, segment};
 use crate::ports::disk::{Disk, Entry, replace};
-use crate::ports::store::StoreError;
+use crate::ports::store::{Finding, StoreError};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,10 +14,13 @@ use std::path::Path;
 #[derive(Default)]
 pub(super) struct Holes(RefCell<BTreeMap<(u32, u64), Hole>>);
 
+/// One of them.
 #[derive(Clone, Copy)]
-struct Hole {
-    len: u64,
-    is_kept: bool,
+pub(super) struct Hole {
+    /// Bytes.
+    pub len: u64,
+    /// Put aside: what it cost is settled.
+    pub is_kept: bool,
 }
 
 impl Holes {
@@ -27,14 +30,18 @@ impl Holes {
         Self(RefCell::new(kept.collect()))
     }
 
-    /// Opening has found one.
-    pub fn note(&self, segment: u32, offset: u64, len: u64) {
-        self.0.borrow_mut().entry((segment, offset)).or_insert(Hole { len, is_kept: false });
+    /// Those that opening has found.
+    pub fn note(&self, findings: &[Finding]) {
+        for finding in findings {
+            if let Finding::Hole { segment, offset, bytes, .. } = finding {
+                self.0.borrow_mut().entry((*segment, *offset)).or_insert(Hole { len: *bytes, is_kept: false });
+            }
+        }
     }
 
-    /// Length of the damage at this place, if it was put aside.
-    pub fn kept_len(&self, segment: u32, offset: u64) -> Option<u64> {
-        self.0.borrow().get(&(segment, offset)).filter(|hole| hole.is_kept).map(|hole| hole.len)
+    /// The hole that begins at this place.
+    pub fn at(&self, segment: u32, offset: u64) -> Option<Hole> {
+        self.0.borrow().get(&(segment, offset)).copied()
     }
 
     /// Whether the index of a segment was made when all its holes were known: one that rotted later, with the heads, tells of events that are void (R10.8-f).

@@ -168,11 +168,9 @@ impl Fsck<'_> {
 
     /// Where a hole ends that is known to be at `offset`, put aside or found by opening, which tells what it cost. It is told here.
     fn hole(&mut self, number: u32, offset: u64) -> Option<u64> {
-        let view = &self.log.view;
-        let aside = view.place.holes.kept_len(number, offset).map(|len| (Flaw::KnownHole, offset + len.max(1)));
-        let (flaw, behind) = aside.or_else(|| Some((Flaw::Damaged, view.new_hole(number, offset)?)))?;
-        self.fault(flaw, number, offset, None);
-        Some(behind)
+        let hole = self.log.view.place.holes.at(number, offset)?;
+        self.fault(if hole.is_kept { Flaw::KnownHole } else { Flaw::Damaged }, number, offset, None);
+        Some(offset + hole.len.max(1))
     }
 
     fn frame(&mut self, head: &Head, body: &[u8], segment: u32, offset: u64) {

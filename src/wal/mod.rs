@@ -6,7 +6,7 @@
 //! who may see what (`cut`).
 //!
 //! A segment: header 64 B, frames, and once sealed heads frames, tables and a trailer. `frame`: one frame; `tables`: the index;
-//! `heads`: streams and their heads; `replay` and `recover`: opening; `writer`: appending; `view` and `read`: reading; `mended`: what rotted and is here again;
+//! `heads`: streams and their heads; `aside`: holes; `replay` and `recover`: opening; `writer`: appending; `view` and `read`: reading; `mended`: what rotted and is here again;
 //! `fsck`: verifying everything.
 
 mod aside;
@@ -117,6 +117,7 @@ impl Wal {
             findings.push(Finding::TornTail { bytes: replayed.torn_len });
         }
         findings.extend(hole_findings(newest, &replayed.holes, &streams, |_| true));
+        place.holes.note(&findings);
         let mut writer = Writer::new(entropy, clock, options, file_len, replayed.since_mark);
         let mut view = View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() };
         if view.has_holes() {
@@ -202,6 +203,7 @@ impl WalReader {
                 // the writer may have been killed before its sync: what is shown must stay
                 sync_or_forget(&*active.file).map_err(|error| active.io("syncing", error))?;
                 findings.extend(hole_findings(newest, &replayed.holes, &streams, |_| true));
+                place.holes.note(&findings);
                 active
             }
             None => Segment::in_memory(newest + 1, Box::new(NoFile), Tables::default(), tables::HEADER_LEN as u64),

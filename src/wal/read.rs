@@ -272,13 +272,9 @@ impl<'a> AllEvents<'a> {
             return Ok(());
         }
         let Look::Frame(head, len) = self.cursor.look(segment, offset)? else {
-            if let Some(len) = self.view.place.holes.kept_len(segment.number, offset) {
-                self.offset = offset + len.max(1);
-                return Ok(());
-            }
-            if let Some(behind) = self.view.new_hole(segment.number, offset) {
-                self.offset = behind;
-                return Err(segment.damaged(offset));
+            if let Some(hole) = self.view.place.holes.at(segment.number, offset) {
+                self.offset = offset + hole.len.max(1);
+                return if hole.is_kept { Ok(()) } else { Err(segment.damaged(offset)) };
             }
             self.offset = self.cursor.resync(segment, offset)?.unwrap_or(segment.end);
             let is_whole = matches!(segment.index, Index::Sealed(_)) && self.view.lost_in(segment, offset, self.offset)?.is_none();

@@ -107,11 +107,7 @@ impl Place {
             opened.active = Some((segment, replayed, header));
         }
         opened.findings = found.findings(&opened.streams);
-        for finding in &opened.findings {
-            if let Finding::Hole { segment, offset, bytes, .. } = finding {
-                self.holes.note(*segment, *offset, *bytes);
-            }
-        }
+        self.holes.note(&opened.findings);
         Ok(opened)
     }
 

@@ -163,15 +163,6 @@ impl View {
             || self.streams.numbered().any(|(_, state)| state.broken.is_some())
     }
 
-    /// The hole that opening found at `at` of a segment and nobody has put aside yet: where it ends. What a session sealed whose beginning lies in it is a
-    /// part of it.
-    pub fn new_hole(&self, number: u32, at: u64) -> Option<u64> {
-        self.findings.iter().find_map(|finding| match finding {
-            Finding::Hole { segment, offset, bytes, .. } if (*segment, *offset) == (number, at) => Some(at + bytes),
-            _ => None,
-        })
-    }
-
     /// Number and state of a stream.
     pub fn known(&self, stream: &Stream) -> Option<(u32, &StreamState)> {
         let number = self.streams.number(stream)?;
