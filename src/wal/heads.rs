@@ -66,6 +66,12 @@ impl Streams {
         self.by_number.insert(number, state);
     }
 
+    /// Give a stream that has none the next number.
+    pub fn add(&mut self, state: StreamState) -> u32 {
+        self.define(self.highest + 1, state);
+        self.highest
+    }
+
     /// Number of a stream.
     pub fn number(&self, stream: &Stream) -> Option<u32> {
         self.numbers.get(stream).copied()

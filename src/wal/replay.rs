@@ -166,14 +166,7 @@ impl Walk<'_> {
         let Some(body) = self.segment.open_frame_of(session, frame, offset, self.keys) else { return self.unopened(offset) };
         self.unsure = false;
         match head.kind {
-            Kind::Stream => {
-                let (stream, hash) = read_definition(body).ok_or(self.segment.damaged(offset))?;
-                if self.streams.get(head.stream).is_some() || self.streams.number(&stream).is_some() {
-                    return Err(self.segment.damaged(offset));
-                }
-                self.streams.define(head.stream, StreamState::new(stream, Position { seq: head.first, hash }));
-                Ok(Taken::Good)
-            }
+            Kind::Stream => self.take_definition(head, body, offset),
             Kind::Mark => self.take_mark(head, body, offset),
             Kind::CutBack => self.take_cut_back(head, body, offset),
             Kind::Checkpoints => Ok(self.take_checkpoints(head, at, len)),
@@ -200,6 +193,19 @@ impl Walk<'_> {
         }
         self.unsure = false;
         self.replayed.tables.sessions.push(session);
+        Ok(Taken::Good)
+    }
+
+    /// Each session says again which streams it writes to.
+    fn take_definition(&mut self, head: &Head, body: &[u8], offset: u64) -> Result<Taken, StoreError> {
+        let damaged = self.segment.damaged(offset);
+        let Some((stream, hash)) = read_definition(body) else { return Err(damaged) };
+        let base = Position { seq: head.first, hash };
+        match (self.streams.get(head.stream), self.streams.number(&stream)) {
+            (None, None) => self.streams.define(head.stream, StreamState::new(stream, base)),
+            (Some(known), Some(_)) if (known.stream, known.base) == (stream, base) => {}
+            _ => return Err(damaged),
+        }
         Ok(Taken::Good)
     }
 

@@ -17,9 +17,10 @@ use super::{Options, keys::DataKeys};
 use crate::ports::disk::{Disk, Open, sync_or_forget};
 use crate::ports::store::{Checkpointed, Finding, StoreError, Stream};
 use crate::ports::{Clock, Entropy};
-use bundle_format::chain::{Position, Run as Events};
+use bundle_format::chain::Run as Events;
 use bundle_format::hlc::Hlc;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -35,13 +36,23 @@ const PAD_LEN: u64 = 64 * 1024;
 const MARK_FRAMES: u32 = 1024;
 /// Bytes between two marks, the same reason.
 const MARK_LEN: u64 = 1 << 20;
+/// A session that has written this much ends: what its beginning costs when it rots (R10.3-a).
+const SESSION_LEN: u64 = 64 * 1024;
+
+/// What frames are sealed in. It leans on nothing before it, so that what rots before it costs nothing in it.
+struct OpenSession {
+    key: SessionKey,
+    offset: u64,
+    /// Streams whose definition stands in it.
+    defined: BTreeSet<u32>,
+}
 
 /// What only the writer has.
 pub(super) struct Writer {
     pub entropy: Rc<dyn Entropy>,
     pub clock: Rc<dyn Clock>,
     pub options: Options,
-    key: Option<SessionKey>,
+    session: Option<OpenSession>,
     /// Length of the active file, padding included.
     file_len: u64,
     since_mark: (u32, u64),
@@ -53,7 +64,7 @@ pub(super) struct Writer {
 impl Writer {
     /// For an active segment whose file has this length.
     pub fn new(entropy: Rc<dyn Entropy>, clock: Rc<dyn Clock>, options: Options, file_len: u64, since_mark: (u32, u64)) -> Self {
-        Self { entropy, clock, options, key: None, file_len, since_mark, unsynced: true, poisoned: None }
+        Self { entropy, clock, options, session: None, file_len, since_mark, unsynced: true, poisoned: None }
     }
 
     /// Refuses when a write or sync has failed.
@@ -66,16 +77,16 @@ impl Writer {
         self.rotate_if_full(view)?;
         let number = match view.streams.number(stream) {
             Some(number) => number,
-            None => self.define(view, stream, run.start())?,
+            None => view.streams.add(StreamState::new(*stream, run.start())),
         };
-        let state = view.streams.get(number).expect("known or just defined");
+        let state = view.streams.get(number).expect("known or just added");
         assert!(state.end == run.start(), "a run is appended at the head of its stream; callers have compared");
         let first = state.seq + 1;
         for (head, offset, len) in self.put_events(view, (Kind::Events, number, hlc), first, run.events())? {
             let stored = Run { first: head.first, count: u32::from(head.count), offset, len };
             view.active.tables_mut().add_events(number, stored, false);
         }
-        let state = view.streams.get_mut(number).expect("known or just defined");
+        let state = view.streams.get_mut(number).expect("known or just added");
         (state.end, state.seq, state.hlc, state.touched) = (run.end(), run.end().seq, hlc, true);
         Ok(())
     }
@@ -190,19 +201,29 @@ impl Writer {
         self.rotate(view)
     }
 
-    fn define(&mut self, view: &mut View, stream: &Stream, base: Position) -> Result<u32, StoreError> {
-        let number = view.streams.highest + 1;
-        let head = Head { kind: Kind::Stream, stream: number, first: base.seq, count: 0, hlc: 0 };
-        self.put(view, &head, |body| write_definition(body, stream, &base.hash))?;
-        view.streams.define(number, StreamState::new(*stream, base));
-        Ok(number)
-    }
-
-    /// Seal a frame into the buffer; where it will stand, and its length.
+    /// A frame into the buffer, behind its stream's definition: where it will stand, and its length.
     fn put(&mut self, view: &mut View, head: &Head, body: impl FnOnce(&mut Vec<u8>)) -> Result<(u32, u32), StoreError> {
         self.check()?;
         self.begin_session(view)?;
-        let Some(key) = &self.key else { return Err(StoreError::Poisoned("no session".to_owned())) };
+        if matches!(head.kind, Kind::Events | Kind::Checkpoints | Kind::Mended) {
+            self.define(view, head.stream)?;
+        }
+        self.seal(view, head, body)
+    }
+
+    /// Say in this session what a number stands for.
+    fn define(&mut self, view: &mut View, number: u32) -> Result<(), StoreError> {
+        if !self.session.as_mut().is_some_and(|session| session.defined.insert(number)) {
+            return Ok(());
+        }
+        let StreamState { stream, base, .. } = *view.streams.get(number).expect("a frame is of a stream that has a number");
+        let head = Head { kind: Kind::Stream, stream: number, first: base.seq, count: 0, hlc: 0 };
+        self.seal(view, &head, |body| write_definition(body, &stream, &base.hash)).map(drop)
+    }
+
+    /// Seal a frame into the buffer: where it will stand, and its length.
+    fn seal(&mut self, view: &mut View, head: &Head, body: impl FnOnce(&mut Vec<u8>)) -> Result<(u32, u32), StoreError> {
+        let Some(OpenSession { key, .. }) = &self.session else { return Err(StoreError::Poisoned("no session".to_owned())) };
         let before = view.active.tail.len();
         let offset = view.active.end;
         frame::write(&mut view.active.tail, offset, head, key, body);
@@ -216,20 +237,21 @@ impl Writer {
     }
 
     fn begin_session(&mut self, view: &mut View) -> Result<(), StoreError> {
-        if self.key.is_some() {
+        let offset = view.active.end;
+        if self.session.as_ref().is_some_and(|session| offset - session.offset < SESSION_LEN) {
             return Ok(());
         }
         let keys: &DataKeys = &view.place.keys;
         let salt = crate::ports::entropy::random(&*self.entropy);
-        let session = Session { offset: at(view.active.end), key_id: keys.current(), salt };
+        let session = Session { offset: at(offset), key_id: keys.current(), salt };
         let Some(key) = SessionKey::new(keys, view.active.number, &session) else {
-            return Err(StoreError::Tampered { segment: view.active.number, offset: view.active.end });
+            return Err(StoreError::Tampered { segment: view.active.number, offset });
         };
         let before = view.active.tail.len();
         frame::write_session(&mut view.active.tail, &session, &key);
         view.active.end += (view.active.tail.len() - before) as u64;
         view.active.tables_mut().sessions.push(session);
-        self.key = Some(key);
+        self.session = Some(OpenSession { key, offset, defined: BTreeSet::new() });
         Ok(())
     }
 
@@ -287,8 +309,7 @@ impl Writer {
         let synced = sync_or_forget(&*view.active.file);
         synced.map_err(|error| self.poison(&view.active, "syncing", error))?;
         let number = view.active.number;
-        let Self { key, .. } = self;
-        let Some(key) = key.take() else { return Ok(()) };
+        let Some(OpenSession { key, .. }) = self.session.take() else { return Ok(()) };
         let active = &mut view.active;
         let mut trailer = Trailer { segment: number, heads_offset: at(active.end), ..Trailer::default() };
         for (stream, tables) in &mut active.tables_mut().streams {

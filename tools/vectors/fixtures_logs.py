@@ -94,7 +94,7 @@ def begun(name):
 ACCEPT = (
     (fresh, "three events and a checkpoint, and nothing behind them", ["R10.3-a", "R10.3-b"]),
     (padded, "zeros behind the last frame", ["R10.4-c"]),
-    (two_writers, "a second writer, with a newer data key", ["R10.3-a"]),
+    (two_writers, "a second writer, with a newer data key", ["R10.3-a", "R10.3-g"]),
     (marked, "two marks, and events behind the last", ["R10.4-f"]),
     (sealed, "two sealed segments and an open one; a fork, a letter, a history that rests", ["R10.3-d", "R10.3-e", "R10.3-f"]),
     (begun, "two sealed segments and one that is just made", ["R10.4-e"]),
@@ -164,6 +164,16 @@ def stream_twice(name):
     return twice(name, False)
 
 
+def other_base(name):
+    """A second session says that a branch parts elsewhere."""
+    writer = Clinic(name).session()
+    log = visits(count=6)
+    clone = writer.begin(log, branch=digest(log.events[3])[:8], base=(3, log.hashes[3]))
+    writer.take(clone, 6).session()
+    writer.define(zblog.Stream(1, clone.origin, clone.branch, (2, log.hashes[2])))
+    return writer
+
+
 def undefined(name):
     """Events of a stream of which nobody has said what it is."""
     writer = Clinic(name).session()
@@ -222,6 +232,7 @@ REJECT = (
     (version, "a segment of version 2", ["R10.2-e"], "Z105"),
     (number_twice, "a second stream has the number of the first", ["R10.8-a"], "Z301"),
     (stream_twice, "a stream has a second number", ["R10.8-a"], "Z301"),
+    (other_base, "a second session says that a branch parts elsewhere", ["R10.3-g"], "Z301"),
     (undefined, "events of a stream that was not defined", ["R10.8-a"], "Z301"),
     (mended_ahead, "an event comes again that never came", ["R10.8-e"], "Z301"),
     (mended_before, "an event comes again that stands before the branch", ["R10.8-e"], "Z301"),

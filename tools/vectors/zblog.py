@@ -17,7 +17,7 @@ from zbwrite import LANES
 
 EVENTS, SESSION, STREAM, CHECKPOINTS, MARK, HEADS = 1, 2, 3, 4, 5, 7
 HEAD, TAG_LEN = struct.Struct("<IIBIQHQ"), 16
-FRAME_EVENTS_LEN, FRAME_LEN_MAX, RUN_LEN_MAX = 16 * 1024, 128 * 1024, 64 * 1024
+FRAME_EVENTS_LEN, FRAME_LEN_MAX, RUN_LEN_MAX, SESSION_LEN = 16 * 1024, 128 * 1024, 64 * 1024, 64 * 1024
 
 
 class Bad(Exception):
@@ -184,9 +184,13 @@ class Reader:
             self.key = session_key(self.data_keys[stream], salt, self.number)
             must(self.opened(offset, frame, 16) == b"", "a session frame seals nothing")
             self.index.sessions.append(struct.pack("<II16s", offset, stream, salt))
+            self.began, self.defined, self.just_defined = offset, set(), None
             return len(frame)
+        must(offset - self.began < SESSION_LEN or stream == self.just_defined, "a session of 64 KiB goes on")
+        self.just_defined = stream if kind == STREAM else None
         take = {EVENTS: self.events, STREAM: self.define, CHECKPOINTS: self.checkpoints, MARK: self.mark}.get(kind)
         must(take, f"kind {kind} at {offset}")
+        must(kind not in (EVENTS, CHECKPOINTS) or stream in self.defined, f"stream {stream} was not defined in this session")
         take(self.opened(offset, frame), stream, first, count, hlc, offset, len(frame))
         return len(frame)
 
@@ -206,8 +210,14 @@ class Reader:
         self.index.events(number, first, count, offset, length)
 
     def define(self, body, number, first, count, hlc, offset, length):
-        must(number == len(self.streams) + 1 and (count, hlc) == (0, 0), "streams are numbered in the order they come")
         stream = defined(number, body, first)
+        must(number not in self.defined and (count, hlc) == (0, 0), "a session defines a stream once")
+        self.defined.add(number)
+        if number in self.streams:
+            known = self.streams[number]
+            must((known.definition(), known.base) == (body, stream.base), f"stream {number} was another before")
+            return
+        must(number == len(self.streams) + 1, "streams are numbered in the order they come")
         must(all((stream.origin, stream.branch) != (other.origin, other.branch) for other in self.streams.values()), "a stream has one number")
         self.streams[number] = stream
 
@@ -280,6 +290,8 @@ class Writer:
         self.key = None
 
     def put(self, kind, stream, first, count, hlc, body, clear=b""):
+        if kind in (EVENTS, CHECKPOINTS) and stream in self.streams and stream not in self.defined:
+            self.define(self.streams[stream])
         offset = len(self.segments[self.number])
         frame = framed(kind, stream, first, count, hlc, body, self.key, self.number, offset, clear)
         self.segments[self.number] += frame
@@ -288,7 +300,7 @@ class Writer:
     def session(self, key_number: int = 1):
         """A writer begins."""
         salt = self.random(16)
-        self.key = session_key(self.data_keys[key_number], salt, self.number)
+        self.key, self.defined = session_key(self.data_keys[key_number], salt, self.number), set()
         offset, _ = self.put(SESSION, key_number, 0, 0, 0, b"", salt)
         self.index.sessions.append(struct.pack("<II16s", offset, key_number, salt))
         return self
@@ -298,8 +310,12 @@ class Writer:
         stream = Stream(number, origin, branch, base or (0, h_0(origin)))
         stream.hashes.append(stream.base[1])
         self.streams[number] = stream
-        self.put(STREAM, number, stream.base[0], 0, 0, stream.definition())
+        self.define(stream)
         return stream
+
+    def define(self, stream: Stream):
+        self.put(STREAM, stream.number, stream.base[0], 0, 0, stream.definition())
+        self.defined.add(stream.number)
 
     def events(self, stream: Stream, events: list, hlc: int):
         first = stream.seq + 1

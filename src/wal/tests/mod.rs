@@ -7,6 +7,7 @@ mod damage;
 mod edges;
 mod happy;
 mod mended;
+mod sessions;
 mod written;
 
 use super::{DataKeys, Options, Wal, WalReader};
