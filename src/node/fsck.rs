@@ -25,7 +25,7 @@ pub struct Checked {
     pub faults: Vec<Fault>,
     /// How much is wrong.
     pub fault_count: u64,
-    /// Damaged bytes for which nothing is missing, in plain words. The first thousand.
+    /// Damaged bytes that need nobody any more, in plain words: nothing is missing for them, or what they cost was told and answered. The first thousand.
     pub mended: Vec<String>,
     /// What opening the log found.
     pub findings: Vec<Finding>,
@@ -72,9 +72,10 @@ impl View {
     pub fn fsck(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, NodeError> {
         let mut checked = Checked { findings: self.log.findings().to_vec(), ..Checked::default() };
         let told: Vec<_> = checked.findings.iter().filter_map(hole_at).collect(); // what opening said is not said again
+        let is_answered = self.state.holes_answered.is_none_or(|answered| answered >= self.log.holes_aside());
         let verified = self.log.verify(
             &mut |fault| {
-                if fault.flaw == Flaw::Mended {
+                if fault.flaw == Flaw::Mended || fault.flaw == Flaw::KnownHole && is_answered {
                     checked.mended.push(in_words(&fault));
                     checked.mended.truncate(FAULT_COUNT_MAX);
                 } else if fault.stream.is_some() || !told.contains(&(fault.segment, fault.offset)) {

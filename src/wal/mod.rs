@@ -219,6 +219,11 @@ impl WalReader {
         self.view.orphans(stream)
     }
 
+    /// How many holes were put aside since the log began.
+    pub fn holes_aside(&self) -> u64 {
+        self.view.place.holes.kept_count()
+    }
+
     /// The first and the last position of `stream` behind `after` that are readable behind a hole.
     ///
     /// # Errors

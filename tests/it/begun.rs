@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 use zbundle::keys::{Policy, Secret};
-use zbundle::node::{Node, Opening};
+use zbundle::node::{Node, Opening, View};
 use zbundle::ports::clock::FakeClock;
 use zbundle::ports::entropy::SeededEntropy;
 use zbundle::ports::local::Nobody;
+use zbundle::ports::store::Log;
 use zbundle::ports::{MemoryDisk, MemoryNetwork, Ports};
 use zbundle::push::Fields;
 
@@ -132,6 +133,7 @@ fn a_node_on_a_full_disk_opens_again_after_a_torn_write_and_without_its_ledger()
 /// hole. It went on under the numbers of before, and what was readable was shown to nobody any more.
 #[test]
 fn a_node_that_was_broken_off_while_it_answered_a_hole_goes_on_with_it() {
+    let mut whole = [0, 0];
     for seed in 0..4 {
         for nth in 1.. {
             let disk = MemoryDisk::new();
@@ -148,6 +150,8 @@ fn a_node_that_was_broken_off_while_it_answered_a_hole_goes_on_with_it() {
             let struck = disk.has_struck();
             disk.crash(seed * 1000 + nth);
             disk.heal();
+            let is_whole = is_whole(&disk, seed + 150);
+            whole[usize::from(is_whole)] += 1;
             push(&disk, seed + 200, "after").unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
             let shown = shown(&disk, seed + 300);
             assert_eq!(
@@ -159,10 +163,21 @@ fn a_node_that_was_broken_off_while_it_answered_a_hole_goes_on_with_it() {
             assert!(life("behind") != life("before") && life("after") != life("before"), "operation {nth}, seed {seed}: {shown:?}");
             if !struck {
                 assert!(nth > 10, "answering does more than {nth} things");
+                assert!(is_whole);
                 break;
             }
         }
     }
+    assert!(whole[0] > 10 && whole[1] > 3, "{whole:?}");
+}
+
+/// What `fsck` says, which calls damage that was put aside no fault only when what stands behind it is shown again (R10.8-d).
+fn is_whole(disk: &MemoryDisk, seed: u64) -> bool {
+    let secret = Secret::read_key_file(disk, Path::new("/n.key")).unwrap();
+    let view = View::open(&ports(disk, seed), Path::new("/n"), &secret).unwrap();
+    let is_whole = view.fsck(&mut |_, _| {}).unwrap().is_whole();
+    assert!(!is_whole || listed(view.log()).iter().any(|(payload, _)| payload == "behind"), "whole, and not all is shown");
+    is_whole
 }
 
 fn push(disk: &MemoryDisk, seed: u64, payload: &str) -> Result<(), String> {
@@ -178,10 +193,13 @@ fn push(disk: &MemoryDisk, seed: u64, payload: &str) -> Result<(), String> {
 
 /// Different payloads, and under which life of the node they stand.
 fn shown(disk: &MemoryDisk, seed: u64) -> BTreeSet<(String, Incarnation)> {
-    let node = open(disk, seed).unwrap();
+    listed(open(disk, seed).unwrap().log())
+}
+
+fn listed(log: &dyn Log) -> BTreeSet<(String, Incarnation)> {
     let mut shown = BTreeSet::new();
-    for (stream, head) in node.log().streams().into_iter().filter(|(stream, _)| stream.origin.lane == Lane::Routine) {
-        let mut events = node.log().events(&stream, head.base.seq + 1).unwrap();
+    for (stream, head) in log.streams().into_iter().filter(|(stream, _)| stream.origin.lane == Lane::Routine) {
+        let mut events = log.events(&stream, head.base.seq + 1).unwrap();
         while let Some((_, bytes)) = events.next().unwrap() {
             let payload = String::from_utf8(Event::from_bytes(bytes).unwrap().payload.to_vec()).unwrap();
             shown.insert((payload, stream.origin.incarnation));
