@@ -117,7 +117,9 @@ mod tests {
     #[test]
     fn a_history_is_named_whole_once_and_by_number_after() {
         let mut table = LogTable::default();
+        assert!(table.is_empty());
         table.push(origin(1));
+        assert!(!table.is_empty());
         let wire = |table: &LogTable, node| cbor::to_vec(&table.wire(&origin(node)));
         let read = |table: &LogTable, bytes: &[u8]| table.read(&mut Reader::new(bytes));
         assert_eq!(wire(&table, 1), [0]);

@@ -288,6 +288,7 @@ mod tests {
     use crate::chain::Position;
     use crate::ids::{Hash, Incarnation, Lane, NodeId, Origin};
     use crate::limits::PAGE_LEN_MAX;
+    use crate::manifest::Granted;
     use crate::vector::{Salt, Told};
 
     fn told(node: u8) -> Told {
@@ -365,11 +366,12 @@ mod tests {
     #[test]
     fn a_long_vector_goes_in_pages() {
         let vector: Vec<_> = (0..200).map(told).collect();
-        let manifest = Manifest::new(vector.clone(), Some((Incarnation([7; 4]), 12)), Vec::new(), []);
-        let pages = pages(manifest);
+        let granted = Some(Granted { work: 5, speed: 7 });
+        let pages = pages(Manifest { granted, ..Manifest::new(vector.clone(), Some((Incarnation([7; 4]), 12)), Vec::new(), []) });
         assert!(pages.len() > 5);
         assert!(pages.iter().all(|page| page.to_bytes().unwrap().len() <= PAGE_LEN_MAX));
         assert_eq!(pages.iter().flat_map(|page| page.vector.clone()).collect::<Vec<_>>(), vector);
         assert!(pages[0].receipt.is_some() && pages[1].receipt.is_none());
+        assert!(pages[0].granted == granted && pages[1].granted.is_none());
     }
 }

@@ -372,8 +372,18 @@ impl<W: Write> Write for Body<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ORDER_EIGHT, SealingPublic};
+    use super::{ORDER_EIGHT, SealError, SealingPublic};
+    use crate::error::Code;
+    use std::io::{Error, ErrorKind};
     use x25519_dalek::{PublicKey, StaticSecret};
+
+    /// A full stick is told as one, whoever counts its bytes.
+    #[test]
+    fn what_a_failed_write_is_told_as() {
+        for (kind, code) in [(ErrorKind::StorageFull, Code::Z203), (ErrorKind::QuotaExceeded, Code::Z203), (ErrorKind::Other, Code::Z202)] {
+            assert_eq!(SealError::Write(Error::from(kind)).code(), code, "{kind:?}");
+        }
+    }
 
     /// What the table is a short form of: clamped scalars are multiples of the cofactor, so any one of them tells.
     fn is_weak_by_multiplication(key: &[u8; 32]) -> bool {
