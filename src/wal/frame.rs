@@ -16,6 +16,9 @@ pub const FRAME_LEN_MAX: usize = 128 * 1024;
 /// Event bytes in one frame, unless one event alone is larger: what reading a single event decrypts (R10.3-c).
 pub const FRAME_EVENTS_LEN: usize = 16 * 1024;
 
+/// What a disk writes whole or not at all. Larger ones are made of these.
+const SECTOR_LEN: usize = 512;
+
 /// What a frame holds, and what its head's `stream`, `first`, `count` and `hlc` mean for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -91,6 +94,27 @@ pub fn look(bytes: &[u8]) -> Look {
         return Look::Bad;
     }
     Look::Frame(Head { kind, stream: u32_at(head, 9), first: u64_at(head, 13), count: u16_at(head, 21), hlc: u64_at(head, 23) }, len + 8)
+}
+
+/// Whether the damaged frame at the start of `bytes`, `offset` in its file, was written whole, as far as anybody can tell (R10.8-g): `bytes` go up to the last
+/// one of the log that is not zero, and as far as the file does but at most one beyond. What the power cut off lacks sectors, which are blank, or its end,
+/// from a sector's on (R10.1-b).
+pub fn was_whole(bytes: &[u8], offset: u64) -> bool {
+    let Some((len, _)) = bytes.split_first_chunk() else { return false };
+    let told = (u32::from_le_bytes(*len) as usize).saturating_add(8);
+    if (FRAME_OVERHEAD..=FRAME_LEN_MAX.min(bytes.len())).contains(&told) && has_all_sectors(&bytes[..told], offset) {
+        return true;
+    }
+    // The length may have rotted too. Of what ends inside a sector, more than a few zeros away from its edge, the end was written.
+    let into = (offset + bytes.len() as u64 - 1) % SECTOR_LEN as u64;
+    bytes.len() > FRAME_OVERHEAD && bytes.last() == Some(&0) && (4..SECTOR_LEN as u64 - 4).contains(&into) && has_all_sectors(bytes, offset)
+}
+
+/// Whether no sector that `bytes` reach into from `offset` on is blank there.
+fn has_all_sectors(bytes: &[u8], offset: u64) -> bool {
+    let into = usize::try_from(offset % SECTOR_LEN as u64).expect("below the sector's length");
+    let (first, rest) = bytes.split_at((SECTOR_LEN - into).min(bytes.len()));
+    std::iter::once(first).chain(rest.chunks(SECTOR_LEN)).all(|sector| sector.iter().any(|byte| *byte != 0))
 }
 
 /// Append a frame to `out`: `body` appends the plaintext. It will stand at `offset` of its segment.

@@ -5,6 +5,7 @@
 //! | sealed, index good | heads from its index; the next one is to be made |
 //! | zeros behind the last frame | clean |
 //! | no whole frame behind the last one | torn tail: the writer cuts it off and syncs |
+//! | the same, but what begins there was written whole | hole, up to the end (R10.8-g) |
 //! | whole frames behind damage | hole: the writer copies it aside, cuts streams back that lost events in it, seals the segment |
 //! | sealing had begun, index bad | the writer cuts the index off; sealed anew by the next append |
 //! | checksum good, seal bad | another key or tampering: [`StoreError::Tampered`], nothing touched |
@@ -102,7 +103,7 @@ impl Place {
                 Err(_) => opened.streams = self.heads(newest, first, &mut found)?,
             }
         } else {
-            let (segment, replayed, header, streams) = self.replayed(newest, first, file, &mut found)?;
+            let (segment, replayed, header, streams) = self.replayed(newest, first, file, None, &mut found)?;
             opened.streams = streams;
             opened.active = Some((segment, replayed, header));
         }
@@ -132,8 +133,8 @@ impl Place {
     pub fn sealed(&self, number: u32, first: u32) -> Result<Segment, StoreError> {
         match Segment::sealed(number, self.file(number, Open::Read)?)? {
             Ok(segment) if self.holes.are_known_to(&segment)? => Ok(segment),
-            Ok(segment) => Ok(self.replayed(number, first, segment.file, &mut Found::default())?.0),
-            Err(file) => Ok(self.replayed(number, first, file, &mut Found::default())?.0),
+            Ok(segment) => Ok(self.replayed(number, first, segment.file, Some(segment.end), &mut Found::default())?.0),
+            Err(file) => Ok(self.replayed(number, first, file, None, &mut Found::default())?.0),
         }
     }
 
@@ -160,7 +161,7 @@ impl Place {
         found: &mut Found,
     ) -> Result<Streams, StoreError> {
         found.indexes.push(number);
-        let (segment, replayed, _, mut streams) = self.replayed(number, first, file, found)?;
+        let (segment, replayed, _, mut streams) = self.replayed(number, first, file, frames_end, found)?;
         let mut holes = replayed.holes;
         let torn_len = frames_end.map_or(replayed.torn_len, |end| end.saturating_sub(replayed.end));
         if torn_len > 0 && !replayed.sealing {
@@ -209,6 +210,7 @@ impl Place {
         number: u32,
         first: u32,
         file: Box<dyn DiskFile>,
+        frames_end: Option<u64>,
         found: &mut Found,
     ) -> Result<(Segment, Replayed, Header, Streams), StoreError> {
         let mut segment = Segment::in_memory(number, file, Tables::default(), HEADER_LEN as u64);
@@ -219,12 +221,12 @@ impl Place {
             return Err(StoreError::Version(version));
         }
         let before = if number > first { self.heads(number - 1, first, found)? } else { Streams::default() };
-        let file_len = segment.file.len().map_err(|error| segment.io("reading", error))?;
+        let end = frames_end.map_or_else(|| segment.file.len().map_err(|error| segment.io("reading", error)), Ok)?;
         let mut streams = before.clone();
-        let mut replayed = replay(&segment, file_len, &mut streams, &self.keys, false)?;
+        let mut replayed = replay(&segment, end, &mut streams, &self.keys, false)?;
         if replayed.is_none() {
             streams.clone_from(&before);
-            replayed = replay(&segment, file_len, &mut streams, &self.keys, true)?;
+            replayed = replay(&segment, end, &mut streams, &self.keys, true)?;
         }
         let mut replayed = replayed.ok_or(segment.damaged(0))?;
         for (stream, tables) in &mut replayed.tables.streams {

@@ -39,26 +39,20 @@ pub(super) struct Hole {
     pub known: bool,
 }
 
-/// Walk `segment`, a file of `file_len` bytes, from the heads of the segment before it; `streams` become the heads at its end.
+/// Walk `segment`, whose frames end before `end`, from the heads of the segment before it; `streams` become the heads at its end.
 ///
 /// `None`: there is damage and `open_all` was not asked for; `streams` are spoilt.
 ///
 /// # Errors
 /// [`StoreError::Tampered`] for a frame our keys do not open, [`StoreError::Damaged`] for histories that do not fit together.
-pub(super) fn replay(
-    segment: &Segment,
-    file_len: u64,
-    streams: &mut Streams,
-    keys: &DataKeys,
-    open_all: bool,
-) -> Result<Option<Replayed>, StoreError> {
+pub(super) fn replay(segment: &Segment, end: u64, streams: &mut Streams, keys: &DataKeys, open_all: bool) -> Result<Option<Replayed>, StoreError> {
     let replayed = Replayed { tables: Tables::default(), holes: Vec::new(), end: HEADER_LEN as u64, torn_len: 0, sealing: false, since_mark: (0, 0) };
     let inherited = streams.holed.or_else(|| streams.numbered().find_map(|(_, state)| state.broken));
     if inherited.is_some() && !open_all {
         return Ok(None);
     }
     let mut walk = Walk { segment, streams, keys, open_all, unsure: false, inherited, mark_end: HEADER_LEN as u64, replayed };
-    let mut cursor = Cursor::new(file_len);
+    let mut cursor = Cursor::new(end);
     if !walk.frames(&mut cursor)? {
         return Ok(None);
     }
@@ -75,6 +69,14 @@ enum Taken {
     Unreadable,
     /// Sealing began here.
     Sealing,
+}
+
+/// What stands where no frame is.
+enum Gap {
+    /// Damage up to here.
+    Hole(u64),
+    /// So many bytes that never were a frame; 0 where the log ends cleanly.
+    Torn(u64),
 }
 
 struct Walk<'a> {
@@ -118,23 +120,37 @@ impl Walk<'_> {
                     }
                 }
                 offset = frame_end;
-            } else if let Some(next) = cursor.resync(self.segment, offset)? {
+            } else {
+                let gap = self.gap(cursor, offset)?;
                 cursor.forget();
                 if matches!(cursor.look(self.segment, offset)?, Look::Frame(..)) {
                     continue; // a live writer was at it
                 }
-                if !self.open_all {
-                    return Ok(false);
+                match gap {
+                    Gap::Torn(len) => {
+                        self.replayed.torn_len = len;
+                        return Ok(true);
+                    }
+                    Gap::Hole(_) if !self.open_all => return Ok(false),
+                    Gap::Hole(end) => {
+                        self.hole(offset, end);
+                        self.replayed.end = end;
+                        self.unsure = true;
+                        offset = end;
+                    }
                 }
-                self.hole(offset, next);
-                self.unsure = true;
-                offset = next;
-            } else {
-                let last = cursor.last_nonzero(self.segment, offset)?;
-                self.replayed.torn_len = last.map_or(0, |last| last - offset);
-                return Ok(true);
             }
         }
+    }
+
+    fn gap(&self, cursor: &mut Cursor, offset: u64) -> Result<Gap, StoreError> {
+        if let Some(next) = cursor.resync(self.segment, offset)? {
+            return Ok(Gap::Hole(next));
+        }
+        let Some(last) = cursor.last_nonzero(self.segment, offset)? else { return Ok(Gap::Torn(0)) };
+        // no whole frame follows: what has rotted at the log's end takes with it what stands behind it
+        let was_whole = cursor.was_whole(self.segment, offset, last)?;
+        Ok(if was_whole { Gap::Hole(last) } else { Gap::Torn(last - offset) })
     }
 
     fn hole(&mut self, start: u64, end: u64) {

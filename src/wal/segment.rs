@@ -350,6 +350,13 @@ impl Cursor {
         }
     }
 
+    /// Whether a frame was written whole to `offset` and has rotted, no frame and no byte but zeros being behind `last`.
+    pub fn was_whole(&mut self, segment: &Segment, offset: u64, last: u64) -> Result<bool, StoreError> {
+        let len = usize::try_from(last + 1 - offset).unwrap_or(usize::MAX).min(frame::FRAME_LEN_MAX + 1);
+        let window = self.window(segment, offset, len)?;
+        Ok(frame::was_whole(&window[..len.min(window.len())], offset))
+    }
+
     /// Where the last byte that is not zero ends, from `offset` on.
     pub fn last_nonzero(&mut self, segment: &Segment, offset: u64) -> Result<Option<u64>, StoreError> {
         let (mut at, mut last) = (offset, None);

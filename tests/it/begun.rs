@@ -121,7 +121,7 @@ fn a_node_on_a_full_disk_opens_again_after_a_torn_write_and_without_its_ledger()
     let segment = Path::new("/n/log/00000001.seg");
     disk.edit(segment, |bytes| {
         let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-        bytes[end..end + 300].fill(7); // a frame that was being written
+        bytes[end..(end + 300).next_multiple_of(512)].fill(7); // a frame that was being written
     });
     disk.set_space(Some(0));
     let node = open(&disk, 2).unwrap();

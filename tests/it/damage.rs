@@ -168,10 +168,9 @@ fn an_unfinished_write_at_the_end_is_cut_off_and_nothing_acknowledged_is_lost() 
     change(&path, |bytes| {
         let (last, _) = frames(bytes).pop().unwrap();
         let len = 8 + u32::from_le_bytes(bytes[last..last + 4].try_into().unwrap()) as usize;
-        let torn: Vec<u8> = bytes[last..last + len - 5].to_vec(); // as a longer write that stopped half-way
-        let end = last + len;
-        bytes[end..end + torn.len()].copy_from_slice(&torn);
-        bytes[end + 20] ^= 0xff;
+        let (end, written) = (last + len, (last + len + 600).next_multiple_of(512)); // as a longer write of which some sectors were written
+        bytes[end..written].fill(0x55);
+        bytes[end..end + 4].copy_from_slice(&9000_u32.to_le_bytes());
     });
     assert_eq!(world.payloads("clinic"), ["one", "two"], "a reader ignores it");
     let node = world.open("clinic");

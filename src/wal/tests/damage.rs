@@ -329,8 +329,12 @@ fn every_flipped_bit_of_64_kib_is_told_where_it_is() {
 fn a_log_that_rotted_whole_is_told_and_not_taken_for_a_new_one() {
     let disk = log(1 << 20, 1);
     disk.edit(&segment(1), |bytes| bytes.iter_mut().filter(|byte| **byte != 0).for_each(|byte| *byte ^= 1));
+    let damaged = disk.bytes(&segment(1)).unwrap();
     let wal = open_small(&disk, 2, 1 << 20).unwrap();
-    assert!(matches!(wal.findings(), [Finding::TornTail { bytes: 1.. }]), "{:?}", wal.findings());
+    assert!(matches!(wal.findings(), [Finding::Index { .. }, Finding::Hole { offset: 64, .. }]), "{:?}", wal.findings());
+    let aside = disk.bytes(&Path::new(FOLDER).join("00000001.hole-64")).unwrap();
+    let (kept, rest) = damaged[64..].split_at(aside.len());
+    assert!(aside == kept && rest.iter().all(|byte| *byte == 0), "all of it is kept");
 }
 
 /// After a failed sync the system shows what no medium has. The next process read that, and told others that it is held.

@@ -5,6 +5,7 @@
 mod crash;
 mod damage;
 mod edges;
+mod ends;
 mod happy;
 mod mended;
 mod sessions;
