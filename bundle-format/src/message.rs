@@ -314,6 +314,7 @@ mod tests {
             hello(vec![told(1), told(2)]),
             Message::Ack(vec![(0, 7), (9, 1 << 40)]),
             Message::Again(again),
+            Message::Again(Again { seq: SEQ_MAX, ..again }),
             Message::Done(0),
             Message::Done(1),
             Message::Who,

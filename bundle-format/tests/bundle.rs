@@ -3,7 +3,7 @@
 mod world;
 
 use bundle_format::compress::Codec;
-use bundle_format::envelope::padme;
+use bundle_format::envelope::{padme, sealed_len};
 use bundle_format::error::Code;
 use bundle_format::event::{Event, Ext, Op};
 use bundle_format::hlc::Hlc;
@@ -91,13 +91,17 @@ fn every_flipped_byte_is_refused() {
 struct Turncoat {
     honest: Cursor<Vec<u8>>,
     lies_from: u64,
+    /// There is nothing any more from there on.
+    is_cut: bool,
     lying: std::rc::Rc<std::cell::Cell<bool>>,
 }
 
 impl Read for Turncoat {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let at = self.honest.position();
-        let read = self.honest.read(buffer)?;
+        let left = if self.is_cut && self.lying.get() { usize::try_from(self.lies_from.saturating_sub(at)).unwrap() } else { buffer.len() };
+        let len = left.min(buffer.len());
+        let read = self.honest.read(&mut buffer[..len])?;
         if self.lying.get() {
             for (byte, at) in buffer[..read].iter_mut().zip(at..) {
                 *byte ^= u8::from(at == self.lies_from);
@@ -117,9 +121,9 @@ impl Seek for Turncoat {
 fn a_file_that_changes_between_the_passes_gives_nothing_more() {
     let world = World::new();
     let (file, _) = world.seal(&[world.range(&log(1, Lane::Bulk, 4000), 0..4000, Coding::Stored)]);
-    for lies_from in [0, 20, 70_000, 150_000] {
+    for (lies_from, is_cut) in [0, 20, 70_000, 150_000].into_iter().flat_map(|from| [(from, false), (from, true)]) {
         let lying = std::rc::Rc::new(std::cell::Cell::new(false));
-        let reader = Turncoat { honest: Cursor::new(file.clone()), lies_from, lying: lying.clone() };
+        let reader = Turncoat { honest: Cursor::new(file.clone()), lies_from, is_cut, lying: lying.clone() };
         let unsealed = SealedBundle::read(reader).unwrap().unseal(&[&world.hub]).unwrap();
         if lies_from == 0 {
             lying.set(true);
@@ -142,7 +146,7 @@ fn what_is_not_read_a_second_time_is_still_hashed() {
     let ranges: Vec<_> = (0..4).map(|part| world.range(&log(1, Lane::Bulk, 2000), part * 500..(part + 1) * 500, Coding::Stored)).collect();
     let (file, _) = world.seal(&ranges);
     let lying = std::rc::Rc::new(std::cell::Cell::new(false));
-    let reader = Turncoat { honest: Cursor::new(file.clone()), lies_from: file.len() as u64 - 100, lying: lying.clone() };
+    let reader = Turncoat { honest: Cursor::new(file.clone()), lies_from: file.len() as u64 - 100, is_cut: false, lying: lying.clone() };
     let unsealed = SealedBundle::read(reader).unwrap().unseal(&[&world.hub]).unwrap();
     let mut verified = unsealed.verify(&mut world.trust(), &mut NoHistory).unwrap();
     lying.set(true);
@@ -204,6 +208,65 @@ fn a_sealer_refuses_what_no_reader_would_take() {
     bundle.manifest(&world::manifest(&[])).unwrap();
     assert!(matches!(bundle.range(&range), Err(SealError::NodeTable)), "a range of a node that the manifest lacks");
     assert!(matches!(world.sealer(1).finish(), Err(SealError::NodeTable)), "no manifest");
+}
+
+/// Events of so many bytes in all.
+fn of_length(raw_len: usize) -> Log {
+    let event = |len: usize| Event { hlc: Hlc(1), kind: "scan", payload: &vec![7; len], ext: Ext::default() }.to_bytes().unwrap();
+    let mut events = vec![event(1000); raw_len / event(1000).len() - 1];
+    let left = raw_len - events.len() * event(1000).len();
+    events.push(event(left - (event(1500).len() - 1500)));
+    Log { events, ..log(2, Lane::Bulk, 0) }
+}
+
+/// R4.4-l, to the byte: a file may unpack to 1 MiB and 200 times its length.
+#[test]
+fn a_file_may_expand_as_far_as_a_reader_unpacks_and_no_further() {
+    let world = World::new();
+    let range = |raw_len: usize| world.range(&of_length(raw_len), 0..of_length(raw_len).events.len(), Coding::Zstd);
+    let first = range(1_000_000);
+    let manifest = world::manifest(&[first.clone(), first.clone()]);
+    let header = world.plan().header_len();
+    let fixed = manifest.to_bytes().unwrap().len() as u64 + first.wire_len(&manifest.nodes).unwrap();
+    let limit = |raw_len| 200 * sealed_len(fixed + range(raw_len).wire_len(&manifest.nodes).unwrap(), header) + (1 << 20);
+    // where the file does not become longer with one byte more
+    let meets = |raw_len: &usize| *raw_len as u64 + 1_000_000 == limit(*raw_len) && limit(*raw_len + 1) == limit(*raw_len);
+    let raw_len = (600..2500).map(|len| usize::try_from(200 * len + (1 << 20)).unwrap() - 1_000_000).find(meets).expect("lengths are rounded up");
+    for (raw_len, fits) in [(raw_len, true), (raw_len + 1, false)] {
+        let second = range(raw_len);
+        let mut bundle = world.sealer(1);
+        bundle.manifest(&manifest).unwrap();
+        bundle.range(&first).unwrap();
+        assert_eq!(bundle.expands_too_far(&second).unwrap(), !fits, "{raw_len}");
+        match bundle.range(&second) {
+            Ok(()) => assert!(fits, "{raw_len}"),
+            Err(error) => assert!(!fits && matches!(error, SealError::Full), "{raw_len}: {error:?}"),
+        }
+        if fits {
+            let (file, _) = bundle.finish().unwrap();
+            let mut verified = verify(&world, &file).unwrap();
+            while verified.next_range().unwrap().is_some() {}
+            verified.finish().unwrap();
+        }
+    }
+}
+
+/// How long a range will be is known before it is written, however its history is named.
+#[test]
+fn a_range_is_as_long_as_it_says_and_packed_as_it_was_asked_for() {
+    let world = World::new();
+    let ada = log(1, Lane::Routine, 60);
+    let stored = world.range(&ada, 0..60, Coding::Stored);
+    for (coding, codec) in [(Coding::Stored, Codec::Stored), (Coding::Fast, Codec::Zstd), (Coding::Zstd, Codec::Zstd), (Coding::Mixed, Codec::Mixed)]
+    {
+        let range = world.range(&ada, 0..60, coding);
+        let manifest = world::manifest(std::slice::from_ref(&range));
+        let bytes = range.to_bytes(&manifest.nodes).unwrap();
+        assert_eq!((range.codec, range.wire_len(&manifest.nodes)), (codec, Some(bytes.len() as u64)), "{coding:?}");
+        assert!(range.data.len() < stored.data.len() || coding == Coding::Stored, "{coding:?}");
+        let other = world::manifest(&[]);
+        assert_eq!((range.wire_len(&other.nodes), range.to_bytes(&other.nodes)), (None, None), "a table that lacks its node");
+    }
 }
 
 #[test]

@@ -132,3 +132,13 @@ fn each_rule_has_its_own_refusal() {
         assert_eq!(walk(&bytes), expected, "{:x?}", &bytes[..bytes.len().min(20)]);
     }
 }
+
+/// A count is held against what is left, not against all there is.
+#[test]
+fn an_array_of_more_items_than_bytes_are_left_is_cut_short() {
+    let mut reader = Reader::new(&[0x01, 0x01, 0x84, 0x01, 0x01, 0x01]);
+    assert_eq!((reader.uint(), reader.uint()), (Ok(1), Ok(1)));
+    assert_eq!(reader.clone().array(), Err(CborError::Short));
+    let mut reader = Reader::new(&[0x01, 0x01, 0x83, 0x01, 0x01, 0x01]);
+    assert_eq!((reader.uint(), reader.uint(), reader.array()), (Ok(1), Ok(1), Ok(3)));
+}

@@ -238,3 +238,22 @@ fn check(prefix_len: usize, raw_len: usize) -> Result<(), CompressError> {
     }
     if raw_len > MIX_RAW_LEN_MAX { Err(CompressError::Length) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Sample;
+
+    /// What measures a processor does what it says, piece by piece as at once.
+    #[test]
+    fn a_sample_of_work_is_as_long_as_it_was_asked_for() {
+        let (mut at_once, mut by_pieces) = (Sample::new(), Sample::new());
+        at_once.work(500);
+        for count in [1, 99, 0, 400] {
+            by_pieces.work(count);
+        }
+        assert_eq!(at_once.0.bytes().len(), 500);
+        assert_eq!(at_once.0.bytes(), by_pieces.0.bytes());
+        assert!(at_once.0.bytes().starts_with(br#"{"id":""#));
+        assert!((0..5).any(|at| at_once.0.bytes()[7 + at] != b'0'), "digits that never come twice alike");
+    }
+}

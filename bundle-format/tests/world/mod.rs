@@ -107,16 +107,19 @@ impl World {
         Range::build(log.origin, &log.run(part), &[(count, last)], coding, &mut Compressor::new().unwrap()).unwrap()
     }
 
-    pub fn sealer(&self, seed: u64) -> Sealer<'_, Vec<u8>> {
-        let plan = HeaderPlan {
+    pub fn plan(&self) -> HeaderPlan<'_> {
+        HeaderPlan {
             domain: self.domain(),
             sender: self.authority.verifying_key().node_id(),
             signing_key: &self.authority,
             recipients: vec![self.hub.public()],
             created: Some(1_700_000_000),
             best_lane: Some(Lane::Control),
-        };
-        Sealer::new(Vec::new(), &plan, &mut random(seed)).unwrap()
+        }
+    }
+
+    pub fn sealer(&self, seed: u64) -> Sealer<'_, Vec<u8>> {
+        Sealer::new(Vec::new(), &self.plan(), &mut random(seed)).unwrap()
     }
 
     pub fn seal(&self, ranges: &[Range]) -> (Vec<u8>, Sealed) {
