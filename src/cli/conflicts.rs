@@ -94,8 +94,9 @@ impl Args {
     }
 }
 
-fn open(context: &Context) -> Result<(View, Box<dyn Projection>), Halt> {
+fn open(context: &mut Context) -> Result<(View, Box<dyn Projection>), Halt> {
     let view = context.view()?;
+    context.tell_damage(&view)?;
     view.config()?; // whoever looks at conflicts is told that a rule is not understood
     let mut index = tables(&Layout::new(&context.data_dir()).index(), false)?;
     view.project(&mut *index, false)?;

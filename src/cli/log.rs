@@ -86,8 +86,9 @@ impl Args {
         for damage in &read.damage {
             console.warn(damage.code(), &damage.to_string())?;
         }
-        let exit = if read.damage.is_empty() { Exit::Done } else { Exit::LogDamaged };
-        Ok(Finished { exit, summary: summary("log").with("events", read.shown).with("damaged", read.damage.len()) })
+        let damaged = read.damage.len() as u64 + context.tell_damage(&view)?;
+        let exit = if damaged == 0 { Exit::Done } else { Exit::LogDamaged };
+        Ok(Finished { exit, summary: summary("log").with("events", read.shown).with("damaged", damaged) })
     }
 
     fn filter(&self, view: &View) -> Result<Filter, Halt> {

@@ -79,6 +79,18 @@ impl Context {
         Ok(View::open(&self.ports, &self.data_dir(), &self.unlocking().secret()?)?)
     }
 
+    /// Say of a log that is read what damage nobody has answered yet: what lies in it is not shown, nor what stands behind it. How many places.
+    pub fn tell_damage(&mut self, view: &View) -> Result<u64, Halt> {
+        let mut count = 0;
+        for finding in view.findings() {
+            let Finding::Hole { segment, offset, bytes, .. } = finding else { continue };
+            let place = format!("segment {segment}, {} at byte {offset}", units::size(*bytes));
+            self.console.warn(Code::Z301, &format!("{place}; what stands behind it is shown again when the next command has written"))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
     /// A push by way of the process that keeps the node, if one does. Its keys are not needed for that, but a name that was given must be right.
     pub fn through(&self, about: About) -> Result<Option<Through>, Halt> {
         for path in self.globals.key_file.iter().chain(&self.globals.passphrase_file) {

@@ -39,6 +39,7 @@ impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let view = context.view()?;
+        context.tell_damage(&view)?;
         let path = self.to.unwrap_or_else(|| Layout::new(&context.data_dir()).index());
         let mut tables = tables(&path, true)?;
         let done = view.project(&mut *tables, self.rebuild)?;

@@ -81,7 +81,9 @@ fn fsck_names_the_file_the_byte_and_the_events_that_rot_hit() {
         assert!(lines[1].starts_with("clinic~") && lines[1].ends_with("/routine:4: lies in the damage; 5 to 8 behind it are readable"), "{lines:?}");
         assert!(lines[2].ends_with("DAMAGED") && lines.len() == 3, "{lines:?}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
-        assert_eq!(listed(&log(&world, "clinic")), ALL[..3], "what stands before it is shown all the same");
+        let log = log(&world, "clinic");
+        assert_eq!(listed(&log), ALL[..3], "what stands before it is shown all the same");
+        assert_eq!((log.exit, log.err.matches("warning Z301").count()), (19, 1), "and that it is not all: {}", log.err);
     }
 }
 
