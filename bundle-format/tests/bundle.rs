@@ -264,9 +264,16 @@ fn a_range_is_as_long_as_it_says_and_packed_as_it_was_asked_for() {
         let bytes = range.to_bytes(&manifest.nodes).unwrap();
         assert_eq!((range.codec, range.wire_len(&manifest.nodes)), (codec, Some(bytes.len() as u64)), "{coding:?}");
         assert!(range.data.len() < stored.data.len() || coding == Coding::Stored, "{coding:?}");
+        let (file, _) = world.seal(std::slice::from_ref(&range));
+        let mut verified = verify(&world, &file).unwrap();
+        let opened = verified.next_range().unwrap().unwrap();
+        assert!(opened.codec() == codec && opened.events().map(|(_, event)| event).eq(ada.events.iter().map(Vec::as_slice)), "{coding:?}");
         let other = world::manifest(&[]);
         assert_eq!((range.wire_len(&other.nodes), range.to_bytes(&other.nodes)), (None, None), "a table that lacks its node");
     }
+    let long = log(1, Lane::Routine, 3000);
+    let [fast, dense] = [Coding::Fast, Coding::Zstd].map(|coding| world.range(&long, 0..3000, coding).data.len());
+    assert!(fast > dense, "{fast} and {dense} bytes: who is in a hurry packs less");
 }
 
 #[test]

@@ -97,17 +97,27 @@ pub fn look(bytes: &[u8]) -> Look {
 }
 
 /// Whether the damaged frame at the start of `bytes`, `offset` in its file, was written whole, as far as anybody can tell (R10.8-g): `bytes` go up to the last
-/// one of the log that is not zero, and as far as the file does but at most one beyond. What the power cut off lacks sectors, which are blank, or its end,
-/// from a sector's on (R10.1-b).
+/// one of the log that is not zero, and as far as the file does but at most one beyond, for a tag may end with a zero. What the power cut off lacks sectors,
+/// which are blank, or its end (R10.1-b).
 pub fn was_whole(bytes: &[u8], offset: u64) -> bool {
-    let Some((len, _)) = bytes.split_first_chunk() else { return false };
-    let told = (u32::from_le_bytes(*len) as usize).saturating_add(8);
-    if (FRAME_OVERHEAD..=FRAME_LEN_MAX.min(bytes.len())).contains(&told) && has_all_sectors(&bytes[..told], offset) {
+    let Some((head, _)) = bytes.split_first_chunk::<HEAD_LEN>() else { return false };
+    let told = (u32_at(head, 0) as usize).saturating_add(8);
+    let is_length = |len: &usize| (FRAME_OVERHEAD..=FRAME_LEN_MAX).contains(len);
+    if is_length(&told) && told <= bytes.len() {
+        return has_all_sectors(&bytes[..told], offset);
+    }
+    // The length itself has rotted, when all else is right for another one.
+    let fits = |len: &usize| checksum_of(*len, &bytes[8..*len]) == u32_at(head, 4);
+    if [bytes.len() - 1, bytes.len()].iter().filter(|len| is_length(len)).any(fits) {
         return true;
     }
-    // The length may have rotted too. Of what ends inside a sector, more than a few zeros away from its edge, the end was written.
+    // More than the length has. Of what ends inside a sector, more than a few zeros away from its edge, the end was written.
     let into = (offset + bytes.len() as u64 - 1) % SECTOR_LEN as u64;
-    bytes.len() > FRAME_OVERHEAD && bytes.last() == Some(&0) && (4..SECTOR_LEN as u64 - 4).contains(&into) && has_all_sectors(bytes, offset)
+    !is_length(&told)
+        && bytes.len() > FRAME_OVERHEAD
+        && bytes.last() == Some(&0)
+        && (4..SECTOR_LEN as u64 - 4).contains(&into)
+        && has_all_sectors(bytes, offset)
 }
 
 /// Whether no sector that `bytes` reach into from `offset` on is blank there.
@@ -186,6 +196,14 @@ fn checksum(frame: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&frame[..4]);
     crc.update(&frame[8..]);
+    crc.finalize()
+}
+
+/// The checksum of a frame of this length, of which `rest` stands behind the checksum.
+fn checksum_of(len: usize, rest: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&u32::try_from(len - 8).unwrap_or(u32::MAX).to_le_bytes());
+    crc.update(rest);
     crc.finalize()
 }
 
