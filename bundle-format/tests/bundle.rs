@@ -7,11 +7,14 @@ use bundle_format::envelope::{padme, sealed_len};
 use bundle_format::error::Code;
 use bundle_format::event::{Event, Ext, Op};
 use bundle_format::hlc::Hlc;
-use bundle_format::ids::{Lane, Origin};
+use bundle_format::ids::{Incarnation, Lane, Origin};
+use bundle_format::limits::MANIFEST_LEN_MAX;
+use bundle_format::manifest::Manifest;
 use bundle_format::open::{OpenError, SealedBundle, VerifiedBundle};
 use bundle_format::range::{Coding, Range};
 use bundle_format::seal::{HeaderPlan, SealError, Sealer, SealingPublic};
 use bundle_format::trust::{History, NoHistory};
+use bundle_format::vector::{Tag, Told};
 use proptest::prelude::*;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use world::{Log, World, log, raw, roster};
@@ -249,6 +252,33 @@ fn a_file_may_expand_as_far_as_a_reader_unpacks_and_no_further() {
             verified.finish().unwrap();
         }
     }
+}
+
+/// SPEC §2.4, to the byte: what is longer is refused before any of it is written.
+#[test]
+fn a_manifest_is_as_long_as_it_may_be_and_no_longer() {
+    let world = World::new();
+    let told = |n: u32, seq| {
+        let origin = Origin { incarnation: Incarnation(n.to_be_bytes()), ..world::origin(0, Lane::Routine) };
+        Told { origin, seq, tag: Tag([0; 4]) }
+    };
+    // each entry with a seq of two bytes makes it one byte longer
+    let of = |count: u32, long: u32| Manifest::new((0..count).map(|n| told(n, if n < long { 24 } else { 1 })).collect(), None, Vec::new(), []);
+    let len = |manifest: &Manifest| manifest.to_bytes().unwrap().len();
+    let entry = len(&of(2, 0)) - len(&of(1, 0));
+    let around = len(&of(66_000, 0)) - 66_000 * entry;
+    let (count, long) = ((MANIFEST_LEN_MAX - around) / entry, (MANIFEST_LEN_MAX - around) % entry);
+    let (count, long) = (u32::try_from(count).unwrap(), u32::try_from(long).unwrap());
+    let (longest, too_long) = (of(count, long), of(count, long + 1));
+    assert_eq!((len(&longest), len(&too_long)), (MANIFEST_LEN_MAX, MANIFEST_LEN_MAX + 1));
+    let mut bundle = world.sealer(1);
+    let before = bundle.len_if_finished();
+    let refused = bundle.manifest(&too_long);
+    assert!(matches!(refused, Err(SealError::Manifest { len }) if len == MANIFEST_LEN_MAX + 1), "{refused:?}");
+    assert_eq!(bundle.len_if_finished(), before);
+    bundle.manifest(&longest).unwrap();
+    let (file, _) = bundle.finish().unwrap();
+    assert_eq!(verify(&world, &file).unwrap().finish().unwrap(), longest);
 }
 
 /// How long a range will be is known before it is written, however its history is named.
