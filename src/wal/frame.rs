@@ -103,21 +103,18 @@ pub fn was_whole(bytes: &[u8], offset: u64) -> bool {
     let Some((head, _)) = bytes.split_first_chunk::<HEAD_LEN>() else { return false };
     let told = (u32_at(head, 0) as usize).saturating_add(8);
     let is_length = |len: &usize| (FRAME_OVERHEAD..=FRAME_LEN_MAX).contains(len);
-    if is_length(&told) && told <= bytes.len() {
-        return has_all_sectors(&bytes[..told], offset);
-    }
-    // The length itself has rotted, when all else is right for another one.
-    let fits = |len: &usize| checksum_of(*len, &bytes[8..*len]) == u32_at(head, 4);
-    if [bytes.len() - 1, bytes.len()].iter().filter(|len| is_length(len)).any(fits) {
+    if is_length(&told) && told <= bytes.len() && has_all_sectors(&bytes[..told], offset) {
         return true;
     }
-    // More than the length has. Of what ends inside a sector, more than a few zeros away from its edge, the end was written.
+    if bytes.len() <= FRAME_OVERHEAD || !has_all_sectors(bytes.strip_suffix(&[0]).unwrap_or(bytes), offset) {
+        return false;
+    }
+    // The length itself has rotted, when all else is right for another one.
+    let fits = |len: &usize| is_length(len) && checksum_of(*len, &bytes[8..*len]) == u32_at(head, 4);
+    // Or more than the length. Of what ends inside a sector, more than a few zeros away from its edge, the end was written.
     let into = (offset + bytes.len() as u64 - 1) % SECTOR_LEN as u64;
-    !is_length(&told)
-        && bytes.len() > FRAME_OVERHEAD
-        && bytes.last() == Some(&0)
-        && (4..SECTOR_LEN as u64 - 4).contains(&into)
-        && has_all_sectors(bytes, offset)
+    let ends_inside = bytes.last() == Some(&0) && (4..SECTOR_LEN as u64 - 4).contains(&into);
+    [bytes.len() - 1, bytes.len()].iter().any(fits) || !is_length(&told) && ends_inside
 }
 
 /// Whether no sector that `bytes` reach into from `offset` on is blank there.
@@ -256,6 +253,46 @@ mod tests {
         assert!(matches!(look(&whole), Look::Frame(_, 208)));
         for len in [1, HEAD_LEN - 1, HEAD_LEN, 500] {
             assert_eq!(look(&vec![0; len]), Look::Zero);
+        }
+    }
+
+    /// R10.8-g, each of its three ways, at every place in a sector.
+    #[test]
+    fn what_was_written_whole_is_told_from_what_was_not() {
+        let mut whole = frame(1500);
+        whole[HEAD_LEN..].fill(0x5a);
+        let crc = checksum(&whole);
+        whole[4..8].copy_from_slice(&crc.to_le_bytes());
+        let with = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = [&whole[..], &[0]].concat();
+            change(&mut bytes);
+            bytes
+        };
+        for offset in 64..64 + SECTOR_LEN as u64 {
+            let ends = (offset + whole.len() as u64) % 512;
+            let edge = usize::try_from(512 - offset % 512).unwrap();
+            let is = |bytes: &[u8], want: bool, why: &str| assert_eq!(was_whole(bytes, offset), want, "{why}, at {offset}");
+            is(&with(&|bytes| bytes[700] ^= 1), true, "a bit of it");
+            is(&with(&|bytes| bytes[8] = 77), true, "its kind");
+            is(&with(&|bytes| bytes[5] ^= 1), true, "its checksum");
+            is(&with(&|bytes| bytes.extend([7; 40])), true, "something behind it");
+            is(&with(&|bytes| bytes[0] ^= 1), true, "its length, by little");
+            is(&with(&|bytes| bytes[1] ^= 0x40), true, "its length, by more");
+            is(&with(&|bytes| (bytes[0], bytes[900]) = (bytes[0] ^ 2, 1)), false, "a length that was not reached: what a cut leaves");
+            let garbled = with(&|bytes| (bytes[3], bytes[900]) = (0x80, 1));
+            is(&garbled, (4..508).contains(&ends), "a length that none has, and a bit of it");
+            is(&garbled[..whole.len()], false, "the file ends with it");
+            is(&with(&|bytes| bytes[edge..edge + 512].fill(0)), false, "a sector is blank");
+            is(&with(&|bytes| (bytes[3], bytes[edge + 600]) = (0x80, 1)), (4..508).contains(&ends), "and so is none of this");
+            if edge < whole.len() {
+                is(&with(&|bytes| bytes[..edge].fill(0)), false, "the first sector is blank");
+            }
+            let last = (offset + whole.len() as u64 - 1) / 512 * 512 - offset;
+            is(&with(&|bytes| bytes[usize::try_from(last).unwrap()..].fill(0)), false, "the last one is blank");
+            is(&whole[..whole.len() - 1], false, "its last byte is missing");
+        }
+        for len in 0..FRAME_OVERHEAD {
+            assert!(!was_whole(&vec![0xff; len], 64), "{len} bytes are no frame");
         }
     }
 }
