@@ -65,9 +65,7 @@ impl Context {
         for finding in node.findings() {
             match finding {
                 Finding::TornTail { bytes } => self.console.warn(Code::Z304, &format!("{bytes} bytes"))?,
-                Finding::Hole { segment, offset, bytes, .. } => {
-                    self.console.warn(Code::Z301, &format!("segment {segment}, {} at byte {offset}", units::size(*bytes)))?;
-                }
+                Finding::Hole { segment, offset, bytes, .. } => self.console.warn(Code::Z301, &place(*segment, *offset, *bytes))?,
                 Finding::Index { segment } => self.console.warn(Code::Z301, &format!("the index of segment {segment}; it was rebuilt in memory"))?,
             }
         }
@@ -84,7 +82,7 @@ impl Context {
         let mut count = 0;
         for finding in view.findings() {
             let Finding::Hole { segment, offset, bytes, .. } = finding else { continue };
-            let place = format!("segment {segment}, {} at byte {offset}", units::size(*bytes));
+            let place = place(*segment, *offset, *bytes);
             self.console.warn(Code::Z301, &format!("{place}; what stands behind it is shown again when the next command has written"))?;
             count += 1;
         }
@@ -126,6 +124,11 @@ impl Context {
         }
         Ok(Secret::Passphrase(first))
     }
+}
+
+/// Where a hole is, in plain words.
+fn place(segment: u32, offset: u64, bytes: u64) -> String {
+    format!("segment {segment}, {} at byte {offset}", units::size(bytes))
 }
 
 /// What opening the keyring takes, by itself: a push by way of another process needs it late or never.

@@ -52,7 +52,8 @@ pub enum Finding {
         /// How long it was.
         bytes: u64,
     },
-    /// Damaged bytes with good ones behind them: kept aside in `kept`. `stream` stands before the hole; events behind it are orphans.
+    /// Damaged bytes with good ones behind them, or at the end where they were written whole (R10.8-g). A writer puts a copy of them aside; events behind
+    /// them are orphans.
     Hole {
         /// Segment number.
         segment: u32,

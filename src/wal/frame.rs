@@ -110,7 +110,7 @@ pub fn was_whole(bytes: &[u8], offset: u64) -> bool {
         return false;
     }
     // The length itself has rotted, when all else is right for another one.
-    let fits = |len: &usize| is_length(len) && checksum_of(*len, &bytes[8..*len]) == u32_at(head, 4);
+    let fits = |len: &usize| is_length(len) && checksum(&bytes[..*len]) == u32_at(head, 4);
     // Or more than the length. Of what ends inside a sector, more than a few zeros away from its edge, the end was written.
     let into = (offset + bytes.len() as u64 - 1) % SECTOR_LEN as u64;
     let ends_inside = bytes.last() == Some(&0) && (4..SECTOR_LEN as u64 - 4).contains(&into);
@@ -189,18 +189,11 @@ fn close(out: &mut Vec<u8>, start: usize, body: usize, offset: u64, key: &Sessio
     out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// Of a whole frame, whatever its first 4 bytes say: they are its length.
 fn checksum(frame: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
-    crc.update(&frame[..4]);
+    crc.update(&u32::try_from(frame.len() - 8).unwrap_or(u32::MAX).to_le_bytes());
     crc.update(&frame[8..]);
-    crc.finalize()
-}
-
-/// The checksum of a frame of this length, of which `rest` stands behind the checksum.
-fn checksum_of(len: usize, rest: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&u32::try_from(len - 8).unwrap_or(u32::MAX).to_le_bytes());
-    crc.update(rest);
     crc.finalize()
 }
 

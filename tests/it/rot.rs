@@ -84,6 +84,10 @@ fn fsck_names_the_file_the_byte_and_the_events_that_rot_hit() {
         let log = log(&world, "clinic");
         assert_eq!(listed(&log), ALL[..3], "what stands before it is shown all the same");
         assert_eq!((log.exit, log.err.matches("warning Z301").count()), (19, 1), "and that it is not all: {}", log.err);
+        for command in [&["project"][..], &["conflicts", "list"]] {
+            let told = say(&world, "clinic", command);
+            assert_eq!((told.exit, told.err.matches("warning Z301").count()), (0, 1), "{command:?}: {}", told.err);
+        }
     }
 }
 
