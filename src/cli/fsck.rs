@@ -30,7 +30,7 @@ impl Args {
             let (code, text) = match finding {
                 Finding::TornTail { bytes } => (Code::Z304, format!("unfinished write at the end: {bytes} bytes, never acknowledged")),
                 Finding::Hole { segment, offset, bytes, .. } => (Code::Z301, format!("log/{segment:08}.seg at byte {offset}: {bytes} damaged bytes")),
-                Finding::Index { segment } => (Code::Z301, format!("log/{segment:08}.seg: its index is damaged; its events are readable")),
+                Finding::Index { segment } => (Code::Z301, format!("log/{segment:08}.seg: its index is damaged; nothing is missing for it")),
             };
             console.result(&text, || Object::of("finding").with("code", code.as_str()).with("what", &text))?;
         }

@@ -41,15 +41,21 @@ pub struct Fault {
 }
 
 impl Checked {
-    /// Nothing is wrong. A torn tail is no fault: a power cut leaves it.
+    /// Nothing is missing or false. A torn tail is no fault: a power cut leaves it. Nor is a lost index, which is made again whenever it is needed.
     pub fn is_whole(&self) -> bool {
-        self.fault_count == 0 && self.findings.iter().all(|finding| matches!(finding, Finding::TornTail { .. }))
+        self.fault_count == 0 && !self.findings.iter().any(|finding| matches!(finding, Finding::Hole { .. }))
     }
 
     fn fault(&mut self, event: Option<(Stream, u64)>, what: String) {
         self.fault_count += 1;
         if self.faults.len() < FAULT_COUNT_MAX {
             self.faults.push(Fault { event, what });
+        }
+    }
+
+    fn mended(&mut self, fault: &fsck::Fault) {
+        if self.mended.len() < FAULT_COUNT_MAX {
+            self.mended.push(in_words(fault));
         }
     }
 }
@@ -71,16 +77,15 @@ impl View {
     /// What stops the reading altogether: a disk that does not answer.
     pub fn fsck(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, NodeError> {
         let mut checked = Checked { findings: self.log.findings().to_vec(), ..Checked::default() };
-        let told: Vec<_> = checked.findings.iter().filter_map(hole_at).collect(); // what opening said is not said again
+        let findings = checked.findings.clone();
+        let was_told = |fault: &fsck::Fault| findings.iter().any(|finding| is_told(finding, fault)); // what opening said is not said again
         let is_answered = self.state.holes_answered.is_none_or(|answered| answered >= self.log.holes_aside());
         let verified = self.log.verify(
-            &mut |fault| {
-                if fault.flaw == Flaw::Mended || fault.flaw == Flaw::KnownHole && is_answered {
-                    checked.mended.push(in_words(&fault));
-                    checked.mended.truncate(FAULT_COUNT_MAX);
-                } else if fault.stream.is_some() || !told.contains(&(fault.segment, fault.offset)) {
-                    checked.fault(fault.stream, in_words(&fault));
-                }
+            &mut |fault| match fault.flaw {
+                _ if was_told(&fault) => {}
+                Flaw::Mended | Flaw::Index => checked.mended(&fault),
+                Flaw::KnownHole if is_answered => checked.mended(&fault),
+                _ => checked.fault(fault.stream, in_words(&fault)),
             },
             progress,
         )?;
@@ -140,14 +145,16 @@ fn in_words(fault: &fsck::Fault) -> String {
         Flaw::Missing => "events are missing here",
         Flaw::Chain => "the chain of events does not lead where the log says",
         Flaw::Checkpoint => "a checkpoint stands on another chain",
-        Flaw::Index => "the header or index is damaged; the events are readable",
+        Flaw::Index => "the header or index is damaged; nothing is missing for it",
     };
     format!("log/{:08}.seg at byte {}: {what}", fault.segment, fault.offset)
 }
 
-fn hole_at(finding: &Finding) -> Option<(u32, u64)> {
+/// Whether `fault` is what opening found, and tells of no event that opening does not know of.
+fn is_told(finding: &Finding, fault: &fsck::Fault) -> bool {
     match finding {
-        Finding::Hole { segment, offset, .. } => Some((*segment, *offset)),
-        Finding::TornTail { .. } | Finding::Index { .. } => None,
+        Finding::Hole { segment, offset, .. } => fault.stream.is_none() && (fault.segment, fault.offset) == (*segment, *offset),
+        Finding::Index { segment } => fault.flaw == Flaw::Index && fault.segment == *segment,
+        Finding::TornTail { .. } => false,
     }
 }

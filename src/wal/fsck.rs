@@ -30,8 +30,15 @@ pub enum Flaw {
     Chain,
     /// A checkpoint stands on another chain than ours.
     Checkpoint,
-    /// A segment's header or index is damaged; its frames are read without it.
+    /// A segment's header or index is damaged; its frames are read without it. No fault: nothing is missing for it, and segments are never changed.
     Index,
+}
+
+impl Flaw {
+    /// Damage for which nothing is missing (R10.8-e).
+    pub(super) fn is_harmless(self) -> bool {
+        matches!(self, Self::Mended | Self::Index)
+    }
 }
 
 /// One thing that is wrong.
@@ -58,7 +65,7 @@ pub struct Verified {
     pub event_count: u64,
     /// Checkpoints that stand on our chain. Their signatures are not looked at: that needs the roster.
     pub checkpoint_count: u64,
-    /// Faults told, without places where what rotted is here again.
+    /// Faults told, without places for which nothing is missing.
     pub fault_count: u64,
 }
 
@@ -99,7 +106,7 @@ struct Fsck<'a> {
 
 impl Fsck<'_> {
     fn fault(&mut self, flaw: Flaw, segment: u32, offset: u64, stream: Option<(Stream, u64)>) {
-        self.verified.fault_count += u64::from(flaw != Flaw::Mended);
+        self.verified.fault_count += u64::from(!flaw.is_harmless());
         (self.tell)(Fault { flaw, segment, offset, stream });
     }
 
@@ -306,7 +313,8 @@ impl Fsck<'_> {
             at += len as u64;
         }
         if hash != Some(sha.finalize().into()) {
-            self.fault(Flaw::Index, number, u64::from(trailer.tables_offset), None);
+            // Rot does not keep the checksum: opening has held the tables against that.
+            self.fault(Flaw::Tampered, number, u64::from(trailer.tables_offset), None);
         }
         Ok(())
     }

@@ -194,6 +194,36 @@ fn an_authority_refuses_to_sign_over_a_hole_in_its_roster() {
     }
 }
 
+/// As many bytes as seal a segment, in two payloads.
+fn seal_a_segment(world: &World) {
+    for len in [15_000_000, 3_000_000] {
+        std::fs::write(world.path("large"), vec![7; len]).unwrap();
+        well(world, "clinic", &["push", "--file", "large", "--lane", "bulk"]);
+    }
+}
+
+/// R10.8-e. The index of a sealed segment rots: nothing is missing for it, now and when the segment has become an old one. `fsck` ended with 19 for ever,
+/// though nobody can give an index back.
+#[test]
+fn a_rotten_index_is_told_and_is_no_fault() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    world.push("clinic", &["p1", "p2"]);
+    seal_a_segment(&world);
+    change(&segments(&world, "clinic")[0], |bytes| *bytes.last_mut().unwrap() ^= 1);
+    let told = well(&world, "clinic", &["fsck"]);
+    assert_eq!(told.matches("its index is damaged; nothing is missing for it").count(), 1, "{told}");
+    seal_a_segment(&world);
+    assert_eq!(segments(&world, "clinic").len(), 3);
+    let told = well(&world, "clinic", &["fsck"]);
+    assert_eq!(told.matches("the header or index is damaged; nothing is missing for it").count(), 1, "{told}");
+    assert!(told.contains("log/00000001.seg at byte 0") && told.ends_with("all good\n"), "{told}");
+    assert!(well(&world, "clinic", &["fsck", "--json"]).contains("\"whole\":true"));
+    assert_eq!(say(&world, "clinic", &["status", "--check"]).exit, 0);
+    assert_eq!(listed(&log(&world, "clinic")).into_iter().filter(|payload| payload.len() < 10).collect::<Vec<_>>(), ["p1", "p2"]);
+}
+
 /// An event rots in the newest sealed segment, and with it the index that told how far its history went. Both stood in one old file, and opening said
 /// only that an index was damaged: what stood behind the event was void, and the next push took a number that was given away already.
 #[test]
@@ -205,10 +235,7 @@ fn what_rots_with_the_index_that_told_of_it_costs_itself_alone() {
     for payload in ["p4", "p5", "p6"] {
         world.push("clinic", &[payload]);
     }
-    for len in [15_000_000, 3_000_000] {
-        std::fs::write(world.path("large"), vec![7; len]).unwrap();
-        well(&world, "clinic", &["push", "--file", "large", "--lane", "bulk"]);
-    }
+    seal_a_segment(&world);
     world.push("clinic", &["p7"]);
     let segments = segments(&world, "clinic");
     assert_eq!(segments.len(), 2);

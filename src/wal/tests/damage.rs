@@ -6,6 +6,7 @@ use crate::ports::memory_disk::{self, Operation};
 use crate::ports::store::Finding;
 use crate::wal::frame::{self, Kind, Look};
 use crate::wal::fsck::{Fault, Flaw};
+use crate::wal::tables::{TRAILER_LEN, Trailer};
 use std::path::PathBuf;
 
 /// A log of several segments: streams 1, 2 and 3, the last segment not sealed.
@@ -40,7 +41,7 @@ fn all_bytes(disk: &MemoryDisk) -> Vec<(PathBuf, Option<Vec<u8>>)> {
 pub(super) fn faults(log: &WalReader) -> Vec<Fault> {
     let mut faults = Vec::new();
     let verified = log.verify(&mut |fault| faults.push(fault), &mut |_, _| {}).unwrap();
-    assert_eq!(verified.fault_count, faults.iter().filter(|fault| fault.flaw != Flaw::Mended).count() as u64);
+    assert_eq!(verified.fault_count, faults.iter().filter(|fault| !fault.flaw.is_harmless()).count() as u64);
     faults
 }
 
@@ -167,6 +168,8 @@ fn a_damaged_index_is_made_again_from_the_frames() {
             assert!(faults(&read(&disk).unwrap()).iter().all(|fault| fault.segment == number));
             assert!(!faults(&read(&disk).unwrap()).is_empty());
             if from_end < 2000 {
+                let faults = faults(&read(&disk).unwrap());
+                assert!(faults.iter().all(|fault| fault.flaw == Flaw::Index), "R10.8-e: nothing is missing for it: {faults:?}");
                 assert_eq!(check(&wal), whole, "index of {number} damaged at {from_end} from its end");
                 assert!(told || back > 1);
             }
@@ -174,6 +177,43 @@ fn a_damaged_index_is_made_again_from_the_frames() {
             wal.sync().unwrap();
         }
     }
+}
+
+/// R10.8-e. A lost index is told and no fault; tables that fit their checksum and not the sealed hash were changed by a hand, and that is one.
+#[test]
+fn a_lost_index_is_no_fault_and_a_forged_one_is() {
+    let count_of = |edit: &dyn Fn(&mut Vec<u8>)| {
+        let disk = log(4000, 60);
+        disk.edit(&segment(2), edit);
+        let mut flaws = Vec::new();
+        let verified = read(&disk).unwrap().verify(&mut |fault| flaws.push(fault.flaw), &mut |_, _| {}).unwrap();
+        (verified.fault_count, flaws)
+    };
+    let trailer = |bytes: &[u8]| {
+        let last = bytes.last_chunk::<TRAILER_LEN>().unwrap();
+        Trailer::read(last, 2, bytes.len() as u64).unwrap()
+    };
+    assert_eq!(count_of(&|bytes| bytes[20] ^= 1), (0, vec![Flaw::Index]), "header");
+    assert_eq!(count_of(&|bytes| *bytes.last_mut().unwrap() ^= 1), (0, vec![Flaw::Index]), "trailer");
+    let tables = |bytes: &mut Vec<u8>| {
+        let at = usize::try_from(trailer(bytes).tables_end()).unwrap() - 1;
+        bytes[at] ^= 1;
+    };
+    assert_eq!(count_of(&tables), (0, vec![Flaw::Index]), "tables");
+    let heads = |bytes: &mut Vec<u8>| {
+        let at = trailer(bytes).heads_offset as usize + frame::HEAD_LEN;
+        bytes[at] ^= 1;
+    };
+    assert_eq!(count_of(&heads), (0, vec![Flaw::Index]), "heads");
+    let forged = |bytes: &mut Vec<u8>| {
+        tables(bytes);
+        let mut trailer = trailer(bytes);
+        let end = usize::try_from(trailer.tables_end()).unwrap();
+        trailer.tables_crc = crc32fast::hash(&bytes[trailer.tables_offset as usize..end]);
+        bytes.truncate(end);
+        bytes.extend(trailer.to_bytes());
+    };
+    assert_eq!(count_of(&forged), (1, vec![Flaw::Tampered]), "forged");
 }
 
 #[test]
