@@ -242,6 +242,14 @@ impl<'a> Reader<'a> {
         if left > (self.bytes.len() - self.at) / 2 { Err(CborError::Short) } else { Ok(Keys { left, last: None }) }
     }
 
+    /// The head of a map: how many entries, whether the bytes can hold them or not.
+    ///
+    /// # Errors
+    /// See [`Reader::uint`].
+    pub fn map_head(&mut self) -> Result<u64> {
+        self.expect(MAP)
+    }
+
     /// Consume a null if one stands here.
     ///
     /// # Errors

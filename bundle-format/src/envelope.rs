@@ -101,18 +101,13 @@ impl Header {
     /// # Errors
     /// [`HeaderError`]; [`CborError::Short`] when the bytes end inside it.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, HeaderError> {
+        check_version(reader.clone())?;
         let mut keys = reader.map()?;
-        if keys.next(reader)? != Some(0) {
-            return Err(CborError::MissingKey(0).into());
-        }
-        match reader.uint()? {
-            VERSION => {}
-            other => return Err(HeaderError::Version(other)), // whatever else it holds: a later version may change every other rule
-        }
         let (mut created, mut domain_hint, mut best_lane) = (None, None, None);
         let (mut sender, mut sender_key, mut recipients) = (None, None, None);
         while let Some(key) = keys.next(reader)? {
             match key {
+                0 => _ = reader.uint()?,
                 1 => created = Some(reader.uint()?),
                 2 => domain_hint = Some(reader.bytes_exact()?),
                 3 => best_lane = Some(Lane::from_number(reader.uint()?).ok_or(CborError::Shape)?),
@@ -135,6 +130,17 @@ impl Header {
     /// Whether the file is of `domain`, as far as a hint can tell.
     pub fn is_of(&self, domain: &DomainId) -> bool {
         self.domain_hint == domain.hint()
+    }
+}
+
+/// The version comes first and is judged first, whatever else stands there or does not: a later one may change every other rule (R4.1-c).
+fn check_version(mut reader: Reader<'_>) -> Result<(), HeaderError> {
+    if reader.map_head()? == 0 || reader.uint()? != 0 {
+        return Err(CborError::MissingKey(0).into());
+    }
+    match reader.uint()? {
+        VERSION => Ok(()),
+        other => Err(HeaderError::Version(other)),
     }
 }
 
@@ -213,6 +219,12 @@ impl Trailer {
     pub(crate) fn crc_part(crc: u32) -> [u8; CRC_ITEM_LEN] {
         let [a, b, c, d] = crc.to_be_bytes();
         [CRC_HEAD, a, b, c, d]
+    }
+
+    /// Whether `bytes`, of which more may be missing, can be what a trailer begins with (R6.1-a).
+    pub(crate) fn can_begin_with(bytes: &[u8]) -> bool {
+        let agree = |at: usize, wanted: &[u8]| bytes.iter().skip(at).zip(wanted).all(|(byte, wanted)| byte == wanted);
+        agree(0, &TRAILER_HEAD) && agree(TRAILER_LEN - CRC_ITEM_LEN, &[CRC_HEAD])
     }
 
     /// From the last bytes of a file; `None` when they have not a trailer's shape.

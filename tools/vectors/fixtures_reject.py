@@ -109,6 +109,8 @@ def nested(levels: int) -> bytes:
 reject("version_2", "the version is 2", ["R4.1-c"], "Z216", edit_header(lambda h: h | {0: 2}))
 reject("version_2_and_other_rules", "the version is 2, and what follows is not ours to judge: a float, a date, no recipients", ["R4.1-c"], "Z216",
        raw_header(lambda h: b"\xa3\x00\x02\x01\xfb\x3f\xf0\x00\x00\x00\x00\x00\x00\x02\xc0\x6a2026-11-21"))
+reject("version_2_and_cut", "the version is 2, and the header is cut off behind it", ["R4.1-c", "R6.1-a"], "Z216",
+       lambda label: plain(label, header_edit=lambda h: h | {0: 2}, file=lambda d: d[:15]))
 reject("version_is_a_text", "the version is \"1\", and no later one is a text", ["R4.1-c"], "Z217", edit_header(lambda h: h | {0: "1"}))
 reject("version_2_with_another_end", "the version is 2, and the file ends as no file of version 1 does", ["R6.1-a"], "Z216",
        lambda label: plain(label, header_edit=lambda h: h | {0: 2}, file=lambda d: d + b"\xa0" * 80))
@@ -174,6 +176,15 @@ reject("chunk_long_head", "the chunk's head is longer than it needs", ["R2.1-a"]
 reject("chunk_is_text", "a text stands where a chunk should", ["R4.1-e"], "Z213", lambda label: plain(label, frames=lambda f: [bytes([f[0][0] | 0x20]) + f[0][1:]]))
 reject("trailer_long_head", "the signature's length takes two bytes", ["R6.1-a"], "Z213",
        lambda label: plain(label, file=lambda d: resum(d[:-72] + b"\x82\x59\x00\x40" + d[-69:])))
+IMPOSSIBLE = {
+    "chunk_length_impossible": ("the chunk says 2 MiB, more than a chunk may have and than there is: it will not become whole",
+                                lambda d: d[:12 + header_len(d)] + b"\x5a\x00\x20\x00\x00" + d[15 + header_len(d):]),
+    "chunk_behind_a_short_one": ("behind a chunk that is not full another begins, and the file ends there", lambda d: d[:-72] + b"\x59"),
+    "trailer_head_wrong_and_cut": ("the trailer is cut off behind a byte that no trailer has there", lambda d: d[:-71] + b"\x59"),
+    "checksum_head_wrong_and_cut": ("the checksum is cut off behind a byte that it does not begin with", lambda d: d[:-5] + b"\x64"),
+}
+for name_, (why_, file_) in IMPOSSIBLE.items():
+    reject(name_, why_, ["R6.1-a"], "Z213", lambda label, file=file_: plain(label, file=file))
 reject("trailing_byte", "one byte behind the trailer", ["R4.1-f"], "Z219", lambda label: plain(label, file=lambda d: d + b"\0"))
 reject("second_trailer", "the trailer stands twice", ["R4.1-f"], "Z219", lambda label: plain(label, file=lambda d: d + d[-72:]))
 reject("two_files_in_one", "two files, one behind the other", ["R4.1-f"], "Z219", lambda label: plain(label) + plain(label + " again"))

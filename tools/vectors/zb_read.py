@@ -88,13 +88,15 @@ def read_header(data: bytes):
 
 
 def read_frames(data: bytes, pos: int):
-    """Checks 5 and 6 -> (sealed chunks, where the trailer begins). An item that the file ends in is Z212, whatever it would have been."""
+    """Checks 5 and 6 -> (sealed chunks, where the trailer begins). What the file ends in is Z212 when it could have become whole (R6.1-a)."""
     chunks, short = [], False
     while True:
         if pos >= len(data):
             raise Fault("Z212", "ends before the trailer")
         if data[pos] == 0x82:
             break
+        if short:
+            raise Fault("Z213", "a chunk behind a short one")
         try:
             major, n, at = zbcbor.read_head(data, pos, len(data))
         except zbcbor.Cut:
@@ -103,10 +105,10 @@ def read_frames(data: bytes, pos: int):
             raise Fault("Z213", f"chunk head: {bad}") from None
         if major != 2:
             raise Fault("Z213", "neither chunk nor trailer")
+        if not TAG_LEN < n <= CHUNK_SEALED_LEN:
+            raise Fault("Z213", "chunk of a wrong length")
         if n > len(data) - at:
             raise Fault("Z212", "ends inside a chunk")
-        if short or not TAG_LEN < n <= CHUNK_SEALED_LEN:
-            raise Fault("Z213", "chunk of a wrong length")
         short = n < CHUNK_SEALED_LEN
         chunks.append(data[at:at + n])
         pos = at + n

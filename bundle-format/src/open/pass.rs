@@ -133,8 +133,10 @@ impl<'r, R: Read> FirstPass<'r, R> {
 
     fn trailer(&mut self, index: u64) -> Result<(Trailer, u32), OpenError> {
         let found = self.look(TRAILER_LEN)?;
-        let Ok(bytes) = <&[u8; TRAILER_LEN]>::try_from(found) else { return Err(self.cut_short()) };
-        let trailer = Trailer::from_bytes(bytes).ok_or(OpenError::Framing { index })?;
+        if !Trailer::can_begin_with(found) {
+            return Err(OpenError::Framing { index });
+        }
+        let Some(trailer) = found.first_chunk().and_then(Trailer::from_bytes) else { return Err(self.cut_short()) };
         self.consume(TRAILER_LEN - CRC_ITEM_LEN);
         let crc = self.crc.clone().finalize();
         self.consume(CRC_ITEM_LEN);
