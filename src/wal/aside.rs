@@ -2,7 +2,6 @@
 //! and nobody has put aside yet. What a session sealed whose beginning lies in one is a part of it.
 
 use super::segment::Segment;
-use super::tables::NO_STREAM;
 use super::{frame, segment};
 use crate::ports::disk::{Disk, Entry, replace};
 use crate::ports::store::{Finding, StoreError};
@@ -21,12 +20,14 @@ pub(super) struct Hole {
     pub len: u64,
     /// Put aside: what it cost is settled.
     pub is_kept: bool,
+    /// The segment with the cut-back frames that answer it, when looked up: its own, or a later one (R10.8-f).
+    answer: Option<u32>,
 }
 
 impl Holes {
     /// Those whose copies lie among the files of a log's folder.
     pub fn among(entries: &[Entry]) -> Self {
-        let kept = entries.iter().filter_map(|entry| Some((place(&entry.path)?, Hole { len: entry.len, is_kept: true })));
+        let kept = entries.iter().filter_map(|entry| Some((place(&entry.path)?, Hole { len: entry.len, is_kept: true, answer: None })));
         Self(RefCell::new(kept.collect()))
     }
 
@@ -34,7 +35,7 @@ impl Holes {
     pub fn note(&self, findings: &[Finding]) {
         for finding in findings {
             if let Finding::Hole { segment, offset, bytes, .. } = finding {
-                self.0.borrow_mut().entry((*segment, *offset)).or_insert(Hole { len: *bytes, is_kept: false });
+                self.0.borrow_mut().entry((*segment, *offset)).or_insert(Hole { len: *bytes, is_kept: false, answer: None });
             }
         }
     }
@@ -44,18 +45,18 @@ impl Holes {
         self.0.borrow().get(&(segment, offset)).copied()
     }
 
-    /// Whether the index of a segment was made when all its holes were known: one that rotted later, with the heads, tells of events that are void (R10.8-f).
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn are_known_to(&self, segment: &Segment) -> Result<bool, StoreError> {
+    /// Those that begin before the end of a segment, and of which it is not known that something up to there answers them.
+    pub fn unanswered(&self, number: u32) -> Vec<(u32, u64)> {
         let holes = self.0.borrow();
-        let mut here = holes.range((segment.number, 0)..=(segment.number, u64::MAX)).map(|((_, offset), _)| *offset).peekable();
-        if here.peek().is_none() {
-            return Ok(true);
+        let open = holes.range(..=(number, u64::MAX)).filter(|(_, hole)| hole.answer.is_none_or(|answer| answer > number));
+        open.map(|(place, _)| *place).collect()
+    }
+
+    /// What answers one was found.
+    pub fn note_answer(&self, place: (u32, u64), answer: u32) {
+        if let Some(hole) = self.0.borrow_mut().get_mut(&place) {
+            hole.answer = Some(answer);
         }
-        let known = segment.orphans()?;
-        Ok(here.all(|offset| known.iter().any(|(stream, run)| *stream == NO_STREAM && u64::from(run.offset) == offset)))
     }
 
     /// Put a copy of damaged bytes aside.
@@ -71,7 +72,7 @@ impl Holes {
             let read = segment.read(&mut bytes, offset)?;
             replace(disk, &path, &bytes[..read]).map_err(io)?;
         }
-        self.0.borrow_mut().insert((segment.number, offset), Hole { len, is_kept: true });
+        self.0.borrow_mut().insert((segment.number, offset), Hole { len, is_kept: true, answer: None });
         Ok(())
     }
 

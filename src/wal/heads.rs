@@ -87,6 +87,12 @@ impl Streams {
         self.by_number.get_mut(&number)
     }
 
+    /// As if nothing were known of damage before here.
+    pub fn forget_damage(&mut self) {
+        self.holed = None;
+        self.by_number.values_mut().for_each(|state| state.broken = None);
+    }
+
     /// State by name.
     pub fn by_name(&self, stream: &Stream) -> Option<&StreamState> {
         self.get(self.number(stream)?)

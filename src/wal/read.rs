@@ -69,11 +69,11 @@ enum Buffer {
 impl<'a> StreamEvents<'a> {
     /// Events from `from` to the head.
     pub fn new(view: &'a View, stream: &Stream, from: u64) -> Result<Self, StoreError> {
-        let (mut plan, mut next, mut end, mut number) = (Vec::new(), 1, 0, 0);
+        let (mut plan, mut next, mut end, mut number, mut gone) = (Vec::new(), 1, 0, 0, None);
         if let Some((known, state)) = view.known(stream) {
             (number, next, end) = (known, from.max(state.base.seq + 1), state.end.seq);
             if next <= end {
-                view.back(number, state, |segment, dir| {
+                gone = view.back(number, state, |segment, dir| {
                     if dir.run_count > 0 && dir.last >= next {
                         plan.push(segment.number);
                     }
@@ -81,7 +81,7 @@ impl<'a> StreamEvents<'a> {
                 })?;
             }
         }
-        let (run, run_offset, at, damage) = (Vec::new(), 0, 0, (0, 0));
+        let (run, run_offset, at, damage) = (Vec::new(), 0, 0, (gone.unwrap_or(0), 0));
         let stream = *stream;
         Ok(Self { view, stream, number, next, end, plan, segment: None, run, run_offset, at, frame: None, again: None, damage, lost: None })
     }

@@ -16,9 +16,9 @@ use super::aside::Holes;
 use super::frame::{Head, Kind, Look};
 use super::heads::{HEAD_ENTRY_LEN, HoleId, Streams, read_head};
 use super::keys::DataKeys;
-use super::replay::{Hole, Replayed, replay};
+use super::replay::{Hole, Replayed, Wanted, replay};
 use super::segment::{self, Cursor, Index, Segment};
-use super::tables::{HEADER_LEN, Header, Tables, read_header};
+use super::tables::{HEADER_LEN, Header, NO_STREAM, Tables, read_header};
 use crate::ports::disk::{Disk, DiskFile, Entry, Kind as EntryKind, Open};
 use crate::ports::store::{Finding, StoreError};
 use std::io;
@@ -103,7 +103,7 @@ impl Place {
                 Err(_) => opened.streams = self.heads(newest, first, &mut found)?,
             }
         } else {
-            let (segment, replayed, header, streams) = self.replayed(newest, first, file, None, &mut found)?;
+            let (segment, replayed, header, streams) = self.replayed((newest, first), file, None, Wanted::Heads, &mut found)?;
             opened.streams = streams;
             opened.active = Some((segment, replayed, header));
         }
@@ -129,13 +129,59 @@ impl Place {
         })
     }
 
-    /// A sealed segment, its index from its end or, when that is damaged or does not know of a hole, from its frames.
+    /// A sealed segment, its index from its end, or from its frames: when it is damaged, or was made before a hole was known behind which things are void.
     pub fn sealed(&self, number: u32, first: u32) -> Result<Segment, StoreError> {
-        match Segment::sealed(number, self.file(number, Open::Read)?)? {
-            Ok(segment) if self.holes.are_known_to(&segment)? => Ok(segment),
-            Ok(segment) => Ok(self.replayed(number, first, segment.file, Some(segment.end), &mut Found::default())?.0),
-            Err(file) => Ok(self.replayed(number, first, file, None, &mut Found::default())?.0),
+        let unanswered = self.unanswered(number)?;
+        let is_holed = unanswered.iter().any(|(segment, _)| *segment == number);
+        let (file, frames_end) = match Segment::sealed(number, self.file(number, Open::Read)?)? {
+            Ok(segment) if unanswered.is_empty() || !is_holed && self.sealed_heads(&segment)?.is_some() => return Ok(segment),
+            Ok(segment) => (segment.file, Some(segment.end)),
+            Err(file) => (file, None),
+        };
+        let wanted = if unanswered.is_empty() { Wanted::Places } else { Wanted::Heads };
+        Ok(self.replayed((number, first), file, frames_end, wanted, &mut Found::default())?.0)
+    }
+
+    /// Holes in this segment or before it that are answered behind it, if at all: what stands behind them is void here (R10.8-f).
+    fn unanswered(&self, number: u32) -> Result<Vec<(u32, u64)>, StoreError> {
+        let mut unanswered = Vec::new();
+        for (segment, offset) in self.holes.unanswered(number) {
+            let mut answer = None;
+            for at in segment..=number {
+                if answer.is_none() && self.answers(at, if at == segment { offset } else { 0 })? {
+                    answer = Some(at);
+                }
+            }
+            match answer {
+                Some(answer) => self.holes.note_answer((segment, offset), answer),
+                None => unanswered.push((segment, offset)),
+            }
         }
+        Ok(unanswered)
+    }
+
+    /// Whether a sealed segment has cut-back frames for the hole at `offset` of it, or at 0 for one of an earlier segment.
+    fn answers(&self, number: u32, offset: u64) -> Result<bool, StoreError> {
+        let file = match self.file(number, Open::Read) {
+            Err(StoreError::Damaged { .. }) => return Ok(false),
+            file => file?,
+        };
+        let file = match Segment::sealed(number, file)? {
+            Ok(segment) => return Ok(segment.orphans()?.iter().any(|(stream, run)| *stream == NO_STREAM && u64::from(run.offset) == offset)),
+            Err(file) => file,
+        };
+        let end = file.len().map_err(|error| StoreError::Io { doing: format!("reading {number:08}.seg"), error })?;
+        let segment = Segment::in_memory(number, file, Tables::default(), end);
+        let (mut cursor, mut next) = (Cursor::new(end), Some(HEADER_LEN as u64));
+        while let Some(at) = next {
+            next = match cursor.look(&segment, at)? {
+                Look::Frame(Head { kind: Kind::CutBack, first, .. }, _) if first == offset => return Ok(true),
+                Look::Frame(Head { kind: Kind::Heads, .. }, _) => None,
+                Look::Frame(_, len) => Some(at + len as u64),
+                _ => cursor.resync(&segment, at)?,
+            };
+        }
+        Ok(false)
     }
 
     /// Heads at the end of segment `number`.
@@ -161,7 +207,7 @@ impl Place {
         found: &mut Found,
     ) -> Result<Streams, StoreError> {
         found.indexes.push(number);
-        let (segment, replayed, _, mut streams) = self.replayed(number, first, file, frames_end, found)?;
+        let (segment, replayed, _, mut streams) = self.replayed((number, first), file, frames_end, Wanted::Heads, found)?;
         let mut holes = replayed.holes;
         let torn_len = frames_end.map_or(replayed.torn_len, |end| end.saturating_sub(replayed.end));
         if torn_len > 0 && !replayed.sealing {
@@ -207,10 +253,10 @@ impl Place {
     /// Read a segment frame by frame, from the heads of the one before.
     fn replayed(
         &self,
-        number: u32,
-        first: u32,
+        (number, first): (u32, u32),
         file: Box<dyn DiskFile>,
         frames_end: Option<u64>,
+        wanted: Wanted,
         found: &mut Found,
     ) -> Result<(Segment, Replayed, Header, Streams), StoreError> {
         let mut segment = Segment::in_memory(number, file, Tables::default(), HEADER_LEN as u64);
@@ -220,17 +266,22 @@ impl Place {
         if let Header::Version(version) = header {
             return Err(StoreError::Version(version));
         }
-        let before = if number > first { self.heads(number - 1, first, found)? } else { Streams::default() };
+        let before = match if number > first { self.heads(number - 1, first, found) } else { Ok(Streams::default()) } {
+            Err(StoreError::Damaged { .. }) if wanted == Wanted::Places => Streams::default(), // each session says what its numbers stand for
+            before => before?,
+        };
         let end = frames_end.map_or_else(|| segment.file.len().map_err(|error| segment.io("reading", error)), Ok)?;
         let mut streams = before.clone();
-        let mut replayed = replay(&segment, end, &mut streams, &self.keys, false)?;
+        let mut replayed = replay(&segment, end, &mut streams, &self.keys, (wanted, false))?;
         if replayed.is_none() {
             streams.clone_from(&before);
-            replayed = replay(&segment, end, &mut streams, &self.keys, true)?;
+            replayed = replay(&segment, end, &mut streams, &self.keys, (wanted, true))?;
         }
         let mut replayed = replayed.ok_or(segment.damaged(0))?;
         for (stream, tables) in &mut replayed.tables.streams {
-            tables.previous = before.get(*stream).map(|state| state.newest);
+            // of one that nothing tells of any more there may be something in each segment before
+            let unknown = (wanted == Wanted::Places && number > first).then_some(number - 1);
+            tables.previous = before.get(*stream).map(|state| state.newest).or(unknown);
         }
         segment.end = replayed.end;
         segment.index = Index::Memory(replayed.tables.clone());

@@ -39,24 +39,42 @@ pub(super) struct Hole {
     pub known: bool,
 }
 
+/// What a walk is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The heads at the segment's end: behind damage, what does not lead on from what stands before is void.
+    Heads,
+    /// Where things stand, in a segment behind which the heads are known: what does not lead on is read all the same (R10.8-h). The heads come out wrong.
+    Places,
+}
+
 /// Walk `segment`, whose frames end before `end`, from the heads of the segment before it; `streams` become the heads at its end.
 ///
 /// `None`: there is damage and `open_all` was not asked for; `streams` are spoilt.
 ///
 /// # Errors
 /// [`StoreError::Tampered`] for a frame our keys do not open, [`StoreError::Damaged`] for histories that do not fit together.
-pub(super) fn replay(segment: &Segment, end: u64, streams: &mut Streams, keys: &DataKeys, open_all: bool) -> Result<Option<Replayed>, StoreError> {
+pub(super) fn replay(
+    segment: &Segment,
+    end: u64,
+    streams: &mut Streams,
+    keys: &DataKeys,
+    (wanted, open_all): (Wanted, bool),
+) -> Result<Option<Replayed>, StoreError> {
     let replayed = Replayed { tables: Tables::default(), holes: Vec::new(), end: HEADER_LEN as u64, torn_len: 0, sealing: false, since_mark: (0, 0) };
+    if wanted == Wanted::Places {
+        streams.forget_damage();
+    }
     let inherited = streams.holed.or_else(|| streams.numbered().find_map(|(_, state)| state.broken));
     if inherited.is_some() && !open_all {
         return Ok(None);
     }
-    let mut walk = Walk { segment, streams, keys, open_all, unsure: false, inherited, mark_end: HEADER_LEN as u64, replayed };
+    let mut walk = Walk { segment, streams, keys, wanted, open_all, unsure: false, inherited, mark_end: HEADER_LEN as u64, replayed };
     let mut cursor = Cursor::new(end);
     if !walk.frames(&mut cursor)? {
         return Ok(None);
     }
-    if !open_all {
+    if !open_all && wanted == Wanted::Heads {
         walk.events_since_mark(&mut cursor)?;
     }
     Ok(Some(walk.replayed))
@@ -83,6 +101,7 @@ struct Walk<'a> {
     segment: &'a Segment,
     streams: &'a mut Streams,
     keys: &'a DataKeys,
+    wanted: Wanted,
     open_all: bool,
     /// Behind a hole, and nothing opened since: the hole may have held a session frame.
     unsure: bool,
@@ -230,8 +249,15 @@ impl Walk<'_> {
         let offset = u64::from(run.offset);
         let Some(state) = self.streams.get_mut(head.stream) else {
             self.streams.highest = self.streams.highest.max(head.stream);
-            return if damage.is_some() { Ok(Taken::Unreadable) } else { Err(self.segment.damaged(offset)) };
+            let is_lost = damage.is_some() || self.wanted == Wanted::Places;
+            return if is_lost { Ok(Taken::Unreadable) } else { Err(self.segment.damaged(offset)) };
         };
+        if self.wanted == Wanted::Places {
+            let is_void = head.first <= state.seq;
+            state.seq = state.seq.max(head.first + u64::from(head.count) - 1);
+            self.replayed.tables.add_events(head.stream, run, is_void);
+            return Ok(Taken::Good);
+        }
         if state.broken.is_none() && head.first != state.seq + 1 {
             if damage.is_none() {
                 return Err(StoreError::Damaged { segment: self.segment.number, offset, stream: Some((state.stream, head.first)) });
@@ -252,7 +278,7 @@ impl Walk<'_> {
 
     fn take_checkpoints(&mut self, head: &Head, offset: u32, len: u32) -> Taken {
         let Some(state) = self.streams.get_mut(head.stream) else { return Taken::Unreadable };
-        if state.broken.is_none() && head.hlc <= state.seq {
+        if state.broken.is_none() && (head.hlc <= state.seq || self.wanted == Wanted::Places) {
             state.checkpoint_seq = state.checkpoint_seq.max(head.hlc);
             state.touched = true;
             let run = CheckpointRun { first: head.first, last: head.hlc, offset, len, count: u32::from(head.count) };
@@ -264,7 +290,8 @@ impl Walk<'_> {
     /// What is here again moves no head. Behind a hole it may be of events that went with it: they come again with the rest.
     fn take_mended(&mut self, head: &Head, offset: u32, len: u32) -> Result<Taken, StoreError> {
         let count = u32::from(head.count);
-        let held = self.streams.get(head.stream).is_some_and(|state| state.base.seq < head.first && head.first + u64::from(count) - 1 <= state.seq);
+        let held = self.wanted == Wanted::Places
+            || self.streams.get(head.stream).is_some_and(|state| state.base.seq < head.first && head.first + u64::from(count) - 1 <= state.seq);
         if held {
             self.replayed.tables.add_events(head.stream | MENDED, Run { first: head.first, count, offset, len }, true);
         } else if self.damage_before().is_none() {
@@ -280,7 +307,7 @@ impl Walk<'_> {
         }
         for mark in body.chunks_exact(MARK_ENTRY_LEN).filter_map(read_mark) {
             let Some(state) = self.streams.get_mut(mark.number) else { continue };
-            if state.broken.is_some() {
+            if state.broken.is_some() || self.wanted == Wanted::Places {
                 continue;
             }
             if mark.end.seq == state.seq && (!self.open_all || mark.end.hash == state.end.hash) {
@@ -305,6 +332,9 @@ impl Walk<'_> {
             state.broken = None;
             state.touched = true;
             self.replayed.tables.cut_back(mark.number, mark.end.seq);
+        }
+        if head.first == 0 {
+            self.replayed.tables.add_hole(0, 0);
         }
         for hole in self.replayed.holes.iter_mut().filter(|hole| (hole.offset, hole.len) == (head.first, head.hlc)) {
             hole.known = true;

@@ -157,12 +157,16 @@ impl Tables {
         let tables = self.streams.entry(stream).or_default();
         let void = tables.runs.iter().position(|run| run.first > seq).unwrap_or(tables.runs.len());
         tables.orphans.extend(tables.runs.drain(void..));
+        tables.checkpoints.retain(|run| run.last <= seq);
     }
 
-    /// Take note of damage that a cut-back frame tells of: an orphan of stream 0, which no stream has.
+    /// Take note of damage that cut-back frames tell of: an orphan of stream 0, which no stream has; at 0 of damage in an earlier segment.
     pub fn add_hole(&mut self, offset: u64, len: u64) {
         let (Ok(offset), Ok(len)) = (u32::try_from(offset), u32::try_from(len)) else { return };
-        self.streams.entry(NO_STREAM).or_default().orphans.push(Run { first: 0, count: 0, offset, len });
+        let holes = &mut self.streams.entry(NO_STREAM).or_default().orphans;
+        if holes.last().is_none_or(|last| last.offset != offset) {
+            holes.push(Run { first: 0, count: 0, offset, len });
+        }
     }
 
     /// The tables as bytes, in the order the trailer counts them (R10.3-d, R10.3-f).

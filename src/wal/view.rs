@@ -59,25 +59,30 @@ impl View {
         }
     }
 
-    /// The segments that hold something of a stream, newest first, with its entry in each, until `enough`.
+    /// The segments that hold something of a stream, newest first, with its entry in each, until `enough`. Returns the oldest that cannot be read at all.
     pub fn back(
         &self,
         number: u32,
         state: &StreamState,
         mut visit: impl FnMut(&Segment, &Dir) -> Result<bool, StoreError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<u32>, StoreError> {
         let mut at = if self.active.tables().streams.contains_key(&number) { self.active.number } else { state.newest };
-        while at != 0 {
-            let segment = self.segment(at)?;
-            let Some(dir) = segment.dir(number)? else {
-                at -= 1; // its index rotted with all that it told of: one of those before is the next, if any is
-                if at < self.first {
-                    return Ok(());
+        let mut gone = None;
+        while at >= self.first {
+            let entry = match self.segment(at) {
+                Ok(segment) => segment.dir(number)?.map(|dir| (segment, dir)),
+                Err(StoreError::Damaged { .. }) => {
+                    gone = Some(at);
+                    None
                 }
+                Err(error) => return Err(error),
+            };
+            let Some((segment, dir)) = entry else {
+                at -= 1; // its index rotted with all that it told of: one of those before is the next, if any is
                 continue;
             };
             if visit(&segment, &dir)? {
-                return Ok(());
+                return Ok(gone);
             }
             let previous = if at == self.active.number { state.newest } else { dir.previous };
             if previous >= at {
@@ -85,7 +90,7 @@ impl View {
             }
             at = previous;
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// Checkpoints between two positions, ascending. What rotted is passed over and noted, unless it is here again.

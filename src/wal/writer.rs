@@ -181,8 +181,10 @@ impl Writer {
         }
         view.recent.take(); // an index that does not know of the hole is not believed any more
         let broken: Vec<u32> = view.streams.numbered().filter(|(_, state)| state.broken.is_some()).map(|(number, _)| number).collect();
+        let is_older = |finding: &Finding| matches!(finding, Finding::Hole { segment, .. } if *segment != view.active.number);
+        let older = view.findings.iter().any(is_older) || holes.is_empty() && !broken.is_empty();
         let news = holes.iter().any(|hole| !hole.known) || !broken.is_empty();
-        for hole in holes.iter().filter(|hole| news && !hole.known).chain((holes.is_empty() && !broken.is_empty()).then_some(&NO_HOLE)) {
+        for hole in holes.iter().filter(|hole| news && !hole.known).chain(older.then_some(&NO_HOLE)) {
             for numbers in broken.chunks(ENTRIES_MAX).chain(broken.is_empty().then_some(&broken[..])) {
                 let head = Head { kind: Kind::CutBack, stream: 0, first: hole.offset, count: narrow(numbers.len()), hlc: hole.len };
                 let body = entries(&view.streams, numbers, MARK_ENTRY_LEN, write_mark);

@@ -7,6 +7,7 @@ mod damage;
 mod edges;
 mod ends;
 mod happy;
+mod indexes;
 mod mended;
 mod sessions;
 mod written;

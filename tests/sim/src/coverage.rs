@@ -41,6 +41,7 @@ const EXPECTED: &[&str] = &[
     "an ended key is accepted",
     "an old part of a log rots",
     "an old part rots with the index that tells of it",
+    "two old parts rot with their indexes",
     "an exchange is not complete",
     "an image is put back",
     "an index is made again",

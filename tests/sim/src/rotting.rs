@@ -4,7 +4,7 @@ use crate::luck::Luck;
 use crate::model::{Memory, Verdict};
 use crate::world::World;
 use bundle_format::error::Code;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zbundle::ports::store::Finding;
 
 /// How long segments are where there is more than one of them.
@@ -37,12 +37,13 @@ impl World {
         let Some((newest, sealed)) = segments.split_last() else { return Ok(()) };
         self.rotten.push(self.machines[at].station.member);
         if index_of(&self.machines[at].station.card.bytes(newest).unwrap_or_default()).is_some() {
-            self.rot_sealed(at, newest, len, true, luck) // the power went, or a name failed, before there was a next one
+            self.rot_sealed(at, (newest, sealed.last()), len, true, luck) // the power went, or a name failed, before there was a next one
         } else if sealed.is_empty() || luck.once_in(4) {
             self.rot_newest(at, newest, len, luck)
         } else {
             let which = luck.index(sealed.len());
-            self.rot_sealed(at, &sealed[which], len, which + 1 == sealed.len(), luck)
+            let one_before = which.checked_sub(1).map(|one_before| &sealed[one_before]);
+            self.rot_sealed(at, (&sealed[which], one_before), len, which + 1 == sealed.len(), luck)
         }
     }
 
@@ -59,15 +60,25 @@ impl World {
         });
     }
 
-    /// What rots in a sealed segment costs nobody a life: it is not shown until it comes again, and everything else is.
-    fn rot_sealed(&mut self, at: usize, path: &Path, len: usize, is_newest: bool, luck: &mut Luck) -> Verdict {
+    /// What rots in a sealed segment costs nobody a life: it is not shown until it comes again, and everything else is. Its index may go with it, and all
+    /// that the one before it was good for.
+    fn rot_sealed(&mut self, at: usize, (path, one_before): (&Path, Option<&PathBuf>), len: usize, is_newest: bool, luck: &mut Luck) -> Verdict {
         let before = self.machines[at].memory.clone();
         self.change(at, path, len, is_newest, luck);
-        if is_newest && luck.once_in(3) {
+        if let Some(one_before) = one_before.filter(|_| luck.once_in(2)) {
+            self.coverage.count("two old parts rot with their indexes");
+            self.change(at, one_before, len, true, luck);
+            self.change_index(at, one_before, luck);
+            self.change_index(at, path, luck);
+            self.machines[at].has_unmet_rot = true;
+            if is_newest {
+                return self.meet_rot(at, &before, len);
+            }
+        } else if is_newest && luck.once_in(3) {
             self.machines[at].has_unmet_rot = true;
             self.coverage.count("an old part rots with the index that tells of it");
             self.change_index(at, path, luck);
-            return self.meet_rot(at, &before);
+            return self.meet_rot(at, &before, len);
         }
         self.coverage.count("an old part of a log rots");
         self.machines[at].has_unmet_rot = true;
@@ -106,7 +117,7 @@ impl World {
         let before = self.machines[at].memory.clone();
         self.change(at, path, len, false, luck);
         self.coverage.count("a log rots");
-        self.meet_rot(at, &before)
+        self.meet_rot(at, &before, len)
     }
 
     fn change_index(&self, at: usize, path: &Path, luck: &mut Luck) {
@@ -118,7 +129,7 @@ impl World {
     }
 
     /// The node is opened, and says what it has lost.
-    fn meet_rot(&mut self, at: usize, before: &Memory) -> Verdict {
+    fn meet_rot(&mut self, at: usize, before: &Memory, len: usize) -> Verdict {
         let opened = self.with_node(at, |_, node| Ok(node.findings().to_vec()));
         let findings = match opened {
             Ok(findings) => findings,
@@ -134,8 +145,12 @@ impl World {
         };
         self.restored.push(self.machines[at].station.member);
         self.look(at, true)?;
-        // of an index alone nothing is missing, and an unfinished write is what nobody was promised
-        let says_so = findings.iter().any(|finding| matches!(finding, Finding::Hole { .. }));
+        // Of an index alone nothing is missing, and an unfinished write is what nobody was promised; more than a byte may make the one of the other (R10.8-g).
+        let says_so = findings.iter().any(|finding| match finding {
+            Finding::Hole { .. } => true,
+            Finding::TornTail { .. } => len > 1,
+            Finding::Index { .. } => false,
+        });
         if !says_so && !before.held.is_subset(&self.machines[at].memory.held) {
             return Err(format!("P3: the log of {} has lost events, and nobody says so", self.name(at)));
         }

@@ -1,0 +1,198 @@
+//! Indexes that rot together with what they tell of: what is not hit is read all the same, what was cut off stays void, and nobody takes the one for the
+//! other (R10.8-f, R10.8-h).
+
+use super::damage::{frames, log};
+use super::*;
+use crate::ports::Disk as _;
+use crate::ports::store::Finding;
+use crate::wal::frame::{self, Kind};
+use std::collections::BTreeMap;
+
+type Listing = BTreeMap<Stream, Vec<u64>>;
+
+const SEGMENT_LEN: u64 = 4000;
+
+/// What can be read of each stream, whatever lies in between.
+fn readable(log: &dyn Log) -> Listing {
+    let mut listing = Listing::new();
+    for (stream, head) in log.streams() {
+        let lost = log.lost(&stream, head.base.seq + 1, head.end.seq).unwrap();
+        let is_lost = |seq: &u64| lost.iter().any(|(first, last)| (first..=last).contains(&seq));
+        let held: Vec<_> = (head.base.seq + 1..=head.end.seq).filter(|seq| !is_lost(seq)).collect();
+        for seq in &held {
+            assert_eq!(log.events(&stream, *seq).unwrap().next().unwrap(), Some((*seq, &*event(&stream, *seq))));
+        }
+        listing.insert(stream, held);
+    }
+    listing
+}
+
+/// The events that frames of a segment hold, of those that `hit` names by where they stand.
+fn events_in(disk: &MemoryDisk, number: u32, hit: impl Fn(usize) -> bool) -> Vec<(Stream, u64)> {
+    let frames = frames(disk, &segment(number)).into_iter().filter(|(at, head, _)| head.kind == Kind::Events && hit(*at));
+    let events = |(_, head, _): (usize, frame::Head, usize)| {
+        let of = stream(u8::try_from(head.stream).unwrap());
+        (head.first..head.first + u64::from(head.count)).map(move |seq| (of, seq))
+    };
+    frames.flat_map(events).collect()
+}
+
+fn without(whole: &Listing, lost: &[(Stream, u64)]) -> Listing {
+    let left = |(stream, held): (&Stream, &Vec<u64>)| (*stream, held.iter().copied().filter(|seq| !lost.contains(&(*stream, *seq))).collect());
+    whole.iter().map(left).collect()
+}
+
+/// The index of a segment rots.
+fn lose_index(disk: &MemoryDisk, number: u32) {
+    disk.edit(&segment(number), |bytes| *bytes.last_mut().unwrap() ^= 1);
+}
+
+/// The places of events frames in a segment.
+fn places(disk: &MemoryDisk, number: u32) -> Vec<usize> {
+    frames(disk, &segment(number)).into_iter().filter(|(_, head, _)| head.kind == Kind::Events).map(|(at, ..)| at).collect()
+}
+
+/// R10.8-h. What rots in an old segment costs itself, also when its index went with it, and the index of the one behind it.
+#[test]
+fn what_an_old_index_told_of_is_read_without_it() {
+    let good = log(SEGMENT_LEN, 60);
+    let disk = &good;
+    let whole = readable(&read(disk).unwrap());
+    let at = places(disk, 2);
+    for hit in [&at[..1], &at[1..2], &at[3..5], &at[at.len() - 1..]] {
+        for indexes in [&[2][..], &[2, 3], &[3, 4], &[1, 2, 3, 4]] {
+            let disk = disk.image();
+            disk.edit(&segment(2), |bytes| hit.iter().for_each(|at| bytes[at + 40] ^= 4));
+            for number in indexes {
+                lose_index(&disk, *number);
+            }
+            let expected = without(&whole, &events_in(&good, 2, |at| hit.contains(&at)));
+            assert_eq!(readable(&read(&disk).unwrap()), expected, "frames at {hit:?}, indexes of {indexes:?}");
+            let wal = open_small(&disk, 5, SEGMENT_LEN).unwrap();
+            assert_eq!(readable(&wal), expected, "frames at {hit:?}, indexes of {indexes:?}: to a writer");
+            assert!(wal.findings().is_empty());
+        }
+    }
+}
+
+/// The same where the file before it is gone: that costs what stood in it, until it is here again.
+#[test]
+fn an_old_segment_is_read_without_the_file_before_it() {
+    let disk = log(SEGMENT_LEN, 60);
+    let whole = readable(&read(&disk).unwrap());
+    let signed = |log: &dyn Log| whole.keys().map(|stream| log.checkpoints(stream, 1, u64::MAX).unwrap().len()).sum::<usize>();
+    let checkpoint_count = signed(&read(&disk).unwrap());
+    for number in 2..5 {
+        let disk = disk.image();
+        let expected = without(&whole, &events_in(&disk, number, |_| true));
+        let stood = frames(&disk, &segment(number)).into_iter().filter(|(_, head, _)| head.kind == Kind::Checkpoints);
+        let stood: usize = stood.map(|(_, head, _)| usize::from(head.count)).sum();
+        disk.remove(&segment(number)).unwrap();
+        lose_index(&disk, number + 1);
+        let reader = read(&disk).unwrap();
+        assert_eq!(readable(&reader), expected, "without segment {number}");
+        assert_eq!(signed(&reader) + stood, checkpoint_count, "without segment {number}");
+        let mut wal = open_small(&disk, 5, SEGMENT_LEN).unwrap();
+        for of in whole.keys() {
+            for (first, last) in wal.lost(of, 1, u64::MAX).unwrap() {
+                let again: Vec<_> = (first..=last).map(|seq| event(of, seq)).collect();
+                wal.mend(of, first, &again.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+            }
+        }
+        wal.sync().unwrap();
+        assert_eq!(readable(&wal), whole, "segment {number} is here again");
+    }
+}
+
+/// What is here again is found without the index that told of it, behind an old segment that rotted too.
+#[test]
+fn what_is_here_again_is_found_without_its_index() {
+    let disk = log(SEGMENT_LEN, 60);
+    let whole = readable(&read(&disk).unwrap());
+    let at = places(&disk, 2)[0];
+    let lost = events_in(&disk, 2, |place| place == at);
+    disk.edit(&segment(2), |bytes| bytes[at + 40] ^= 4);
+    let mut wal = open_small(&disk, 5, SEGMENT_LEN).unwrap();
+    let (of, first) = lost[0];
+    let again: Vec<_> = lost.iter().map(|(stream, seq)| event(stream, *seq)).collect();
+    wal.mend(&of, first, &again.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+    wal.sync().unwrap();
+    let number = wal.view.active.number;
+    drop(wal);
+    for round in 0..9 {
+        drop(open_small(&disk, 6 + round, 1).map(|mut wal| push(&mut wal, &stream(101), 1, true).and_then(|()| wal.sync())).unwrap()); // seals
+    }
+    let other = *places(&disk, number - 1).last().unwrap();
+    let mut expected = without(&whole, &events_in(&disk, number - 1, |place| place == other));
+    disk.edit(&segment(number - 1), |bytes| bytes[other + 40] ^= 4);
+    lose_index(&disk, number - 1);
+    lose_index(&disk, number);
+    let reader = read(&disk).unwrap();
+    expected.insert(stream(101), (1..=9).collect());
+    assert_eq!(readable(&reader), expected);
+}
+
+/// R10.8-f. The newest sealed segment has lost its heads and kept its tables; the one before, all that told how far histories went. What stands in the
+/// newest is void then, and its tables do not know: it was shown, and what came later was hidden behind it.
+#[test]
+fn tables_that_outlive_their_heads_know_nothing_of_a_hole_before_them() {
+    let disk = log(SEGMENT_LEN, 30);
+    let newest = read(&disk).unwrap().view.active.number - 1;
+    disk.remove(&segment(newest + 1)).unwrap();
+    let heads = frames(&disk, &segment(newest)).into_iter().find(|(_, head, _)| head.kind == Kind::Heads).unwrap().0;
+    let behind = events_in(&disk, newest, |_| true);
+    disk.edit(&segment(newest), |bytes| bytes[heads + 40] ^= 1);
+    disk.edit(&segment(newest - 1), |bytes| bytes.truncate(500));
+    let reader = read(&disk).unwrap();
+    assert!(reader.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. })), "{:?}", reader.findings());
+    let before = check(&reader);
+    let mut wal = open_small(&disk, 5, SEGMENT_LEN).unwrap();
+    assert_eq!(check(&wal), before);
+    for (stream, _) in &before {
+        let behind: Vec<_> = behind.iter().filter(|(of, _)| of == stream).map(|(_, seq)| (*seq, event(stream, *seq))).collect();
+        assert_eq!(wal.orphans(stream).unwrap(), behind, "what stands behind the hole can be written again");
+    }
+    // Cut back, told and answered: also where the newest segment has a hole of its own when both are found.
+    for round in 0..40 {
+        push(&mut wal, &stream(1 + round % 3), 4, true).unwrap();
+        wal.sync().unwrap();
+        let held = check(&wal);
+        assert_eq!(check(&read(&disk).unwrap()), held);
+        drop(wal);
+        wal = open_small(&disk, 6 + u64::from(round), SEGMENT_LEN).unwrap();
+        assert!(wal.findings().is_empty(), "told once: {:?}", wal.findings());
+        assert_eq!(check(&wal), held);
+    }
+}
+
+/// The same with a hole in the open segment too: what answers both is told apart from what answers only its own.
+#[test]
+fn two_holes_that_are_found_at_once_are_answered_at_once() {
+    let disk = log(SEGMENT_LEN, 30);
+    let newest = read(&disk).unwrap().view.active.number - 1;
+    let heads = frames(&disk, &segment(newest)).into_iter().find(|(_, head, _)| head.kind == Kind::Heads).unwrap().0;
+    assert!(places(&disk, newest + 1).len() > 2);
+    let at = places(&disk, newest + 1)[1];
+    disk.edit(&segment(newest + 1), |bytes| bytes[at + 40] ^= 1);
+    disk.edit(&segment(newest), |bytes| bytes[heads + 40] ^= 1);
+    disk.edit(&segment(newest - 1), |bytes| bytes.truncate(500));
+    let mut wal = open_small(&disk, 5, SEGMENT_LEN).unwrap();
+    assert_eq!(wal.holes_aside(), 2);
+    let mut held = check(&wal);
+    for round in 0..40 {
+        push(&mut wal, &stream(1 + round % 3), 4, true).unwrap();
+        wal.sync().unwrap();
+        held = check(&wal);
+    }
+    drop(wal);
+    // A segment that came later rots as its heads do: it stands on what was answered, and nothing in it is void.
+    let later = read(&disk).unwrap().view.active.number - 2;
+    assert!(later > newest + 2);
+    let heads = frames(&disk, &segment(later)).into_iter().find(|(_, head, _)| head.kind == Kind::Heads).unwrap().0;
+    for broken in [heads + 40, disk.bytes(&segment(later)).unwrap().len() - 1] {
+        let disk = disk.image();
+        disk.edit(&segment(later), |bytes| bytes[broken] ^= 1);
+        assert_eq!(check(&read(&disk).unwrap()), held);
+        assert_eq!(check(&open_small(&disk, 6, SEGMENT_LEN).unwrap()), held);
+    }
+}
