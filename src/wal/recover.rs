@@ -131,20 +131,19 @@ impl Place {
 
     /// A sealed segment, its index from its end, or from its frames: when it is damaged, or was made before a hole was known behind which things are void.
     pub fn sealed(&self, number: u32, first: u32) -> Result<Segment, StoreError> {
-        let unanswered = self.unanswered(number)?;
-        let is_holed = unanswered.iter().any(|(segment, _)| *segment == number);
+        let is_void = self.is_cut_back_later(number)?;
         let (file, frames_end) = match Segment::sealed(number, self.file(number, Open::Read)?)? {
-            Ok(segment) if unanswered.is_empty() || !is_holed && self.sealed_heads(&segment)?.is_some() => return Ok(segment),
+            // Who could read its heads looked for no hole before its end.
+            Ok(segment) if !is_void || self.sealed_heads(&segment)?.is_some() => return Ok(segment),
             Ok(segment) => (segment.file, Some(segment.end)),
             Err(file) => (file, None),
         };
-        let wanted = if unanswered.is_empty() { Wanted::Places } else { Wanted::Heads };
+        let wanted = if is_void { Wanted::Heads } else { Wanted::Places };
         Ok(self.replayed((number, first), file, frames_end, wanted, &mut Found::default())?.0)
     }
 
-    /// Holes in this segment or before it that are answered behind it, if at all: what stands behind them is void here (R10.8-f).
-    fn unanswered(&self, number: u32) -> Result<Vec<(u32, u64)>, StoreError> {
-        let mut unanswered = Vec::new();
+    /// Whether a hole in this segment or before it is answered behind it, if at all: what does not lead on from before the hole is void here (R10.8-f).
+    fn is_cut_back_later(&self, number: u32) -> Result<bool, StoreError> {
         for (segment, offset) in self.holes.unanswered(number) {
             let mut answer = None;
             for at in segment..=number {
@@ -152,12 +151,10 @@ impl Place {
                     answer = Some(at);
                 }
             }
-            match answer {
-                Some(answer) => self.holes.note_answer((segment, offset), answer),
-                None => unanswered.push((segment, offset)),
-            }
+            let Some(answer) = answer else { return Ok(true) };
+            self.holes.note_answer((segment, offset), answer);
         }
-        Ok(unanswered)
+        Ok(false)
     }
 
     /// Whether a sealed segment has cut-back frames for the hole at `offset` of it, or at 0 for one of an earlier segment.
