@@ -191,7 +191,7 @@ fn two_holes_that_are_found_at_once_are_answered_at_once() {
         held = check(&wal);
     }
     drop(wal);
-    each_index_may_rot(&disk, &held);
+    each_index_may_rot(&disk, &held, newest + 1);
 }
 
 /// A sealed segment that has a hole of its own, answered when it was still written, loses its heads and more events later: the one hole is answered in it,
@@ -215,7 +215,7 @@ fn two_holes_of_one_segment_are_answered_where_they_were_found() {
     let held = check(&wal);
     assert!(before.iter().zip(&held).all(|(before, held)| before.1 < held.1));
     drop(wal);
-    each_index_may_rot(&disk, &held);
+    each_index_may_rot(&disk, &held, 2);
 }
 
 /// A hole in what was the open segment, put aside and answered: also without the index of any segment what was void is void, and nothing else.
@@ -231,11 +231,11 @@ fn what_is_void_stays_void_without_the_index_that_says_so() {
     }
     let held = check(&wal);
     drop(wal);
-    each_index_may_rot(&disk, &held);
+    each_index_may_rot(&disk, &held, 1);
 }
 
-/// Any index of a log rots, or two side by side, or heads instead: it shows what it held.
-fn each_index_may_rot(disk: &MemoryDisk, held: &[(Stream, u64)]) {
+/// Any index of a log rots, or two side by side, or heads instead: it shows what it held. Behind the last answer of a hole also a frame: it costs itself.
+fn each_index_may_rot(disk: &MemoryDisk, held: &[(Stream, u64)], answer: u32) {
     let sealed = read(disk).unwrap().view.active.number - 1;
     let orphans = |log: &WalReader| held.iter().map(|(stream, _)| log.orphans(stream).unwrap()).collect::<Vec<_>>();
     let void = orphans(&read(disk).unwrap());
@@ -255,6 +255,23 @@ fn each_index_may_rot(disk: &MemoryDisk, held: &[(Stream, u64)]) {
             assert_eq!(check(&reader), held, "{why}");
             assert_eq!(orphans(&reader), void, "{why}");
             assert_eq!(check(&open_small(&disk, 6, SEGMENT_LEN).unwrap()), held, "{why}: to a writer");
+        }
+    }
+    for number in answer + 1..sealed {
+        let hit = places(disk, number)[0];
+        let expected = events_in(disk, number, |at| at == hit);
+        let disk = disk.image();
+        disk.edit(&segment(number), |bytes| bytes[hit + 40] ^= 4);
+        lose_index(&disk, number);
+        for more in [answer..answer, answer..number] {
+            for number in more {
+                lose_index(&disk, number);
+            }
+            let log = read(&disk).unwrap();
+            let lost =
+                log.streams().into_iter().flat_map(|(stream, _)| log.lost(&stream, 1, u64::MAX).unwrap().into_iter().map(move |lost| (stream, lost)));
+            let lost: Vec<_> = lost.flat_map(|(stream, (first, last))| (first..=last).map(move |seq| (stream, seq))).collect();
+            assert_eq!(lost, expected, "an event and the index of {number}");
         }
     }
 }
