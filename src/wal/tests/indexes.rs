@@ -110,6 +110,21 @@ fn an_old_segment_is_read_without_the_file_before_it() {
     }
 }
 
+/// Without the file before the open segment nothing tells where histories end that are not in it: the log is refused, and not a byte of it changes.
+#[test]
+fn heads_are_not_guessed() {
+    let disk = log(SEGMENT_LEN, 30);
+    let newest = read(&disk).unwrap().view.active.number;
+    drop(open_small(&disk, 2, 1).map(|mut wal| push(&mut wal, &stream(101), 1, false).and_then(|()| wal.sync())).unwrap());
+    assert_eq!(events_in(&disk, newest + 1, |_| true), [(stream(4), 1)], "the fourth stream, and no other");
+    disk.remove(&segment(newest)).unwrap();
+    let before: Vec<_> = disk.paths().iter().map(|path| disk.bytes(path)).collect();
+    let told = |error: Option<StoreError>| assert!(matches!(error, Some(StoreError::Damaged { segment, .. }) if segment == newest), "{error:?}");
+    told(read(&disk).err());
+    told(open_small(&disk, 3, SEGMENT_LEN).err());
+    assert_eq!(disk.paths().iter().map(|path| disk.bytes(path)).collect::<Vec<_>>(), before);
+}
+
 /// What is here again is found without the index that told of it, behind an old segment that rotted too.
 #[test]
 fn what_is_here_again_is_found_without_its_index() {
