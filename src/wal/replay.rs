@@ -333,9 +333,6 @@ impl Walk<'_> {
             state.touched = true;
             self.replayed.tables.cut_back(mark.number, mark.end.seq);
         }
-        if head.first == 0 {
-            self.replayed.tables.add_hole(0, 0);
-        }
         for hole in self.replayed.holes.iter_mut().filter(|hole| (hole.offset, hole.len) == (head.first, head.hlc)) {
             hole.known = true;
             self.replayed.tables.add_hole(hole.offset, hole.len);

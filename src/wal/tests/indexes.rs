@@ -42,6 +42,13 @@ fn without(whole: &Listing, lost: &[(Stream, u64)]) -> Listing {
     whole.iter().map(left).collect()
 }
 
+/// What cannot be read.
+fn lost(log: &dyn Log) -> Vec<(Stream, u64)> {
+    let lost =
+        |(stream, _)| log.lost(&stream, 1, u64::MAX).unwrap().into_iter().flat_map(move |(first, last)| (first..=last).map(move |seq| (stream, seq)));
+    log.streams().into_iter().flat_map(lost).collect()
+}
+
 /// How many checkpoints can be read.
 fn signed(log: &dyn Log) -> usize {
     log.streams().iter().map(|(stream, _)| log.checkpoints(stream, 1, u64::MAX).unwrap().len()).sum()
@@ -78,6 +85,25 @@ fn what_an_old_index_told_of_is_read_without_it() {
             let wal = open_small(&disk, 5, SEGMENT_LEN).unwrap();
             assert_eq!(readable(&wal), expected, "frames at {hit:?}, indexes of {indexes:?}: to a writer");
             assert!(wal.findings().is_empty());
+        }
+    }
+}
+
+/// The same where marks stand in the segment, which say where histories were.
+#[test]
+fn marks_do_not_lean_on_what_rotted_before_them() {
+    let good = log(500_000, 1100);
+    let mark = frames(&good, &segment(2)).into_iter().find(|(_, head, _)| head.kind == Kind::Mark).unwrap().0;
+    assert!(read(&good).unwrap().view.active.number > 2, "it is sealed");
+    let (checkpoints, at) = (signed(&read(&good).unwrap()), places(&good, 2));
+    let before = *at.iter().rfind(|at| **at < mark).unwrap();
+    for hit in [at[0], before] {
+        let disk = good.image();
+        disk.edit(&segment(2), |bytes| bytes[hit + 40] ^= 4);
+        for number in [2, 1] {
+            lose_index(&disk, number);
+            let log = read(&disk).unwrap();
+            assert_eq!((lost(&log), signed(&log)), (events_in(&good, 2, |at| at == hit), checkpoints));
         }
     }
 }
@@ -253,7 +279,7 @@ fn what_is_void_stays_void_without_the_index_that_says_so() {
 fn each_index_may_rot(disk: &MemoryDisk, held: &[(Stream, u64)], answer: u32) {
     let sealed = read(disk).unwrap().view.active.number - 1;
     let orphans = |log: &WalReader| held.iter().map(|(stream, _)| log.orphans(stream).unwrap()).collect::<Vec<_>>();
-    let void = orphans(&read(disk).unwrap());
+    let (void, checkpoints) = (orphans(&read(disk).unwrap()), signed(&read(disk).unwrap()));
     // Without heads and trailer nothing tells where frames end, and what stands there is told as damage.
     let has_heads = |number: &u32| frames_behind(disk, *number).iter().any(|(_, head, _)| head.kind == Kind::Heads);
     for number in (1..sealed).filter(|number| has_heads(number) && has_heads(&(number + 1))) {
@@ -268,7 +294,7 @@ fn each_index_may_rot(disk: &MemoryDisk, held: &[(Stream, u64)], answer: u32) {
             }
             let reader = read(&disk).unwrap();
             assert_eq!(check(&reader), held, "{why}");
-            assert_eq!(orphans(&reader), void, "{why}");
+            assert_eq!((orphans(&reader), signed(&reader)), (void.clone(), checkpoints), "{why}");
             assert_eq!(check(&open_small(&disk, 6, SEGMENT_LEN).unwrap()), held, "{why}: to a writer");
         }
     }
