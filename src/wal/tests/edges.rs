@@ -337,6 +337,23 @@ fn events_that_rotted_with_the_heads_that_told_of_them_are_a_hole_in_an_older_se
     }
 }
 
+/// What costs no event, a signature, is told once too.
+#[test]
+fn a_hole_that_cost_no_event_is_told_once() {
+    let disk = log(1 << 20, 9);
+    let (at, ..) = frames(&disk, &segment(1)).into_iter().rfind(|(_, head, _)| head.kind == Kind::Checkpoints).unwrap();
+    let before = check(&read(&disk).unwrap());
+    disk.edit(&segment(1), |bytes| bytes[at + 40] ^= 4);
+    let wal = open_small(&disk, 2, 4000).unwrap();
+    assert!(matches!(wal.findings(), [Finding::Hole { cut_back, .. }] if cut_back.is_empty()), "{:?}", wal.findings());
+    drop(wal);
+    for seed in 3..6 {
+        let wal = open_small(&disk, seed, 4000).unwrap();
+        assert_eq!((wal.findings(), wal.holes_aside(), check(&wal)), (&[][..], 1, before.clone()));
+    }
+    assert_eq!(faults(&read(&disk).unwrap()).iter().map(|fault| fault.flaw).collect::<Vec<_>>(), [Flaw::KnownHole]);
+}
+
 /// A hole right before an index that was only begun, or rotted with it: the index is cut off, the hole is kept.
 #[test]
 fn a_hole_before_a_broken_index_is_kept_aside() {
