@@ -269,10 +269,10 @@ impl Place {
         };
         let end = frames_end.map_or_else(|| segment.file.len().map_err(|error| segment.io("reading", error)), Ok)?;
         let mut streams = before.clone();
-        let mut replayed = replay(&segment, end, &mut streams, &self.keys, (wanted, false))?;
+        let mut replayed = replay(&segment, end, &mut streams, &self.keys, &self.holes, (wanted, false))?;
         if replayed.is_none() {
             streams.clone_from(&before);
-            replayed = replay(&segment, end, &mut streams, &self.keys, (wanted, true))?;
+            replayed = replay(&segment, end, &mut streams, &self.keys, &self.holes, (wanted, true))?;
         }
         let mut replayed = replayed.ok_or(segment.damaged(0))?;
         for (stream, tables) in &mut replayed.tables.streams {

@@ -3,6 +3,7 @@
 //! Without damage only checksums, heads, definitions and marks are looked at, and events are opened from the last mark on: an uncleanly stopped
 //! segment opens in milliseconds. With damage every frame is opened, in order.
 
+use super::aside::Holes;
 use super::frame::{self, Head, Kind, Look};
 use super::heads::{ENTRIES_MAX, HoleId, MARK_ENTRY_LEN, StreamState, Streams, read_definition, read_mark};
 use super::keys::DataKeys;
@@ -59,6 +60,7 @@ pub(super) fn replay(
     end: u64,
     streams: &mut Streams,
     keys: &DataKeys,
+    aside: &Holes,
     (wanted, open_all): (Wanted, bool),
 ) -> Result<Option<Replayed>, StoreError> {
     let replayed = Replayed { tables: Tables::default(), holes: Vec::new(), end: HEADER_LEN as u64, torn_len: 0, sealing: false, since_mark: (0, 0) };
@@ -69,7 +71,7 @@ pub(super) fn replay(
     if inherited.is_some() && !open_all {
         return Ok(None);
     }
-    let mut walk = Walk { segment, streams, keys, wanted, open_all, unsure: false, inherited, mark_end: HEADER_LEN as u64, replayed };
+    let mut walk = Walk { segment, streams, keys, aside, wanted, open_all, unsure: false, inherited, mark_end: HEADER_LEN as u64, replayed };
     let mut cursor = Cursor::new(end);
     if !walk.frames(&mut cursor)? {
         return Ok(None);
@@ -101,6 +103,8 @@ struct Walk<'a> {
     segment: &'a Segment,
     streams: &'a mut Streams,
     keys: &'a DataKeys,
+    /// What was put aside of this segment before.
+    aside: &'a Holes,
     wanted: Wanted,
     open_all: bool,
     /// Behind a hole, and nothing opened since: the hole may have held a session frame.
@@ -172,11 +176,19 @@ impl Walk<'_> {
         Ok(if was_whole { Gap::Hole(last) } else { Gap::Torn(last - offset) })
     }
 
+    /// Damage from `start` to `end`. Where it has grown, what was put aside stays a hole of its own, which its cut-back frames name.
     fn hole(&mut self, start: u64, end: u64) {
-        match self.replayed.holes.last_mut() {
-            Some(hole) if hole.offset + hole.len == start => hole.len = end - hole.offset,
-            _ => self.replayed.holes.push(Hole { offset: start, len: end - start, known: false }),
+        let kept = |offset: u64| self.aside.at(self.segment.number, offset).filter(|hole| hole.is_kept);
+        if let Some(hole) = self.replayed.holes.last_mut()
+            && hole.offset + hole.len == start
+            && kept(hole.offset).is_none_or(|kept| kept.len != hole.len)
+        {
+            hole.len = end - hole.offset;
+            return;
         }
+        let middle = kept(start).map(|hole| start + hole.len).filter(|middle| *middle < end);
+        let places = [start].into_iter().chain(middle).zip(middle.into_iter().chain([end]));
+        self.replayed.holes.extend(places.map(|(start, end)| Hole { offset: start, len: end - start, known: false }));
     }
 
     fn damage_before(&self) -> Option<HoleId> {

@@ -259,6 +259,36 @@ fn two_holes_of_one_segment_are_answered_where_they_were_found() {
     each_index_may_rot(&disk, &held, 2);
 }
 
+/// Damage that was put aside and answered grows, and the index goes with it: the rest is a hole of its own, and what stands behind it is void for it.
+#[test]
+fn damage_that_grows_is_told_again() {
+    let good = log(1 << 20, 12);
+    let all = frames(&good, &segment(1));
+    let first = all.iter().position(|(at, ..)| *at == places(&good, 1)[10]).unwrap();
+    for more in 1..6 {
+        let disk = good.image();
+        disk.edit(&segment(1), |bytes| bytes[all[first].0 + 40] ^= 4);
+        drop(open_small(&disk, 2, SEGMENT_LEN).unwrap());
+        disk.remove(&segment(2)).unwrap();
+        disk.edit(&segment(1), |bytes| all[first + 1..=first + more].iter().for_each(|(at, ..)| bytes[at + 40] ^= 4));
+        lose_index(&disk, 1);
+        let mut wal = open_small(&disk, 3, SEGMENT_LEN).unwrap();
+        let told =
+            wal.findings().iter().filter(|finding| matches!(finding, Finding::Hole { offset, .. } if *offset == all[first + 1].0 as u64)).count();
+        assert_eq!((told, wal.holes_aside()), (1, 2), "{more}: {:?}", wal.findings());
+        for round in 0..40 {
+            push(&mut wal, &stream(1 + round % 3), 4, true).unwrap();
+            wal.sync().unwrap();
+        }
+        let held = check(&wal);
+        drop(wal);
+        let reader = read(&disk).unwrap();
+        assert_eq!((check(&reader), lost(&reader)), (held.clone(), Vec::new()), "{more}");
+        let faults = super::damage::faults(&reader);
+        assert!(faults.iter().all(|fault| [crate::wal::Flaw::KnownHole, crate::wal::Flaw::Index].contains(&fault.flaw)), "{more}: {faults:?}");
+    }
+}
+
 /// A hole in what was the open segment, put aside and answered: also without the index of any segment what was void is void, and nothing else.
 #[test]
 fn what_is_void_stays_void_without_the_index_that_says_so() {
