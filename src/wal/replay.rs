@@ -259,17 +259,13 @@ impl Walk<'_> {
     fn take_events(&mut self, head: &Head, run: Run, body: Option<&[u8]>) -> Result<Taken, StoreError> {
         let damage = self.damage_before();
         let offset = u64::from(run.offset);
+        if self.wanted == Wanted::Places {
+            return Ok(self.place_events(head, run));
+        }
         let Some(state) = self.streams.get_mut(head.stream) else {
             self.streams.highest = self.streams.highest.max(head.stream);
-            let is_lost = damage.is_some() || self.wanted == Wanted::Places;
-            return if is_lost { Ok(Taken::Unreadable) } else { Err(self.segment.damaged(offset)) };
+            return if damage.is_some() { Ok(Taken::Unreadable) } else { Err(self.segment.damaged(offset)) };
         };
-        if self.wanted == Wanted::Places {
-            let is_void = head.first <= state.seq;
-            state.seq = state.seq.max(head.first + u64::from(head.count) - 1);
-            self.replayed.tables.add_events(head.stream, run, is_void);
-            return Ok(Taken::Good);
-        }
         if state.broken.is_none() && head.first != state.seq + 1 {
             if damage.is_none() {
                 return Err(StoreError::Damaged { segment: self.segment.number, offset, stream: Some((state.stream, head.first)) });
@@ -288,14 +284,28 @@ impl Walk<'_> {
         Ok(Taken::Good)
     }
 
+    /// Where events stand, whatever rotted before them: also what their stream's number stands for, which a later segment tells.
+    fn place_events(&mut self, head: &Head, run: Run) -> Taken {
+        let mut is_void = false;
+        if let Some(state) = self.streams.get_mut(head.stream) {
+            is_void = head.first <= state.seq;
+            state.seq = state.seq.max(head.first + u64::from(head.count) - 1);
+        }
+        self.replayed.tables.add_events(head.stream, run, is_void);
+        Taken::Good
+    }
+
     fn take_checkpoints(&mut self, head: &Head, offset: u32, len: u32) -> Taken {
-        let Some(state) = self.streams.get_mut(head.stream) else { return Taken::Unreadable };
-        if state.broken.is_none() && (head.hlc <= state.seq || self.wanted == Wanted::Places) {
+        if self.wanted == Wanted::Heads {
+            let Some(state) = self.streams.get_mut(head.stream) else { return Taken::Unreadable };
+            if state.broken.is_some() || head.hlc > state.seq {
+                return Taken::Good;
+            }
             state.checkpoint_seq = state.checkpoint_seq.max(head.hlc);
             state.touched = true;
-            let run = CheckpointRun { first: head.first, last: head.hlc, offset, len, count: u32::from(head.count) };
-            self.replayed.tables.streams.entry(head.stream).or_default().checkpoints.push(run);
         }
+        let run = CheckpointRun { first: head.first, last: head.hlc, offset, len, count: u32::from(head.count) };
+        self.replayed.tables.streams.entry(head.stream).or_default().checkpoints.push(run);
         Taken::Good
     }
 

@@ -89,6 +89,30 @@ fn what_an_old_index_told_of_is_read_without_it() {
     }
 }
 
+/// The same where nothing before it tells of a history, and what told in it what its number stands for has rotted: the heads behind it tell.
+#[test]
+fn what_a_number_stands_for_is_told_behind_it_too() {
+    let disk = log(SEGMENT_LEN, 30);
+    let mut wal = open_small(&disk, 2, SEGMENT_LEN).unwrap();
+    let number = wal.view.active.number;
+    push(&mut wal, &stream(104), 2, true).unwrap();
+    for round in 0..30 {
+        push(&mut wal, &stream(1 + round % 3), 4, true).unwrap();
+    }
+    wal.sync().unwrap();
+    drop(wal);
+    let checkpoints = signed(&read(&disk).unwrap());
+    let definition = frames(&disk, &segment(number)).into_iter().rfind(|(_, head, _)| (head.kind, head.stream) == (Kind::Stream, 4)).unwrap().0;
+    assert!(events_in(&disk, number, |at| at > definition).contains(&(stream(4), 1)));
+    disk.edit(&segment(number), |bytes| bytes[definition + 40] ^= 4);
+    for index in [number, number - 1] {
+        lose_index(&disk, index);
+        let log = read(&disk).unwrap();
+        assert_eq!((lost(&log), signed(&log)), (Vec::new(), checkpoints));
+        assert_eq!(log.events(&stream(104), 1).unwrap().next().unwrap(), Some((1, &*event(&stream(104), 1))));
+    }
+}
+
 /// The same where marks stand in the segment, which say where histories were.
 #[test]
 fn marks_do_not_lean_on_what_rotted_before_them() {
