@@ -121,7 +121,7 @@ fn marks_do_not_lean_on_what_rotted_before_them() {
     assert!(read(&good).unwrap().view.active.number > 2, "it is sealed");
     let (checkpoints, at) = (signed(&read(&good).unwrap()), places(&good, 2));
     let before = *at.iter().rfind(|at| **at < mark).unwrap();
-    for hit in [at[0], before] {
+    for hit in [at[0], before, *at.last().unwrap()] {
         let disk = good.image();
         disk.edit(&segment(2), |bytes| bytes[hit + 40] ^= 4);
         for number in [2, 1] {
