@@ -12,6 +12,7 @@ use super::tables::{CheckpointRun, HEADER_LEN, MENDED, Run, Tables};
 use crate::ports::store::StoreError;
 use bundle_format::chain::{Position, digest};
 use bundle_format::hlc::Hlc;
+use bundle_format::limits::SEQ_MAX;
 
 /// What a walk found.
 pub(super) struct Replayed {
@@ -286,6 +287,9 @@ impl Walk<'_> {
 
     /// Where events stand, whatever rotted before them: also what their stream's number stands for, which a later segment tells.
     fn place_events(&mut self, head: &Head, run: Run) -> Taken {
+        if !is_place(head) {
+            return Taken::Good;
+        }
         let mut is_void = false;
         if let Some(state) = self.streams.get_mut(head.stream) {
             is_void = head.first <= state.seq;
@@ -312,11 +316,11 @@ impl Walk<'_> {
     /// What is here again moves no head. Behind a hole it may be of events that went with it: they come again with the rest.
     fn take_mended(&mut self, head: &Head, offset: u32, len: u32) -> Result<Taken, StoreError> {
         let count = u32::from(head.count);
-        let held = self.wanted == Wanted::Places
-            || self.streams.get(head.stream).is_some_and(|state| state.base.seq < head.first && head.first + u64::from(count) - 1 <= state.seq);
+        let is_held = |state: &StreamState| state.base.seq < head.first && head.first + u64::from(count) - 1 <= state.seq;
+        let held = is_place(head) && (self.wanted == Wanted::Places || self.streams.get(head.stream).is_some_and(is_held));
         if held {
             self.replayed.tables.add_events(head.stream | MENDED, Run { first: head.first, count, offset, len }, true);
-        } else if self.damage_before().is_none() {
+        } else if self.damage_before().is_none() && self.wanted == Wanted::Heads {
             return Err(self.segment.damaged(u64::from(offset)));
         }
         Ok(Taken::Good)
@@ -390,6 +394,11 @@ impl Walk<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Whether events can stand where a head says, which no seal was asked about yet.
+fn is_place(head: &Head) -> bool {
+    head.count > 0 && (1..=SEQ_MAX - u64::from(head.count)).contains(&head.first)
 }
 
 /// `end` after the events of a frame; `None` when they do not follow or their lengths do not fit.

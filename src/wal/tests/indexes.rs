@@ -113,6 +113,33 @@ fn what_a_number_stands_for_is_told_behind_it_too() {
     }
 }
 
+/// A hand has changed where a frame says that it belongs, its kind too, and put its checksum right; with the index gone nobody asks the seal before it is
+/// read. No position makes the reader stumble, and all else is read.
+#[test]
+fn a_place_that_cannot_be_is_passed_over() {
+    let good = log(SEGMENT_LEN, 60);
+    let at = places(&good, 2)[1];
+    let hit = events_in(&good, 2, |place| place == at);
+    for (first, count) in [(0, 1), (0, 0), (1, 0), (u64::MAX, 1), (u64::MAX, u16::MAX), (1 << 63, 2)] {
+        for kind in [Kind::Events as u8, Kind::Mended as u8] {
+            let disk = good.image();
+            let len = frames(&disk, &segment(2)).into_iter().find(|(place, ..)| *place == at).unwrap().2;
+            disk.edit(&segment(2), |bytes| {
+                bytes[at + 8] = kind;
+                bytes[at + 13..at + 21].copy_from_slice(&first.to_le_bytes());
+                bytes[at + 21..at + 23].copy_from_slice(&count.to_le_bytes());
+                let mut crc = crc32fast::Hasher::new();
+                crc.update(&bytes[at..at + 4]);
+                crc.update(&bytes[at + 8..at + len]);
+                bytes[at + 4..at + 8].copy_from_slice(&crc.finalize().to_le_bytes());
+            });
+            assert!(frames(&disk, &segment(2)).iter().any(|(place, head, _)| (*place, head.first, head.count) == (at, first, count)));
+            lose_index(&disk, 2);
+            assert_eq!(lost(&read(&disk).unwrap()), hit, "{first}, {count}, {kind}");
+        }
+    }
+}
+
 /// The same where marks stand in the segment, which say where histories were.
 #[test]
 fn marks_do_not_lean_on_what_rotted_before_them() {
