@@ -4,7 +4,6 @@ use crate::ports::projection::{
     BundleRow, Content, Folded, Line, PeerRow, Place, Projection, ProjectionError, Row, State, Version, id_text, origin_text, parse_id,
 };
 use crate::ports::store::Stream;
-use bundle_format::chain::Position;
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Hash, NodeId, from_hex, hex};
 use rusqlite::config::DbConfig;
@@ -18,12 +17,14 @@ use std::time::Duration;
 
 mod rows;
 
-use rows::{OVERDUE, VERSION_COLUMNS, branch_text, content, id, ids_text, rank, signed, stream, time, unsigned, version};
+use rows::{
+    OVERDUE, VERSION_COLUMNS, branch_text, content, id, ids_text, parse_stretches, rank, signed, stream, stretches_text, time, unsigned, version,
+};
 
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
-const VERSION: i64 = 7;
+const VERSION: i64 = 8;
 /// Days of `activity`.
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long we wait for a reader's or another writer's lock, unless told otherwise.
@@ -206,11 +207,12 @@ impl Projection for SqliteProjection {
     }
 
     fn places(&mut self) -> Result<Vec<Place>, ProjectionError> {
-        self.all("SELECT origin, branch, seq, hash, counted FROM origin", [], |row| {
-            let hash: Vec<u8> = row.get(3)?;
-            let hash = Hash(hash.try_into().map_err(|_| ProjectionError::Damaged("origin"))?);
-            let position = Position { seq: unsigned(row.get(2)?), hash };
-            Ok(Place { stream: stream(row, 0, 1)?, position, counted: unsigned(row.get(4)?) })
+        self.all("SELECT origin, branch, seq, hash, counted, lacking FROM origin", [], |row| {
+            let damaged = || ProjectionError::Damaged("origin");
+            let hash: Option<Vec<u8>> = row.get(3)?;
+            let hash = hash.map(|hash| hash.try_into().map(Hash).map_err(|_| damaged())).transpose()?;
+            let lacking = parse_stretches(&row.get::<_, String>(5)?).ok_or_else(damaged)?;
+            Ok(Place { stream: stream(row, 0, 1)?, seq: unsigned(row.get(2)?), hash, counted: unsigned(row.get(4)?), lacking })
         })
     }
 
@@ -291,21 +293,23 @@ impl Projection for SqliteProjection {
     }
 
     fn set_place(&mut self, place: &Place, name: &str, node_name: &str) -> Result<(), ProjectionError> {
-        let Place { stream, position, counted } = place;
+        let Place { stream, seq, hash, counted, lacking } = place;
         self.run(
             // Most have not moved: then nothing is written.
-            "INSERT INTO origin VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (origin, branch) DO UPDATE SET
-             name = excluded.name, node = excluded.node, seq = excluded.seq, hash = excluded.hash, counted = excluded.counted
-             WHERE (name, node, seq, hash, counted) IS NOT (excluded.name, excluded.node, excluded.seq, excluded.hash, excluded.counted)",
+            "INSERT INTO origin VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (origin, branch) DO UPDATE SET name = excluded.name,
+             node = excluded.node, seq = excluded.seq, hash = excluded.hash, counted = excluded.counted, lacking = excluded.lacking
+             WHERE (name, node, seq, hash, counted, lacking)
+             IS NOT (excluded.name, excluded.node, excluded.seq, excluded.hash, excluded.counted, excluded.lacking)",
             params![
                 origin_text(&stream.origin),
                 branch_text(stream),
                 name,
                 node_name,
                 stream.origin.lane.name(),
-                signed(position.seq),
-                position.hash.0.as_slice(),
-                signed(*counted)
+                signed(*seq),
+                hash.as_ref().map(|hash| hash.0.as_slice()),
+                signed(*counted),
+                stretches_text(lacking)
             ],
         )
         .map(|_| ())

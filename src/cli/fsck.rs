@@ -34,9 +34,8 @@ impl Args {
             };
             console.result(&text, || Object::of("finding").with("code", code.as_str()).with("what", &text))?;
         }
-        if let Err(error) = view.note_rot() {
-            console.warn(error.code(), &format!("what is missing could not be noted for the next exchange: {error}"))?;
-        }
+        context.note_rot(&view)?;
+        let console = &mut context.console;
         let naming = view.naming();
         for fault in &checked.faults {
             let id = fault.event.map(|(stream, seq)| format!("{}:{seq}", naming.origin(&stream.origin)));

@@ -89,6 +89,14 @@ impl Context {
         Ok(count)
     }
 
+    /// Leave what reading has found of rot for the next exchange, which asks for it.
+    pub fn note_rot(&mut self, view: &View) -> Result<(), Halt> {
+        match view.note_rot() {
+            Err(error) => self.console.warn(error.code(), &format!("what is missing could not be noted for the next exchange: {error}")),
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// A push by way of the process that keeps the node, if one does. Its keys are not needed for that, but a name that was given must be right.
     pub fn through(&self, about: About) -> Result<Option<Through>, Halt> {
         for path in self.globals.key_file.iter().chain(&self.globals.passphrase_file) {

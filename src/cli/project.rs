@@ -7,6 +7,7 @@ use super::{Context, Finished, open_tables, summary, units};
 use crate::node::NodeError;
 use crate::node::layout::Layout;
 use crate::ports::projection::Projection;
+use bundle_format::error::{Code, Exit};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,7 +49,14 @@ impl Args {
         let name = escape::plain_path(&path);
         let text = format!("{name}: {} in {}, {} new", units::count(events, "event"), units::count(records, "record"), done.events);
         context.console.result(&text, || Object::of("projection").with("file", &name).with("events", events).with("records", records))?;
-        Ok(Finished::done(summary("project").with("new", done.events).with("rebuilt", done.rebuilt)))
+        if done.lacking > 0 {
+            let lacking = units::count(done.lacking, "event");
+            context.note_rot(&view)?;
+            context.console.warn(Code::Z301, &format!("{lacking} cannot be read here, and no row has them; `zbundle fsck` tells which"))?;
+        }
+        let exit = if done.lacking == 0 { Exit::Done } else { Exit::LogDamaged };
+        let summary = summary("project").with("new", done.events).with("rebuilt", done.rebuilt).with("lacking", done.lacking);
+        Ok(Finished { exit, summary })
     }
 }
 

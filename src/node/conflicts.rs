@@ -80,8 +80,17 @@ pub fn heads_digest(tables: &mut dyn Projection, key: &str) -> Result<Hash, Node
 }
 
 impl Source<'_> {
+    /// The whole payload of an event, if it is not longer than `len_max`, and has not rotted. Who shows versions to people, to choose among, does not pass
+    /// over one.
+    pub(super) fn readable_payload(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
+        match self.payload(id, len_max) {
+            Err(NodeError::Log(StoreError::Damaged { .. })) => Ok(None),
+            payload => payload,
+        }
+    }
+
     /// The whole payload of an event, if it is not longer than `len_max`.
-    pub(super) fn payload(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
+    fn payload(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
         for (stream, _) in self.log.streams().into_iter().filter(|(stream, _)| stream.origin == id.origin) {
             let mut events = self.log.events(&stream, id.seq)?;
             let Some((seq, bytes)) = events.next()? else { continue };

@@ -4,7 +4,7 @@ use super::Node;
 use super::error::NodeError;
 use super::payload;
 use crate::ports::projection::Projection;
-use crate::ports::store::Stream;
+use crate::ports::store::{Log as _, StoreError, Stream};
 use crate::push::{Fields, Pushed};
 use bundle_format::error::Code;
 use bundle_format::event::Event;
@@ -42,11 +42,13 @@ impl Node {
         let place = |stream: &Stream| (stream.origin.lane, stream.origin.audience);
         let mut found = BTreeMap::new();
         for (stream, id) in tables.pushed_as(&self.keyring.node(), key)? {
-            let Some((_, bytes)) = self.log().events(&stream, id.seq)?.next()?.map(|(seq, bytes)| (seq, bytes.to_vec())) else { continue };
+            let stored = match self.stored_as(&stream, id.seq) {
+                Err(StoreError::Damaged { .. }) => continue, // it rotted: what is pushed once more is all there is of it
+                stored => stored?,
+            };
+            let Some((bytes, stored_sha256)) = stored else { continue };
             let Ok(event) = Event::from_bytes(&bytes) else { continue };
-            let same = is_same(fields, &event)
-                && streams.iter().any(|wanted| place(wanted) == place(&stream))
-                && payload::facts(&self.wal, &stream, id.seq, &event)?.is_some_and(|facts| facts.sha256 == *sha256);
+            let same = is_same(fields, &event) && streams.iter().any(|wanted| place(wanted) == place(&stream)) && stored_sha256 == Some(*sha256);
             if !same {
                 return Err(NodeError::refused(Code::Z414, format!("{key:?} is {}", self.naming().event(&id))));
             }
@@ -57,6 +59,14 @@ impl Node {
         let stored = streams.iter().filter_map(|stream| found.get(&place(stream)).map(|(_, pushed)| *pushed)).collect();
         let missing = streams.iter().filter(|stream| !found.contains_key(&place(stream))).copied().collect();
         Ok(Repeated { stored, missing })
+    }
+
+    /// The event at `seq`, and the SHA-256 of the whole payload that it begins.
+    fn stored_as(&self, stream: &Stream, seq: u64) -> Result<Option<(Vec<u8>, Option<Hash>)>, StoreError> {
+        let Some(bytes) = self.wal.events(stream, seq)?.next()?.map(|(_, bytes)| bytes.to_vec()) else { return Ok(None) };
+        let Ok(event) = Event::from_bytes(&bytes) else { return Ok(None) };
+        let facts = payload::facts(&self.wal, stream, seq, &event)?;
+        Ok(Some((bytes, facts.map(|facts| facts.sha256))))
     }
 }
 

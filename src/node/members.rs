@@ -185,7 +185,18 @@ impl Node {
         if !self.keyring.is_authority() {
             return Err(NodeError::refused(Code::Z608, format!("that is {}", self.naming().node(&self.roster.authority()))));
         }
-        let orphans = self.wal.orphans(&Stream::main(self.roster.pin().roster_origin()))?;
+        let roster = Stream::main(self.roster.pin().roster_origin());
+        if let Some(rotten) = self.wal.rotten().into_iter().find(|rotten| rotten.events && rotten.stream == roster) {
+            // The fold ends there, here and everywhere: who is sure would believe that something was done.
+            let event = format!("{}:{}", self.naming().origin(&roster.origin), rotten.first);
+            return Err(NodeError::refused(
+                Code::Z610,
+                format!(
+                    "{event} cannot be read here, and what is signed behind it has no effect; if no member has it, put back a copy of this node's folder"
+                ),
+            ));
+        }
+        let orphans = self.wal.orphans(&roster)?;
         let doubt = !sure && super::roster_in_doubt(&self.wal, &self.roster, &self.peers.all(&*self.ports.disk)?, &orphans)?;
         if doubt {
             Err(NodeError::refused(

@@ -62,7 +62,7 @@ pub mod workshop;
 pub use error::NodeError;
 
 use crate::keys::{self, Keyring, Pin, Roster, Secret};
-use crate::ports::store::{Finding, Log, Store as _, Stream};
+use crate::ports::store::{Finding, Log, Store as _, StoreError, Stream};
 use crate::ports::{Lock, Ports};
 use crate::wal::{DataKeys, Wal, WalReader};
 use bundle_format::chain::digest;
@@ -385,7 +385,10 @@ impl Node {
     pub(crate) fn notice_proves_loss(&self, notices: &[ForkNotice]) -> Result<bool, NodeError> {
         for notice in notices.iter().filter(|notice| self.is_present_life(&notice.origin)) {
             let mut events = self.wal.events(&Stream::main(notice.origin), notice.seq)?;
-            let ours = events.next()?.map(|(_, bytes)| digest(bytes).0);
+            let ours = match events.next() {
+                Err(StoreError::Damaged { .. }) => None, // of two digests one at most was ours
+                ours => ours?.map(|(_, bytes)| digest(bytes).0),
+            };
             let foreign = |theirs: &[u8; 8]| ours.is_none_or(|ours| ours[..8] != *theirs);
             if notice.digests.iter().any(foreign) {
                 return Ok(true);

@@ -4,11 +4,11 @@ use super::config::{Config, Conflicts};
 use super::error::NodeError;
 use super::folding::Folding;
 use super::payload;
-use super::{Node, View, naming::Naming};
+use super::{Node, View, known, naming::Naming, rot};
 use crate::keys::{Bound, Roster};
 use crate::ports::projection::{Content, Place, Projection, Row};
 use crate::ports::store::{Head, Log, Stream};
-use bundle_format::chain::{Position, digest};
+use bundle_format::chain::digest;
 use bundle_format::event::{Event, Part};
 use bundle_format::ids::{EventId, Hash, Lane, NodeId};
 use sha2::{Digest as _, Sha256};
@@ -28,6 +28,8 @@ pub struct Projected {
     pub events: u64,
     /// Records whose heads were worked out anew.
     pub records: u64,
+    /// Events that rotted, in histories that were looked at: no row has them.
+    pub lacking: u64,
     /// The tables were made from nothing.
     pub rebuilt: bool,
     /// There is more: it stopped after one transaction, as it was asked to.
@@ -45,8 +47,8 @@ pub enum Stride {
 
 /// Where following one history ended.
 enum Followed {
-    /// Here.
-    End(Position),
+    /// At its head, or, if its chain does not lead there, somewhere else.
+    End { is_head: bool },
     /// A transaction is done, and no more was asked for.
     Paused,
 }
@@ -89,7 +91,7 @@ impl Source<'_> {
         }
         batch.folding.rule(tables)?;
         let places: BTreeMap<Stream, Place> = tables.places()?.into_iter().map(|place| (place.stream, place)).collect();
-        if !continues(&places, streams) {
+        if !continues(&places, streams) || self.has_more_to_read(&places)? {
             tables.begin()?; // undone
             return Ok(None);
         }
@@ -97,18 +99,19 @@ impl Source<'_> {
         let renamed = tables.named_by()? != names;
         for (stream, head) in streams {
             let counted = self.counted(stream, head)?;
-            let held = places.get(stream).copied();
-            let place = held.unwrap_or(Place { stream: *stream, position: head.base, counted });
+            let held = places.get(stream);
+            let place = held.cloned().unwrap_or_else(|| Place::new(*stream, head.base, counted));
             if place.counted != counted {
                 batch.folding.touch(tables.recount(stream, counted)?);
             }
-            if !renamed && held.is_some_and(|held| held.counted == counted && held.position == head.end) {
+            batch.done.lacking += place.lacking.iter().map(|(first, last)| last + 1 - first).sum::<u64>();
+            if !renamed && held.is_some_and(|held| held.counted == counted && held.is_at(head.end)) {
                 continue; // a hub holds hundreds of histories, of which few have moved
             }
             match self.follow(tables, &mut batch, Place { counted, ..place }, head, stride)? {
                 Followed::Paused => return Ok(Some(Projected { paused: true, ..batch.done })),
-                Followed::End(end) if end == head.end => {}
-                Followed::End(_) => {
+                Followed::End { is_head: true } => {}
+                Followed::End { is_head: false } => {
                     tables.begin()?; // undone
                     return Ok(None);
                 }
@@ -120,6 +123,18 @@ impl Source<'_> {
         batch.fold(tables)?;
         tables.commit()?;
         Ok(Some(batch.done))
+    }
+
+    /// Whether something that rotted when it was to be projected is here again. Its history is projected anew: what builds on it may be told otherwise.
+    fn has_more_to_read(&self, places: &BTreeMap<Stream, Place>) -> Result<bool, NodeError> {
+        for place in places.values() {
+            for lost in &place.lacking {
+                if !rot::is_still_lost(self.log, &place.stream, *lost)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// A number for what everybody is called.
@@ -134,31 +149,42 @@ impl Source<'_> {
         hasher.finalize().first_chunk().copied().map_or(0, i64::from_be_bytes)
     }
 
-    /// Project one history from `place` to its head.
+    /// Project one history from `place` to its head. What rotted is passed over: rows are made of the rest (R11.2-j).
     fn follow(&self, tables: &mut dyn Projection, batch: &mut Batch, mut place: Place, head: &Head, stride: Stride) -> Result<Followed, NodeError> {
         let (name, node_name) = (self.naming.origin(&place.stream.origin), self.naming.node(&place.stream.origin.node));
-        if place.position.seq < head.end.seq {
-            let mut events = self.log.events(&place.stream, place.position.seq + 1)?;
-            while let Some((seq, bytes)) = events.next()? {
-                let digest = digest(bytes);
-                place.position = place.position.then(&digest);
-                // Stored events have been read once before they were let in; what does not read now is damage the checksum missed.
-                if let Ok(event) = Event::from_bytes(bytes) {
-                    self.put(tables, batch, &place, head, &(seq, event, digest))?;
-                }
-                if batch.is_full() {
-                    tables.set_place(&place, &name, &node_name)?;
-                    batch.fold(tables)?;
-                    tables.commit()?;
-                    if stride == Stride::Batch {
-                        return Ok(Followed::Paused);
+        let mut events = self.log.events(&place.stream, place.seq + 1)?;
+        loop {
+            match events.next() {
+                Ok(Some((seq, bytes))) => {
+                    let digest = digest(bytes);
+                    place.pass(&digest);
+                    // Stored events have been read once before they were let in; what does not read now is damage the checksum missed.
+                    if let Ok(event) = Event::from_bytes(bytes) {
+                        self.put(tables, batch, &place, head, &(seq, event, digest))?;
                     }
-                    tables.begin()?;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    let lost = rot::pass_over(self.log, &place.stream, &mut *events, error)?;
+                    place.pass_over(lost);
+                    batch.done.lacking += lost.1 + 1 - lost.0;
                 }
             }
+            if batch.is_full() {
+                tables.set_place(&place, &name, &node_name)?;
+                batch.fold(tables)?;
+                tables.commit()?;
+                if stride == Stride::Batch {
+                    return Ok(Followed::Paused);
+                }
+                tables.begin()?;
+            }
+        }
+        if place.hash.is_none() && place.seq == head.end.seq {
+            place.hash = Some(head.end.hash); // what cannot be read cannot be hashed: the log's word for it
         }
         tables.set_place(&place, &name, &node_name)?;
-        Ok(Followed::End(place.position))
+        Ok(Followed::End { is_head: place.is_at(head.end) })
     }
 
     /// Put the event that ends at a place: of a payload in parts that is the last one, so that a row is always whole and a void run makes none (R3.2-f).
@@ -177,6 +203,9 @@ impl Source<'_> {
         let first_seq = seq - index;
         // The first parts of a payload whose branch leaves another in its midst stand there.
         let stream = if first_seq > head.base.seq { place.stream } else { return Ok(()) };
+        if place.lacks(first_seq, *seq) {
+            return Ok(());
+        }
         let mut events = self.log.events(&stream, first_seq)?;
         let Some((_, bytes)) = events.next()? else { return Ok(()) };
         let first = bytes.to_vec();
@@ -253,7 +282,7 @@ impl Source<'_> {
         let mut counted = checkpoints.iter().rev().find(|at| current(at.checkpoint.key_number)).map_or(0, |at| at.position.seq);
         for end in member.keys.iter().filter_map(|key| key.end.as_ref()) {
             if let Bound::UpTo(keep) = end.bound(&stream.origin)
-                && self.log.position(stream, keep.seq.min(head.end.seq))?.is_some_and(|at| at.seq < keep.seq || at == keep)
+                && known::position(self.log, stream, keep.seq.min(head.end.seq))?.is_some_and(|at| at.seq < keep.seq || at == keep)
             {
                 counted = counted.max(keep.seq.min(head.end.seq));
             }
@@ -264,8 +293,7 @@ impl Source<'_> {
 
 /// Whether the log holds everything that the tables know of.
 fn continues(places: &BTreeMap<Stream, Place>, streams: &[(Stream, Head)]) -> bool {
-    let fits =
-        |(stream, head): &&(Stream, Head)| places.get(stream).is_some_and(|place| place.position.seq < head.end.seq || place.position == head.end);
+    let fits = |(stream, head): &&(Stream, Head)| places.get(stream).is_some_and(|place| place.seq < head.end.seq || place.is_at(head.end));
     streams.iter().filter(fits).count() == places.len()
 }
 

@@ -7,7 +7,7 @@ use super::taking::Ingested;
 use super::{Node, View, known, record, settle};
 use crate::cut::sign;
 use crate::ports::disk::Disk;
-use crate::ports::store::{Head, Log, Rotten, Store as _, StoreError, Stream};
+use crate::ports::store::{Events, Head, Log, Rotten, Store as _, StoreError, Stream};
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
 use bundle_format::error::Code;
 use bundle_format::ids::{NodeId, Origin};
@@ -75,29 +75,27 @@ fn is_own_roster(node: &Node, stream: &Stream) -> bool {
 
 /// Every event of `stream` behind `after` that can be read, up to the first for which `visit` answers `false`.
 pub(super) fn each_readable(log: &dyn Log, stream: &Stream, after: u64, visit: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<(), NodeError> {
-    let Some(head) = log.head(stream) else { return Ok(()) };
-    let mut next = after + 1;
-    while next <= head.end.seq {
-        let mut events = log.events(stream, next)?;
-        let damage = loop {
-            match events.next() {
-                Ok(Some((seq, bytes))) => {
-                    next = seq + 1;
-                    if !visit(seq, bytes) {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => return Ok(()),
-                Err(damage @ StoreError::Damaged { .. }) => break damage,
-                Err(error) => return Err(error.into()),
-            }
-        };
-        let lost = log.lost(stream, next, head.end.seq)?;
-        // A card that reads now so and now so: nothing behind is passed over for that.
-        let Some((_, last)) = lost.into_iter().find(|(first, _)| *first == next) else { return Err(damage.into()) };
-        next = last + 1;
+    let mut events = log.events(stream, after + 1)?;
+    loop {
+        match events.next() {
+            Ok(Some((seq, bytes))) if visit(seq, bytes) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => _ = pass_over(log, stream, &mut *events, error)?,
+        }
     }
-    Ok(())
+}
+
+/// Go on behind `error`, if it was damage that is lost whenever it is read: the first and the last position of it.
+pub(super) fn pass_over(log: &dyn Log, stream: &Stream, events: &mut dyn Events, error: StoreError) -> Result<(u64, u64), StoreError> {
+    let Some((first, last)) = events.pass_over() else { return Err(error) };
+    // A card that reads now so and now so: nothing behind is passed over for that.
+    if log.lost(stream, first, last)? == [(first, last)] { Ok((first, last)) } else { Err(error) }
+}
+
+/// Whether `lost` of a stream, which could not be read when somebody passed over it, still cannot be.
+pub(super) fn is_still_lost(log: &dyn Log, stream: &Stream, lost: (u64, u64)) -> Result<bool, StoreError> {
+    let covers = |rotten: &Rotten| rotten.events && rotten.stream == *stream && rotten.first <= lost.0 && lost.1 <= rotten.last;
+    Ok(log.rotten().iter().any(covers) || log.lost(stream, lost.0, lost.1)? == [lost])
 }
 
 impl View {
@@ -106,11 +104,12 @@ impl View {
         self.log.rotten()
     }
 
-    /// Leave what reading everything has found for whoever writes next. The only thing a reader writes (R10.2-a).
+    /// Leave what reading has found for whoever writes next, beside what was known and still holds. The only thing a reader writes (R10.2-a).
     ///
     /// # Errors
     /// What the disk says.
     pub fn note_rot(&self) -> Result<(), NodeError> {
+        look_again(&*self.ports.disk, &self.layout, &self.log)?;
         save(&*self.ports.disk, &self.layout, self.log.rotten())
     }
 }

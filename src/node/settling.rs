@@ -104,7 +104,7 @@ impl View {
                     Ok((answer, program)) => settled = answer.map(|answer| (answer, format!("{BY_RULE}exec:{}", hex(&program.first::<8>())))),
                     Err(why) => failed = Some(why),
                 },
-                None => failed = Some("its versions are too many or too long to be shown to a program".to_owned()),
+                None => failed = Some("its versions are too many or too long to be shown to a program, or one of them has rotted".to_owned()),
             },
             _ => {}
         }
@@ -122,7 +122,7 @@ impl View {
         }
         let (mut left, mut heads) = (SHOWN_LEN_MAX, Vec::new());
         for head in &conflict.heads {
-            let Some(payload) = self.source().payload(&head.id, left)? else { return Ok(None) };
+            let Some(payload) = self.source().readable_payload(&head.id, left)? else { return Ok(None) };
             left -= payload.len() as u64;
             let mut told = head_json(head, Some(&payload));
             told["node"] = json!(self.naming().node(&head.id.origin.node));
@@ -228,7 +228,7 @@ impl Node {
         if disclose == Disclose::Payload {
             let (mut left, mut heads) = (NOTICE_LEN_MAX, Vec::new());
             for head in &conflict.heads {
-                let payload = self.payload_within(&head.id, left)?;
+                let payload = self.source().readable_payload(&head.id, left)?;
                 left -= payload.as_ref().map_or(0, |payload| payload.len() as u64);
                 heads.push(head_json(head, payload.as_deref()));
             }

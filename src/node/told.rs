@@ -59,7 +59,7 @@ impl Source<'_> {
             if !self.roster.is_hub(&id.origin.node) {
                 continue;
             }
-            let Some(told) = self.payload(&id, NOTICE_LEN_MAX)?.and_then(|payload| read(&payload, &id, hlc)) else { continue };
+            let Some(told) = self.readable_payload(&id, NOTICE_LEN_MAX)?.and_then(|payload| read(&payload, &id, hlc)) else { continue };
             if !keys.insert(told.record_key.clone()) {
                 continue; // an older word about the same record
             }

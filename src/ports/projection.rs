@@ -10,14 +10,47 @@ use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Hash, Incarnation, Lane, NodeId, Origin, from_hex, hex};
 
 /// How far one history has been projected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Which.
     pub stream: Stream,
-    /// Up to here, chain hash and all: another past shows as another hash.
-    pub position: Position,
+    /// Up to this event.
+    pub seq: u64,
+    /// The chain hash there: another past shows as another hash. `None` behind events that could not be read, as long as the head is not reached.
+    pub hash: Option<Hash>,
     /// Events up to this one count; later ones stand under an ended key (R8.3-h).
     pub counted: u64,
+    /// Events that rotted, and are in no row: the first and the last of each stretch, ascending.
+    pub lacking: Vec<(u64, u64)>,
+}
+
+impl Place {
+    /// Before the first event behind `base`.
+    pub fn new(stream: Stream, base: Position, counted: u64) -> Self {
+        Self { stream, seq: base.seq, hash: Some(base.hash), counted, lacking: Vec::new() }
+    }
+
+    /// Whether everything up to `end` has been projected, of the history that ends there.
+    pub fn is_at(&self, end: Position) -> bool {
+        (self.seq, self.hash) == (end.seq, Some(end.hash))
+    }
+
+    /// Behind one event more.
+    pub fn pass(&mut self, event: &Hash) {
+        let next = self.hash.map(|hash| Position { seq: self.seq, hash }.then(event).hash);
+        (self.seq, self.hash) = (self.seq + 1, next);
+    }
+
+    /// Behind a stretch that cannot be read.
+    pub fn pass_over(&mut self, lost: (u64, u64)) {
+        self.lacking.push(lost);
+        (self.seq, self.hash) = (lost.1, None);
+    }
+
+    /// Whether an event from `first` to `last` could not be read.
+    pub fn lacks(&self, first: u64, last: u64) -> bool {
+        self.lacking.iter().any(|lost| lost.0 <= last && first <= lost.1)
+    }
 }
 
 /// A whole payload as a row holds it.

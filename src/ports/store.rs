@@ -145,6 +145,10 @@ pub trait Events {
     /// # Errors
     /// [`StoreError::Damaged`] or [`StoreError::Tampered`] where the bytes are not what was stored.
     fn next(&mut self) -> Result<Option<(u64, &[u8])>, StoreError>;
+    /// Go on behind the damage that the last call ended with: the first and the last position that it took. `None` when it cannot be passed.
+    fn pass_over(&mut self) -> Option<(u64, u64)> {
+        None
+    }
 }
 
 /// An event of a [`Scan`]: in which stream, where, its bytes.

@@ -86,13 +86,6 @@ impl<'a> StreamEvents<'a> {
         Ok(Self { view, stream, number, next, end, plan, segment: None, run, run_offset, at, frame: None, again: None, damage, lost: None })
     }
 
-    /// Go on behind the damage that the last call ended with; which events lie in it. `None` when it cannot be passed.
-    pub fn pass_over(&mut self) -> Option<(u64, u64)> {
-        let (first, last) = self.lost.take()?;
-        self.next = last + 1;
-        Some((first, last))
-    }
-
     fn advance(&mut self) -> Result<Option<(u64, Buffer, Range<usize>)>, StoreError> {
         while self.next <= self.end && self.lost.is_none() {
             if let Some((bytes, frame)) = &mut self.again {
@@ -203,6 +196,12 @@ impl Events for StreamEvents<'_> {
                 Err(error)
             }
         }
+    }
+
+    fn pass_over(&mut self) -> Option<(u64, u64)> {
+        let (first, last) = self.lost.take()?;
+        self.next = last + 1;
+        Some((first, last))
     }
 }
 

@@ -135,7 +135,7 @@ fn what_is_on_its_way_is_shown_as_a_conflict_only_after_a_week() {
     assert!(conflicts(&world, "hub").is_empty());
 }
 
-fn sha(payload: &[u8]) -> Hash {
+pub fn sha(payload: &[u8]) -> Hash {
     Hash(Sha256::digest(payload).into())
 }
 

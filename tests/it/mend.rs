@@ -3,6 +3,7 @@
 use crate::damage::{change, frames, segments};
 use crate::rot::{Listener, listed, log, say, well, zbundle};
 use crate::world::World;
+use bundle_format::error::Code;
 use bundle_format::ids::Origin;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use zbundle::wal::{DataKeys, Options, Wal};
 const ALL: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
 
 /// A hub and a clinic that hold the same, all of it in a sealed segment of `at`.
-fn level(at: &str) -> World {
+pub fn level(at: &str) -> World {
     let world = World::new();
     world.init("hub", true);
     world.join("clinic", "hub", Policy::Own);
@@ -36,7 +37,7 @@ fn push_and_carry_all(world: &World) {
 }
 
 /// Seal the newest segment of a node's log, as a longer life would have.
-fn seal(world: &World, name: &str) {
+pub fn seal(world: &World, name: &str) {
     let node = world.open(name);
     let (id, key) = node.keyring().data_keys().current();
     let keys = DataKeys::new(id, *key);
@@ -53,7 +54,7 @@ const EVENTS: u8 = 1;
 const CHECKPOINTS: u8 = 4;
 
 /// Rot the frames with events of `origin` that begin at one of `firsts`, in sealed segments.
-fn rot(world: &World, name: &str, origin: impl Fn(&Origin) -> bool, firsts: &[u64]) {
+pub fn rot(world: &World, name: &str, origin: impl Fn(&Origin) -> bool, firsts: &[u64]) {
     rot_frames(world, name, EVENTS, origin, firsts);
 }
 
@@ -109,7 +110,7 @@ fn whole(world: &World) {
     }
 }
 
-fn is_routine(origin: &Origin) -> bool {
+pub fn is_routine(origin: &Origin) -> bool {
     origin.lane == bundle_format::ids::Lane::Routine
 }
 
@@ -346,11 +347,36 @@ fn an_authority_does_not_sign_over_rot_in_its_roster() {
     let (roster, clinic) = (world.view("hub").roster().pin().roster_origin(), world.view("clinic").keyring().node());
     rot(&world, "hub", |origin| *origin == roster, &[3]);
     let refused = world.open("hub").set_policy(clinic, Policy::All, false).unwrap_err();
-    assert_eq!(refused.code(), bundle_format::error::Code::Z610);
+    assert_eq!(refused.code(), Code::Z610);
     world.carry("hub", "clinic", "down");
     world.carry("clinic", "hub", "up");
     world.open("hub").set_policy(clinic, Policy::All, false).unwrap();
     whole(&world);
+}
+
+/// R8.4-a: what an authority signs behind rot in its roster has no effect, at itself or anywhere. Who is sure is not told that it was done; with a copy of
+/// the node's folder from before it goes on.
+#[test]
+fn an_authority_that_is_sure_signs_nothing_behind_rot_in_its_roster() {
+    let world = level("clinic");
+    let (roster, clinic) = (world.view("hub").roster().pin().roster_origin(), world.view("clinic").keyring().node());
+    world.image("hub", "copy");
+    let head = world.view("hub").roster().head();
+    world.open("hub").set_policy(clinic, Policy::OwnAndHubs, false).unwrap(); // nobody else has it
+    seal(&world, "hub");
+    rot(&world, "hub", |origin| *origin == roster, &[head.seq + 1]);
+    let held = |world: &World| world.view("hub").log().head(&Stream::main(roster)).unwrap().end;
+    let before = held(&world);
+    for sure in [false, true] {
+        let refused = world.open("hub").revoke(clinic, sure).unwrap_err();
+        assert!(refused.code() == Code::Z610 && refused.to_string().contains("cannot be read here"), "{refused}");
+    }
+    assert_eq!(held(&world), before);
+    world.restore("copy", "hub");
+    world.carry("clinic", "hub", "up");
+    world.open("hub").set_policy(clinic, Policy::OwnAndHubs, false).unwrap();
+    world.carry("hub", "clinic", "down");
+    assert_eq!(world.view("clinic").roster().member(&clinic).unwrap().policy, Policy::OwnAndHubs);
 }
 
 /// R6.2-i: the words that rotted the authority says again, with the key that said them, where nobody else may have them. Else who had not heard of the newest

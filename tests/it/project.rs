@@ -1,5 +1,8 @@
 //! Tables made from the log: the same however they came about, and never ahead of or behind what they say.
 
+use crate::conflicts::sha;
+use crate::mend::{is_routine, rot, seal};
+use crate::rot::say;
 use crate::world::World;
 use bundle_format::error::Code;
 use bundle_format::ids::Lane;
@@ -8,6 +11,7 @@ use rusqlite::types::Value;
 use std::path::Path;
 use zbundle::adapters::SqliteProjection;
 use zbundle::keys::Policy;
+use zbundle::node::idempotency::Repeated;
 use zbundle::node::projecting::Projected;
 use zbundle::ports::projection::{Projection, ProjectionError, State};
 use zbundle::push::Fields;
@@ -114,6 +118,103 @@ fn tables_of_another_past_are_made_anew() {
     assert!(project(&world, "lunana", "a.db", false).rebuilt);
     assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM event WHERE payload LIKE 'three%'"), 1);
     assert_eq!(ask::<i64>(&world, "a.db", "SELECT count(*) FROM event"), 4);
+}
+
+/// A hub that took six events of a clinic, each by a stick of its own; the last but one is longer than an event. What begins at `firsts` has rotted there.
+fn rotten_at_hub(firsts: &[u64]) -> World {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("lunana", "hub", Policy::Own);
+    for (number, len) in [20, 30, 40, 50, 9000, 60].into_iter().enumerate() {
+        push_record(&world, "lunana", Lane::Routine, &of_record(["Patient/1", "Patient/2"][number % 2]), &vec![b'a' + number as u8; len]);
+        world.carry("lunana", "hub", &format!("up{number}"));
+    }
+    world.carry("hub", "lunana", "receipt");
+    seal(&world, "hub");
+    rot(&world, "hub", is_routine, firsts);
+    world
+}
+
+/// R11.2-j: one byte that rots costs its own row, and stops no other: those behind it, those to come, those of other histories.
+#[test]
+fn what_rotted_costs_its_own_row() {
+    let world = rotten_at_hub(&[2, 5]); // the fifth is three events: with the first of them its payload is gone
+    let done = project(&world, "hub", "steps.db", false);
+    assert_eq!((done.events, done.lacking), (4, 4));
+    assert_eq!(ask::<String>(&world, "steps.db", "SELECT lacking FROM origin WHERE lane = 'routine'"), "[[2,2],[5,7]]");
+    assert_eq!(ask::<String>(&world, "steps.db", "SELECT group_concat(seq) FROM (SELECT seq FROM event ORDER BY seq)"), "1,3,4,8");
+    let told = say(&world, "hub", &["project", "--to", world.path("told.db").to_str().unwrap()]);
+    assert!(told.exit == 19 && told.err.contains("4 events cannot be read here, and no row has them"), "{}{}{}", told.exit, told.out, told.err);
+    push_record(&world, "lunana", Lane::Routine, &of_record("Patient/1"), b"later");
+    push_record(&world, "hub", Lane::Routine, &of_record("Patient/3"), b"ours");
+    world.carry("lunana", "hub", "later");
+    assert_eq!(project(&world, "hub", "steps.db", false), Projected { events: 2, records: 2, lacking: 4, ..Projected::default() });
+    project(&world, "hub", "once.db", false);
+    assert_eq!(content(&world.path("steps.db")), content(&world.path("once.db")));
+}
+
+/// What comes back becomes rows, and records are as if it had never been away.
+#[test]
+fn what_rotted_becomes_rows_when_it_is_here_again() {
+    let world = rotten_at_hub(&[2, 5]);
+    project(&world, "hub", "steps.db", false);
+    assert_eq!(say(&world, "hub", &["project"]).exit, 19, "which tells others what is missing here");
+    world.carry("hub", "lunana", "down");
+    let again = world.carry("lunana", "hub", "again");
+    assert_eq!(again.counts.mended, 4);
+    let done = project(&world, "hub", "steps.db", false);
+    assert_eq!((done.events, done.lacking, done.rebuilt), (6, 0, true));
+    project(&world, "hub", "once.db", false);
+    assert_eq!(content(&world.path("steps.db")), content(&world.path("once.db")));
+    assert_eq!(project(&world, "hub", "steps.db", false), Projected::default());
+    assert_eq!(say(&world, "hub", &["project"]).exit, 0);
+}
+
+/// A hub catches up a transaction at a time: behind what rotted it goes on where it stopped, though it cannot know the chain hash there.
+#[test]
+fn what_rotted_is_passed_over_once_however_often_the_work_is_interrupted() {
+    let world = World::new();
+    world.init("hub", true);
+    push_record(&world, "hub", Lane::Routine, &of_record("Patient/1"), b"first");
+    for number in 0..6 {
+        push_record(&world, "hub", Lane::Routine, &of_record("Patient/2"), &vec![number; 1 << 20]);
+    }
+    seal(&world, "hub");
+    rot(&world, "hub", is_routine, &[1]);
+    let view = world.view("hub");
+    let mut tables = SqliteProjection::open(&world.path("steps.db"), true).unwrap();
+    let mut steps = vec![view.project_on(&mut tables).unwrap()];
+    while steps.last().unwrap().paused {
+        drop(tables);
+        tables = SqliteProjection::open(&world.path("steps.db"), true).unwrap();
+        steps.push(view.project_on(&mut tables).unwrap());
+    }
+    let (paused, events): (Vec<bool>, Vec<u64>) = steps.iter().map(|step| (step.paused, step.events)).unzip();
+    assert_eq!((paused, events, steps.iter().any(|step| step.rebuilt)), (vec![true, false], vec![4, 2], false));
+    view.project(&mut SqliteProjection::open(&world.path("once.db"), true).unwrap(), false).unwrap();
+    assert_eq!(content(&world.path("steps.db")), content(&world.path("once.db")));
+}
+
+/// R11.1-f: what its key names has rotted: what is pushed once more is stored, and it is that from then on.
+#[test]
+fn a_push_that_rotted_is_stored_when_it_comes_again() {
+    let world = World::new();
+    world.init("lunana", true);
+    let fields = Fields { idempotency_key: Some("form-881".into()), ..of_record("Patient/1") };
+    push_record(&world, "lunana", Lane::Routine, &fields, b"{}");
+    project(&world, "lunana", "data.db", false);
+    seal(&world, "lunana");
+    rot(&world, "lunana", is_routine, &[1]);
+    let repeated = |world: &World| {
+        let node = world.open("lunana");
+        let streams = node.push_streams(Lane::Routine, &[]).unwrap();
+        let mut tables = SqliteProjection::open(&world.path("data.db"), false).unwrap();
+        (node.repeated(&mut tables, &streams, &fields, &sha(b"{}")).unwrap(), streams)
+    };
+    let (first, streams) = repeated(&world);
+    assert_eq!(first, Repeated { stored: vec![], missing: streams });
+    push_record(&world, "lunana", Lane::Routine, &fields, b"{}");
+    assert_eq!(repeated(&world).0.missing, []);
 }
 
 /// R8.3-h: what was written under a revoked key is a row, and makes no record.

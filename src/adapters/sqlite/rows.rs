@@ -20,6 +20,16 @@ fn parse_ids(text: &str) -> Option<Vec<EventId>> {
     inside.split(',').filter(|quoted| !quoted.is_empty()).map(|quoted| parse_id(quoted.strip_prefix('"')?.strip_suffix('"')?)).collect()
 }
 
+/// `[[4,6],[9,9]]`, as SQLite's own functions read it.
+pub(super) fn stretches_text(stretches: &[(u64, u64)]) -> String {
+    let each: Vec<String> = stretches.iter().map(|(first, last)| format!("[{first},{last}]")).collect();
+    format!("[{}]", each.join(","))
+}
+
+pub(super) fn parse_stretches(text: &str) -> Option<Vec<(u64, u64)>> {
+    serde_json::from_str(text).ok()
+}
+
 pub(super) fn id(row: &rusqlite::Row<'_>, column: usize) -> Result<EventId, ProjectionError> {
     let text: String = row.get(column)?;
     parse_id(&text).ok_or(ProjectionError::Damaged("event"))

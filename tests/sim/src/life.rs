@@ -3,6 +3,7 @@
 use crate::coverage::Coverage;
 use crate::plan::Plan;
 use crate::world::{Planted, World};
+use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -21,6 +22,18 @@ pub struct Life {
     pub frames: usize,
 }
 
+thread_local! {
+    /// Where the last panic of this thread began, as a failure tells it.
+    static PANICKED: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// A panic in a life is a failure of that life, told with it, and not where it happens.
+pub fn hush_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        PANICKED.replace(panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default());
+    }));
+}
+
 /// Live through a plan.
 pub fn live(plan: &Plan, planted: Option<Planted>) -> Life {
     let mut world = World::new(plan, planted);
@@ -36,7 +49,7 @@ pub fn live(plan: &Plan, planted: Option<Planted>) -> Life {
         Ok(Err(why)) => Some(why),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Some(format!("P3: a panic: {}", text.unwrap_or_default()))
+            Some(format!("P3: a panic{}: {}", PANICKED.take(), text.unwrap_or_default()))
         }
     };
     let mut hasher = DefaultHasher::new();

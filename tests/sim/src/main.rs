@@ -49,7 +49,7 @@ fn number(text: &str) -> Result<u64, String> {
 }
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|_| {})); // a panic in a life is a failure of that life, told with it
+    sim::life::hush_panics();
     let options = Options::parse();
     match options.seed {
         Some(seed) => one(seed, &options),

@@ -14,7 +14,8 @@ const SEGMENT_LENS: [u64; 3] = [1024, 2048, 4096];
 fn index_of(segment: &[u8]) -> Option<usize> {
     let trailer = segment.last_chunk::<64>()?;
     let offset = u32::from_le_bytes(*trailer[12..].first_chunk()?);
-    trailer.starts_with(b"zblogend").then_some(offset as usize)
+    // What says so may have rotted before.
+    Some(offset as usize).filter(|offset| trailer.starts_with(b"zblogend") && *offset < segment.len())
 }
 
 /// How long the segments of a life's logs are: in one of two so short that old ones are sealed.
