@@ -38,9 +38,8 @@ pub struct SqliteProjection {
     payloads: bool,
     /// Events of this transaction by node and day: thousands of rows touch a few of `activity`.
     days: BTreeMap<(NodeId, u64), u64>,
-    path: PathBuf,
-    /// Device and inode of the file that was opened.
-    file: (u64, u64),
+    /// Path, device and inode of the file that was opened.
+    file: Option<(PathBuf, u64, u64)>,
 }
 
 impl From<rusqlite::Error> for ProjectionError {
@@ -74,28 +73,17 @@ impl SqliteProjection {
             made.map(drop).or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(refused(error)) })?;
         }
         let file = std::fs::metadata(path).map_err(refused)?;
-        let mut database = Connection::open(path)?;
-        database.busy_timeout(BUSY)?;
-        database.set_prepared_statement_cache_capacity(32);
-        let number = |name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let (application, version) = (number("application_id")?, number("user_version")?);
-        let objects: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        let ours = application == APPLICATION && version <= VERSION;
-        if !ours && (application != 0 || version != 0 || objects != 0) {
-            return Err(ProjectionError::Foreign { application, version });
-        }
-        database.execute_batch(BOUNDS)?;
-        database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?; // without it a statement is planned anew for each value bound to its LIMIT
-        database.pragma_update(None, "journal_mode", "WAL")?;
-        database.pragma_update(None, "synchronous", "NORMAL")?; // the log is the truth: a power cut may cost the last transactions, never their wholeness
-        // An older version's tables go, but not what somebody has asked for.
-        let had_setting = database.prepare("SELECT value FROM setting WHERE name = 'payloads'");
-        let held = had_setting.and_then(|mut setting| setting.query_row([], |row| row.get::<_, bool>(0)).optional()).unwrap_or(None);
-        let payloads = payloads || held == Some(true);
-        if version != VERSION || held != Some(payloads) {
-            make_tables(&mut database, payloads)?;
-        }
-        Ok(Self { database, payloads, days: BTreeMap::new(), path: path.to_owned(), file: (file.dev(), file.ino()) })
+        let (database, payloads) = prepared(Connection::open(path)?, payloads)?;
+        Ok(Self { database, payloads, days: BTreeMap::new(), file: Some((path.to_owned(), file.dev(), file.ino())) })
+    }
+
+    /// Tables without payloads that are gone when this is dropped.
+    ///
+    /// # Errors
+    /// [`ProjectionError`].
+    pub fn in_memory() -> Result<Self, ProjectionError> {
+        let (database, payloads) = prepared(Connection::open_in_memory()?, false)?;
+        Ok(Self { database, payloads, days: BTreeMap::new(), file: None })
     }
 
     /// Wait for a lock no longer than `patience`.
@@ -125,6 +113,31 @@ impl SqliteProjection {
         }
         Ok(all)
     }
+}
+
+/// A database that is ours, with its tables, and whether their rows hold payloads.
+fn prepared(mut database: Connection, payloads: bool) -> Result<(Connection, bool), ProjectionError> {
+    database.busy_timeout(BUSY)?;
+    database.set_prepared_statement_cache_capacity(32);
+    let number = |name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    let objects: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let ours = application == APPLICATION && version <= VERSION;
+    if !ours && (application != 0 || version != 0 || objects != 0) {
+        return Err(ProjectionError::Foreign { application, version });
+    }
+    database.execute_batch(BOUNDS)?;
+    database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?; // without it a statement is planned anew for each value bound to its LIMIT
+    database.pragma_update(None, "journal_mode", "WAL")?;
+    database.pragma_update(None, "synchronous", "NORMAL")?; // the log is the truth: a power cut may cost the last transactions, never their wholeness
+    // An older version's tables go, but not what somebody has asked for.
+    let had_setting = database.prepare("SELECT value FROM setting WHERE name = 'payloads'");
+    let held = had_setting.and_then(|mut setting| setting.query_row([], |row| row.get::<_, bool>(0)).optional()).unwrap_or(None);
+    let payloads = payloads || held == Some(true);
+    if version != VERSION || held != Some(payloads) {
+        make_tables(&mut database, payloads)?;
+    }
+    Ok((database, payloads))
 }
 
 impl SqliteProjection {
@@ -203,7 +216,8 @@ impl Projection for SqliteProjection {
     }
 
     fn is_in_place(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file)
+        let is_same = |(path, dev, ino): &(PathBuf, u64, u64)| std::fs::metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == (*dev, *ino));
+        self.file.as_ref().is_none_or(is_same)
     }
 
     fn places(&mut self) -> Result<Vec<Place>, ProjectionError> {

@@ -4,6 +4,7 @@ use crate::luck::Luck;
 use crate::model::{Verdict, payload};
 use crate::plan::{Deed, Step};
 use crate::station::Station;
+use crate::tables::record_of;
 use crate::world::{Planted, World};
 use bundle_format::error::Code;
 use bundle_format::ids::Lane;
@@ -26,10 +27,12 @@ impl World {
             world.with_node(at, |world, node| {
                 let streams = node.push_streams(lane, to.as_slice())?;
                 let numbers: Vec<_> = lens.iter().map(|len| world.model.push(node.keyring().node(), lane, to, *len)).collect();
-                let fields = Fields { kind: "record".into(), ..Fields::default() };
+                let has_tables = world.has_tables();
+                let mut fields = Fields { kind: "record".into(), ..Fields::default() };
                 node.with_pusher(&streams, |pusher| {
                     for number in numbers {
                         let bytes = payload(number, world.model.pushed[number].len);
+                        fields.record_key = has_tables.then(|| record_of(number));
                         let places = pusher.push(&fields, bytes.len() as u64, &mut bytes.as_slice())?;
                         told.extend(places.iter().map(|(stream, seq)| (number, stream.origin, *seq)));
                     }

@@ -47,6 +47,8 @@ const EXPECTED: &[&str] = &[
     "an index is made again",
     "duplicates are met",
     "fsck tells of rot",
+    "tables are made anew",
+    "tables lack what rotted",
     "what rotted is here again",
     "what has arrived is taken away",
     "fault: a card is full",

@@ -35,6 +35,7 @@ impl World {
         }
         self.calm();
         for at in 0..self.machines.len() {
+            self.project(at)?;
             self.fsck(at)?;
         }
         let calm = Step { act: Act::Heal, mishap: None, luck: 0 };
@@ -63,6 +64,9 @@ impl World {
                 _ => self.meet_by_place(AUTHORITY, &calm)?,
             };
             self.look_at_all()?;
+            for at in 0..self.machines.len() {
+                self.project(at)?;
+            }
             silent = if talked.is_some() { 0 } else { silent + 1 };
             why = talked.or(why);
             if silent >= 2 && round >= 2 {
@@ -171,6 +175,9 @@ impl World {
     }
 
     fn judge(&mut self) -> Verdict {
+        for at in 0..self.machines.len() {
+            self.project_at_once(at)?;
+        }
         let order = self.order()?;
         let has_revoked = order.policies.iter().any(Option::is_none);
         let hubs: BTreeSet<NodeId> =

@@ -24,5 +24,6 @@ pub mod reading;
 pub mod roster;
 pub mod rotting;
 pub mod station;
+pub mod tables;
 pub mod wire;
 pub mod world;

@@ -65,7 +65,16 @@ impl World {
         let place = self.machines.iter().position(|machine| machine.is_clone).unwrap_or(self.machines.len());
         self.machines.insert(
             place,
-            Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: false, has_unmet_rot: false, seen: None },
+            Machine {
+                station,
+                memory: Memory::default(),
+                image: None,
+                luck_then: 0,
+                is_clone: false,
+                has_unmet_rot: false,
+                seen: None,
+                tables: None,
+            },
         );
         debug_assert_eq!(self.machines[place].station.member, member, "members' machines stand in the order of members");
         Ok(())

@@ -14,6 +14,7 @@ use bundle_format::ids::NodeId;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use zbundle::adapters::SqliteProjection;
 use zbundle::keys::Policy;
 use zbundle::node::workshop::Workshop;
 use zbundle::node::{Node, NodeError};
@@ -40,6 +41,8 @@ pub struct Machine {
     pub has_unmet_rot: bool,
     /// Operations of its card when it was last looked at.
     pub seen: Option<Counts>,
+    /// Its log as tables, when they were last wanted.
+    pub tables: Option<SqliteProjection>,
 }
 
 /// A fault planted in the world itself, to see whether the simulator sees it.
@@ -144,7 +147,7 @@ impl World {
         let machine = |(at, member): (usize, &base::Begun)| {
             let station = Station::new(member.name.to_owned(), at, member.id, member.card.clone(), plan.seed.rotate_left(17) ^ at as u64, &around);
             *station.log_keys.borrow_mut() = Some(member.log_keys.clone());
-            Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: false, has_unmet_rot: false, seen: None }
+            Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: false, has_unmet_rot: false, seen: None, tables: None }
         };
         Self {
             members: begun.iter().map(|member| member.id).collect(),
@@ -215,6 +218,11 @@ impl World {
         usize::from(self.seed % 2 == 1) * 2
     }
 
+    /// Whether machines have tables.
+    pub fn has_tables(&self) -> bool {
+        crate::tables::are_kept(self.seed)
+    }
+
     /// Luck for what this world leaves open beside its steps.
     pub fn luck(&self, of: u64) -> Luck {
         Luck(self.seed ^ of.rotate_left(32))
@@ -230,7 +238,8 @@ impl World {
         self.coverage.count(step.act.name());
         self.around.ticker.pass(60_000);
         self.act(step)?;
-        self.look_at_all()
+        self.look_at_all()?;
+        if step.luck.is_multiple_of(4) { self.project(self.machine(number)) } else { Ok(()) }
     }
 
     fn act(&mut self, step: &Step) -> Verdict {

@@ -1,0 +1,107 @@
+//! The log as tables: caught up with from time to time, and held at the end against tables made at once.
+
+use crate::model::Verdict;
+use crate::world::World;
+use bundle_format::chain::digest;
+use bundle_format::ids::EventId;
+use std::collections::BTreeSet;
+use zbundle::adapters::SqliteProjection;
+use zbundle::node::View;
+use zbundle::node::log::{Filter, each_event};
+use zbundle::ports::projection::{Folded, Projection, ProjectionError, State};
+use zbundle::ports::store::StoreError;
+
+/// More records than anybody pushes in a life.
+const RECORDS_MAX: u64 = 1000;
+
+/// Whether the machines of a life have tables: in one of four, for they take time.
+pub fn are_kept(seed: u64) -> bool {
+    seed % 4 == 1
+}
+
+/// Which record a payload is of.
+pub fn record_of(number: usize) -> String {
+    format!("Patient/{}", number % 3)
+}
+
+impl World {
+    /// The tables of a machine catch up with its log.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn project(&mut self, at: usize) -> Verdict {
+        if !self.has_tables() {
+            return Ok(());
+        }
+        let name = self.name(at);
+        let told = |error: String| format!("P4: the tables of {name} do not catch up: {error}");
+        let machine = &mut self.machines[at];
+        let view = machine.station.durable_view().map_err(|error| told(error.to_string()))?;
+        let mut tables = match machine.tables.take() {
+            Some(tables) => tables,
+            None => SqliteProjection::in_memory().map_err(|error| told(error.to_string()))?,
+        };
+        let done = view.project(&mut tables, false).map_err(|error| told(format!("{} {error}", error.code())))?;
+        hold(&view, &mut tables, machine.memory.rotten > 0).map_err(|why| format!("{why}, at {name}"))?;
+        machine.tables = Some(tables);
+        if done.lacking > 0 {
+            self.coverage.count("tables lack what rotted");
+        }
+        if done.rebuilt {
+            self.coverage.count("tables are made anew");
+        }
+        Ok(())
+    }
+
+    /// What the tables have become step by step is what they are when they are made at once.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn project_at_once(&mut self, at: usize) -> Verdict {
+        self.project(at)?;
+        let name = self.name(at);
+        let told = |error: String| format!("P4: tables of {name} cannot be made: {error}");
+        let machine = &mut self.machines[at];
+        let Some(tables) = machine.tables.as_mut().filter(|_| machine.memory.rotten == 0) else { return Ok(()) };
+        let mut anew = SqliteProjection::in_memory().map_err(|error| told(error.to_string()))?;
+        let view = machine.station.durable_view().map_err(|error| told(error.to_string()))?;
+        view.project(&mut anew, false).map_err(|error| told(format!("{} {error}", error.code())))?;
+        let [steps, once] = [records(tables), records(&mut anew)].map(|records| records.map_err(|error| told(error.to_string())));
+        let (steps, once) = (steps?, once?);
+        if steps != once {
+            return Err(format!("P2: tables of {name} that grew step by step say {steps:?}, made at once {once:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// Each payload that the log shows whole is a row, and nothing else is, unless it has rotted since.
+fn hold(view: &View, tables: &mut SqliteProjection, is_rotten: bool) -> Verdict {
+    let mut shown = BTreeSet::new();
+    let read = each_event(view.log(), &Filter::default(), |payload| {
+        shown.insert(EventId::new(payload.stream.origin, payload.seq, &digest(payload.bytes)));
+        Ok::<_, StoreError>(())
+    });
+    read.map_err(|error| format!("P4: the log is not listed: {error}"))?;
+    let told = |error: ProjectionError| format!("P4: tables are not read: {error}");
+    let (rows, _) = tables.counts().map_err(told)?;
+    for id in &shown {
+        if !tables.holds(id).map_err(told)? {
+            return Err(format!("P1: {id:?} is shown by the log and is in no row"));
+        }
+    }
+    let shown_count = shown.len() as u64;
+    if rows == shown_count || is_rotten && rows > shown_count { Ok(()) } else { Err(format!("P2: {rows} rows for {} payloads", shown.len())) }
+}
+
+/// Every record, how it stands.
+fn records(tables: &mut SqliteProjection) -> Result<Vec<(String, Option<Folded>)>, ProjectionError> {
+    let mut all = Vec::new();
+    for state in State::ALL {
+        for key in tables.records_in(state, None, RECORDS_MAX)? {
+            let folded = tables.record(&key, RECORDS_MAX)?;
+            all.push((key, folded));
+        }
+    }
+    Ok(all)
+}
