@@ -7,7 +7,7 @@ use super::project::tables;
 use super::{Context, Finished, OsInput, summary, units};
 use crate::hub::differing::differences;
 use crate::node::View;
-use crate::node::conflicts::{Conflict, Resolution};
+use crate::node::conflicts::{Conflict, Payload, Resolution};
 use crate::node::layout::Layout;
 use crate::node::told::Told;
 use crate::ports::projection::{Projection, State, Version};
@@ -160,12 +160,16 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
     let conflict = view.conflict(&mut *tables, key, SHOWN_HEAD_COUNT_MAX)?;
     let console = &mut context.console;
     console.result(&format!("{}  {}", plain(key), conflict.folded.state.name()), || object(&view, &conflict))?;
-    let (mut values, mut left) = (Vec::new(), COMPARED_LEN_MAX);
+    let (mut values, mut left, mut rotten) = (Vec::new(), COMPARED_LEN_MAX, 0);
     for (head, place) in conflict.heads.iter().zip(1..) {
         console.line(&format!("  {place}  {}", title(&view, head)))?;
-        let payload = view.payload_within(&head.id, left)?;
-        left -= payload.as_ref().map_or(0, |payload| payload.len() as u64);
-        values.push(payload.and_then(|payload| serde_json::from_slice::<Value>(&payload).ok()));
+        let version = view.shown(&head.id, left)?;
+        if version == Payload::Rotten {
+            rotten += 1;
+            console.line("     cannot be read here: it has rotted")?;
+        }
+        left -= version.shown_len();
+        values.push(version.bytes().and_then(|payload| serde_json::from_slice::<Value>(payload).ok()));
     }
     if conflict.more() > 0 {
         console.line(&format!("  and {} more, which are not compared", conflict.more()))?;
@@ -192,7 +196,11 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
                 Object::of("field").with("path", path).with("values", versions)
             })?;
     }
-    Ok(Finished::done(summary("conflicts").with("state", conflict.folded.state.name()).with("told", said.is_some()).with("fields", different.len())))
+    if rotten > 0 {
+        console.warn(Code::Z301, &format!("{} cannot be read here and may come back from who has it", units::count(rotten, "version")))?;
+    }
+    let summary = summary("conflicts").with("state", conflict.folded.state.name()).with("told", said.is_some()).with("fields", different.len());
+    Ok(Finished { exit: if rotten == 0 { Exit::Done } else { Exit::LogDamaged }, summary: summary.with("rotten", rotten) })
 }
 
 /// A value on a line of text.

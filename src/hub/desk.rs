@@ -12,7 +12,7 @@ use super::server::Hub;
 use super::taking::receive;
 use super::telling::date;
 use crate::node::NodeError;
-use crate::node::conflicts::{Conflict, Resolution, heads_digest};
+use crate::node::conflicts::{Conflict, Payload, Resolution, heads_digest};
 use crate::ports::projection::State;
 use crate::push::json::is_json;
 use bundle_format::error::Code;
@@ -39,8 +39,8 @@ const BY_HAND: &str = "by hand";
 /// What is shown.
 struct Seen {
     record: Conflict,
-    /// Of each version: its id and its writer as people call them, and its payload if there is room.
-    versions: Vec<(String, String, Option<Vec<u8>>)>,
+    /// Of each version: its id and its writer as people call them, and what can be shown of it.
+    versions: Vec<(String, String, Payload)>,
     /// Which versions there are, those that have no room here too.
     digest: String,
 }
@@ -59,9 +59,9 @@ pub async fn show(hub: &Rc<Hub>, request: &Request<Incoming>) -> Result<Answer, 
             let record = node.record(tables, &key, HEAD_COUNT_MAX)?;
             let (mut left, mut versions) = (PAYLOAD_LEN_MAX, Vec::new());
             for head in &record.heads {
-                let payload = node.payload_within(&head.id, left)?;
-                left -= payload.as_ref().map_or(0, |payload| payload.len() as u64);
-                versions.push((node.naming().event(&head.id), node.naming().node(&head.id.origin.node), payload));
+                let shown = node.shown(&head.id, left)?;
+                left -= shown.shown_len();
+                versions.push((node.naming().event(&head.id), node.naming().node(&head.id.origin.node), shown));
             }
             Ok(Seen { digest: heads_digest(tables, &key)?.to_string(), record, versions })
         })
@@ -75,7 +75,7 @@ fn render(seen: &Seen, token: &str) -> Markup {
     let Seen { record, versions, digest } = seen;
     let open = record.folded.state.differs();
     let values: Vec<Option<Value>> =
-        versions.iter().map(|(_, _, payload)| payload.as_ref().and_then(|payload| serde_json::from_slice(payload).ok())).collect();
+        versions.iter().map(|(_, _, shown)| shown.bytes().and_then(|payload| serde_json::from_slice(payload).ok())).collect();
     let fields = differences(&values);
     html! {
         p { a href="/ui" { "All clinics" } }
@@ -104,10 +104,10 @@ fn render(seen: &Seen, token: &str) -> Markup {
                 }
                 @if fields.len() > FIELD_COUNT_MAX { tr { th { "and " (fields.len() - FIELD_COUNT_MAX) " more" } } }
                 @if fields.is_empty() {
-                    tr { th { "all of it" } @for (head, (_, _, payload)) in record.heads.iter().zip(versions) { td { (text(head.op, payload.as_deref())) } } }
+                    tr { th { "all of it" } @for (head, (_, _, shown)) in record.heads.iter().zip(versions) { td { (text(head.op, shown)) } } }
                 }
                 @if open {
-                    tr { th {} @for (id, _, _) in versions { td { button name="take" value=(id) { "This is right" } } } }
+                    tr { th {} @for (id, _, shown) in versions { td { @if *shown != Payload::Rotten { button name="take" value=(id) { "This is right" } } } } }
                 }
             }
             @if open {
@@ -135,12 +135,13 @@ fn told(value: Option<&Value>) -> Markup {
     }
 }
 
-fn text(op: Op, payload: Option<&[u8]>) -> Markup {
+fn text(op: Op, shown: &Payload) -> Markup {
     html! {
-        @match payload {
+        @match shown {
+            Payload::Rotten => { strong { "cannot be read here: it has rotted" } }
             _ if op == Op::Delete => { "deleted" }
-            None => { span.quiet { "too large for this page: " code { "zbundle conflicts show" } } }
-            Some(payload) => { div.value { code { (words(&String::from_utf8_lossy(payload), VALUE_LEN_MAX)) } } }
+            Payload::TooLong => { span.quiet { "too large for this page: " code { "zbundle conflicts show" } } }
+            Payload::Here(payload) => { div.value { code { (words(&String::from_utf8_lossy(payload), VALUE_LEN_MAX)) } } }
         }
     }
 }

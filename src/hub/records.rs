@@ -6,7 +6,7 @@ use super::object::Object;
 use super::routes::{decode, query};
 use super::server::Hub;
 use super::telling::date;
-use crate::node::conflicts::Conflict;
+use crate::node::conflicts::{Conflict, Payload};
 use crate::node::told::Told;
 use crate::node::{Node, NodeError};
 use crate::ports::projection::{State, Version};
@@ -41,9 +41,9 @@ pub async fn record(hub: &Rc<Hub>, request: &Request<Incoming>, spelled: &str) -
             let record = node.record(tables, &key, HEAD_COUNT_MAX)?;
             let (mut left, mut heads) = (PAYLOAD_LEN_MAX, Vec::new());
             for head in &record.heads {
-                let payload = node.payload_within(&head.id, left)?;
-                left -= payload.as_ref().map_or(0, |payload| payload.len() as u64);
-                heads.push(with_payload(version(node, head), payload));
+                let shown = node.shown(&head.id, left)?;
+                left -= shown.shown_len();
+                heads.push(with_payload(version(node, head), shown));
             }
             Ok(about(node, &record).with_objects("heads", heads.into_iter()))
         })
@@ -118,11 +118,14 @@ fn version(node: &Node, head: &Version) -> Object {
     object.with("author", head.author.as_deref()).with("sha256", head.sha256.to_string())
 }
 
-fn with_payload(object: Object, payload: Option<Vec<u8>>) -> Object {
-    match payload.map(String::from_utf8) {
-        None => object,
-        Some(Ok(text)) => object.with("payload", text),
-        Some(Err(bytes)) => object.with("payload_base64", BASE64.encode(bytes.as_bytes())),
+fn with_payload(object: Object, shown: Payload) -> Object {
+    match shown {
+        Payload::TooLong => object,
+        Payload::Rotten => object.with("rotten", true),
+        Payload::Here(payload) => match String::from_utf8(payload) {
+            Ok(text) => object.with("payload", text),
+            Err(bytes) => object.with("payload_base64", BASE64.encode(bytes.as_bytes())),
+        },
     }
 }
 

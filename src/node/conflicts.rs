@@ -79,13 +79,46 @@ pub fn heads_digest(tables: &mut dyn Projection, key: &str) -> Result<Hash, Node
     Ok(Hash(hasher.finalize().into()))
 }
 
+/// What can be shown of a version of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Its whole payload.
+    Here(Vec<u8>),
+    /// It has more bytes than there is room for.
+    TooLong,
+    /// It has rotted (R6.2-i): nobody takes it for empty, or decides without knowing that.
+    Rotten,
+}
+
+impl Payload {
+    /// Its bytes, if they are shown.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Here(payload) => Some(payload),
+            Self::TooLong | Self::Rotten => None,
+        }
+    }
+
+    /// How many these are.
+    pub fn shown_len(&self) -> u64 {
+        self.bytes().map_or(0, |payload| payload.len() as u64)
+    }
+}
+
 impl Source<'_> {
-    /// The whole payload of an event, if it is not longer than `len_max`, and has not rotted. Who shows versions to people, to choose among, does not pass
-    /// over one.
-    pub(super) fn readable_payload(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
+    /// A version as it can be shown.
+    fn shown(&self, id: &EventId, len_max: u64) -> Result<Payload, NodeError> {
         match self.payload(id, len_max) {
-            Err(NodeError::Log(StoreError::Damaged { .. })) => Ok(None),
-            payload => payload,
+            Err(NodeError::Log(StoreError::Damaged { .. })) => Ok(Payload::Rotten),
+            payload => Ok(payload?.map_or(Payload::TooLong, Payload::Here)),
+        }
+    }
+
+    /// The whole payload of an event, if it is not longer than `len_max`, and has not rotted.
+    pub(super) fn readable_payload(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
+        match self.shown(id, len_max)? {
+            Payload::Here(payload) => Ok(Some(payload)),
+            Payload::TooLong | Payload::Rotten => Ok(None),
         }
     }
 
@@ -161,12 +194,12 @@ impl View {
         self.source().payload(id, PAYLOAD_LEN_MAX as u64)
     }
 
-    /// The same; `None` also when it is longer than `len_max`.
+    /// A version as it can be shown, with no more than `len_max` bytes.
     ///
     /// # Errors
     /// What the log says.
-    pub fn payload_within(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
-        self.source().payload(id, len_max)
+    pub fn shown(&self, id: &EventId, len_max: u64) -> Result<Payload, NodeError> {
+        self.source().shown(id, len_max)
     }
 }
 
@@ -195,12 +228,12 @@ impl Node {
         count_conflicts(&self.ports, tables)
     }
 
-    /// The whole payload of an event; `None` when it is not held, or longer than `len_max`.
+    /// A version as it can be shown, with no more than `len_max` bytes.
     ///
     /// # Errors
     /// What the log says.
-    pub fn payload_within(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
-        self.source().payload(id, len_max)
+    pub fn shown(&self, id: &EventId, len_max: u64) -> Result<Payload, NodeError> {
+        self.source().shown(id, len_max)
     }
 
     /// Settle the record of `key`: one event that has seen all heads, durably, for all who may see what we write, and once more for each writer of a

@@ -20,6 +20,13 @@ pub struct Repeated {
     pub missing: Vec<Stream>,
 }
 
+/// An event that was stored before.
+struct Stored {
+    bytes: Vec<u8>,
+    /// Of the whole payload, if all of it is there.
+    sha256: Option<Hash>,
+}
+
 impl Node {
     /// What a push with an idempotency key to `streams` finds done. `sha256` is of its payload. `tables` are brought up to the log first, so that no
     /// loss of theirs can make a push happen twice. Without a key everything is missing.
@@ -46,9 +53,9 @@ impl Node {
                 Err(StoreError::Damaged { .. }) => continue, // it rotted: what is pushed once more is all there is of it
                 stored => stored?,
             };
-            let Some((bytes, stored_sha256)) = stored else { continue };
-            let Ok(event) = Event::from_bytes(&bytes) else { continue };
-            let same = is_same(fields, &event) && streams.iter().any(|wanted| place(wanted) == place(&stream)) && stored_sha256 == Some(*sha256);
+            let Some(stored) = stored else { continue };
+            let Ok(event) = Event::from_bytes(&stored.bytes) else { continue };
+            let same = is_same(fields, &event) && streams.iter().any(|wanted| place(wanted) == place(&stream)) && stored.sha256 == Some(*sha256);
             if !same {
                 return Err(NodeError::refused(Code::Z414, format!("{key:?} is {}", self.naming().event(&id))));
             }
@@ -61,12 +68,12 @@ impl Node {
         Ok(Repeated { stored, missing })
     }
 
-    /// The event at `seq`, and the SHA-256 of the whole payload that it begins.
-    fn stored_as(&self, stream: &Stream, seq: u64) -> Result<Option<(Vec<u8>, Option<Hash>)>, StoreError> {
+    /// The event at `seq`, where a payload begins.
+    fn stored_as(&self, stream: &Stream, seq: u64) -> Result<Option<Stored>, StoreError> {
         let Some(bytes) = self.wal.events(stream, seq)?.next()?.map(|(_, bytes)| bytes.to_vec()) else { return Ok(None) };
         let Ok(event) = Event::from_bytes(&bytes) else { return Ok(None) };
-        let facts = payload::facts(&self.wal, stream, seq, &event)?;
-        Ok(Some((bytes, facts.map(|facts| facts.sha256))))
+        let sha256 = payload::facts(&self.wal, stream, seq, &event)?.map(|facts| facts.sha256);
+        Ok(Some(Stored { bytes, sha256 }))
     }
 }
 

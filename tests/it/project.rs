@@ -125,8 +125,8 @@ fn rotten_at_hub(firsts: &[u64]) -> World {
     let world = World::new();
     world.init("hub", true);
     world.join("lunana", "hub", Policy::Own);
-    for (number, len) in [20, 30, 40, 50, 9000, 60].into_iter().enumerate() {
-        push_record(&world, "lunana", Lane::Routine, &of_record(["Patient/1", "Patient/2"][number % 2]), &vec![b'a' + number as u8; len]);
+    for (number, len) in (0..).zip([20, 30, 40, 50, 9000, 60]) {
+        push_record(&world, "lunana", Lane::Routine, &of_record(&format!("Patient/{}", number % 2 + 1)), &vec![number; len]);
         world.carry("lunana", "hub", &format!("up{number}"));
     }
     world.carry("hub", "lunana", "receipt");
@@ -193,6 +193,26 @@ fn what_rotted_is_passed_over_once_however_often_the_work_is_interrupted() {
     assert_eq!((paused, events, steps.iter().any(|step| step.rebuilt)), (vec![true, false], vec![4, 2], false));
     view.project(&mut SqliteProjection::open(&world.path("once.db"), true).unwrap(), false).unwrap();
     assert_eq!(content(&world.path("steps.db")), content(&world.path("once.db")));
+}
+
+/// Who decides is told which version cannot be read, and can decide all the same.
+#[test]
+fn a_version_that_rotted_is_shown_as_that() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("lunana", "hub", Policy::Own);
+    push_record(&world, "lunana", Lane::Routine, &of_record("Patient/1"), b"{\"bp\":1}");
+    world.carry("lunana", "hub", "up");
+    let ours = push_record(&world, "hub", Lane::Routine, &of_record("Patient/1"), b"{\"bp\":2}");
+    assert_eq!(say(&world, "hub", &["project"]).exit, 0);
+    seal(&world, "hub");
+    let lunana = world.view("lunana").keyring().node();
+    rot(&world, "hub", |origin| is_routine(origin) && origin.node == lunana, &[1]);
+    let shown = say(&world, "hub", &["conflicts", "show", "Patient/1"]);
+    assert!(shown.exit == 19 && shown.out.matches("cannot be read here: it has rotted").count() == 1, "{}{}{}", shown.exit, shown.out, shown.err);
+    let settled = say(&world, "hub", &["conflicts", "resolve", "Patient/1", "--take", &ours]);
+    assert_eq!(settled.exit, 0, "{}{}", settled.out, settled.err);
+    assert_eq!(say(&world, "hub", &["conflicts", "show", "Patient/1"]).exit, 0, "what was decided can be read");
 }
 
 /// R11.1-f: what its key names has rotted: what is pushed once more is stored, and it is that from then on.
