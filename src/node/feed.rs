@@ -9,7 +9,7 @@ use super::payload::{self, Facts};
 use crate::ports::store::{Log, Spot, StoreError, Stream};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
-use bundle_format::event::Event;
+use bundle_format::event::{Event, Part};
 use bundle_format::ids::{Lane, hex};
 
 /// Where a reader stands: behind one event, or before the first.
@@ -111,44 +111,91 @@ pub fn next(log: &dyn Log, end: (u32, u64), cursor: Cursor, wanted: &Wanted, loo
             return Err(refused(&cursor.to_string()));
         }
     }
-    let mut at = cursor;
-    for _ in 0..look_max {
+    let (mut at, mut back, mut looked) = (cursor, None, 0);
+    while looked < look_max || back.is_some() {
         let (stream, seq, last) = match scan.next() {
             Ok(Some((stream, seq, bytes))) => (stream, seq, bytes.to_vec()),
-            Ok(None) => return Ok(Step::End(at)),
-            Err(StoreError::Damaged { .. }) => continue, // told by status and fsck; what is lost there comes again at another place
+            Ok(None) => return ended(log, wanted, back, Step::End(at)),
+            Err(StoreError::Damaged { .. }) => continue, // told by status and fsck; no cursor stands there; what is lost comes again at another place
             Err(error) => return Err(error.into()),
         };
+        looked += 1;
         let spot = scan.spot();
         if (spot.segment, spot.offset) >= end {
-            return Ok(Step::End(at));
+            return ended(log, wanted, back, Step::End(at));
+        }
+        if let Some(back) = back.take_if(|back: &mut Back| !(scan.is_again() && (back.stream, back.seq + 1) == (stream, seq)))
+            && let Some(whole) = back.whole(log, wanted)?
+        {
+            return Ok(whole);
         }
         at = Cursor(Some((spot, proof(&last))));
-        if wanted.lane(&stream)
-            && let Some((seq, bytes, facts)) = whole(log, &stream, seq, last, wanted)?
-        {
+        if !wanted.lane(&stream) {
+            continue;
+        }
+        if scan.is_again() && !Event::from_bytes(&last).is_ok_and(|event| event.ends_payload()) {
+            back = Some(Back { stream, seq, bytes: last, cursor: at });
+        } else if let Some((seq, bytes, facts)) = whole(log, &stream, seq, last, wanted)? {
             return Ok(Step::Whole(Box::new(Whole { stream, seq, bytes, facts, cursor: at })));
         }
     }
-    Ok(Step::Passed(at))
+    ended(log, wanted, back, Step::Passed(at))
+}
+
+/// The last of a payload's parts that are here again, one after the other. Where the payload's end did not rot, who read past that has not been told of it.
+struct Back {
+    stream: Stream,
+    seq: u64,
+    bytes: Vec<u8>,
+    /// Behind it.
+    cursor: Cursor,
+}
+
+impl Back {
+    /// The payload, if all of it can be read.
+    fn whole(self, log: &dyn Log, wanted: &Wanted) -> Result<Option<Step>, NodeError> {
+        let Some(part) = Event::from_bytes(&self.bytes).ok().and_then(|event| event.ext.part) else { return Ok(None) };
+        let whole = whole_of(log, &self.stream, self.seq, part, wanted)?;
+        let (stream, cursor) = (self.stream, self.cursor);
+        Ok(whole.map(|(seq, bytes, facts)| Step::Whole(Box::new(Whole { stream, seq, bytes, facts, cursor }))))
+    }
+}
+
+/// `step`, unless there is something to tell of first.
+fn ended(log: &dyn Log, wanted: &Wanted, back: Option<Back>, step: Step) -> Result<Step, NodeError> {
+    let whole = match back {
+        Some(back) => back.whole(log, wanted)?,
+        None => None,
+    };
+    Ok(whole.unwrap_or(step))
 }
 
 /// The whole that ends with the event `last` at `seq`, if one does and it is wanted.
 fn whole(log: &dyn Log, stream: &Stream, seq: u64, last: Vec<u8>, wanted: &Wanted) -> Result<Option<(u64, Vec<u8>, Facts)>, NodeError> {
     let Ok(event) = Event::from_bytes(&last) else { return Ok(None) };
-    let (seq, bytes) = match event.ext.part {
-        None => (seq, last),
-        Some(part) if part.index + 1 == part.count => {
-            let Some(first) = seq.checked_sub(part.index).filter(|first| *first > 0) else { return Ok(None) };
-            let mut events = log.events(stream, first)?;
-            match events.next() {
-                Ok(Some((at, bytes))) if at == first => (first, bytes.to_vec()),
-                Ok(_) | Err(StoreError::Damaged { .. }) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            }
+    match event.ext.part {
+        None => told(log, stream, seq, last, wanted),
+        Some(part) if part.index + 1 == part.count => whole_of(log, stream, seq, part, wanted),
+        Some(_) => Ok(None),
+    }
+}
+
+/// The whole of which `part` stands at `seq`.
+fn whole_of(log: &dyn Log, stream: &Stream, seq: u64, part: Part, wanted: &Wanted) -> Result<Option<(u64, Vec<u8>, Facts)>, NodeError> {
+    let Some(first) = seq.checked_sub(part.index).filter(|first| *first > 0) else { return Ok(None) };
+    let mut events = log.events(stream, first)?;
+    match events.next() {
+        Ok(Some((at, bytes))) if at == first => {
+            let bytes = bytes.to_vec();
+            told(log, stream, first, bytes, wanted)
         }
-        Some(_) => return Ok(None),
-    };
+        Ok(_) | Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The payload that the event `bytes` at `seq` begins, if it does, all of it can be read, and it is wanted.
+fn told(log: &dyn Log, stream: &Stream, seq: u64, bytes: Vec<u8>, wanted: &Wanted) -> Result<Option<(u64, Vec<u8>, Facts)>, NodeError> {
     let Ok(event) = Event::from_bytes(&bytes) else { return Ok(None) };
     if !payload::begins(&event) || !wanted.key(&event) {
         return Ok(None);

@@ -174,6 +174,10 @@ pub trait Scan {
     fn next(&mut self) -> Result<Option<Stored<'_>>, StoreError>;
     /// Where the event that was lent last stands.
     fn spot(&self) -> Spot;
+    /// Whether it stands there again, after it had rotted where it was stored first.
+    fn is_again(&self) -> bool {
+        false
+    }
 }
 
 /// A log being read. Readers beside a live writer take no lock and see only what is durable.

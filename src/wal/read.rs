@@ -221,6 +221,8 @@ pub(super) struct AllEvents<'a> {
     bytes: Vec<u8>,
     stream: Option<Stream>,
     frame: Option<Frame>,
+    /// What the frame holds is there again.
+    is_again: bool,
 }
 
 impl<'a> AllEvents<'a> {
@@ -228,7 +230,7 @@ impl<'a> AllEvents<'a> {
     pub fn new(view: &'a View, from: Spot) -> Self {
         let (cursor, orphans, bytes) = (Cursor::default(), Vec::new(), Vec::new());
         let number = from.segment.max(view.first);
-        Self { view, number, segment: None, orphans, cursor, offset: 0, frame_offset: 0, from, bytes, stream: None, frame: None }
+        Self { view, number, segment: None, orphans, cursor, offset: 0, frame_offset: 0, from, bytes, stream: None, frame: None, is_again: false }
     }
 
     fn advance(&mut self) -> Result<Option<(Stream, u64, Range<usize>)>, StoreError> {
@@ -283,6 +285,7 @@ impl<'a> AllEvents<'a> {
         if !matches!(head.kind, Kind::Events | Kind::Mended) {
             return Ok(());
         }
+        self.is_again = head.kind == Kind::Mended;
         self.stream = self.view.streams.get(head.stream).map(|state| state.stream);
         let stream = self.stream.ok_or(segment.damaged(offset))?;
         self.bytes.clear();
@@ -308,6 +311,10 @@ impl Scan for AllEvents<'_> {
         let segment = self.segment.as_ref().map_or(0, |segment| segment.number);
         let index = self.frame.as_ref().map_or(0, |frame| frame.index.saturating_sub(1));
         Spot { segment, offset: self.frame_offset, index }
+    }
+
+    fn is_again(&self) -> bool {
+        self.is_again
     }
 }
 

@@ -163,6 +163,7 @@ impl Segment {
                     let middle = low + (high - low) / 2;
                     let dir = Dir::read(&self.entry(trailer.dir_offset(), middle)?);
                     match dir.stream.cmp(&stream) {
+                        std::cmp::Ordering::Equal if !dir.is_within(trailer) => return Err(self.damaged(trailer.dir_offset())),
                         std::cmp::Ordering::Equal => return Ok(Some(dir)),
                         std::cmp::Ordering::Less => low = middle + 1,
                         std::cmp::Ordering::Greater => high = middle,
@@ -178,8 +179,8 @@ impl Segment {
         match &self.index {
             Index::Memory(tables) => Ok(tables.streams[&dir.stream].runs[index as usize]),
             Index::Sealed(trailer) => {
-                let (stream, run) = Run::read(&self.entry(trailer.runs_offset(), dir.run + index)?);
-                if stream == dir.stream { Ok(run) } else { Err(self.damaged(trailer.runs_offset())) }
+                let found = Run::read(&self.entry(trailer.runs_offset(), dir.run + index)?);
+                found.filter(|(stream, _)| *stream == dir.stream).map(|(_, run)| run).ok_or(self.damaged(trailer.runs_offset()))
             }
         }
     }
@@ -199,7 +200,10 @@ impl Segment {
     pub fn checkpoint_run(&self, dir: &Dir, index: u32) -> Result<CheckpointRun, StoreError> {
         match &self.index {
             Index::Memory(tables) => Ok(tables.streams[&dir.stream].checkpoints[index as usize]),
-            Index::Sealed(trailer) => Ok(CheckpointRun::read(&self.entry(trailer.checkpoint_runs_offset(), dir.checkpoint_run + index)?)),
+            Index::Sealed(trailer) => {
+                let found = CheckpointRun::read(&self.entry(trailer.checkpoint_runs_offset(), dir.checkpoint_run + index)?);
+                found.map(|(_, run)| run).ok_or(self.damaged(trailer.checkpoint_runs_offset()))
+            }
         }
     }
 
@@ -209,7 +213,7 @@ impl Segment {
             Index::Memory(tables) => {
                 Ok(tables.streams.iter().flat_map(|(stream, tables)| tables.orphans.iter().map(|run| (*stream, *run))).collect())
             }
-            Index::Sealed(trailer) => (0..trailer.orphan_count).map(|index| Ok(Run::read(&self.entry(trailer.orphans_offset(), index)?))).collect(),
+            Index::Sealed(trailer) => self.entries(trailer.orphans_offset(), trailer.orphan_count, Run::read),
         }
     }
 
@@ -218,9 +222,7 @@ impl Segment {
         let reaches = |(_, run): &(u32, Run)| u64::from(run.offset) < end && offset < u64::from(run.offset + run.len);
         let all: Vec<_> = match &self.index {
             Index::Memory(tables) => tables.streams.iter().flat_map(|(stream, tables)| tables.runs.iter().map(|run| (*stream, *run))).collect(),
-            Index::Sealed(trailer) => {
-                (0..trailer.run_count).map(|index| Ok(Run::read(&self.entry(trailer.runs_offset(), index)?))).collect::<Result<_, StoreError>>()?
-            }
+            Index::Sealed(trailer) => self.entries(trailer.runs_offset(), trailer.run_count, Run::read)?,
         };
         Ok(all.into_iter().filter(reaches).collect())
     }
@@ -232,13 +234,14 @@ impl Segment {
             Index::Memory(tables) => {
                 tables.streams.iter().flat_map(|(stream, tables)| tables.checkpoints.iter().map(|run| (*stream, *run))).collect()
             }
-            Index::Sealed(trailer) => {
-                let entry = |index| self.entry(trailer.checkpoint_runs_offset(), index);
-                let read = |entry: [u8; CheckpointRun::LEN]| (frame::u32_at(&entry, 0), CheckpointRun::read(&entry));
-                (0..trailer.checkpoint_run_count).map(|index| entry(index).map(read)).collect::<Result<_, StoreError>>()?
-            }
+            Index::Sealed(trailer) => self.entries(trailer.checkpoint_runs_offset(), trailer.checkpoint_run_count, CheckpointRun::read)?,
         };
         Ok(all.into_iter().filter(reaches).collect())
+    }
+
+    /// All of a table that can be.
+    fn entries<const N: usize, T>(&self, table: u64, count: u32, read: impl Fn(&[u8; N]) -> Option<T>) -> Result<Vec<T>, StoreError> {
+        (0..count).filter_map(|index| self.entry(table, index).map(|entry| read(&entry)).transpose()).collect()
     }
 
     fn entry<const N: usize>(&self, table: u64, index: u32) -> Result<[u8; N], StoreError> {

@@ -3,8 +3,9 @@
 //! Sealed: `frame* | heads frames | sessions 24 B | dir 48 B | runs 24 B | checkpoint runs 32 B | orphans 24 B | trailer 64 B`, all entries of fixed size, little-endian, so
 //! that a lookup is a binary search by pread. The CRC in the trailer covers the tables; the last heads frame holds their SHA-256 under its seal.
 
-use super::frame::{u32_at, u64_at};
+use super::frame::{FRAME_LEN_MAX, u32_at, u64_at};
 use super::keys::Session;
+use bundle_format::limits::SEQ_MAX;
 use std::collections::BTreeMap;
 
 /// The number no stream has: known holes stand under it.
@@ -231,9 +232,13 @@ impl Run {
         out.extend_from_slice(&self.len.to_le_bytes());
     }
 
-    /// Read an entry: stream and run.
-    pub fn read(entry: &[u8; Self::LEN]) -> (u32, Self) {
-        (u32_at(entry, 0), Self { count: u32_at(entry, 4), first: u64_at(entry, 8), offset: u32_at(entry, 16), len: u32_at(entry, 20) })
+    /// Read an entry: stream and run. `None` when there can be no such run: a checksum that fits need not be ours.
+    pub fn read(entry: &[u8; Self::LEN]) -> Option<(u32, Self)> {
+        let stream = u32_at(entry, 0);
+        let run = Self { count: u32_at(entry, 4), first: u64_at(entry, 8), offset: u32_at(entry, 16), len: u32_at(entry, 20) };
+        let holds_events = || run.first > 0 && run.count > 0 && run.len as usize <= FRAME_LEN_MAX && run.first <= SEQ_MAX - u64::from(run.count);
+        let is_possible = run.offset.checked_add(run.len).is_some() && (stream == NO_STREAM || holds_events());
+        is_possible.then_some((stream, run))
     }
 }
 
@@ -250,9 +255,12 @@ impl CheckpointRun {
         out.extend_from_slice(&self.len.to_le_bytes());
     }
 
-    /// Read an entry.
-    pub fn read(entry: &[u8; Self::LEN]) -> Self {
-        Self { count: u32_at(entry, 4), first: u64_at(entry, 8), last: u64_at(entry, 16), offset: u32_at(entry, 24), len: u32_at(entry, 28) }
+    /// Read an entry: stream and run. `None` when there can be no such run.
+    pub fn read(entry: &[u8; Self::LEN]) -> Option<(u32, Self)> {
+        let [count, offset, len] = [4, 24, 28].map(|at| u32_at(entry, at));
+        let run = Self { count, first: u64_at(entry, 8), last: u64_at(entry, 16), offset, len };
+        let is_possible = offset.checked_add(len).is_some() && len as usize <= FRAME_LEN_MAX && run.first <= run.last && run.last <= SEQ_MAX;
+        is_possible.then_some((u32_at(entry, 0), run))
     }
 }
 
@@ -282,6 +290,14 @@ impl Dir {
             checkpoint_run: u32_at(entry, 32),
             checkpoint_run_count: u32_at(entry, 36),
         }
+    }
+
+    /// Whether its entries stand in the tables that `trailer` counts: a checksum that fits need not be ours.
+    pub fn is_within(&self, trailer: &Trailer) -> bool {
+        let within = |first: u32, count: u32, all: u32| first.checked_add(count).is_some_and(|end| end <= all);
+        within(self.run, self.run_count, trailer.run_count)
+            && within(self.checkpoint_run, self.checkpoint_run_count, trailer.checkpoint_run_count)
+            && self.last <= SEQ_MAX
     }
 }
 
@@ -458,17 +474,17 @@ mod tests {
             let dir = Dir::read(entry(trailer.dir_offset(), index, Dir::LEN).try_into().unwrap());
             assert_eq!(dir, stream.dir(*number, run_index, checkpoint_index));
             for run in &stream.runs {
-                assert_eq!(Run::read(entry(trailer.runs_offset(), run_index as usize, Run::LEN).try_into().unwrap()), (*number, *run));
+                assert_eq!(Run::read(entry(trailer.runs_offset(), run_index as usize, Run::LEN).try_into().unwrap()), Some((*number, *run)));
                 run_index += 1;
             }
             for signed in &stream.checkpoints {
                 let read =
                     CheckpointRun::read(entry(trailer.checkpoint_runs_offset(), checkpoint_index as usize, CheckpointRun::LEN).try_into().unwrap());
-                assert_eq!(read, *signed);
+                assert_eq!(read, Some((*number, *signed)));
                 checkpoint_index += 1;
             }
             for run in &stream.orphans {
-                assert_eq!(Run::read(entry(trailer.orphans_offset(), void_index, Run::LEN).try_into().unwrap()), (*number, *run));
+                assert_eq!(Run::read(entry(trailer.orphans_offset(), void_index, Run::LEN).try_into().unwrap()), Some((*number, *run)));
                 void_index += 1;
             }
         }

@@ -9,6 +9,7 @@ mod beside;
 mod chance;
 mod conflicts;
 mod damage;
+mod feed;
 mod fixtures;
 mod folding;
 mod hop;
