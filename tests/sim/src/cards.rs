@@ -3,6 +3,7 @@
 use crate::model::{Memory, Verdict};
 use crate::plan::Leap;
 use crate::station::{BEGIN_MS, Station};
+use crate::tables::Reader;
 use crate::world::{Machine, Planted, World};
 
 /// Machines there may be beside the members'.
@@ -50,6 +51,7 @@ impl World {
         self.restored.push(self.machines[at].station.member);
         self.machines[at].station.card = card;
         self.machines[at].memory = Memory::default();
+        self.machines[at].reader = Reader::default(); // what it had read past as damage may stand whole on this one
         self.machines[at].has_unmet_rot = self.rotten.contains(&self.machines[at].station.member);
         self.look(at, true)?;
         self.forgive();
@@ -79,6 +81,7 @@ impl World {
             has_unmet_rot,
             seen: None,
             tables: None,
+            reader: Reader::default(),
         });
         self.coverage.count("a machine is cloned");
         self.look(self.machines.len() - 1, true)

@@ -3,6 +3,7 @@
 use crate::model::{Memory, Verdict};
 use crate::plan::Step;
 use crate::station::Station;
+use crate::tables::Reader;
 use crate::world::{Asked, Machine, World};
 use bundle_format::error::Code;
 use bundle_format::ids::{Name, NodeId};
@@ -74,6 +75,7 @@ impl World {
                 has_unmet_rot: false,
                 seen: None,
                 tables: None,
+                reader: Reader::default(),
             },
         );
         debug_assert_eq!(self.machines[place].station.member, member, "members' machines stand in the order of members");

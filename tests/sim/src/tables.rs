@@ -1,16 +1,21 @@
-//! The log as tables: caught up with from time to time, and held at the end against tables made at once.
+//! The log as applications see it: tables, caught up with from time to time, and held at the end against tables made at once; and a reader of the feed, who
+//! goes on from its cursor.
 
 use crate::model::Verdict;
 use crate::world::World;
 use bundle_format::chain::digest;
+use bundle_format::error::Code;
 use bundle_format::ids::EventId;
 use std::collections::BTreeSet;
 use zbundle::adapters::SqliteProjection;
 use zbundle::node::View;
+use zbundle::node::feed::{Cursor, Step, Wanted, next};
 use zbundle::node::log::{Filter, each_event};
 use zbundle::ports::projection::{Folded, Projection, ProjectionError, State};
 use zbundle::ports::store::StoreError;
 
+/// Events that a reader of the feed looks at in one step: so few that steps end anywhere.
+const LOOK_MAX: u32 = 3;
 /// More records than anybody pushes in a life.
 const RECORDS_MAX: u64 = 1000;
 
@@ -42,7 +47,12 @@ impl World {
             None => SqliteProjection::in_memory().map_err(|error| told(error.to_string()))?,
         };
         let done = view.project(&mut tables, false).map_err(|error| told(format!("{} {error}", error.code())))?;
-        hold(&view, &mut tables, machine.memory.rotten > 0).map_err(|why| format!("{why}, at {name}"))?;
+        let shown = shown(&view)?;
+        hold(&shown, &mut tables, machine.memory.rotten > 0).map_err(|why| format!("{why}, at {name}"))?;
+        machine.reader.read_on(&view).map_err(|why| format!("{why}, at {name}"))?;
+        if let Some(id) = shown.difference(&machine.reader.told).next() {
+            return Err(format!("P1: {id:?} is shown by the log of {name}, and who reads its feed was not told of it"));
+        }
         machine.tables = Some(tables);
         if done.lacking > 0 {
             self.coverage.count("tables lack what rotted");
@@ -75,17 +85,50 @@ impl World {
     }
 }
 
-/// Each payload that the log shows whole is a row, and nothing else is, unless it has rotted since.
-fn hold(view: &View, tables: &mut SqliteProjection, is_rotten: bool) -> Verdict {
+/// Who reads a feed.
+#[derive(Default)]
+pub struct Reader {
+    cursor: Cursor,
+    told: BTreeSet<EventId>,
+}
+
+impl Reader {
+    /// Everything from the cursor to the end; from the beginning where the log is another one.
+    fn read_on(&mut self, view: &View) -> Verdict {
+        loop {
+            match next(view.log(), (u32::MAX, 0), self.cursor, &Wanted::default(), LOOK_MAX) {
+                Ok(Step::Whole(whole)) => {
+                    self.told.insert(EventId::new(whole.stream.origin, whole.seq, &digest(&whole.bytes)));
+                    self.cursor = whole.cursor;
+                }
+                Ok(Step::Passed(at)) => self.cursor = at,
+                Ok(Step::End(at)) => {
+                    self.cursor = at;
+                    return Ok(());
+                }
+                Err(error) if error.code() == Code::Z430 && self.cursor != Cursor::default() => *self = Self::default(),
+                Err(error) => return Err(format!("P4: the feed ends with {} {error}", error.code())),
+            }
+        }
+    }
+}
+
+/// Each payload that the log shows whole.
+fn shown(view: &View) -> Verdict<BTreeSet<EventId>> {
     let mut shown = BTreeSet::new();
     let read = each_event(view.log(), &Filter::default(), |payload| {
         shown.insert(EventId::new(payload.stream.origin, payload.seq, &digest(payload.bytes)));
         Ok::<_, StoreError>(())
     });
     read.map_err(|error| format!("P4: the log is not listed: {error}"))?;
+    Ok(shown)
+}
+
+/// Each of them is a row, and nothing else is, unless it has rotted since.
+fn hold(shown: &BTreeSet<EventId>, tables: &mut SqliteProjection, is_rotten: bool) -> Verdict {
     let told = |error: ProjectionError| format!("P4: tables are not read: {error}");
     let (rows, _) = tables.counts().map_err(told)?;
-    for id in &shown {
+    for id in shown {
         if !tables.holds(id).map_err(told)? {
             return Err(format!("P1: {id:?} is shown by the log and is in no row"));
         }

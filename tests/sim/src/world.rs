@@ -9,6 +9,7 @@ use crate::nonces::Nonces;
 use crate::plan::{Act, Mishap, Plan, Step};
 use crate::rotting::segment_len;
 use crate::station::{Around, Station};
+use crate::tables::Reader;
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use std::cell::RefCell;
@@ -43,6 +44,8 @@ pub struct Machine {
     pub seen: Option<Counts>,
     /// Its log as tables, when they were last wanted.
     pub tables: Option<SqliteProjection>,
+    /// Who reads its feed.
+    pub reader: Reader,
 }
 
 /// A fault planted in the world itself, to see whether the simulator sees it.
@@ -147,7 +150,17 @@ impl World {
         let machine = |(at, member): (usize, &base::Begun)| {
             let station = Station::new(member.name.to_owned(), at, member.id, member.card.clone(), plan.seed.rotate_left(17) ^ at as u64, &around);
             *station.log_keys.borrow_mut() = Some(member.log_keys.clone());
-            Machine { station, memory: Memory::default(), image: None, luck_then: 0, is_clone: false, has_unmet_rot: false, seen: None, tables: None }
+            Machine {
+                station,
+                memory: Memory::default(),
+                image: None,
+                luck_then: 0,
+                is_clone: false,
+                has_unmet_rot: false,
+                seen: None,
+                tables: None,
+                reader: Reader::default(),
+            }
         };
         Self {
             members: begun.iter().map(|member| member.id).collect(),
