@@ -138,7 +138,7 @@ impl Fsck<'_> {
         let mut orphans = segment.orphans()?;
         orphans.retain(|(stream, _)| stream & MENDED == 0);
         let mut cursor = Cursor::new(segment.end);
-        let mut offset = HEADER_LEN as u64;
+        let (mut offset, mut unsure) = (HEADER_LEN as u64, false);
         while offset < segment.end {
             let void = |(_, run): &&(u32, Run)| (u64::from(run.offset)..u64::from(run.offset + run.len)).contains(&offset);
             if let Some((stream, run)) = orphans.iter().find(void) {
@@ -148,8 +148,11 @@ impl Fsck<'_> {
                 offset = u64::from(run.offset + run.len);
             } else if let Look::Frame(head, len) = cursor.look(&segment, offset)? {
                 match segment.open_frame(cursor.frame(&segment, offset, len)?, offset, &log.view.place.keys) {
-                    Ok(body) => self.frame(&head, body, number, offset),
-                    Err(_) => self.fault(Flaw::Tampered, number, offset, None),
+                    Ok(body) => {
+                        unsure = false;
+                        self.frame(&head, body, number, offset);
+                    }
+                    Err(_) => self.fault(if unsure { Flaw::Damaged } else { Flaw::Tampered }, number, offset, None),
                 }
                 offset += len as u64;
                 (self.progress)(self.verified.byte_count + offset, self.verified.event_count);
@@ -158,7 +161,8 @@ impl Fsck<'_> {
             } else {
                 let behind = cursor.resync(&segment, offset)?.unwrap_or(segment.end);
                 let lost = log.view.lost_in(&segment, offset, behind)?;
-                let is_known = matches!(segment.index, Index::Sealed(_)); // what stood there
+                let is_known = matches!(segment.index, Index::Sealed(_)); // what stood there; else it may have been the beginning of a session
+                unsure = !is_known;
                 self.fault(if is_known && lost.is_none() { Flaw::Mended } else { Flaw::Damaged }, number, offset, lost);
                 offset = behind;
             }

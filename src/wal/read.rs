@@ -223,6 +223,8 @@ pub(super) struct AllEvents<'a> {
     frame: Option<Frame>,
     /// What the frame holds is there again.
     is_again: bool,
+    /// Behind damage of which no index tells what stood there, and nothing opened since: it may have held the beginning of a session.
+    unsure: bool,
 }
 
 impl<'a> AllEvents<'a> {
@@ -230,7 +232,21 @@ impl<'a> AllEvents<'a> {
     pub fn new(view: &'a View, from: Spot) -> Self {
         let (cursor, orphans, bytes) = (Cursor::default(), Vec::new(), Vec::new());
         let number = from.segment.max(view.first);
-        Self { view, number, segment: None, orphans, cursor, offset: 0, frame_offset: 0, from, bytes, stream: None, frame: None, is_again: false }
+        Self {
+            view,
+            number,
+            segment: None,
+            orphans,
+            cursor,
+            offset: 0,
+            frame_offset: 0,
+            from,
+            bytes,
+            stream: None,
+            frame: None,
+            is_again: false,
+            unsure: false,
+        }
     }
 
     fn advance(&mut self) -> Result<Option<(Stream, u64, Range<usize>)>, StoreError> {
@@ -261,6 +277,7 @@ impl<'a> AllEvents<'a> {
         let begin = if number == self.from.segment { self.from.offset } else { 0 };
         (self.cursor, self.offset) = (Cursor::new(segment.end), begin.max(HEADER_LEN as u64));
         self.segment = Some(segment);
+        self.unsure = false;
         Ok(())
     }
 
@@ -278,11 +295,14 @@ impl<'a> AllEvents<'a> {
                 return if hole.is_kept { Ok(()) } else { Err(segment.damaged(offset)) };
             }
             self.offset = self.cursor.resync(segment, offset)?.unwrap_or(segment.end);
-            let is_whole = matches!(segment.index, Index::Sealed(_)) && self.view.lost_in(segment, offset, self.offset)?.is_none();
+            let is_indexed = matches!(segment.index, Index::Sealed(_));
+            self.unsure = !is_indexed;
+            let is_whole = is_indexed && self.view.lost_in(segment, offset, self.offset)?.is_none();
             return if is_whole { Ok(()) } else { Err(segment.damaged(offset)) };
         };
         (self.frame_offset, self.offset) = (offset, offset + len as u64);
         if !matches!(head.kind, Kind::Events | Kind::Mended) {
+            self.unsure &= head.kind != Kind::Session;
             return Ok(());
         }
         self.is_again = head.kind == Kind::Mended;
@@ -290,9 +310,13 @@ impl<'a> AllEvents<'a> {
         let stream = self.stream.ok_or(segment.damaged(offset))?;
         self.bytes.clear();
         self.bytes.extend_from_slice(self.cursor.frame(segment, offset, len)?);
-        let body_len = segment.open_frame(&mut self.bytes, offset, &self.view.place.keys)?.len();
-        let body = frame::HEAD_LEN..frame::HEAD_LEN + body_len;
         let damaged = StoreError::Damaged { segment: segment.number, offset, stream: Some((stream, head.first)) };
+        let body_len = match segment.open_frame(&mut self.bytes, offset, &self.view.place.keys) {
+            Err(StoreError::Tampered { .. }) if self.unsure => return Err(damaged), // a part of the damage before it
+            body => body?.len(),
+        };
+        self.unsure = false;
+        let body = frame::HEAD_LEN..frame::HEAD_LEN + body_len;
         let mut frame = Frame::new(body, &self.bytes, &head).ok_or(damaged)?;
         if (segment.number, offset) == (self.from.segment, self.from.offset) {
             while frame.index < self.from.index && frame.next(&self.bytes).is_some() {}

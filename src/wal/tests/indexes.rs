@@ -6,6 +6,7 @@ use super::*;
 use crate::ports::Disk as _;
 use crate::ports::store::Finding;
 use crate::wal::frame::{self, Kind};
+use crate::wal::fsck::Flaw;
 use std::collections::BTreeMap;
 
 type Listing = BTreeMap<Stream, Vec<u64>>;
@@ -415,4 +416,32 @@ fn frames_behind(disk: &MemoryDisk, number: u32) -> Vec<(usize, frame::Head, usi
         }
     }
     found
+}
+
+/// What a session of an old segment sealed can be read by nobody when its beginning rots, and the index that would tell what it was: that is damage, and
+/// nobody is accused of tampering. It stopped every reading of the whole log.
+#[test]
+fn a_session_that_rotted_with_its_index_costs_what_it_sealed() {
+    let disk = log(SEGMENT_LEN, 60);
+    disk.edit(&segment(2), |bytes| {
+        bytes[super::super::tables::HEADER_LEN + 20] ^= 1;
+        *bytes.last_mut().unwrap() ^= 1;
+    });
+    let reader = read(&disk).unwrap();
+    let (mut scan, mut events, mut damage) = (reader.scan().unwrap(), 0, 0);
+    loop {
+        match scan.next() {
+            Ok(Some((of, seq, bytes))) => {
+                assert_eq!(bytes, event(&of, seq));
+                events += 1;
+            }
+            Ok(None) => break,
+            Err(StoreError::Damaged { segment: 2, .. }) => damage += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(damage > 0 && events > 100, "{damage} {events}");
+    let mut flaws = Vec::new();
+    reader.verify(&mut |fault| flaws.push(fault.flaw), &mut |_, _| {}).unwrap();
+    assert!(flaws.contains(&Flaw::Damaged) && !flaws.contains(&Flaw::Tampered), "{flaws:?}");
 }
