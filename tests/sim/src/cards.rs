@@ -72,17 +72,7 @@ impl World {
         self.restored.push(station.member);
         let station = Station::new(name, station.member, station.id, image.image(), luck, &self.around);
         let has_unmet_rot = self.rotten.contains(&station.member);
-        self.machines.push(Machine {
-            station,
-            memory: Memory::default(),
-            image: None,
-            luck_then: 0,
-            is_clone: true,
-            has_unmet_rot,
-            seen: None,
-            tables: None,
-            reader: Reader::default(),
-        });
+        self.machines.push(Machine { is_clone: true, has_unmet_rot, ..Machine::new(station) });
         self.coverage.count("a machine is cloned");
         self.look(self.machines.len() - 1, true)
     }

@@ -1,9 +1,8 @@
 //! Who belongs: members join, get new keys, are revoked, accepted, seen differently; the authority insists, and heals.
 
-use crate::model::{Memory, Verdict};
+use crate::model::Verdict;
 use crate::plan::Step;
 use crate::station::Station;
-use crate::tables::Reader;
 use crate::world::{Asked, Machine, World};
 use bundle_format::error::Code;
 use bundle_format::ids::{Name, NodeId};
@@ -64,20 +63,7 @@ impl World {
         self.names.push(name);
         let member = self.members.len() - 1;
         let place = self.machines.iter().position(|machine| machine.is_clone).unwrap_or(self.machines.len());
-        self.machines.insert(
-            place,
-            Machine {
-                station,
-                memory: Memory::default(),
-                image: None,
-                luck_then: 0,
-                is_clone: false,
-                has_unmet_rot: false,
-                seen: None,
-                tables: None,
-                reader: Reader::default(),
-            },
-        );
+        self.machines.insert(place, Machine::new(station));
         debug_assert_eq!(self.machines[place].station.member, member, "members' machines stand in the order of members");
         Ok(())
     }

@@ -48,6 +48,23 @@ pub struct Machine {
     pub reader: Reader,
 }
 
+impl Machine {
+    /// One that nobody has looked at yet.
+    pub fn new(station: Station) -> Self {
+        Self {
+            station,
+            memory: Memory::default(),
+            image: None,
+            luck_then: 0,
+            is_clone: false,
+            has_unmet_rot: false,
+            seen: None,
+            tables: None,
+            reader: Reader::default(),
+        }
+    }
+}
+
 /// A fault planted in the world itself, to see whether the simulator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
@@ -150,17 +167,7 @@ impl World {
         let machine = |(at, member): (usize, &base::Begun)| {
             let station = Station::new(member.name.to_owned(), at, member.id, member.card.clone(), plan.seed.rotate_left(17) ^ at as u64, &around);
             *station.log_keys.borrow_mut() = Some(member.log_keys.clone());
-            Machine {
-                station,
-                memory: Memory::default(),
-                image: None,
-                luck_then: 0,
-                is_clone: false,
-                has_unmet_rot: false,
-                seen: None,
-                tables: None,
-                reader: Reader::default(),
-            }
+            Machine::new(station)
         };
         Self {
             members: begun.iter().map(|member| member.id).collect(),
