@@ -22,8 +22,7 @@ fn parse_ids(text: &str) -> Option<Vec<EventId>> {
 
 /// `[[4,6],[9,9]]`, as SQLite's own functions read it.
 pub(super) fn stretches_text(stretches: &[(u64, u64)]) -> String {
-    let each: Vec<String> = stretches.iter().map(|(first, last)| format!("[{first},{last}]")).collect();
-    format!("[{}]", each.join(","))
+    serde_json::json!(stretches).to_string()
 }
 
 pub(super) fn parse_stretches(text: &str) -> Option<Vec<(u64, u64)>> {
