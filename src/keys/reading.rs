@@ -16,11 +16,12 @@ struct Held {
 }
 
 impl Roster {
-    /// Fold the roster from `log`. What the authority has written and not yet checkpointed counts too: only its own log holds such events.
+    /// Fold the roster from `log`, which may be the authority's own: what that has written and not yet checkpointed counts too, on every branch. At a member
+    /// events stand without a checkpoint where the power went between the two; they count while nothing else was signed in their place (R8.4-c).
     ///
     /// # Errors
     /// What the log says.
-    pub fn from_log(pin: Pin, log: &dyn Log) -> Result<Self, StoreError> {
+    pub fn from_log(pin: Pin, log: &dyn Log, is_authority: bool) -> Result<Self, StoreError> {
         let origin = pin.roster_origin();
         let streams: Vec<(Stream, Head)> = log.streams().into_iter().filter(|(stream, _)| stream.origin == origin).collect();
         let fork = streams.iter().filter(|(stream, _)| stream.branch.is_some()).map(|(_, head)| head.base.seq).min();
@@ -33,8 +34,11 @@ impl Roster {
         }
         branches.extend(others.iter().map(|(base, held)| Branch { base: *base, held }));
         let common: Vec<Entry<'_>> = entries(&main[..shared]);
-        let paths: Vec<Vec<Entry<'_>>> =
+        let mut paths: Vec<Vec<Entry<'_>>> =
             branches.iter().enumerate().map(|(index, branch)| entries(stem(&branches, index).into_iter().chain(branch.held))).collect();
+        if !is_authority && paths.len() > 1 {
+            paths.iter_mut().for_each(keep_signed);
+        }
         let paths: Vec<&[Entry<'_>]> = paths.iter().map(Vec::as_slice).collect();
         Ok(Self::from_branches(pin, &common, &paths))
     }
@@ -55,6 +59,12 @@ fn stem<'a>(branches: &[Branch<'a>], index: usize) -> Vec<&'a Held> {
     let mut stem = self::stem(branches, other);
     stem.extend(&branches[other].held[..upto]);
     stem
+}
+
+/// What nobody can be shown is no branch that anybody could heal.
+fn keep_signed(path: &mut Vec<Entry<'_>>) {
+    let signed = path.iter().rposition(|entry| !entry.key_numbers.is_empty());
+    path.truncate(signed.map_or(0, |last| last + 1));
 }
 
 /// Events that the log took in are events; one that is not any more ends its branch here.
@@ -89,14 +99,16 @@ fn read(log: &dyn Log, origin: &Origin, branch: Option<[u8; 8]>) -> Result<Vec<H
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{enrol, found, pin, plain, rekey, revoke};
+    use super::super::fixture::{enrol, found, node, pin, plain, rekey, revoke};
     use super::super::policy::Policy;
     use super::super::roster_event::RosterEvent;
     use super::*;
     use crate::ports::memory_store::MemoryStore;
-    use crate::ports::store::Store as _;
+    use crate::ports::store::{Checkpointed, Store as _};
     use bundle_format::chain::Run;
+    use bundle_format::checkpoint::Checkpoint;
     use bundle_format::hlc::Hlc;
+    use bundle_format::sign::Signature;
 
     type Bytes = Vec<Vec<u8>>;
 
@@ -140,11 +152,28 @@ mod tests {
                 [&second, &third, &first],
                 [&third, &second, &first],
             ];
-            let rosters = orders.map(|order| Roster::from_log(pin(), &log(&order)).unwrap());
+            let rosters = orders.map(|order| Roster::from_log(pin(), &log(&order), true).unwrap());
             assert_eq!(rosters[0].is_forked(), forked);
             for (order, roster) in rosters.iter().enumerate() {
                 assert_eq!(*roster, rosters[0], "order {order} of {} events", second.len());
             }
         }
+    }
+
+    /// The power went between an event of a branch and its checkpoint, and nobody else has that branch (R8.4-c).
+    #[test]
+    fn a_branch_that_cannot_be_shown_to_anybody_is_no_fork_at_a_member() {
+        let common = [found(), enrol(2, "two", Policy::Own)];
+        let unsigned = bytes(&[&common[..], &[enrol(3, "three", Policy::Own)]].concat());
+        let other = bytes(&[&common[..], &[enrol(4, "four", Policy::Own)]].concat());
+        let mut store = log(&[&unsigned, &other]);
+        let signed = |position| Checkpointed { position, checkpoint: Checkpoint { key_number: 1, signature: Signature([0; 64]) } };
+        let branch = Stream { origin: pin().roster_origin(), branch: Some([1; 8]) };
+        store.append_checkpoints(&branch, &[signed(end(&other))]).unwrap();
+        let roster = Roster::from_log(pin(), &store, false).unwrap();
+        assert!(!roster.is_forked() && roster.member(&node(4)).is_some() && roster.member(&node(3)).is_none());
+        assert!(Roster::from_log(pin(), &store, true).unwrap().is_forked(), "what the authority wrote itself counts as it stands");
+        store.append_checkpoints(&Stream::main(pin().roster_origin()), &[signed(end(&unsigned))]).unwrap();
+        assert!(Roster::from_log(pin(), &store, false).unwrap().is_forked());
     }
 }

@@ -74,6 +74,7 @@ use layout::Layout;
 use ledger::Ledger;
 use peers::{Peer, Peers};
 use state::State;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Where a node is and how to unlock it.
@@ -174,7 +175,7 @@ impl Node {
     fn assemble(ports: &Ports, layout: Layout, keyring: Keyring, wrap: keys::Lock, lock: Box<dyn Lock>) -> Result<Self, NodeError> {
         let wal = Wal::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring), ports.entropy.clone(), ports.clock.clone())?;
         let state = State::load(&*ports.disk, &layout.state())?;
-        let roster = Roster::from_log(pin_of(&keyring), &wal)?;
+        let roster = Roster::from_log(pin_of(&keyring), &wal, keyring.is_authority())?;
         let peers = Peers::at(&layout.peers());
         let forgotten = state.is_none();
         let state = state.unwrap_or_default();
@@ -274,8 +275,16 @@ impl Node {
         self.save_state()?;
         self.leave_life()?;
         // What was told in the old life is not known to be so any more, and who has nothing to send hears nothing else (R6.5-g).
-        let heard = self.peers.all(&*self.ports.disk)?.into_iter().map(|(peer, _)| peer).collect();
+        let mut heard: BTreeSet<_> = self.peers.all(&*self.ports.disk)?.into_iter().map(|(peer, _)| peer).collect();
+        heard.extend(self.writers()); // heard too, perhaps, by a card that was put back to before
         self.owe_answers(&heard)
+    }
+
+    /// Every member whose records we may see.
+    fn writers(&self) -> impl Iterator<Item = NodeId> {
+        let (me, incarnation) = (self.keyring.node(), Incarnation([0; 4]));
+        let members = self.roster.members().filter(move |member| member.node != me && !member.is_revoked()).map(|member| member.node);
+        members.filter(move |node| self.roster.may_see(&me, &Origin { node: *node, incarnation, lane: Lane::Routine, audience: None }))
     }
 
     /// A number for a receipt that is about to be told, durable before it is (R6.5-b). A process that tells many takes `ahead` more at once; those it
@@ -329,7 +338,7 @@ impl Node {
     }
 
     pub(crate) fn refresh_roster(&mut self) -> Result<(), NodeError> {
-        self.roster = Roster::from_log(pin_of(&self.keyring), &self.wal)?;
+        self.roster = Roster::from_log(pin_of(&self.keyring), &self.wal, self.keyring.is_authority())?;
         Ok(())
     }
 
@@ -413,7 +422,7 @@ impl View {
         require_node(ports, &layout)?;
         let (keyring, _) = Keyring::load(&*ports.disk, &layout.keyring(), secret)?;
         let log = WalReader::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring))?;
-        let roster = Roster::from_log(pin_of(&keyring), &log)?;
+        let roster = Roster::from_log(pin_of(&keyring), &log, keyring.is_authority())?;
         let state = State::load(&*ports.disk, &layout.state())?.unwrap_or_default();
         let peers = Peers::at(&layout.peers());
         rot::look_again(&*ports.disk, &layout, &log)?;

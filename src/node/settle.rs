@@ -25,10 +25,11 @@ pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError>
     if node.state.open_lives.is_empty() {
         return Ok(());
     }
-    let peers = node.peers.all(&*node.ports.disk)?;
+    let mut peers = node.peers.all(&*node.ports.disk)?;
     if node.keyring.is_authority() && !all_fetched(node, &peers, &node.roster.pin().roster_origin())? {
         return Ok(()); // the life goes on being open, so that the roster's loss is answered once
     }
+    peers.retain(|(peer, _)| node.roster.member(peer).is_none_or(|member| !member.is_revoked())); // who is sent nothing brings nothing back
     for life in node.state.open_lives.clone() {
         let origins = own_origins(node, &peers, life);
         let mut open = false;

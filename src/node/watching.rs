@@ -131,7 +131,8 @@ impl Node {
         } else {
             FileReport::of(entry.path.clone(), Outcome::Foreign(Code::Z229), None)
         };
-        visit.has_met_bundles |= before.is_none() && matches!(report.outcome, Outcome::Taken | Outcome::Held);
+        let was_met = before.is_some_and(|look| matches!(look.known, Known::Taken | Known::Told(Code::Z227)));
+        visit.has_met_bundles |= !was_met && matches!(report.outcome, Outcome::Taken | Outcome::Held);
         let after = self.ports.disk.look(&entry.path).ok().flatten();
         let is_same = after.is_some_and(|after| after.len == entry.len && after.print == entry.print && after.kind == entry.kind);
         let (known, report) = judge(report, is_same, to_tell);
@@ -159,8 +160,8 @@ impl Node {
         if visit.ingested.has_grown() || was_early {
             self.retry_held(&mut visit.ingested, &mut keep)?;
         }
-        if visit.ingested.has_grown() || visit.ingested.new_life {
-            settle::settle(self, &mut visit.ingested)?;
+        if visit.has_met_bundles || visit.ingested.has_grown() || visit.ingested.new_life {
+            settle::settle(self, &mut visit.ingested)?; // a receipt alone may be the last word that a lost life waits for (R6.6-d)
         }
         visit.ingested.missing = nearest(std::mem::take(&mut visit.ingested.missing));
         visit.reports.append(&mut told);
@@ -218,7 +219,7 @@ impl Visit {
     }
 
     fn is_worth_telling(&self) -> bool {
-        self.ingested.has_grown() || self.ingested.new_life || !self.ingested.missing.is_empty()
+        self.ingested.has_grown() || self.ingested.new_life || self.ingested.reappended > 0 || !self.ingested.missing.is_empty()
     }
 
     fn note(&mut self, report: FileReport) {

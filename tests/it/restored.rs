@@ -151,3 +151,23 @@ fn a_restored_card_that_has_outgrown_what_the_hub_holds_is_heard() {
     let held = world.payloads("hub");
     assert!(["a1", "a2", "b1", "c1", "c2", "c3"].iter().all(|payload| held.iter().any(|held| held == payload)), "{held:?}");
 }
+
+/// R6.5-g: a reader's card was put back to before it had heard of a writer, who goes on believing what it was told.
+#[test]
+fn a_reader_that_forgot_a_writer_owes_it_an_answer() {
+    let world = World::new();
+    let hub = world.init("hub", true);
+    let [writer, other] = ["writer", "other"].map(|name| world.join(name, "hub", Policy::Own));
+    world.join("reader", "hub", Policy::nodes(vec![writer]));
+    world.carry("hub", "writer", "roster");
+    world.image("reader", "image");
+    world.push("writer", &["a1"]);
+    assert_eq!(world.carry("writer", "reader", "s1").counts.new, 1);
+    world.push("reader", &["b1"]);
+    world.carry("reader", "hub", "s2");
+    world.restore("image", "reader");
+    assert!(world.carry("hub", "reader", "s3").new_life);
+    let node = world.open("reader");
+    let owed = [hub, writer, other].map(|member| node.peer(&member).unwrap().answer_due);
+    assert_eq!(owed, [true, true, false], "who writes nothing for it is not told");
+}

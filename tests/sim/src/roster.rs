@@ -76,8 +76,9 @@ impl World {
         if self.machines[at].is_clone && self.machines[at].station.member == AUTHORITY {
             return Ok(()); // keys that only a copy of the authority has, and that the authority signs, are lost with the copy, and the domain with them
         }
-        if self.machines[at].station.member == AUTHORITY && self.restored.contains(&AUTHORITY) {
-            return Ok(()); // who lost keys of members must hear them before it changes its own: else neither knows the other (docs/operations.md)
+        let member = self.machines[at].station.member;
+        if (member == AUTHORITY || self.rekeyed.contains(&member)) && self.restored.contains(&AUTHORITY) {
+            return Ok(()); // who lost keys of members must hear them before it gives others: else neither knows the other (docs/operations.md)
         }
         self.go_on_with_rekey(at, step)
     }
