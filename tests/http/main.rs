@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod contract;
 mod page;
+mod rotten;
 mod tables;
 mod world;
 
