@@ -334,7 +334,8 @@ impl World {
         let misses = |life: &Incarnation| self.restored.contains(&at) && missing.iter().any(|origin| origin.incarnation == *life);
         // What another member told that it holds, and rotted there since, is waited for until they meet.
         let told_and_lost = self.rotten.contains(&at) && self.rotten.iter().any(|other| ![at, AUTHORITY].contains(other));
-        let waits_in_vain = (at == AUTHORITY && both) || told_and_lost || view.open_lives().iter().all(misses);
+        let waits_in_vain =
+            (at == AUTHORITY && both) || told_and_lost || self.waits_for_unaware(at, view.open_lives())? || view.open_lives().iter().all(misses);
         if !view.open_lives().is_empty() && !waits_in_vain && self.model.liars.is_empty() {
             return Err(format!("P6: a lost life of {name} is not settled"));
         }
@@ -358,6 +359,23 @@ impl World {
             return Err(format!("P6: {} bundle(s) are still held at {name}", status.held.count));
         }
         Ok(())
+    }
+
+    /// Whether some member told `at` that it holds something of these lives, was put back since to before, and does not know: only a line between the two
+    /// would show it, and not everybody meets everybody by line.
+    fn waits_for_unaware(&self, at: usize, lives: &[Incarnation]) -> Verdict<bool> {
+        let peers = zbundle::node::peers::Peers::at(&std::path::Path::new(crate::station::NODE).join("peers"));
+        let all = peers.all(&self.machines[at].station.card.durable()).map_err(|error| format!("P3: peers at {}: {error}", self.name(at)))?;
+        for (node, peer) in all {
+            let Some(member) = self.members.iter().position(|id| *id == node).filter(|member| *member != AUTHORITY) else { continue };
+            let Some(receipt) = peer.receipt.filter(|_| self.restored.contains(&member)) else { continue };
+            let told = receipt.vector.iter().any(|told| told.origin.node == self.members[at] && lives.contains(&told.origin.incarnation));
+            let there = self.machines[member].station.durable_view().map_err(|error| format!("P4: {} does not open: {error}", self.name(member)))?;
+            if told && there.keyring().incarnation() == receipt.incarnation {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
