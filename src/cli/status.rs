@@ -6,7 +6,7 @@ use super::object::Object;
 use super::{Context, Finished, open_tables, run_program, summary, units};
 use crate::node::alarm::{self, Alarm, alarms};
 use crate::node::layout::Layout;
-use crate::node::status::{OriginStatus, PeerStatus, Status, Stock};
+use crate::node::status::{OpenLife, OriginStatus, PeerStatus, Status, Stock};
 use crate::node::{NodeError, View};
 use crate::ports::store::Finding;
 use bundle_format::error::{Code, Exit};
@@ -234,8 +234,13 @@ fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
             Object::of("fork").with("id", &fork.id).with("seq", fork.seq).with("ends", fork.ends).with("closed", false)
         })?;
     }
-    for life in &status.open_lives {
-        context.console.line(&format!("  an earlier life of this node, ~{life}, is not settled yet: what others hold of it comes back"))?;
+    for OpenLife { life, awaited } in &status.open_lives {
+        let waits = if awaited.is_empty() { String::new() } else { format!(" from {}", awaited.join(", ")) };
+        context
+            .console
+            .result(&format!("  an earlier life of this node, ~{life}, is not settled yet: what others hold of it comes back{waits}"), || {
+                Object::of("life").with("life", life.to_string()).with("awaited", awaited.clone())
+            })?;
     }
     if let Some(domain) = &status.domain {
         if domain.forked {

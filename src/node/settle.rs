@@ -10,7 +10,8 @@ use super::peers::Peer;
 use super::rot::each_readable;
 use super::taking::Ingested;
 use super::{Node, appending, control};
-use crate::ports::store::{Log as _, Store as _, Stream};
+use crate::keys::Roster;
+use crate::ports::store::{Log, Store as _, Stream};
 use bundle_format::chain::{Position, digest};
 use bundle_format::event::Event;
 use bundle_format::hlc::Hlc;
@@ -26,16 +27,13 @@ pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError>
         return Ok(());
     }
     let mut peers = node.peers.all(&*node.ports.disk)?;
-    if node.keyring.is_authority() && !all_fetched(node, &peers, &node.roster.pin().roster_origin())? {
+    if node.keyring.is_authority() && !who_tells_more(&node.wal, &peers, &[node.roster.pin().roster_origin()])?.is_empty() {
         return Ok(()); // the life goes on being open, so that the roster's loss is answered once
     }
-    peers.retain(|(peer, _)| node.roster.member(peer).is_none_or(|member| !member.is_revoked())); // who is sent nothing brings nothing back
+    peers.retain(|(peer, _)| !is_revoked(&node.roster, peer)); // who is sent nothing brings nothing back
     for life in node.state.open_lives.clone() {
-        let origins = own_origins(node, &peers, life);
-        let mut open = false;
-        for origin in &origins {
-            open |= !all_fetched(node, &peers, origin)?;
-        }
+        let origins = own_origins(&node.wal, &node.roster, node.keyring.node(), &peers, life);
+        let open = !who_tells_more(&node.wal, &peers, &origins)?.is_empty();
         // Where nothing of that life is known, somebody must have said so: a node that wrote nothing in it has nothing to settle (R6.6-l).
         let unheard = origins.is_empty() && !peers.iter().any(|(_, peer)| peer.receipt.is_some());
         if open || unheard {
@@ -61,26 +59,42 @@ pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError>
     Ok(())
 }
 
+/// Who says that it holds something of a life of ours, `me`, that is not here: what that life waits for. Revoked members do not count.
+///
+/// # Errors
+/// What the log says.
+pub fn awaited(log: &dyn Log, roster: &Roster, me: NodeId, mut peers: Vec<(NodeId, Peer)>, life: Incarnation) -> Result<Vec<NodeId>, NodeError> {
+    peers.retain(|(peer, _)| !is_revoked(roster, peer));
+    let origins = own_origins(log, roster, me, &peers, life);
+    who_tells_more(log, &peers, &origins)
+}
+
+fn is_revoked(roster: &Roster, node: &NodeId) -> bool {
+    roster.member(node).is_some_and(crate::keys::Member::is_revoked)
+}
+
 /// Histories of that life of ours, in our log or in others' receipts. The roster lane is no part of any life: it is continued in place.
-fn own_origins(node: &Node, peers: &[(NodeId, Peer)], life: Incarnation) -> Vec<Origin> {
-    let me = node.keyring.node();
-    let roster = node.roster.pin().roster_origin();
+fn own_origins(log: &dyn Log, roster: &Roster, me: NodeId, peers: &[(NodeId, Peer)], life: Incarnation) -> Vec<Origin> {
+    let roster = roster.pin().roster_origin();
     let told = peers.iter().filter_map(|(_, peer)| peer.receipt.as_ref()).flat_map(|receipt| receipt.vector.iter().map(|told| told.origin));
-    let held = node.wal.streams().into_iter().map(|(stream, _)| stream.origin);
+    let held = log.streams().into_iter().map(|(stream, _)| stream.origin);
     let mut origins: Vec<_> = told.chain(held).filter(|origin| origin.node == me && origin.incarnation == life && *origin != roster).collect();
     origins.sort_unstable();
     origins.dedup();
     origins
 }
 
-/// Whether we hold every history under that name that some peer's receipt tells of (R6.6-c).
-fn all_fetched(node: &Node, peers: &[(NodeId, Peer)], origin: &Origin) -> Result<bool, NodeError> {
-    for (_, peer) in peers {
-        if !known::holds_all_told(&node.wal, peer, origin)? {
-            return Ok(false);
+/// Whose receipt tells of something in `origins` that we do not hold (R6.6-c).
+fn who_tells_more(log: &dyn Log, peers: &[(NodeId, Peer)], origins: &[Origin]) -> Result<Vec<NodeId>, NodeError> {
+    let mut who = Vec::new();
+    for (node, peer) in peers {
+        let mut more = false;
+        for origin in origins {
+            more = more || !known::holds_all_told(log, peer, origin)?;
         }
+        who.extend(more.then_some(*node));
     }
-    Ok(true)
+    Ok(who)
 }
 
 /// Write again what of our own branch no peer holds (R6.6-d), or what stands behind events that rotted and no peer holds (R6.6-m), then close the history

@@ -22,6 +22,15 @@ use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
 /// A reason is a sentence and a path.
 const REASON_LEN_MAX: usize = 16 * 1024;
 
+/// A life of ours that ended by loss and is not settled yet.
+#[derive(Debug)]
+pub struct OpenLife {
+    /// Which.
+    pub life: Incarnation,
+    /// Names of those who say that they hold more of it than is here; empty when the next who is met, whoever it is, settles it.
+    pub awaited: Vec<String>,
+}
+
 /// All there is to say.
 #[derive(Debug)]
 pub struct Status {
@@ -46,7 +55,7 @@ pub struct Status {
     /// Bundles that were refused.
     pub quarantine: Stock,
     /// Lives that ended by loss and are not settled yet.
-    pub open_lives: Vec<Incarnation>,
+    pub open_lives: Vec<OpenLife>,
     /// What opening the log found.
     pub findings: Vec<Finding>,
     /// Why `config.toml` sets nothing, if it is there and does not read.
@@ -229,13 +238,22 @@ impl Looking<'_> {
             held: self.stock(&Held::at(&self.layout.held()))?,
             unknown: self.stock(&Held::unknown_at(&self.layout.held_unknown()))?,
             quarantine: self.stock(&Held::quarantine_at(&self.layout.quarantine()))?,
-            open_lives: self.state.open_lives.clone(),
+            open_lives: self.open_lives()?,
             findings: self.log.findings().to_vec(),
             config: super::config::read(self.ports, self.layout).err().map(|error| error.to_string()),
             rotten: self.log.rotten().into_iter().map(|rotten| (self.naming.origin(&rotten.stream.origin), rotten)).collect(),
             log_bytes: self.log_bytes()?,
             now_ms: self.ports.clock.now_ms(),
         })
+    }
+
+    fn open_lives(&self) -> Result<Vec<OpenLife>, NodeError> {
+        let open = |life: &Incarnation| {
+            let peers = self.peers.all(&*self.ports.disk)?;
+            let awaited = super::settle::awaited(self.log, self.roster, self.keyring.node(), peers, *life)?;
+            Ok(OpenLife { life: *life, awaited: awaited.iter().map(|node| self.naming.node(node)).collect() })
+        };
+        self.state.open_lives.iter().map(open).collect()
     }
 
     fn domain_status(&self) -> Result<Option<DomainStatus>, NodeError> {

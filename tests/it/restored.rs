@@ -171,3 +171,19 @@ fn a_reader_that_forgot_a_writer_owes_it_an_answer() {
     let owed = [hub, writer, other].map(|member| node.peer(&member).unwrap().answer_due);
     assert_eq!(owed, [true, true, false], "who writes nothing for it is not told");
 }
+
+#[test]
+fn a_lost_life_says_whom_it_waits_for() {
+    let (world, hub, clinic) = domain();
+    world.image("clinic", "image");
+    world.push("clinic", &["b1"]);
+    world.cut("clinic", &[hub], "s2");
+    world.ingest("hub", "s2");
+    world.restore("image", "clinic");
+    assert!(world.carry("hub", "clinic", "s3").new_life, "the hub tells what it holds, and does not know yet what is lacked");
+    let awaited = || world.view("clinic").status().unwrap().open_lives.into_iter().map(|open| open.awaited).collect::<Vec<_>>();
+    assert_eq!(awaited(), [["hub"]]);
+    settle(&world, "r", hub, clinic);
+    assert!(awaited().is_empty());
+    assert_eq!(world.payloads("clinic"), ["a1", "a2", "b1"]);
+}
