@@ -246,8 +246,8 @@ fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
         if domain.forked {
             context.console.warn(Code::Z617, "")?;
         }
-        if domain.in_doubt {
-            context.console.warn(Code::Z610, "")?;
+        if let Some(why) = &domain.doubt {
+            context.console.warn(Code::Z610, why)?;
         }
     }
     for finding in &status.findings {

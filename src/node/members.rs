@@ -1,5 +1,6 @@
 //! Who belongs: asking, signing, joining, and what the authority says later. SPEC §8.
 
+use super::doubt::doubt;
 use super::error::NodeError;
 use super::{Node, settle};
 use crate::cut::pieces::{PIECE_RAW_LEN, for_each_piece};
@@ -67,8 +68,12 @@ impl Node {
     /// # Errors
     /// Z608 elsewhere, Z610 in doubt, Z609 for what is no request, Z605 and others for what the roster refuses.
     pub fn sign(&mut self, request: &[u8], policy: Policy, rekey: Option<NodeId>, sure: bool) -> Result<Signed, NodeError> {
-        self.require_authority(sure)?;
-        let request = Request::read(request)?;
+        self.require_to_be_authority()?;
+        let read = Request::read(request);
+        if !read.as_ref().is_ok_and(|request| self.stands_signed(request)) {
+            self.require_authority(sure)?;
+        }
+        let request = read?;
         let rekey = rekey.or_else(|| self.asks_for_new_keys(&request));
         let (event, node) = match rekey {
             None => (enrolment(&request, policy), request.node),
@@ -83,6 +88,14 @@ impl Node {
         let name = self.roster.member(&node).map_or(request.name.clone(), |member| member.name.clone());
         let join = Join::new(&request, node, *self.roster.pin(), self.roster_ranges()?);
         Ok(Signed { words: join.words(&request), join: join.to_bytes(), node, name, again })
+    }
+
+    /// Whether the keys asked for are a member's present ones, and all of the roster is signed: then nothing is signed by handing it out once more, and no
+    /// doubt about what we may have lost keeps anybody from going on with what was begun.
+    fn stands_signed(&self, request: &Request) -> bool {
+        let head = self.wal.head(&Stream::main(self.roster.pin().roster_origin()));
+        let is_signed = head.is_some_and(|head| head.checkpoint_seq == head.end.seq);
+        is_signed && self.roster.members().any(|member| member.current().is_some_and(|key| key.signing == request.signing))
     }
 
     /// A member that signed for its new keys with the present ones needs nobody to say which member it is (R8.5-b).
@@ -180,11 +193,16 @@ impl Node {
         Ok(heads)
     }
 
-    fn require_authority(&self, sure: bool) -> Result<(), NodeError> {
+    fn require_to_be_authority(&self) -> Result<(), NodeError> {
         self.require_joined()?;
-        if !self.keyring.is_authority() {
-            return Err(NodeError::refused(Code::Z608, format!("that is {}", self.naming().node(&self.roster.authority()))));
+        if self.keyring.is_authority() {
+            return Ok(());
         }
+        Err(NodeError::refused(Code::Z608, format!("that is {}", self.naming().node(&self.roster.authority()))))
+    }
+
+    fn require_authority(&self, sure: bool) -> Result<(), NodeError> {
+        self.require_to_be_authority()?;
         let roster = Stream::main(self.roster.pin().roster_origin());
         if let Some(rotten) = self.wal.rotten().into_iter().find(|rotten| rotten.events && rotten.stream == roster) {
             // The fold ends there, here and everywhere: who is sure would believe that something was done.
@@ -196,16 +214,12 @@ impl Node {
                 ),
             ));
         }
-        let orphans = self.wal.orphans(&roster)?;
-        let doubt = !sure && super::roster_in_doubt(&self.wal, &self.roster, &self.peers.all(&*self.ports.disk)?, &orphans)?;
-        if doubt {
-            Err(NodeError::refused(
-                Code::Z610,
-                "a member's receipt is ahead of this roster or differs from it, it has forked, or a part of it is damaged",
-            ))
-        } else {
-            Ok(())
+        if sure {
+            return Ok(());
         }
+        let (peers, orphans) = (self.peers.all(&*self.ports.disk)?, self.wal.orphans(&roster)?);
+        let doubt = doubt(&self.wal, &self.roster, &peers, &orphans, &self.naming())?;
+        doubt.map_or(Ok(()), |why| Err(NodeError::refused(Code::Z610, why)))
     }
 
     pub(super) fn enrol_itself(&mut self) -> Result<(), NodeError> {

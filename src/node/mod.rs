@@ -11,6 +11,7 @@ pub mod conflicts;
 pub mod control;
 pub mod cutting;
 mod decoding;
+mod doubt;
 pub mod error;
 pub mod exchanging;
 pub mod feed;
@@ -448,24 +449,6 @@ impl View {
     pub fn findings(&self) -> &[Finding] {
         self.log.findings()
     }
-}
-
-/// Whether the authority may have lost its newest roster events: some receipt is ahead of its roster or differs from it, it has forked, or events of it lie
-/// behind a hole, `orphans`, and it does not reach so far yet (R8.4-a, R8.4-b).
-pub(crate) fn roster_in_doubt(log: &dyn Log, roster: &Roster, peers: &[(NodeId, Peer)], orphans: &[(u64, Vec<u8>)]) -> Result<bool, NodeError> {
-    let end = log.head(&Stream::main(roster.pin().roster_origin())).map_or(0, |head| head.end.seq);
-    if orphans.iter().any(|(seq, _)| *seq > end) {
-        return Ok(true);
-    }
-    if log.rotten().iter().any(|rotten| rotten.events && rotten.stream.origin == roster.pin().roster_origin()) {
-        return Ok(true);
-    }
-    for (_, peer) in peers {
-        if !known::holds_all_told(log, peer, &roster.pin().roster_origin())? {
-            return Ok(true);
-        }
-    }
-    Ok(roster.is_forked())
 }
 
 /// The pin of the domain; before a node has joined, of a domain that nobody else is in.

@@ -85,7 +85,7 @@ fn own_origins(log: &dyn Log, roster: &Roster, me: NodeId, peers: &[(NodeId, Pee
 }
 
 /// Whose receipt tells of something in `origins` that we do not hold (R6.6-c).
-fn who_tells_more(log: &dyn Log, peers: &[(NodeId, Peer)], origins: &[Origin]) -> Result<Vec<NodeId>, NodeError> {
+pub(super) fn who_tells_more(log: &dyn Log, peers: &[(NodeId, Peer)], origins: &[Origin]) -> Result<Vec<NodeId>, NodeError> {
     let mut who = Vec::new();
     for (node, peer) in peers {
         let mut more = false;

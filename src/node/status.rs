@@ -81,8 +81,8 @@ pub struct DomainStatus {
     pub roster_hlc: Hlc,
     /// Whether the roster has forked.
     pub forked: bool,
-    /// The authority only: a receipt speaks against its roster.
-    pub in_doubt: bool,
+    /// The authority only: why it may have lost what it signed last, in words.
+    pub doubt: Option<String>,
 }
 
 /// One history.
@@ -260,14 +260,15 @@ impl Looking<'_> {
         let Some(pin) = self.keyring.pin() else { return Ok(None) };
         let authority = self.keyring.is_authority();
         let orphans = (self.orphans)(&Stream::main(pin.roster_origin()))?;
-        let in_doubt = authority && super::roster_in_doubt(self.log, self.roster, &self.peers.all(&*self.ports.disk)?, &orphans)?;
+        let peers = if authority { self.peers.all(&*self.ports.disk)? } else { Vec::new() };
+        let doubt = if authority { super::doubt::doubt(self.log, self.roster, &peers, &orphans, &self.naming)? } else { None };
         Ok(Some(DomainStatus {
             authority: self.naming.node(&pin.node()),
             member_count: self.roster.members().count(),
             roster_seq: self.roster.head().seq,
             roster_hlc: self.roster.updated(),
             forked: self.roster.is_forked(),
-            in_doubt,
+            doubt,
         }))
     }
 

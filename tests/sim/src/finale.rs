@@ -348,7 +348,7 @@ impl World {
         let status = view.status().map_err(|error| format!("status at {name}: {error}"))?;
         // What rotted and nobody else had is in doubt until a person is sure.
         let excused = !self.model.liars.is_empty() || self.rotten.contains(&AUTHORITY);
-        if status.domain.is_some_and(|domain| domain.in_doubt) && !excused {
+        if status.domain.is_some_and(|domain| domain.doubt.is_some()) && !excused {
             return Err(format!("P6: the roster at {name} is still in doubt"));
         }
         // What went with the authority's card, or rotted there, and went with this one, nobody has any more; what a new policy hides nobody sends again. A person drops what
