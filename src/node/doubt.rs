@@ -3,7 +3,7 @@
 use super::error::NodeError;
 use super::naming::Naming;
 use super::peers::Peer;
-use super::settle::who_tells_more;
+use super::settle::{is_revoked, who_tells_more};
 use crate::keys::Roster;
 use crate::ports::store::{Log, Stream};
 use bundle_format::ids::NodeId;
@@ -25,7 +25,9 @@ pub fn doubt(
     if let Some(rotten) = log.rotten().into_iter().find(|rotten| rotten.events && rotten.stream.origin == origin) {
         return Ok(Some(format!("{}:{} cannot be read here", naming.origin(&origin), rotten.first)));
     }
-    let who: Vec<String> = who_tells_more(log, peers, &[origin])?.iter().map(|node| naming.node(node)).collect();
+    // Who is revoked was told nothing since: its receipt knows no more than this roster does, or it is a lie, and nobody else is to be held up by it.
+    let who = who_tells_more(log, peers, &[origin])?;
+    let who: Vec<String> = who.iter().filter(|node| !is_revoked(roster, node)).map(|node| naming.node(node)).collect();
     if !who.is_empty() {
         return Ok(Some(format!("the receipt of {} is ahead of this roster, or differs from it", who.join(", "))));
     }

@@ -27,10 +27,10 @@ pub fn settle(node: &mut Node, ingested: &mut Ingested) -> Result<(), NodeError>
         return Ok(());
     }
     let mut peers = node.peers.all(&*node.ports.disk)?;
+    peers.retain(|(peer, _)| !is_revoked(&node.roster, peer)); // who is sent nothing brings nothing back
     if node.keyring.is_authority() && !who_tells_more(&node.wal, &peers, &[node.roster.pin().roster_origin()])?.is_empty() {
         return Ok(()); // the life goes on being open, so that the roster's loss is answered once
     }
-    peers.retain(|(peer, _)| !is_revoked(&node.roster, peer)); // who is sent nothing brings nothing back
     for life in node.state.open_lives.clone() {
         let origins = own_origins(&node.wal, &node.roster, node.keyring.node(), &peers, life);
         let open = !who_tells_more(&node.wal, &peers, &origins)?.is_empty();
@@ -69,7 +69,7 @@ pub fn awaited(log: &dyn Log, roster: &Roster, me: NodeId, mut peers: Vec<(NodeI
     who_tells_more(log, &peers, &origins)
 }
 
-fn is_revoked(roster: &Roster, node: &NodeId) -> bool {
+pub(super) fn is_revoked(roster: &Roster, node: &NodeId) -> bool {
     roster.member(node).is_some_and(crate::keys::Member::is_revoked)
 }
 

@@ -109,6 +109,23 @@ fn somebody_who_is_sure_may_sign_in_doubt() {
     assert_eq!(world.view("clinic").roster().member(&clinic).unwrap().policy, Policy::OwnAndHubs);
 }
 
+/// What a member tells of the roster may be a lie: the authority is held up by it until it has revoked the liar, and no longer (R8.4-a).
+#[test]
+fn who_is_revoked_holds_up_nobody() {
+    let (world, _, clinic) = domain();
+    let other = world.join("other", "hub", Policy::Own);
+    world.image("hub", "image");
+    world.join("third", "hub", Policy::Own);
+    world.carry("hub", "clinic", "news");
+    world.restore("image", "hub");
+    world.push("clinic", &["c1"]);
+    world.carry("clinic", "hub", "ahead"); // for this hub it tells of a roster that never was
+    assert_eq!(world.open("hub").set_policy(other, Policy::OwnAndHubs, false).unwrap_err().code(), Code::Z610);
+    world.open("hub").revoke(clinic, true).unwrap();
+    assert!(!in_doubt(&world));
+    world.open("hub").set_policy(other, Policy::OwnAndHubs, false).unwrap();
+}
+
 #[test]
 fn a_notice_of_a_fork_rides_home_on_any_bundle_and_the_clone_goes_on_in_a_new_life() {
     let (world, hub, clinic) = domain();
