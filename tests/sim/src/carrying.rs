@@ -1,70 +1,17 @@
-//! Pushing, cutting, taking in, and what couriers do between.
+//! Cutting, taking in, and what couriers do between.
 
 use crate::luck::Luck;
-use crate::model::{Verdict, payload};
+use crate::model::Verdict;
 use crate::plan::{Deed, Step};
 use crate::station::Station;
-use crate::tables::record_of;
-use crate::world::{Planted, World};
+use crate::world::World;
 use bundle_format::error::Code;
-use bundle_format::ids::Lane;
 use std::path::{Path, PathBuf};
 use zbundle::node::cutting::CutOrder;
 use zbundle::node::taking::{Ingested, Outcome};
 use zbundle::ports::disk::{Disk as _, Open};
-use zbundle::push::{Fields, PushError};
 
 impl World {
-    /// Somebody pushes payloads and is told that they are safe.
-    ///
-    /// # Errors
-    /// What is not as it was promised.
-    pub fn push(&mut self, at: usize, lane: u64, to: Option<usize>, lens: &[usize], step: &Step) -> Verdict {
-        let (node, lane) = (self.machines[at].station.id, Lane::from_number(lane).unwrap_or(Lane::Routine));
-        let to = to.map(|to| self.members[self.member(to)]).filter(|to| *to != node);
-        let mut told = Vec::new();
-        let pushed = self.while_it_happens(at, None, step, &[Code::Z406], |world| {
-            world.with_node(at, |world, node| {
-                let streams = node.push_streams(lane, to.as_slice())?;
-                let numbers: Vec<_> = lens.iter().map(|len| world.model.push(node.keyring().node(), lane, to, *len)).collect();
-                let has_tables = world.has_tables();
-                let mut fields = Fields { kind: "record".into(), ..Fields::default() };
-                node.with_pusher(&streams, |pusher| {
-                    for number in numbers {
-                        let bytes = payload(number, world.model.pushed[number].len);
-                        fields.record_key = has_tables.then(|| record_of(number));
-                        let places = pusher.push(&fields, bytes.len() as u64, &mut bytes.as_slice())?;
-                        told.extend(places.iter().map(|(stream, seq)| (number, stream.origin, *seq)));
-                    }
-                    if world.planted == Some(Planted::Invention) {
-                        pusher.push(&fields, 13, &mut b"99999999:0000".as_slice())?;
-                    }
-                    pusher.sync()
-                })
-                .map_err(PushError::into)
-            })
-        })?;
-        if pushed.is_none() {
-            return Ok(());
-        }
-        if self.planted == Some(Planted::FalsePromise) {
-            let number = self.model.push(node, lane, to, 20);
-            let origin = told.first().map(|(_, origin, _)| *origin);
-            told.extend(origin.map(|origin| (number, origin, 99)));
-        }
-        let numbers: Vec<_> = told.iter().map(|(number, ..)| *number).collect();
-        for (number, origin, seq) in told {
-            self.model.told(number, origin, seq);
-        }
-        self.tell(format!("   {} pushed {numbers:?}", self.name(at)));
-        self.look(at, false)?;
-        let shown = &self.machines[at].memory.whole;
-        match numbers.iter().find(|number| !shown.contains(number)) {
-            Some(number) => Err(format!("P1: {} was told that payload {number} is safe, and it would not outlive a power cut", self.name(at))),
-            None => Ok(()),
-        }
-    }
-
     /// A bundle for one member is cut onto a stick.
     ///
     /// # Errors

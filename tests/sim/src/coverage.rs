@@ -29,6 +29,8 @@ const EXPECTED: &[&str] = &[
     "a new life begins",
     "a new life begins on a link",
     "a peer's new life is met",
+    "a push tried again is stored",
+    "a push tried again was there",
     "a policy changes",
     "a roster is healed",
     "a session is cut",

@@ -361,17 +361,16 @@ impl World {
         Ok(())
     }
 
-    /// Whether some member told `at` that it holds something of these lives, was put back since to before, and does not know: only a line between the two
-    /// would show it, and not everybody meets everybody by line.
+    /// Whether some member told `at` that it holds something of these lives, was put back since to before, and does not know that it ever did: only a line
+    /// between the two would show it, and not everybody meets everybody by line.
     fn waits_for_unaware(&self, at: usize, lives: &[Incarnation]) -> Verdict<bool> {
-        let peers = zbundle::node::peers::Peers::at(&std::path::Path::new(crate::station::NODE).join("peers"));
-        let all = peers.all(&self.machines[at].station.card.durable()).map_err(|error| format!("P3: peers at {}: {error}", self.name(at)))?;
-        for (node, peer) in all {
+        for (node, peer) in self.peers_of(at)? {
             let Some(member) = self.members.iter().position(|id| *id == node).filter(|member| *member != AUTHORITY) else { continue };
             let Some(receipt) = peer.receipt.filter(|_| self.restored.contains(&member)) else { continue };
             let told = receipt.vector.iter().any(|told| told.origin.node == self.members[at] && lives.contains(&told.origin.incarnation));
             let there = self.machines[member].station.durable_view().map_err(|error| format!("P4: {} does not open: {error}", self.name(member)))?;
-            if told && there.keyring().incarnation() == receipt.incarnation {
+            let knows_us = self.peers_of(member)?.iter().any(|(node, _)| *node == self.members[at]);
+            if told && (there.keyring().incarnation() == receipt.incarnation || !knows_us) {
                 return Ok(true);
             }
         }

@@ -20,6 +20,7 @@ pub mod model;
 pub mod nonces;
 pub mod places;
 pub mod plan;
+pub mod pushing;
 pub mod reading;
 pub mod roster;
 pub mod rotting;

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use zbundle::adapters::SqliteProjection;
 use zbundle::keys::Policy;
+use zbundle::node::peers::{Peer, Peers};
 use zbundle::node::workshop::Workshop;
 use zbundle::node::{Node, NodeError};
 use zbundle::ports::MemoryDisk;
@@ -472,13 +473,19 @@ impl World {
     }
 
     fn check_receipts(&self, at: usize) -> Verdict {
-        let machine = &self.machines[at];
-        let peers = zbundle::node::peers::Peers::at(&std::path::Path::new(crate::station::NODE).join("peers"));
-        let all = peers.all(&machine.station.card.durable()).map_err(|error| format!("P3: peers at {}: {error}", machine.station.name))?;
-        for (node, peer) in all {
-            self.model.receipt(node, &peer).map_err(|why| format!("at {}: {why}", machine.station.name))?;
+        for (node, peer) in self.peers_of(at)? {
+            self.model.receipt(node, &peer).map_err(|why| format!("at {}: {why}", self.name(at)))?;
         }
         Ok(())
+    }
+
+    /// Whom a machine knows, and what of them.
+    ///
+    /// # Errors
+    /// What is not as it was promised.
+    pub fn peers_of(&self, at: usize) -> Verdict<Vec<(NodeId, Peer)>> {
+        let peers = Peers::at(&std::path::Path::new(crate::station::NODE).join("peers"));
+        peers.all(&self.machines[at].station.card.durable()).map_err(|error| format!("P3: peers at {}: {error}", self.name(at)))
     }
 
     /// Frames of all logs that were looked at.
