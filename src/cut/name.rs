@@ -2,7 +2,7 @@
 
 use crate::ports::store::Stream;
 use bundle_format::cbor::{self, Bytes};
-use bundle_format::ids::{NodeId, Origin};
+use bundle_format::ids::{Incarnation, NodeId, Origin};
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -17,6 +17,8 @@ pub struct Named<'a> {
     pub vector: &'a [(Origin, u64)],
     /// How far the roster is known.
     pub roster_seq: u64,
+    /// In which life: what the one before told is not told any more.
+    pub incarnation: Incarnation,
 }
 
 /// `[a-z2-7]{26}.zb`: base32 of 16 bytes of HMAC(HKDF(data key, "zbundle/1 name"), …) (R10.6-a).
@@ -33,7 +35,7 @@ pub fn file_name(data_key: &[u8; 32], named: &Named<'_>) -> String {
     let ranges: Vec<_> = named.ranges.iter().map(|(stream, first, last)| (stream.origin, branch(stream), first, last)).collect();
     let ranges: Vec<_> = ranges.iter().map(|(origin, branch, first, last)| (origin, Bytes(branch), first, last)).collect();
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("any key length");
-    mac.update(&cbor::to_vec(&(recipients, ranges, named.vector, named.roster_seq)));
+    mac.update(&cbor::to_vec(&(recipients, ranges, named.vector, named.roster_seq, Bytes(&named.incarnation.0))));
     let digest = mac.finalize().into_bytes();
     format!("{}.zb", data_encoding::BASE32_NOPAD.encode(&digest[..16]).to_lowercase())
 }
@@ -50,12 +52,13 @@ mod tests {
 
     #[test]
     fn equal_content_has_one_name_and_any_difference_another() {
-        let name = |key: u8, recipient: u8, roster_seq| {
-            file_name(&[key; 32], &Named { recipients: &[NodeId([recipient; 8])], ranges: &[], vector: &[], roster_seq })
+        let name = |key: u8, recipient: u8, roster_seq, life: u8| {
+            let (recipients, incarnation) = (&[NodeId([recipient; 8])], Incarnation([life; 4]));
+            file_name(&[key; 32], &Named { recipients, ranges: &[], vector: &[], roster_seq, incarnation })
         };
-        assert_eq!(name(1, 1, 1), name(1, 1, 1));
-        assert!(is_bundle_name(&name(1, 1, 1)));
-        let others = [name(2, 1, 1), name(1, 2, 1), name(1, 1, 2)];
-        assert!(others.iter().all(|other| *other != name(1, 1, 1)));
+        assert_eq!(name(1, 1, 1, 1), name(1, 1, 1, 1));
+        assert!(is_bundle_name(&name(1, 1, 1, 1)));
+        let others = [name(2, 1, 1, 1), name(1, 2, 1, 1), name(1, 1, 2, 1), name(1, 1, 1, 2)];
+        assert!(others.iter().all(|other| *other != name(1, 1, 1, 1)));
     }
 }

@@ -13,7 +13,7 @@ use crate::ports::store::{Head, Log as _, Store as _, StoreError, Stream};
 use crate::ports::stream::{FileReader, FileWriter};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
-use bundle_format::ids::{Hash, NodeId, Origin};
+use bundle_format::ids::{Hash, Incarnation, NodeId, Origin};
 use bundle_format::limits::BUNDLE_LEN_MAX;
 use bundle_format::manifest::{ForkNotice, Manifest};
 use bundle_format::open::SealedBundle;
@@ -372,7 +372,8 @@ impl Node {
     /// The name of a file with `ranges`; without any, of one that only tells what we hold.
     pub(super) fn file_name(&self, group: &Group, ranges: &[(Stream, u64, u64)]) -> String {
         let vector: Vec<_> = group.vector.iter().map(|(stream, head)| (stream.origin, head.checkpoint_seq)).collect();
-        let named = Named { recipients: &group.nodes, ranges, vector: &vector, roster_seq: self.roster.head().seq };
+        let (roster_seq, incarnation) = (self.roster.head().seq, self.keyring.incarnation());
+        let named = Named { recipients: &group.nodes, ranges, vector: &vector, roster_seq, incarnation };
         name::file_name(self.keyring.data_keys().current().1, &named)
     }
 
@@ -417,7 +418,7 @@ impl Node {
 
     /// Under which name this node's next file is written: always the same one, so that what a power cut left is found and swept (R10.5-f).
     pub(super) fn draft_stem(&self) -> String {
-        let nothing = Named { recipients: &[], ranges: &[], vector: &[], roster_seq: 0 };
+        let nothing = Named { recipients: &[], ranges: &[], vector: &[], roster_seq: 0, incarnation: Incarnation([0; 4]) };
         name::file_name(self.keyring.data_keys().current().1, &nothing).trim_end_matches(".zb").to_owned()
     }
 

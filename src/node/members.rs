@@ -8,7 +8,7 @@ use crate::cut::sign::{Signer, sign_up_to_head};
 use crate::cut::{CutError, Lack};
 use crate::ingest;
 use crate::keys::{Join, Joined, Keep, Policy, Request, Roster, RosterEvent, Words};
-use crate::ports::store::{Log as _, Store as _, Stream};
+use crate::ports::store::{Log as _, Rotten, Store as _, Stream};
 use bundle_format::chain::Position;
 use bundle_format::compress::Compressor;
 use bundle_format::error::Code;
@@ -90,12 +90,14 @@ impl Node {
         Ok(Signed { words: join.words(&request), join: join.to_bytes(), node, name, again })
     }
 
-    /// Whether the keys asked for are a member's present ones, and all of the roster is signed: then nothing is signed by handing it out once more, and no
-    /// doubt about what we may have lost keeps anybody from going on with what was begun.
+    /// Whether the keys asked for are a member's present ones, and all of the roster is signed and can be read: then nothing is signed by handing it out once
+    /// more, and no doubt about what we may have lost keeps anybody from going on with what was begun.
     fn stands_signed(&self, request: &Request) -> bool {
-        let head = self.wal.head(&Stream::main(self.roster.pin().roster_origin()));
-        let is_signed = head.is_some_and(|head| head.checkpoint_seq == head.end.seq);
-        is_signed && self.roster.members().any(|member| member.current().is_some_and(|key| key.signing == request.signing))
+        let roster = Stream::main(self.roster.pin().roster_origin());
+        let is_signed = self.wal.head(&roster).is_some_and(|head| head.checkpoint_seq == head.end.seq);
+        is_signed
+            && self.rotten_in(&roster).is_none()
+            && self.roster.members().any(|member| member.current().is_some_and(|key| key.signing == request.signing))
     }
 
     /// A member that signed for its new keys with the present ones needs nobody to say which member it is (R8.5-b).
@@ -201,10 +203,14 @@ impl Node {
         Err(NodeError::refused(Code::Z608, format!("that is {}", self.naming().node(&self.roster.authority()))))
     }
 
+    fn rotten_in(&self, stream: &Stream) -> Option<Rotten> {
+        self.wal.rotten().into_iter().find(|rotten| rotten.events && rotten.stream == *stream)
+    }
+
     fn require_authority(&self, sure: bool) -> Result<(), NodeError> {
         self.require_to_be_authority()?;
         let roster = Stream::main(self.roster.pin().roster_origin());
-        if let Some(rotten) = self.wal.rotten().into_iter().find(|rotten| rotten.events && rotten.stream == roster) {
+        if let Some(rotten) = self.rotten_in(&roster) {
             // The fold ends there, here and everywhere: who is sure would believe that something was done.
             let event = format!("{}:{}", self.naming().origin(&roster.origin), rotten.first);
             return Err(NodeError::refused(

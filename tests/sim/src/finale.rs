@@ -205,9 +205,9 @@ impl World {
             let is_shut_out = |at: usize| self.rotten.contains(&at) && is_old(at) && self.rekeyed.contains(&at);
             // Whose signature rotted at everybody who holds it, and whose writer lost it, nobody can prove.
             let lost_its_word = |at: usize| self.missing_at(at).is_ok_and(|missing| missing.iter().any(|origin| Some(origin.node) == of));
-            // Nor what its writer lost with its card, and whoever had begun to take it in holds without it, because a write failed then.
-            let lost_a_card = writer.is_some_and(|writer| self.restored.contains(&writer));
-            let has_no_word = |at: usize| (lost_a_card || self.rotten.contains(&at)) && self.unproved_at(at).contains(*number);
+            // Nor what its writer lost with its card, or by rot, and whoever had begun to take it in holds without it, because a write failed then.
+            let has_lost = writer.is_some_and(|writer| self.restored.contains(&writer) || self.rotten.contains(&writer));
+            let has_no_word = |at: usize| (has_lost || self.rotten.contains(&at)) && self.unproved_at(at).contains(*number);
             // What was written under numbers whose first events rotted at the authority, and are lost with the writer's old card, can be told from those when
             // more is written than rotted; until then it stays where it is, and is counted as not sent.
             let waits =
