@@ -61,10 +61,12 @@ fn stem<'a>(branches: &[Branch<'a>], index: usize) -> Vec<&'a Held> {
     stem
 }
 
-/// What nobody can be shown is no branch that anybody could heal.
+/// What nobody can be shown is no branch that anybody could heal. It stays one where it takes something away: that was proved when it came.
 fn keep_signed(path: &mut Vec<Entry<'_>>) {
-    let signed = path.iter().rposition(|entry| !entry.key_numbers.is_empty());
-    path.truncate(signed.map_or(0, |last| last + 1));
+    let signed = path.iter().rposition(|entry| !entry.key_numbers.is_empty()).map_or(0, |last| last + 1);
+    if !path[signed..].iter().any(|entry| matches!(entry.event.kind, "zb/revoke" | "zb/rekey")) {
+        path.truncate(signed);
+    }
 }
 
 /// Events that the log took in are events; one that is not any more ends its branch here.
@@ -175,5 +177,10 @@ mod tests {
         assert!(Roster::from_log(pin(), &store, true).unwrap().is_forked(), "what the authority wrote itself counts as it stands");
         store.append_checkpoints(&Stream::main(pin().roster_origin()), &[signed(end(&unsigned))]).unwrap();
         assert!(Roster::from_log(pin(), &store, false).unwrap().is_forked());
+        let revoked = bytes(&[&common[..], &[revoke(2, 1, vec![])]].concat());
+        let mut store = log(&[&revoked, &other]);
+        store.append_checkpoints(&branch, &[signed(end(&other))]).unwrap();
+        let roster = Roster::from_log(pin(), &store, false).unwrap();
+        assert!(roster.is_forked() && roster.member(&node(2)).unwrap().is_revoked(), "what it takes away counts");
     }
 }

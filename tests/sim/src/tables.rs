@@ -46,6 +46,10 @@ impl World {
             Some(tables) => tables,
             None => SqliteProjection::in_memory().map_err(|error| told(error.to_string()))?,
         };
+        let status = view.status().map_err(|error| format!("P4: status at {name} fails: {} {error}", error.code()))?;
+        if machine.memory.rotten > 0 && !machine.has_unmet_rot && !status.is_damaged() {
+            return Err(format!("P3: {} events rotted at {name}, and status does not say so", machine.memory.rotten));
+        }
         let done = view.project(&mut tables, false).map_err(|error| told(format!("{} {error}", error.code())))?;
         let shown = shown(&view)?;
         hold(&shown, &mut tables, machine.memory.rotten > 0).map_err(|why| format!("{why}, at {name}"))?;
