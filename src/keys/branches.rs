@@ -10,6 +10,8 @@ use super::roster_event::RosterEvent;
 use super::standing::KeyEnd;
 use bundle_format::chain::Position;
 use bundle_format::event::Event;
+use bundle_format::ids::Hash;
+use std::collections::BTreeSet;
 
 /// One event of the roster lane with its place.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ impl Roster {
         let mut roster = Self::new(pin);
         roster.fold_all(common);
         let mut branches: Vec<&[Entry<'_>]> = branches.iter().copied().filter(|branch| !branch.is_empty()).collect();
-        branches.sort_by_key(|branch| branch.first().map(|entry| entry.position.hash));
+        branches.sort_by_cached_key(|branch| branch.iter().map(|entry| entry.position.hash).collect::<Vec<_>>());
         roster.fold_branches(branches);
         roster
     }
@@ -46,29 +48,31 @@ impl Roster {
     }
 
     fn fold_branches(&mut self, mut branches: Vec<&[Entry<'_>]>) {
+        let mut folded = BTreeSet::new();
         while branches.len() > 1 {
             let Some(healed) = find_heal(self.head, &branches) else { return self.fork(&branches) };
             let (ours, theirs) = (branches[healed.ours], branches[healed.theirs]);
-            self.join(ours, theirs, &healed);
-            branches[healed.ours] = &ours[healed.heal_at + 1..];
-            branches[healed.theirs] = &theirs[healed.until..];
-            if branches[healed.theirs].is_empty() {
-                branches.remove(healed.theirs); // else somebody still writes on the closed branch: a fork again
-            }
+            folded.extend(ours[..=healed.heal_at].iter().map(|entry| entry.position.hash));
+            self.join(&ours[..=healed.heal_at], behind(&theirs[..healed.until], &folded));
+            folded.extend(theirs[..healed.until].iter().map(|entry| entry.position.hash));
+            // What is left of the closed branch, if somebody still writes on it, is a fork again; so is what parts from either.
+            let left = branches.into_iter().enumerate().map(|(index, branch)| (index == healed.ours, behind(branch, &folded)));
+            branches = left.filter(|(is_ours, branch)| *is_ours || !branch.is_empty()).map(|(_, branch)| branch).collect();
         }
         for branch in branches {
             self.fold_all(branch);
         }
     }
 
-    /// Fold both branches up to the heads a heal names, then the heal. Positions repeat on the second branch.
-    fn join(&mut self, ours: &[Entry<'_>], theirs: &[Entry<'_>], healed: &Healed) {
-        self.fold_all(&ours[..healed.heal_at]);
+    /// Fold a branch up to the heal it ends with, the other one up to the head that names, then the heal. Positions repeat on the second branch.
+    fn join(&mut self, ours: &[Entry<'_>], theirs: &[Entry<'_>]) {
+        let Some((heal, ours)) = ours.split_last() else { return };
+        self.fold_all(ours);
         let head = self.head;
         self.stand_before(theirs);
-        self.fold_all(&theirs[..healed.until]);
+        self.fold_all(theirs);
         self.stand_at(head);
-        self.fold_all(&ours[healed.heal_at..=healed.heal_at]);
+        self.fold_all(std::slice::from_ref(heal));
     }
 
     fn stand_before(&mut self, branch: &[Entry<'_>]) {
@@ -128,20 +132,37 @@ struct Healed {
     until: usize,
 }
 
-/// The heal right behind the head it names, on one of the branches (R8.4-d).
+/// What of a branch is not folded yet: branches that part late share their beginning.
+fn behind<'a, 'b>(branch: &'a [Entry<'b>], folded: &BTreeSet<Hash>) -> &'a [Entry<'b>] {
+    let known = branch.iter().take_while(|entry| folded.contains(&entry.position.hash)).count();
+    &branch[known..]
+}
+
+/// The heads a heal names: of its own branch, and of the other.
+fn heads(entry: &Entry<'_>) -> Option<(Position, Position)> {
+    match RosterEvent::read(entry.event.kind, entry.event.payload) {
+        Ok(Some(RosterEvent::Heal { ours, theirs })) => Some((ours, theirs)),
+        _ => None,
+    }
+}
+
+/// The heal right behind the head it names, on one of the branches (R8.4-d). Where an authority was put back and has healed twice, the heal that another
+/// branch has healed away is not it.
 fn find_heal(head: Position, branches: &[&[Entry<'_>]]) -> Option<Healed> {
+    let others = |index: usize| branches.iter().enumerate().filter(move |(other, _)| *other != index);
+    let is_healed_away = |ours: usize, from: &[Entry<'_>]| {
+        let named = |branch: &[Entry<'_>]| branch.iter().filter_map(heads).any(|(_, theirs)| from.iter().any(|entry| entry.position == theirs));
+        others(ours).any(|(_, other)| named(other))
+    };
     branches.iter().enumerate().find_map(|(ours, branch)| {
         branch.iter().enumerate().find_map(|(heal_at, entry)| {
-            let Ok(Some(RosterEvent::Heal { ours: own_head, theirs: other_head })) = RosterEvent::read(entry.event.kind, entry.event.payload) else {
-                return None;
-            };
+            let (own_head, other_head) = heads(entry)?;
             let stands_on = heal_at.checked_sub(1).map_or(head, |before| branch[before].position) == own_head;
-            let mut others = branches.iter().enumerate().filter(|(index, _)| *index != ours);
-            let (theirs, until) = others.find_map(|(theirs, other)| {
+            let (theirs, until) = others(ours).find_map(|(theirs, other)| {
                 let at = other.iter().position(|entry| entry.position == other_head)?;
                 Some((theirs, at + 1))
             })?;
-            stands_on.then_some(Healed { ours, heal_at, theirs, until })
+            (stands_on && !is_healed_away(ours, &branch[heal_at..])).then_some(Healed { ours, heal_at, theirs, until })
         })
     })
 }
@@ -224,6 +245,25 @@ mod tests {
         let wrong = RosterEvent::Heal { ours: common().head(), theirs: theirs.head() };
         let not_healed = forked(&[common().then(&enrol(4, "four", Policy::Own)).then(&wrong), theirs]);
         assert!(not_healed.is_forked(), "a heal must stand on the head it names");
+    }
+
+    /// The authority was put back behind its own heal, went on and healed again, then healed what it had lost.
+    #[test]
+    fn who_healed_twice_has_one_roster_in_whatever_order_its_branches_came() {
+        let policy = |policy| RosterEvent::Policy { node: node(2), policy };
+        let heal = |ours: &Written, theirs: &Written| RosterEvent::Heal { ours: ours.head(), theirs: theirs.head() };
+        let theirs = common().then(&enrol(5, "five", Policy::Own));
+        let stem = common().then(&policy(Policy::All)).then(&policy(Policy::OwnAndHubs));
+        let lost = stem.clone().then(&heal(&stem, &theirs));
+        let ours = stem.then(&enrol(4, "four", Policy::Own)).then(&policy(Policy::Own));
+        let healed = ours.clone().then(&heal(&ours, &theirs));
+        let whole = healed.clone().then(&heal(&healed, &lost));
+        let rosters = [[0, 1, 2], [1, 2, 0], [2, 0, 1]].map(|order| forked(&order.map(|index| [&theirs, &lost, &whole][index].clone())));
+        for roster in &rosters {
+            assert_eq!(roster, &rosters[0]);
+            assert!(!roster.is_forked() && roster.member(&node(4)).is_some() && roster.member(&node(5)).is_some());
+            assert_eq!(roster.member(&node(2)).unwrap().policy, Policy::Own, "what both share is not done again behind what came later");
+        }
     }
 
     #[test]

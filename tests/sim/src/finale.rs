@@ -343,7 +343,8 @@ impl World {
         let roster = view.roster().pin().roster_origin();
         let keeps_unproved = self.rotten.contains(&AUTHORITY) && self.machines[at].memory.unproved.iter().any(|seen| seen.0 == roster);
         if view.roster().is_forked() && !keeps_unproved {
-            return Err(format!("P6: the roster is healed, and {name} does not know"));
+            let branches = [at, AUTHORITY].map(|at| self.branches(at, &roster));
+            return Err(format!("P6: the roster is healed, and {name} does not know: {branches:?}"));
         }
         let status = view.status().map_err(|error| format!("status at {name}: {error}"))?;
         // What rotted and nobody else had is in doubt until a person is sure.
@@ -359,6 +360,14 @@ impl World {
             return Err(format!("P6: {} bundle(s) are still held at {name}", status.held.count));
         }
         Ok(())
+    }
+
+    /// Where the branches of a history begin and end at a machine, and how far they are signed.
+    fn branches(&self, at: usize, origin: &Origin) -> Vec<(u64, u64, u64, Option<[u8; 8]>)> {
+        let view = self.machines[at].station.durable_view();
+        let all = view.map(|view| view.log().streams()).unwrap_or_default();
+        let of = all.into_iter().filter(|(stream, _)| stream.origin == *origin);
+        of.map(|(stream, head)| (head.base.seq, head.end.seq, head.checkpoint_seq, stream.branch)).collect()
     }
 
     /// Whether some member told `at` that it holds something of these lives, was put back since to before, and does not know that it ever did: only a line

@@ -264,7 +264,7 @@ fn a_roster_that_rotted_whole_comes_back_piece_by_piece() {
 fn lives_that_failed_once_go_as_promised() {
     for seed in [
         0x5c, 0x17573, 0x1b4ab, 0x1d94f, 0x22842, 0x2419a, 0x24242, 0x25c62, 0x2f0af, 0x321d0, 0x32af7, 0x35344, 0x3620f, 0x3deb6, 0x3f7d3, 0x526d1,
-        0x59946, 0x6837d, 0x76ab9, 0x79a90, 0x7ee46,
+        0x59946, 0x6837d, 0x76ab9, 0x79a90, 0x7ee46, 0xc0ab6, 0xd38c4,
     ] {
         let life = live(&Plan::of(seed), None);
         assert_eq!(life.violation, None, "seed {seed:#x}: {}", life.story.join("\n"));
