@@ -43,6 +43,7 @@ impl Node {
         while let Some(range) = session.next_range(self, workshop, pace.range_len(), rate)? {
             let len = range.wire_len(&LogTable::default()).unwrap_or(0) + RECORD_LEN;
             foretold.bytes[range.origin.lane as usize] += len;
+            session.mixing.wait(pace.time_ms(len)); // the peer's work is granted by the second
         }
         Ok(foretold)
     }

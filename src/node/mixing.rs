@@ -71,6 +71,11 @@ impl Allowance {
         if self.granted.work == 0 { 0 } else { BURST.saturating_sub(self.used) }
     }
 
+    /// As if so much time had passed.
+    pub fn wait(&mut self, ms: u64) {
+        self.at_ms = self.at_ms.saturating_sub(ms);
+    }
+
     /// Use `work`; whether there was so much. Who takes allows a burst more than who sends uses, for the two clocks do not agree.
     pub fn take(&mut self, work: u64, now_ms: u64) -> bool {
         let enough = self.granted.work > 0 && self.left(now_ms) + BURST >= work && self.used < 2 * BURST;
@@ -139,6 +144,11 @@ impl Mixing {
         (allowance > 0).then_some(Terms { rate, own_speed, peer_speed, allowance, flying, last, known: None, likeness: self.likeness })
     }
 
+    /// As if something had been on its way for so long.
+    pub fn wait(&mut self, ms: u64) {
+        self.gives.wait(ms);
+    }
+
     /// What `range`, which goes now, says of its like; and what it takes of the peer's time.
     pub fn sent(&mut self, range: &Range, now_ms: u64) {
         let (len, behind) = (range.data.len(), prefix_len(range));
@@ -165,6 +175,14 @@ fn prefix_len(range: &Range) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_granted_by_the_second_is_there_again_when_some_have_passed() {
+        let mut allowance = Allowance::of(Granted { work: 1000, speed: 2000 }, 10_000);
+        assert!(allowance.take(BURST, 10_000) && allowance.left(10_000) == 0);
+        allowance.wait(5000);
+        assert_eq!(allowance.left(10_000), 5000);
+    }
 
     #[test]
     fn a_peer_gets_what_was_granted_and_no_more() {
