@@ -61,6 +61,27 @@ impl View {
         Ok(Again::Lost(next))
     }
 
+    /// Up to which event of a stream the frames count in which events were stored again before `spot`: what a hole cut off since, and what stands behind the
+    /// hole under its numbers, is no business of theirs.
+    pub fn again_until(&self, number: u32, spot: (u32, u64)) -> Result<u64, StoreError> {
+        let Some(state) = self.streams.get(number) else { return Ok(0) };
+        let mut until = state.end.seq;
+        self.back(number, state, |segment, dir| {
+            if segment.number < spot.0 {
+                return Ok(true);
+            }
+            for index in 0..dir.run_count {
+                let run = segment.run(dir, index)?;
+                if (segment.number, u64::from(run.offset)) > spot {
+                    until = until.min(run.first.saturating_sub(1));
+                    break; // those behind it hold later events
+                }
+            }
+            Ok(segment.number == spot.0)
+        })?;
+        Ok(until)
+    }
+
     fn mends(&self, number: u32) -> Result<Vec<(u32, Run)>, StoreError> {
         if self.rot.borrow().mends.is_none() {
             let mut all: BTreeMap<u32, Vec<(u32, Run)>> = BTreeMap::new();

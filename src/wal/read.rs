@@ -6,6 +6,7 @@ use super::segment::{Cursor, Index};
 use super::tables::{Dir, HEADER_LEN, MENDED, NO_STREAM, Run};
 use super::view::{SegmentRef, View};
 use crate::ports::store::{Events, Scan, Spot, StoreError, Stream};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// An opened events frame in a buffer.
@@ -223,6 +224,10 @@ pub(super) struct AllEvents<'a> {
     frame: Option<Frame>,
     /// What the frame holds is there again.
     is_again: bool,
+    /// Up to which event that counts, of each stream of which something is again in this segment.
+    again_until: BTreeMap<u32, u64>,
+    /// The last event of the frame that counts.
+    until: u64,
     /// Behind damage of which no index tells what stood there, and nothing opened since: it may have held the beginning of a session.
     unsure: bool,
 }
@@ -245,6 +250,8 @@ impl<'a> AllEvents<'a> {
             stream: None,
             frame: None,
             is_again: false,
+            again_until: BTreeMap::new(),
+            until: u64::MAX,
             unsure: false,
         }
     }
@@ -252,7 +259,7 @@ impl<'a> AllEvents<'a> {
     fn advance(&mut self) -> Result<Option<(Stream, u64, Range<usize>)>, StoreError> {
         loop {
             if let (Some(frame), Some(stream)) = (&mut self.frame, self.stream) {
-                if let Some((seq, place)) = frame.next(&self.bytes) {
+                if let Some((seq, place)) = frame.next(&self.bytes).filter(|(seq, _)| *seq <= self.until) {
                     return Ok(Some((stream, seq, place)));
                 }
                 self.frame = None;
@@ -277,6 +284,7 @@ impl<'a> AllEvents<'a> {
         let begin = if number == self.from.segment { self.from.offset } else { 0 };
         (self.cursor, self.offset) = (Cursor::new(segment.end), begin.max(HEADER_LEN as u64));
         self.segment = Some(segment);
+        self.again_until.clear();
         self.unsure = false;
         Ok(())
     }
@@ -306,6 +314,12 @@ impl<'a> AllEvents<'a> {
             return Ok(());
         }
         self.is_again = head.kind == Kind::Mended;
+        self.until = u64::MAX;
+        if self.is_again {
+            let until = self.again_until.get(&head.stream).copied();
+            self.until = until.map_or_else(|| self.view.again_until(head.stream, (segment.number, offset)), Ok)?;
+            self.again_until.insert(head.stream, self.until);
+        }
         self.stream = self.view.streams.get(head.stream).map(|state| state.stream);
         let stream = self.stream.ok_or(segment.damaged(offset))?;
         self.bytes.clear();

@@ -275,10 +275,10 @@ impl Place {
             replayed = replay(&segment, end, &mut streams, &self.keys, &self.holes, (wanted, true))?;
         }
         let mut replayed = replayed.ok_or(segment.damaged(0))?;
+        // Where only places are asked for, heads that were made again before may tell less than the tables there: all of those are asked in turn.
+        let any_before = (wanted == Wanted::Places && number > first).then_some(number - 1);
         for (stream, tables) in &mut replayed.tables.streams {
-            // of one that nothing tells of any more there may be something in each segment before
-            let unknown = (wanted == Wanted::Places && number > first).then_some(number - 1);
-            tables.previous = before.get(*stream).map(|state| state.newest).or(unknown);
+            tables.previous = any_before.or(before.get(*stream).map(|state| state.newest));
         }
         segment.end = replayed.end;
         segment.index = Index::Memory(replayed.tables.clone());

@@ -7,6 +7,7 @@ use crate::ports::Disk as _;
 use crate::ports::store::Finding;
 use crate::wal::frame::{self, Kind};
 use crate::wal::fsck::Flaw;
+use crate::wal::tables::HEADER_LEN;
 use std::collections::BTreeMap;
 
 type Listing = BTreeMap<Stream, Vec<u64>>;
@@ -231,6 +232,21 @@ fn what_is_here_again_is_found_without_its_index() {
     assert_eq!(readable(&reader), expected);
 }
 
+/// The tables of an old segment are good; its heads have rotted, and the beginning of its session. The index of the next one, made again, is not to pass it by:
+/// who read a history did not find what stood there, and `fsck`, which reads frames, had nothing to tell.
+#[test]
+fn tables_are_asked_where_the_heads_beside_them_rotted() {
+    let good = log(SEGMENT_LEN, 60);
+    let whole = readable(&read(&good).unwrap());
+    for number in 2..read(&good).unwrap().view.active.number - 2 {
+        let disk = good.image();
+        let heads = frames(&disk, &segment(number)).into_iter().find(|(_, head, _)| head.kind == Kind::Heads).unwrap().0;
+        disk.edit(&segment(number), |bytes| [HEADER_LEN + 20, heads + 40].into_iter().for_each(|at| bytes[at] ^= 1));
+        lose_index(&disk, number + 1);
+        assert_eq!(readable(&read(&disk).unwrap()), whole, "{number}");
+    }
+}
+
 /// R10.8-f. The newest sealed segment has lost its heads and kept its tables; the one before, all that told how far histories went. What stands in the
 /// newest is void then, and its tables do not know: it was shown, and what came later was hidden behind it.
 #[test]
@@ -424,7 +440,7 @@ fn frames_behind(disk: &MemoryDisk, number: u32) -> Vec<(usize, frame::Head, usi
 fn a_session_that_rotted_with_its_index_costs_what_it_sealed() {
     let disk = log(SEGMENT_LEN, 60);
     disk.edit(&segment(2), |bytes| {
-        bytes[super::super::tables::HEADER_LEN + 20] ^= 1;
+        bytes[HEADER_LEN + 20] ^= 1;
         *bytes.last_mut().unwrap() ^= 1;
     });
     let reader = read(&disk).unwrap();

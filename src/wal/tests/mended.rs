@@ -2,6 +2,7 @@
 
 use super::damage::{faults, frames, log};
 use super::*;
+use crate::ports::Disk as _;
 use crate::ports::memory_disk::{Fault, Operation};
 use crate::ports::store::Rotten;
 use crate::wal::frame::{self, Kind};
@@ -202,6 +203,42 @@ fn what_is_here_again_may_rot_again() {
     peer.refill(&mut wal).unwrap();
     assert!(wal.rotten().is_empty());
     check(&wal);
+}
+
+/// R10.8-e. What is here again outlives the place where it stood: a hole took that, with the index that told of it, and its history ends before it by now. It
+/// is void, also when it has come once more: the log listed it, and its history did not have it, or listed it twice.
+#[test]
+fn what_a_hole_cut_off_is_not_here_again() {
+    let disk = log(SEGMENT_LEN, 30);
+    let peer = Peer::of(&read(&disk).unwrap());
+    let newest = read(&disk).unwrap().view.active.number - 1;
+    let (at, first, _, number) = *events_of(&disk, newest).last().unwrap();
+    flip(&disk, newest, at + 40);
+    let mut wal = open_small(&disk, 30, SEGMENT_LEN).unwrap();
+    assert!(peer.refill(&mut wal).unwrap().0 > 0);
+    drop(wal);
+    let mut wal = open_small(&disk, 31, 1).unwrap();
+    push(&mut wal, &stream(103), 1, true).unwrap(); // seals what is here again
+    wal.sync().unwrap();
+    let behind = newest + 2..=wal.view.active.number;
+    drop(wal);
+    behind.for_each(|number| disk.remove(&segment(number)).unwrap());
+    for number in [newest, newest + 1] {
+        disk.edit(&segment(number), |bytes| *bytes.last_mut().unwrap() ^= 1);
+    }
+    let of = stream(u8::try_from(number).unwrap());
+    assert_eq!(read(&disk).unwrap().head(&of).unwrap().end.seq, first - 1);
+    for round in 0..40 {
+        let mut wal = open_small(&disk, 40 + round, SEGMENT_LEN).unwrap();
+        check(&wal);
+        push(&mut wal, &of, 4, true).unwrap(); // the same again, and more
+        wal.sync().unwrap();
+        check(&wal);
+    }
+    let reader = read(&disk).unwrap();
+    assert!(reader.view.active.number > newest + 2 && reader.head(&of).unwrap().end.seq > first);
+    disk.edit(&segment(newest + 1), |bytes| *bytes.last_mut().unwrap() ^= 1); // back as it was: its index tells of what is void
+    check(&reader);
 }
 
 /// Any bytes changed in sealed segments, and a peer who has everything.

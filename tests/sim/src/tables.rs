@@ -117,15 +117,18 @@ impl Reader {
     }
 }
 
-/// Each payload that the log shows whole.
+/// Each payload that the log shows whole: once.
 fn shown(view: &View) -> Verdict<BTreeSet<EventId>> {
-    let mut shown = BTreeSet::new();
+    let (mut shown, mut twice) = (BTreeSet::new(), None);
     let read = each_event(view.log(), &Filter::default(), |payload| {
-        shown.insert(EventId::new(payload.stream.origin, payload.seq, &digest(payload.bytes)));
+        let id = EventId::new(payload.stream.origin, payload.seq, &digest(payload.bytes));
+        if !shown.insert(id) {
+            twice = Some(id);
+        }
         Ok::<_, StoreError>(())
     });
     read.map_err(|error| format!("P4: the log is not listed: {error}"))?;
-    Ok(shown)
+    twice.map_or(Ok(shown), |id| Err(format!("P2: {id:?} is shown twice by the log")))
 }
 
 /// Each of them is a row, and nothing else is, unless it has rotted since.
