@@ -300,6 +300,9 @@ impl Walk<'_> {
     }
 
     fn take_checkpoints(&mut self, head: &Head, offset: u32, len: u32) -> Taken {
+        if head.first > head.hlc || head.hlc > SEQ_MAX {
+            return Taken::Good; // a place that cannot be, and that no table may tell of
+        }
         if self.wanted == Wanted::Heads {
             let Some(state) = self.streams.get_mut(head.stream) else { return Taken::Unreadable };
             if state.broken.is_some() || head.hlc > state.seq {

@@ -125,21 +125,51 @@ fn a_place_that_cannot_be_is_passed_over() {
     for (first, count) in [(0, 1), (0, 0), (1, 0), (u64::MAX, 1), (u64::MAX, u16::MAX), (1 << 63, 2)] {
         for kind in [Kind::Events as u8, Kind::Mended as u8] {
             let disk = good.image();
-            let len = frames(&disk, &segment(2)).into_iter().find(|(place, ..)| *place == at).unwrap().2;
-            disk.edit(&segment(2), |bytes| {
-                bytes[at + 8] = kind;
-                bytes[at + 13..at + 21].copy_from_slice(&first.to_le_bytes());
-                bytes[at + 21..at + 23].copy_from_slice(&count.to_le_bytes());
-                let mut crc = crc32fast::Hasher::new();
-                crc.update(&bytes[at..at + 4]);
-                crc.update(&bytes[at + 8..at + len]);
-                bytes[at + 4..at + 8].copy_from_slice(&crc.finalize().to_le_bytes());
+            forge(&disk, 2, at, |frame| {
+                frame[8] = kind;
+                frame[13..21].copy_from_slice(&first.to_le_bytes());
+                frame[21..23].copy_from_slice(&count.to_le_bytes());
             });
             assert!(frames(&disk, &segment(2)).iter().any(|(place, head, _)| (*place, head.first, head.count) == (at, first, count)));
             lose_index(&disk, 2);
             assert_eq!(lost(&read(&disk).unwrap()), hit, "{first}, {count}, {kind}");
         }
     }
+}
+
+/// The same of checkpoints in the open segment: what was sealed with their frame had a table in which nothing could be found any more.
+#[test]
+fn checkpoints_that_can_stand_nowhere_are_passed_over() {
+    let good = log(1 << 20, 12);
+    let (at, head, _) = frames(&good, &segment(1)).into_iter().find(|(_, head, _)| head.kind == Kind::Checkpoints).unwrap();
+    let of = stream(u8::try_from(head.stream).unwrap());
+    let whole = read(&good).unwrap().checkpoints(&of, 1, u64::MAX).unwrap().len();
+    for (first, last) in [(head.hlc + 1, head.hlc), (u64::MAX, 1), (1, 1 << 63), (u64::MAX, u64::MAX)] {
+        let disk = good.image();
+        forge(&disk, 1, at, |frame| {
+            frame[13..21].copy_from_slice(&first.to_le_bytes());
+            frame[23..31].copy_from_slice(&last.to_le_bytes());
+        });
+        assert!(frames(&disk, &segment(1)).iter().any(|(place, head, _)| (*place, head.first, head.hlc) == (at, first, last)));
+        let mut wal = open_small(&disk, 2, 1).unwrap();
+        push(&mut wal, &stream(101), 1, true).unwrap(); // seals
+        wal.sync().unwrap();
+        assert_eq!(wal.checkpoints(&of, 1, u64::MAX).unwrap().len(), whole - usize::from(head.count), "{first} to {last}");
+        assert_eq!(check(&read(&disk).unwrap()), check(&wal));
+    }
+}
+
+/// A frame says something else, and its checksum fits.
+fn forge(disk: &MemoryDisk, number: u32, at: usize, change: impl Fn(&mut [u8])) {
+    let len = frames(disk, &segment(number)).into_iter().find(|(place, ..)| *place == at).unwrap().2;
+    disk.edit(&segment(number), |bytes| {
+        let frame = &mut bytes[at..at + len];
+        change(frame);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&frame[..4]);
+        crc.update(&frame[8..]);
+        frame[4..8].copy_from_slice(&crc.finalize().to_le_bytes());
+    });
 }
 
 /// The same where marks stand in the segment, which say where histories were.
