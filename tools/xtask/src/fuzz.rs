@@ -80,11 +80,15 @@ pub fn run(tree: &Tree, words: &[String]) -> Result<String, Failure> {
     if broken.is_empty() { Ok(format!("{} targets, nothing broke", said.len())) } else { Err(Failure(format!("{} targets broke", broken.len()))) }
 }
 
+/// For what is written in C: gcc 12 takes a table of zstd's that lives for ever for one that goes out of scope with its function.
+const C_FLAGS: &str = "-fno-sanitize-address-use-after-scope";
+
 /// cargo-fuzz, with the flags that it takes from a nightly compiler and a stable one takes with this variable.
 fn fuzz(tree: &Tree, program: &Path, verb: &str) -> Command {
     let mut fuzz = Command::new(program);
     fuzz.current_dir(&tree.root)
         .env("RUSTC_BOOTSTRAP", "1")
+        .env("CFLAGS", C_FLAGS)
         .args(["fuzz", verb, "--fuzz-dir", DRIVER, "--target-dir"])
         .arg(target_dir(tree).join("fuzz"));
     fuzz
@@ -141,7 +145,7 @@ struct Stats {
 fn stats_of(fuzz_it: &mut Command, target: &str, broken: &Path) -> Result<Stats, Failure> {
     let mut joined = Command::new("sh");
     joined.args(["-c", r#""$0" "$@" 2>&1; ended=$?; times; exit $ended"#]).arg(fuzz_it.get_program()).args(fuzz_it.get_args());
-    joined.env("RUSTC_BOOTSTRAP", "1").current_dir(fuzz_it.get_current_dir().unwrap_or(Path::new(".")));
+    joined.env("RUSTC_BOOTSTRAP", "1").env("CFLAGS", C_FLAGS).current_dir(fuzz_it.get_current_dir().unwrap_or(Path::new(".")));
     let mut stats = Stats::default();
     let ended = run_seeing(&mut joined, |line| {
         let number = |word: &str| line.split_once(word).and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
