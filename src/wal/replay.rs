@@ -300,7 +300,7 @@ impl Walk<'_> {
     }
 
     fn take_checkpoints(&mut self, head: &Head, offset: u32, len: u32) -> Taken {
-        if head.first > head.hlc || head.hlc > SEQ_MAX {
+        if head.first > head.hlc {
             return Taken::Good; // a place that cannot be, and that no table may tell of
         }
         if self.wanted == Wanted::Heads {
