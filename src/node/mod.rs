@@ -135,7 +135,7 @@ impl Node {
         for folder in [layout.log(), layout.peers(), layout.held(), layout.quarantine()] {
             disk.create_folder(&folder).map_err(|error| NodeError::writing(&folder, error))?;
         }
-        State::default().save(disk, &layout.state())?;
+        State { holes_answered: Some(0), ..State::default() }.save(disk, &layout.state())?;
         let wrap = keys::Lock::new(opening.secret, &*ports.entropy);
         keyring.save(disk, &layout.keyring(), &wrap, &*ports.entropy)?;
         let mut node = Self::assemble(ports, layout, keyring, wrap, lock)?;
