@@ -61,8 +61,8 @@ impl View {
         Ok(Again::Lost(next))
     }
 
-    /// Up to which event of a stream the frames count in which events were stored again before `spot`: what a hole cut off since, and what stands behind the
-    /// hole under its numbers, is no business of theirs.
+    /// Up to which event of a stream what was stored again at `spot` counts (R10.8-e): a hole may have cut off the rest since, and what came instead of that
+    /// is stored behind.
     pub fn again_until(&self, number: u32, spot: (u32, u64)) -> Result<u64, StoreError> {
         let Some(state) = self.streams.get(number) else { return Ok(0) };
         let mut until = state.end.seq;
