@@ -79,7 +79,7 @@ impl View {
         let mut checked = Checked { findings: self.log.findings().to_vec(), ..Checked::default() };
         let findings = checked.findings.clone();
         let was_told = |fault: &fsck::Fault| findings.iter().any(|finding| is_told(finding, fault)); // what opening said is not said again
-        let is_answered = self.state.holes_answered.is_none_or(|answered| answered >= self.log.holes_aside());
+        let is_answered = self.state.holes_answered >= self.log.holes_aside();
         let verified = self.log.verify(
             &mut |fault| match fault.flaw {
                 _ if was_told(&fault) => {}

@@ -135,7 +135,7 @@ impl Node {
         for folder in [layout.log(), layout.peers(), layout.held(), layout.quarantine()] {
             disk.create_folder(&folder).map_err(|error| NodeError::writing(&folder, error))?;
         }
-        State { holes_answered: Some(0), ..State::default() }.save(disk, &layout.state())?;
+        State::default().save(disk, &layout.state())?;
         let wrap = keys::Lock::new(opening.secret, &*ports.entropy);
         keyring.save(disk, &layout.keyring(), &wrap, &*ports.entropy)?;
         let mut node = Self::assemble(ports, layout, keyring, wrap, lock)?;
@@ -233,16 +233,14 @@ impl Node {
             self.save_ledger()?;
         }
         let aside = self.wal.holes_aside();
-        if aside > *self.state.holes_answered.get_or_insert(aside)
-            || self.wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. }))
-        {
+        if aside > self.state.holes_answered || self.wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. })) {
             self.begin_new_life()?;
             for (stream, _) in self.wal.streams() {
                 self.rescue_orphans(&stream)?;
             }
             self.wal.sync()?;
         }
-        self.state.holes_answered = Some(aside);
+        self.state.holes_answered = aside;
         self.save_state()
     }
 
