@@ -26,7 +26,7 @@ const PAGE_LEN: u64 = 1 << 20;
 /// Events looked at in one turn: others wait for the node no longer than that takes.
 const LOOK_MAX: u32 = 256;
 /// Turns of one page, so that a filter which finds nothing does not hold its reader for long: it is told how far it came.
-const PAGE_TURNS: u32 = 64;
+const PAGE_TURNS: u64 = 64;
 /// Parts of a payload read in one turn: with escapes, what one piece may come to.
 const PARTS: u64 = 8;
 /// A comment after so long without an event: whoever is gone is noticed.
@@ -114,7 +114,8 @@ impl Reader {
     async fn page(&mut self, mut step: Step, limit: u64) -> Result<(), Gone> {
         self.send("{\"events\":[").await?;
         let (mut count, mut more) = (0, true);
-        for _ in 0..PAGE_TURNS.max(u32::try_from(limit).unwrap_or(u32::MAX)) {
+        let turns = limit.max(PAGE_TURNS);
+        for turn in 1.. {
             match step {
                 Step::Whole(whole) => {
                     self.tell(if count == 0 { "" } else { "," }, &whole, "").await?;
@@ -126,8 +127,8 @@ impl Reader {
                     break;
                 }
             }
-            if count == limit || self.sent_len > PAGE_LEN {
-                break;
+            if turn == turns || count == limit || self.sent_len > PAGE_LEN {
+                break; // before the next step: with it the cursor would pass over what is told to nobody
             }
             step = self.step_or_break().await?;
         }

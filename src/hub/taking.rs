@@ -45,13 +45,18 @@ const BODY_WAIT: Duration = Duration::from_secs(30);
 pub async fn take(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, Problem> {
     let (about, is_lines) = about(&request)?;
     let permit = hub.body()?;
-    let clock = hub.standing.with(|node| node.intend(&about).map(|_| node.clock_jumped())).await?; // a wrong name is told before the body is read
+    // A wrong name is told before the body is read.
+    let (fields, clock) = hub.standing.with(|node| node.intend(&about).map(|intent| (intent.fields, node.clock_jumped()))).await?;
     let body = receive(hub, request.into_body()).await?;
     if is_lines {
-        each_line(&body, |line, text| match &hub.schema {
-            _ if !spelling::is_json(text) => Err(Problem::at(Code::Z431, line, "")),
-            Some(schema) => schema.check(text).map_err(|violation| Problem { line: Some(line), ..violation.into() }),
-            None => Ok(()),
+        each_line(&body, |line, text| {
+            let of_this = |problem| Problem { line: Some(line), ..problem };
+            of_line(&fields, line).check().map_err(|error| of_this(NodeError::from(error).into()))?; // its key is longer than the request's
+            match &hub.schema {
+                _ if !spelling::is_json(text) => Err(Problem::at(Code::Z431, line, "")),
+                Some(schema) => schema.check(text).map_err(|violation| of_this(violation.into())),
+                None => Ok(()),
+            }
         })?;
     } else if is_json_type(about.content_type.as_deref()) && !spelling::reads_as_json(body.read()).map_err(broken)? {
         return Err(Problem::new(Code::Z431, ""));
@@ -73,7 +78,7 @@ pub async fn take(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, P
                 let mut stored = Vec::new();
                 if is_lines {
                     each_line(&body, |line, mut text| {
-                        let fields = of_line(&intent, line);
+                        let fields = of_line(&intent.fields, line);
                         stored.push((line, pusher.push(&fields, text.len() as u64, &mut text)?));
                         Ok::<_, PushError>(())
                     })?;
@@ -126,7 +131,7 @@ fn take_once(
     node.project(tables, false)?;
     if is_lines {
         each_line(body, |line, text| {
-            let fields = of_line(intent, line);
+            let fields = of_line(&intent.fields, line);
             before.push(node.repeated_in(tables, streams, &fields, &Hash(Sha256::digest(text).into()))?);
             Ok::<_, NodeError>(())
         })?;
@@ -147,7 +152,7 @@ fn take_once(
         Ok::<_, NodeError>(())
     };
     if is_lines {
-        each_line(body, |line, mut text| store(line, &of_line(intent, line), text.len() as u64, &mut text))?;
+        each_line(body, |line, mut text| store(line, &of_line(&intent.fields, line), text.len() as u64, &mut text))?;
     } else {
         store(0, &intent.fields, body.len(), &mut body.read())?;
     }
@@ -165,9 +170,9 @@ fn sha256(body: &Spool) -> Result<Hash, NodeError> {
 }
 
 /// Each line under a key of its own.
-fn of_line(intent: &Intent, line: u64) -> Fields {
-    let idempotency_key = intent.fields.idempotency_key.as_ref().map(|key| format!("{key}/{line}"));
-    Fields { idempotency_key, ..intent.fields.clone() }
+fn of_line(fields: &Fields, line: u64) -> Fields {
+    let idempotency_key = fields.idempotency_key.as_ref().map(|key| format!("{key}/{line}"));
+    Fields { idempotency_key, ..fields.clone() }
 }
 
 /// What the request says of the events, and whether its body is lines.

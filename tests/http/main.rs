@@ -107,6 +107,47 @@ fn of_lines_all_are_stored_or_none() {
     assert_eq!((&page["events"][0]["payload"], &page["events"][1]["payload"]), (&json!("{\"a\":1}"), &json!("[2]")));
 }
 
+/// The key of a line is that of the request with the line's number: what is too long as that is told before the first line is stored.
+#[test]
+fn a_key_that_only_becomes_too_long_behind_some_lines_stores_none_of_them() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    let mut cursor = json!("0");
+    for (key_len, lines) in (195..=200).flat_map(|key_len| [9, 10, 99, 100].map(|lines| (key_len, lines))) {
+        let key = format!("{lines}{}", "k".repeat(key_len - lines.to_string().len()));
+        let body: String = (0..lines).map(|number| format!("{number}\n")).collect();
+        let headers = [("content-type", "application/x-ndjson"), ("idempotency-key", &key)];
+        let answer = served.send("POST", "/v1/events", &headers, body.as_bytes());
+        let fits = key_len + 1 + lines.to_string().len() <= 200;
+        assert_eq!(answer.status, if fits { 201 } else { 422 }, "{key_len} {lines}: {}", answer.text());
+        let page = served.get(&format!("/v1/events?limit=1000&after={}", cursor.as_str().unwrap())).json();
+        assert_eq!(page["events"].as_array().unwrap().len(), if fits { lines } else { 0 }, "{key_len} {lines}");
+        cursor = page["next"].clone();
+    }
+}
+
+/// One page looks at so many events and no further. What it has not told comes with the next one, wherever it stands.
+#[test]
+fn a_reader_with_a_filter_is_told_each_event_that_it_wants() {
+    const PAGE_LOOKS: usize = 64 * 256;
+    let dir = node();
+    let lines = dir.path().with_extension("ndjson");
+    std::fs::write(&lines, "0\n".repeat(PAGE_LOOKS)).unwrap();
+    world::zbundle(&dir.path(), &["push", "--ndjson", lines.to_str().unwrap()]);
+    let served = Served::start(&dir.path(), &[]);
+    for number in 1..=20 {
+        served.post("/v1/events", "application/json", "0");
+        served.post("/v1/events?key=Patient%2F7", "application/json", &number.to_string());
+    }
+    let (mut told, mut cursor, mut more) = (Vec::new(), json!("0"), json!(true));
+    while more == json!(true) {
+        let page = served.get(&format!("/v1/events?key=Patient%2F7&limit=10&after={}", cursor.as_str().unwrap())).json();
+        told.extend(page["events"].as_array().unwrap().iter().map(|event| event["payload"].as_str().unwrap().to_owned()));
+        (cursor, more) = (page["next"].clone(), page["more"].clone());
+    }
+    assert_eq!(told, (1..=20).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_cursor_goes_on_over_restarts_and_beside_other_commands() {
     let dir = node();
