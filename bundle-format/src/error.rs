@@ -85,7 +85,7 @@ codes! {
     Z110 Internal "the process that kept the node ended before it answered" "What has an id is safe; of the rest it is not known whether it was stored." "look with `zbundle log`, then push again what is missing";
     Z201 Internal "a file or folder cannot be read" "Nothing was changed." "look at the path and the reason above; try another stick or reader";
     Z202 Internal "a file or folder cannot be written" "What was acknowledged stays safe; nothing half-written was left under a final name." "look at the path and the reason above: read-only, permissions, or a failing disk";
-    Z203 NoSpace "there is no space left" "What was acknowledged stays safe; nothing half-written was left under a final name." "make room and run it again";
+    Z203 NoSpace "there is no space left" "What was acknowledged stays safe; nothing half-written was left under a final name." "make room and run it again; of many lines, push those that `zbundle log` does not show";
     Z211 Usage "this is not a bundle" "It was not touched." "choose a file that zbundle wrote; its name ends in .zb";
     Z212 Damaged "the bundle is cut short" "Nothing of it was taken; it was not touched." "copy it again, or wait until it has arrived whole";
     Z213 Damaged "the bundle is damaged: its checksum does not fit" "Nothing of it was taken." "copy it again from where it came";
@@ -120,7 +120,7 @@ codes! {
     Z244 Partial "this user may not use the folder for bundles" "Nothing is lost: safe on this computer, and nothing was marked as sent." "let this user read and write it, or mount the stick so that it may";
     Z301 LogDamaged "a part of the log is damaged" "The rest is readable; the damaged bytes are kept aside." "run `zbundle fsck`; what others hold comes back with the next exchange";
     Z302 LogDamaged "the log was written with another key, or tampered with" "Nothing was changed." "check --key-file; if it is the right one, restore the directory from a copy";
-    Z303 Internal "the disk failed to store what was written" "What was acknowledged before stays safe; what was not acknowledged is unknown." "check the disk and its cable, then run it again";
+    Z303 Internal "the disk failed to store what was written" "What was acknowledged before stays safe; what was not acknowledged is unknown." "check the disk and its cable, then run it again; before a push, look with `zbundle log` what is there";
     Z304 Done "an unfinished write at the end of the log was dropped" "It had not been acknowledged; nothing acknowledged was lost." "nothing; this is what a power cut leaves";
     Z305 Done "the clock jumped by more than a day" "Order and identity of events do not depend on it." "set the clock; the events keep the stamp they got";
     Z306 Done "this node has lost a part of its past and goes on in a new life" "What others hold of it comes back; what they lack is written again." "nothing; find out which card or image was restored";

@@ -312,8 +312,8 @@ fn lines<T: Taker>(
             return Ok(Finished { exit: Exit::Partial, summary: summary("push") });
         }
         Err(halt) => {
-            let known = if matches!(halt, Halt::Refused { code: Code::Z110, .. }) { "known to be" } else { "that was" };
-            context.console.note(&format!("line {last} is the last one {known} stored"));
+            // Behind it are some that were written before the disk, or the process that keeps the node, failed.
+            context.console.note(&format!("line {last} is the last one known to be stored"));
             return Err(halt);
         }
     };

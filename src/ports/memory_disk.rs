@@ -513,18 +513,18 @@ impl DiskFile for MemoryFile {
         let world = &mut *self.world.borrow_mut();
         world.counts.writes += 1;
         let at = place(offset);
-        let grown = (at + bytes.len()).saturating_sub(world.files[self.file].live.len()) as u64;
-        let full = world.space.is_some_and(|space| world.used() + grown > space);
+        let held = world.files[self.file].live.len();
+        let grown = (at + bytes.len()).saturating_sub(held) as u64;
+        let lacking = world.space.map_or(0, |space| (world.used() + grown).saturating_sub(space).min(grown));
         let tried = world.try_to(Operation::Write);
-        world.struck |= full;
+        world.struck |= lacking > 0;
         let file = &mut world.files[self.file];
-        if full || tried.is_err() {
+        if tried.is_err() {
             file.write(&bytes[..bytes.len() / 2], at);
-            tried?;
-            return Err(io::ErrorKind::StorageFull.into());
+            return tried;
         }
-        file.write(bytes, at);
-        Ok(())
+        file.write(&bytes[..bytes.len() - place(lacking)], at); // a full disk takes what fits
+        if lacking > 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

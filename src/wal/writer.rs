@@ -291,7 +291,10 @@ impl Writer {
         }
         let written = active.file.write_at(&active.tail, active.tail_offset);
         self.file_len = self.file_len.max(active.tail_offset + active.tail.len() as u64);
-        written.map_err(|error| self.poison(active, "writing", error))?;
+        if let Err(error) = written {
+            take_back(active);
+            return Err(self.poison(active, "writing", error));
+        }
         active.tail.clear();
         active.tail_offset = end;
         self.unsynced = true;
@@ -359,6 +362,12 @@ impl Writer {
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         if doing == "syncing" && !full { StoreError::Poisoned(error.to_string()) } else { segment.io(doing, error) }
     }
+}
+
+/// Cut off what a failed write has left, which may be whole frames: who is told that nothing was stored pushes again, and should not find it twice. Where this
+/// fails too, they stay, and opening the log finds them.
+fn take_back(active: &Segment) {
+    active.file.set_len(active.tail_offset).and_then(|()| sync_or_forget(&*active.file)).unwrap_or(());
 }
 
 /// Stands in a cut-back frame for damage in an earlier segment.

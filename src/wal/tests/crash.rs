@@ -267,6 +267,21 @@ fn a_push_is_one_write_and_one_sync_and_a_full_disk_is_refused() {
     wal.sync().unwrap();
 }
 
+/// R10.4-d: a disk takes what fits, which may be all of a frame and only some of the zeros behind it.
+#[test]
+fn what_is_refused_because_the_disk_is_full_is_not_there_afterwards() {
+    for room in (0..1000).chain((1000..70_000).step_by(997)) {
+        let disk = MemoryDisk::new();
+        let mut wal = open_small(&disk, 1, 1 << 20).unwrap();
+        disk.set_space(Some(disk.used() + room));
+        let pushed = push(&mut wal, &stream(1), 1, false).and_then(|()| wal.sync());
+        drop(wal);
+        disk.set_space(None);
+        let held = check(&open_small(&disk, 2, 1 << 20).unwrap());
+        assert_eq!(held.first().map_or(0, |(_, seq)| *seq), u64::from(pushed.is_ok()), "room for {room}: {pushed:?}");
+    }
+}
+
 #[test]
 fn a_reader_shows_only_what_stays() {
     for seed in 0..100 * effort() {
