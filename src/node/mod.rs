@@ -428,6 +428,13 @@ impl View {
         Ok(Self { ports: ports.clone(), layout, keyring, log, roster, peers, state })
     }
 
+    /// The log as it is by now, and whom it lets us trust.
+    fn read_again(&self) -> Result<(WalReader, Roster), NodeError> {
+        let log = WalReader::open(self.ports.disk.clone(), &self.layout.log(), &wal_keys(&self.keyring))?;
+        let roster = Roster::from_log(pin_of(&self.keyring), &log, self.keyring.is_authority())?;
+        Ok((log, roster))
+    }
+
     /// Who we are.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring

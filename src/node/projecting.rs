@@ -38,7 +38,7 @@ pub struct Projected {
 
 /// How much is done at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stride {
+enum Stride {
     /// All there is.
     Whole,
     /// One transaction: others wait for the node no longer than that takes.
@@ -49,8 +49,19 @@ pub enum Stride {
 enum Followed {
     /// At its head, or, if its chain does not lead there, somewhere else.
     End { is_head: bool },
-    /// A transaction is done, and no more was asked for.
+    /// A transaction is full and done.
     Paused,
+}
+
+/// What a transaction may do with tables that stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Go on with them, or make them anew where they tell of another log.
+    On,
+    /// Make them anew.
+    Anew,
+    /// Go on with what was made anew a moment ago: where it does not lead to a head, the log is at odds with itself.
+    Further,
 }
 
 /// The log, whom we trust and who we are: what tables are made from.
@@ -62,42 +73,41 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Bring `tables` up to the log as it stands (R11.2-b). With `rebuild` they are made from nothing.
-    pub fn catch_up(&self, tables: &mut dyn Projection, rules: &Conflicts, rebuild: bool, stride: Stride) -> Result<Projected, NodeError> {
-        let streams: Vec<(Stream, Head)> = self.log.streams().into_iter().filter(|(stream, _)| stream.origin.lane != Lane::Control).collect();
-        if !rebuild && let Some(done) = self.advance(tables, rules, &streams, false, stride)? {
+    /// One transaction, begun already: bring `tables` nearer to the log as it stands (R11.2-b). What they say in it is all that is known of them: others
+    /// may have filled or emptied them before.
+    fn step(&self, tables: &mut dyn Projection, rules: &Conflicts, way: Way) -> Result<Projected, NodeError> {
+        let goes_on = way != Way::Anew && self.holds_all_of(tables)? && !self.has_more_to_read(&places(tables)?)?;
+        if goes_on && let Some(done) = self.advance(tables, rules, false)? {
             return Ok(done);
         }
-        let done = self.advance(tables, rules, &streams, true, stride)?;
+        let done = if goes_on && way == Way::Further { None } else { self.advance(tables, rules, true)? };
         done.ok_or_else(|| {
             NodeError::refused(bundle_format::error::Code::Z301, "the chain of a history does not lead to its head; `zbundle fsck` tells more")
         })
     }
 
-    /// Project what is new. `None` when the tables know of something that the log does not hold, or a history turns out to be another than the one
-    /// projected before: its chain does not lead to its head.
-    fn advance(
-        &self,
-        tables: &mut dyn Projection,
-        rules: &Conflicts,
-        streams: &[(Stream, Head)],
-        anew: bool,
-        stride: Stride,
-    ) -> Result<Option<Projected>, NodeError> {
+    /// Whether the log holds everything that the tables know of.
+    fn holds_all_of(&self, tables: &mut dyn Projection) -> Result<bool, NodeError> {
+        Ok(continues(&places(tables)?, &self.streams()))
+    }
+
+    /// Every history that has rows.
+    fn streams(&self) -> Vec<(Stream, Head)> {
+        self.log.streams().into_iter().filter(|(stream, _)| stream.origin.lane != Lane::Control).collect()
+    }
+
+    /// Project what is new. `None`, and nothing done, when a history turns out to be another than the one projected before: its chain does not lead to
+    /// its head.
+    fn advance(&self, tables: &mut dyn Projection, rules: &Conflicts, anew: bool) -> Result<Option<Projected>, NodeError> {
         let mut batch = Batch { done: Projected { rebuilt: anew, ..Projected::default() }, folding: Folding::by(rules), count: 0, len: 0 };
-        tables.begin()?;
         if anew {
             tables.clear()?;
         }
         batch.folding.rule(tables)?;
-        let places: BTreeMap<Stream, Place> = tables.places()?.into_iter().map(|place| (place.stream, place)).collect();
-        if !continues(&places, streams) || self.has_more_to_read(&places)? {
-            tables.begin()?; // undone
-            return Ok(None);
-        }
+        let places = places(tables)?;
         let names = self.names();
         let renamed = tables.named_by()? != names;
-        for (stream, head) in streams {
+        for (stream, head) in &self.streams() {
             let counted = self.counted(stream, head)?;
             let held = places.get(stream);
             let place = held.cloned().unwrap_or_else(|| Place::new(*stream, head.base, counted));
@@ -108,7 +118,7 @@ impl Source<'_> {
             if !renamed && held.is_some_and(|held| held.counted == counted && held.is_at(head.end)) {
                 continue; // a hub holds hundreds of histories, of which few have moved
             }
-            match self.follow(tables, &mut batch, Place { counted, ..place }, head, stride)? {
+            match self.follow(tables, &mut batch, Place { counted, ..place }, head)? {
                 Followed::Paused => return Ok(Some(Projected { paused: true, ..batch.done })),
                 Followed::End { is_head: true } => {}
                 Followed::End { is_head: false } => {
@@ -150,7 +160,7 @@ impl Source<'_> {
     }
 
     /// Project one history from `place` to its head. What rotted is passed over: rows are made of the rest (R11.2-j).
-    fn follow(&self, tables: &mut dyn Projection, batch: &mut Batch, mut place: Place, head: &Head, stride: Stride) -> Result<Followed, NodeError> {
+    fn follow(&self, tables: &mut dyn Projection, batch: &mut Batch, mut place: Place, head: &Head) -> Result<Followed, NodeError> {
         let (name, node_name) = (self.naming.origin(&place.stream.origin), self.naming.node(&place.stream.origin.node));
         let mut events = self.log.events(&place.stream, place.seq + 1)?;
         loop {
@@ -174,10 +184,7 @@ impl Source<'_> {
                 tables.set_place(&place, &name, &node_name)?;
                 batch.fold(tables)?;
                 tables.commit()?;
-                if stride == Stride::Batch {
-                    return Ok(Followed::Paused);
-                }
-                tables.begin()?;
+                return Ok(Followed::Paused);
             }
         }
         if place.hash.is_none() && place.seq == head.end.seq {
@@ -291,6 +298,20 @@ impl Source<'_> {
     }
 }
 
+fn places(tables: &mut dyn Projection) -> Result<BTreeMap<Stream, Place>, NodeError> {
+    Ok(tables.places()?.into_iter().map(|place| (place.stream, place)).collect())
+}
+
+/// One transaction after the other.
+fn each_step(rebuild: bool, stride: Stride, mut step: impl FnMut(Way) -> Result<Projected, NodeError>) -> Result<Projected, NodeError> {
+    let mut done = step(if rebuild { Way::Anew } else { Way::On })?;
+    while done.paused && stride == Stride::Whole {
+        let more = step(if done.rebuilt { Way::Further } else { Way::On })?;
+        done = Projected { events: done.events + more.events, records: done.records + more.records, rebuilt: done.rebuilt || more.rebuilt, ..more };
+    }
+    Ok(done)
+}
+
 /// Whether the log holds everything that the tables know of.
 fn continues(places: &BTreeMap<Stream, Place>, streams: &[(Stream, Head)]) -> bool {
     let fits = |(stream, head): &&(Stream, Head)| places.get(stream).is_some_and(|place| place.seq < head.end.seq || place.is_at(head.end));
@@ -332,7 +353,7 @@ impl View {
     /// # Errors
     /// What the log or the tables say; then the tables stand where a batch ended.
     pub fn project(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
-        self.source().catch_up(tables, &rules_of(self.config()), rebuild, Stride::Whole)
+        self.catch_up(tables, rebuild, Stride::Whole)
     }
 
     /// One step of [`View::project`], a transaction long; [`Projected::paused`] says whether there is more.
@@ -340,7 +361,22 @@ impl View {
     /// # Errors
     /// As [`View::project`].
     pub fn project_on(&self, tables: &mut dyn Projection) -> Result<Projected, NodeError> {
-        self.source().catch_up(tables, &rules_of(self.config()), false, Stride::Batch)
+        self.catch_up(tables, false, Stride::Batch)
+    }
+
+    fn catch_up(&self, tables: &mut dyn Projection, rebuild: bool, stride: Stride) -> Result<Projected, NodeError> {
+        let rules = rules_of(self.config());
+        each_step(rebuild, stride, |way| {
+            tables.begin()?;
+            if way == Way::Anew || self.source().holds_all_of(tables)? {
+                return self.source().step(tables, &rules, way);
+            }
+            // Others read the log later than we did, and filled the tables. As long as we hold these nobody does, and who reads the log now lacks nothing
+            // of what is in them, unless the log was put back.
+            let (log, roster) = self.read_again()?;
+            let naming = Naming { keyring: &self.keyring, roster: &roster, log: &log };
+            Source { log: &log, roster: &roster, naming, me: self.keyring.node() }.step(tables, &rules, way)
+        })
     }
 }
 
@@ -354,7 +390,7 @@ impl Node {
     /// # Errors
     /// What the log or the tables say; then the tables stand where a batch ended.
     pub fn project(&self, tables: &mut dyn Projection, rebuild: bool) -> Result<Projected, NodeError> {
-        self.source().catch_up(tables, &rules_of(self.config()), rebuild, Stride::Whole)
+        self.catch_up(tables, rebuild, Stride::Whole)
     }
 
     /// One step of that, a transaction long; [`Projected::paused`] says whether there is more.
@@ -362,6 +398,14 @@ impl Node {
     /// # Errors
     /// As [`Node::project`].
     pub fn project_on(&self, tables: &mut dyn Projection) -> Result<Projected, NodeError> {
-        self.source().catch_up(tables, &rules_of(self.config()), false, Stride::Batch)
+        self.catch_up(tables, false, Stride::Batch)
+    }
+
+    fn catch_up(&self, tables: &mut dyn Projection, rebuild: bool, stride: Stride) -> Result<Projected, NodeError> {
+        let rules = rules_of(self.config());
+        each_step(rebuild, stride, |way| {
+            tables.begin()?;
+            self.source().step(tables, &rules, way)
+        })
     }
 }
