@@ -1,7 +1,7 @@
 //! The ledger: which bundles have been taken, by their content, and what files in watched folders looked like when they were read. SPEC §10.2, §10.11.
 //!
 //! In: bundles that counted whole, looks at files. Out: what need not be done again. Invariants: a cache, so losing it costs reading only, and it
-//! never says "taken" of what the log does not hold: it is empty again when the log ends before where the ledger was written (R10.11-b). Bounded.
+//! never says "taken" of what the log does not hold: it is empty again when the log is not the one it was written beside, or ends before that place (R10.11-b). Bounded.
 //! Not here: when a look may stand for a reading (`carry::watch`).
 
 use super::error::NodeError;
@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// A form of the file that means something else has another number; what is of another form is made anew.
-const FORM: u64 = 1;
+const FORM: u64 = 2;
 /// Bundles remembered: ten years of one a day from one clinic, or a hub's month; 60 bytes each.
 const BUNDLES_MAX: usize = 8_192;
 /// Looks remembered: as many as one search finds, so that junk is told once; 60 bytes each, and as many as there are files.
@@ -37,11 +37,20 @@ pub struct TakenBundle {
     pub has_ranges: bool,
 }
 
+/// A place in the log, and what stood right before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Segment and byte.
+    pub end: (u32, u64),
+    /// The last bytes before: of a log that was put back, and has grown as far again, they are others.
+    pub print: [u8; 16],
+}
+
 /// What need not be done again.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Where the log ended when the last bundle was noted.
-    log_end: (u32, u64),
+    log_end: Mark,
     /// What the verdicts on refused files depended on beside the files.
     ground: Key,
     /// By content, each with its number in the order of coming.
@@ -52,23 +61,28 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Read it; an empty one when there is none, when it is damaged or of another form (R10.2-h), and when the log ends before where it was written.
+    /// Read it; an empty one when there is none, and when it is damaged or of another form (R10.2-h). Whether its log is still there: [`Ledger::log_end`].
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn load(disk: &dyn Disk, path: &Path, log_end: (u32, u64)) -> Result<Self, NodeError> {
+    pub fn load(disk: &dyn Disk, path: &Path) -> Result<Self, NodeError> {
         let ledger = match record::load(disk, path, Self::from_bytes) {
             Err(record::RecordError::Damaged { .. }) => None,
             ledger => ledger?,
         };
-        Ok(ledger.filter(|ledger| ledger.log_end <= log_end).unwrap_or_default())
+        Ok(ledger.unwrap_or_default())
+    }
+
+    /// Where the log ended when it was written.
+    pub fn log_end(&self) -> Mark {
+        self.log_end
     }
 
     /// Write it if it has changed. What it notes must be durable in the log.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn save(&mut self, disk: &dyn Disk, path: &Path, log_end: (u32, u64)) -> Result<(), NodeError> {
+    pub fn save(&mut self, disk: &dyn Disk, path: &Path, log_end: Mark) -> Result<(), NodeError> {
         if self.is_changed {
             self.log_end = log_end;
             record::save(disk, path, &self.to_bytes())?;
@@ -158,18 +172,20 @@ impl Ledger {
             order.iter().map(|(key, (_, bundle))| (Bytes(*key), Bytes(&bundle.sender.0), bundle.events, bundle.has_ranges)).collect();
         let looks = self.looks.iter().map(|(key, look)| (Bytes(key), look.since_s, look.read_s, look.trusted, known_to_number(look.known)));
         let looks: Vec<_> = looks.collect();
-        cbor::to_vec(&(FORM, self.log_end.0, self.log_end.1, Bytes(&self.ground), bundles, looks))
+        let Mark { end: (segment, offset), print } = self.log_end;
+        cbor::to_vec(&(FORM, segment, offset, Bytes(&print), Bytes(&self.ground), bundles, looks))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
         let reader = &mut Reader::new(bytes);
-        reader.array_exact(6)?;
+        reader.array_exact(7)?;
         let form = reader.uint()?;
         if form != FORM {
             return Ok(Self::default());
         }
         let segment = u32::try_from(reader.uint()?).unwrap_or(u32::MAX);
-        let mut ledger = Self { log_end: (segment, reader.uint()?), ground: reader.bytes_exact()?, ..Self::default() };
+        let log_end = Mark { end: (segment, reader.uint()?), print: reader.bytes_exact()? };
+        let mut ledger = Self { log_end, ground: reader.bytes_exact()?, ..Self::default() };
         for number in 0..reader.array()? as u64 {
             reader.array_exact(4)?;
             let key = reader.bytes_exact()?;

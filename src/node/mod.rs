@@ -72,7 +72,7 @@ use bundle_format::ids::{EventId, Incarnation, Lane, Name, NodeId, Origin};
 use bundle_format::manifest::ForkNotice;
 use control::Note;
 use layout::Layout;
-use ledger::Ledger;
+use ledger::{Ledger, Mark};
 use peers::{Peer, Peers};
 use state::State;
 use std::collections::BTreeSet;
@@ -315,17 +315,25 @@ impl Node {
     pub(crate) fn ledger(&mut self) -> Result<&mut Ledger, NodeError> {
         let ledger = match self.ledger.take() {
             Some(ledger) => ledger,
-            None => Ledger::load(&*self.ports.disk, &self.layout.ledger(), self.wal.end())?,
+            None => self.load_ledger()?,
         };
         Ok(self.ledger.insert(ledger))
+    }
+
+    /// An empty one where the log is not the one it was written beside (R10.11-b).
+    fn load_ledger(&self) -> Result<Ledger, NodeError> {
+        let ledger = Ledger::load(&*self.ports.disk, &self.layout.ledger())?;
+        let Mark { end, print } = ledger.log_end();
+        Ok(if self.wal.print_before(end)? == Some(print) { ledger } else { Ledger::default() })
     }
 
     /// Write the ledger if it has changed, after what it notes is durable. Where there is no room for it there is none: a cache must not keep a node from
     /// opening, and an old one must not be believed.
     pub(crate) fn save_ledger(&mut self) -> Result<(), NodeError> {
         let (end, path, disk) = (self.wal.end(), self.layout.ledger(), self.ports.disk.clone());
+        let print = self.wal.print_before(end)?.unwrap_or_default();
         let Some(ledger) = &mut self.ledger else { return Ok(()) };
-        if ledger.save(&*disk, &path, end).is_ok() {
+        if ledger.save(&*disk, &path, Mark { end, print }).is_ok() {
             return Ok(());
         }
         let gone = || if disk.look(&path)?.is_some() { disk.remove(&path).and_then(|()| disk.sync_folder(self.layout.root())) } else { Ok(()) };

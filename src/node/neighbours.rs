@@ -45,8 +45,8 @@ impl View {
     /// # Errors
     /// What the tables or the files beside the log say.
     pub fn project_beside(&self, tables: &mut dyn Projection) -> Result<(), NodeError> {
-        // One that is ahead of the log is emptied by the next who writes; until then it tells what came.
-        let ledger = Ledger::load(&*self.ports.disk, &self.layout.ledger(), (u32::MAX, u64::MAX))?;
+        // One of another log is emptied by the next who writes; until then it tells what came.
+        let ledger = Ledger::load(&*self.ports.disk, &self.layout.ledger())?;
         put(tables, &self.peer_statuses()?, &ledger, self.refused(REFUSED_COUNT_MAX)?)
     }
 }

@@ -145,6 +145,22 @@ impl Wal {
         (self.view.active.number, self.view.active.end)
     }
 
+    /// What tells this log from any other that reaches as far: the last bytes before `end`, a seal under a key that no other log had there. `None` where it
+    /// does not reach so far.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn print_before(&self, (segment, offset): (u32, u64)) -> Result<Option<[u8; 16]>, StoreError> {
+        let mut print = [0; 16];
+        let Some(from) = offset.checked_sub(print.len() as u64).filter(|_| (segment, offset) <= self.end()) else { return Ok(None) };
+        match self.view.segment(segment).and_then(|segment| segment.read_exact(&mut print, from)) {
+            Ok(()) => Ok(Some(print)),
+            Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(StoreError::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Let the next opening read what the medium holds and not what memory says it should: after a failed sync the two differ, and the system
     /// does not tell a second time.
     ///

@@ -64,6 +64,37 @@ fn a_ledger_that_knows_more_than_the_log_holds_is_not_believed() {
     assert_eq!(world.payloads("hub"), ["one"]);
 }
 
+/// The same where the log has grown past that place again before anybody asks the ledger (R10.11-b).
+#[test]
+fn a_ledger_of_another_log_is_not_believed_however_long_that_has_grown() {
+    let (world, hub, _) = hub_and_clinic();
+    world.image("hub", "image");
+    world.push("clinic", &["one", "two"]);
+    world.cut("clinic", &[hub], "stick");
+    assert_eq!(world.ingest("hub", "stick").counts.new, 2);
+    let ledger = std::fs::read(world.path("hub/ledger")).unwrap();
+    world.restore("image", "hub");
+    std::fs::write(world.path("hub/ledger"), ledger).unwrap();
+    (0..15).for_each(|number| world.push("hub", &[&format!("a push of the hub, number {number}")]));
+    assert_eq!(world.ingest("hub", "stick").counts.new, 2, "taken again, for it is not there");
+    assert_eq!(world.payloads("hub").len(), 17);
+}
+
+/// R10.11-b: the ledger goes on counting when the log has grown, and when the segment it was written in is sealed.
+#[test]
+fn a_ledger_of_this_log_is_believed_however_long_that_has_grown() {
+    let (world, hub, _) = hub_and_clinic();
+    world.push("clinic", &["one"]);
+    world.cut("clinic", &[hub], "stick");
+    world.ingest("hub", "stick");
+    let taken = std::fs::read(world.path("hub/ledger")).unwrap();
+    world.push("hub", &["ours"]);
+    crate::mend::seal(&world, "hub");
+    world.push("hub", &["and more"]);
+    assert_eq!(world.ingest("hub", "stick").counts.duplicate, 1);
+    assert_eq!(std::fs::read(world.path("hub/ledger")).unwrap(), taken, "nothing was noted anew");
+}
+
 /// A bundle that was refused is copied into quarantine once, and its reason is written once.
 #[test]
 fn a_refused_bundle_that_comes_again_is_not_copied_again() {
