@@ -115,10 +115,13 @@ impl Ledger {
         self.is_changed = true;
     }
 
-    /// What is remembered of a file as it looks now. What a clock of the future wrote begins anew.
-    pub fn look(&self, entry: &Entry, now_s: u32) -> Option<Look> {
-        let look = *self.looks.get(&key_of(entry))?;
-        Some(Look { since_s: look.since_s.min(now_s), read_s: look.read_s.min(now_s), ..look })
+    /// What is remembered of a file as it looks now. What a clock of the future wrote begins anew, once: else the count would never run (R10.11-d).
+    pub fn look(&mut self, entry: &Entry, now_s: u32) -> Option<Look> {
+        let look = self.looks.get_mut(&key_of(entry))?;
+        let begun = Look { since_s: look.since_s.min(now_s), read_s: look.read_s.min(now_s), ..*look };
+        self.is_changed |= begun != *look;
+        *look = begun;
+        Some(begun)
     }
 
     /// A file looks so, and what reading it gave. Beyond the bound what was read longest ago is forgotten.

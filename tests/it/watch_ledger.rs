@@ -1,8 +1,11 @@
 //! The ledger: a stick that comes again costs little, and nothing is ever passed by that the log does not hold.
 
 use crate::world::World;
+use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
+use zbundle::carry::watch::{Known, Look, Pace, READ_AGAIN_S, is_due};
 use zbundle::keys::Policy;
+use zbundle::node::ledger::Ledger;
 use zbundle::node::taking::Outcome;
 
 fn hub_and_clinic() -> (World, NodeId, NodeId) {
@@ -93,6 +96,22 @@ fn a_ledger_of_this_log_is_believed_however_long_that_has_grown() {
     world.push("hub", &["and more"]);
     assert_eq!(world.ingest("hub", "stick").counts.duplicate, 1);
     assert_eq!(std::fs::read(world.path("hub/ledger")).unwrap(), taken, "nothing was noted anew");
+}
+
+/// R10.11-d: a clock that was ahead for a while keeps no file from being read again.
+#[test]
+fn what_a_clock_of_the_future_noted_is_due_a_day_after_it_was_put_right() {
+    let world = World::new();
+    let disk = &world.ports().disk;
+    std::fs::write(world.path("a.zb"), "").unwrap();
+    let entry = disk.look(&world.path("a.zb")).unwrap().unwrap();
+    let (now_s, pace) = (1_800_000_000, Pace::default());
+    let ahead_s = now_s + 400 * READ_AGAIN_S;
+    let mut ledger = Ledger::default();
+    ledger.note_look(&entry, Look { since_s: ahead_s, read_s: ahead_s, trusted: true, known: Known::Told(Code::Z213) });
+    assert!(!is_due(&ledger.look(&entry, now_s).unwrap(), now_s, &pace), "the count begins now");
+    let day_later_s = now_s + READ_AGAIN_S;
+    assert!(is_due(&ledger.look(&entry, day_later_s).unwrap(), day_later_s, &pace));
 }
 
 /// A bundle that was refused is copied into quarantine once, and its reason is written once.
