@@ -128,20 +128,42 @@ impl Disk for OsDisk {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
         let deadline = Instant::now() + Duration::from_millis(wait_ms);
-        loop {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(Box::new(OsLock(file)))),
-                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+        if !flock(&file, deadline)? {
+            return Ok(None);
+        }
+        // The file's name may be removed, and the next one made under it is another file. What holds the log holds its folder too.
+        let folder = File::from(open_folder(parent(path))?);
+        match flock(&folder, deadline) {
+            Ok(false) => Ok(None),
+            Err(error) if !is_beyond_folders(error) => Err(error.into()),
+            Ok(true) | Err(_) => Ok(Some(Box::new(OsLock { _file: file, _folder: folder }))),
         }
     }
 }
 
-/// A flock; the kernel lets go of it when the file is closed, whoever dies.
-struct OsLock(#[expect(dead_code, reason = "held open, never read: closing it is the unlock")] File);
+/// Take the flock of what is open, by `deadline`; whether it was free by then.
+fn flock(file: &File, deadline: Instant) -> rustix::io::Result<bool> {
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether this is what a file system says that locks files and no folders: NFS makes of a flock a lock that asks for a descriptor to write to.
+fn is_beyond_folders(error: Errno) -> bool {
+    matches!(error, Errno::BADF | Errno::INVAL | Errno::ISDIR | Errno::NOLCK | Errno::NOSYS | Errno::NOTSUP)
+}
+
+/// Flocks of a file and of the folder it stands in; the kernel lets go of them when they are closed, whoever dies.
+struct OsLock {
+    _file: File,
+    _folder: File,
+}
 
 impl Lock for OsLock {}
 
@@ -308,6 +330,8 @@ mod tests {
         let held = OsDisk.lock(&path, 0).unwrap();
         assert!(held.is_some());
         assert!(OsDisk.lock(&path, 50).unwrap().is_none());
+        fs::remove_file(&path).unwrap();
+        assert!(OsDisk.lock(&path, 50).unwrap().is_none(), "whatever becomes of its name");
         drop(held);
         assert!(OsDisk.lock(&path, 0).unwrap().is_some());
     }

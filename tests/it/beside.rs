@@ -209,6 +209,24 @@ fn every_command_works_beside_a_process_that_stays() {
     place.ok("ada", &["push", "alone again"]);
 }
 
+/// R10.2-a: the name `LOCK` may go; who keeps the node keeps it.
+#[test]
+fn nobody_writes_beside_a_process_that_stays_though_its_lock_file_was_removed() {
+    let place = Place::new();
+    place.ok("ada", &["push", "before"]);
+    let keeper = place.keep("ada");
+    std::fs::remove_file(place.path("ada/LOCK")).unwrap();
+    place.ok("ada", &["push", "through the one that stays"]);
+    std::fs::rename(place.path("ada/ctl.sock"), place.path("ctl.sock")).unwrap();
+    let refused = place.run("ada", &["push", "beside", "--lock-wait", "0s"]);
+    assert_eq!(refused.status.code(), Some(11), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("Z104"));
+    std::fs::rename(place.path("ctl.sock"), place.path("ada/ctl.sock")).unwrap();
+    place.ok("ada", &["push", "after"]);
+    keeper.end();
+    assert_eq!(place.payloads("ada"), ["before", "through the one that stays", "after"]);
+}
+
 #[test]
 fn a_push_is_refused_beside_as_it_is_alone() {
     let place = Place::new();
