@@ -461,12 +461,14 @@ impl Node {
         self.looking().peer_statuses(&self.wal.streams())
     }
 
-    /// Throw away the bundles kept for later. Returns how many.
+    /// Throw away the bundles kept for later; where they lie still, they are taken again (R6.3-g). Returns how many.
     ///
     /// # Errors
     /// When our own disk fails.
     pub fn drop_held(&mut self) -> Result<u64, NodeError> {
         let disk = self.ports.disk.clone();
+        self.ledger()?.forget_looks();
+        self.save_ledger()?;
         let early = Held::at(&self.layout.held()).drop_all(&*disk)?;
         Ok(early + Held::unknown_at(&self.layout.held_unknown()).drop_all(&*disk)?)
     }

@@ -1,8 +1,10 @@
 //! The ledger: a stick that comes again costs little, and nothing is ever passed by that the log does not hold.
 
+use crate::rot::well;
 use crate::world::World;
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
+use zbundle::carry::stick::PlaceKind;
 use zbundle::carry::watch::{Known, Look, Pace, READ_AGAIN_S, is_due};
 use zbundle::keys::Policy;
 use zbundle::node::ledger::Ledger;
@@ -112,6 +114,41 @@ fn what_a_clock_of_the_future_noted_is_due_a_day_after_it_was_put_right() {
     assert!(!is_due(&ledger.look(&entry, now_s).unwrap(), now_s, &pace), "the count begins now");
     let day_later_s = now_s + READ_AGAIN_S;
     assert!(is_due(&ledger.look(&entry, day_later_s).unwrap(), day_later_s, &pace));
+}
+
+/// R6.3-g: what is put out of `held/` by hand is taken again where it lies.
+#[test]
+fn what_was_held_and_dropped_is_taken_again_from_its_folder() {
+    let (world, hub, _) = hub_and_clinic();
+    let long: Vec<String> = (0..4000).map(|number| format!("{number:05}{}", blob(number, 300))).collect();
+    world.push("clinic", &long.iter().map(String::as_str).collect::<Vec<_>>());
+    let cut = world.cut_sized("clinic", &[hub], "parts", 300_000);
+    assert!(cut.files.len() > 1, "{cut:?}");
+    let late = world.prepare("late", PlaceKind::Folder);
+    for file in &cut.files[1..] {
+        std::fs::rename(&file.path, late.join(file.path.file_name().unwrap())).unwrap();
+    }
+    let watch = || {
+        world.clock.set(world.clock.get() + 120_000);
+        world.open("hub").watch_once(&late, &Pace::default(), &mut |_| {});
+    };
+    watch();
+    assert!(!world.view("hub").held().unwrap().is_empty());
+    well(&world, "hub", &["held", "drop"]);
+    assert_eq!(world.view("hub").held().unwrap(), []);
+    world.ingest("hub", "parts");
+    watch();
+    assert_eq!(world.payloads("hub").len(), 4000);
+}
+
+/// Text that does not compress.
+fn blob(seed: u64, len: usize) -> String {
+    let mut state = seed + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + state.to_be_bytes()[3] % 90)
+    };
+    (0..len).map(|_| next()).collect()
 }
 
 /// A bundle that was refused is copied into quarantine once, and its reason is written once.
