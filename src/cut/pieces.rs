@@ -77,9 +77,7 @@ pub fn for_each_piece<E: From<CutError>>(
             found.dedup_by(|later, kept| later.position == kept.position && newer(later, kept));
             window.extend(found);
         }
-        let Some(next) = window.front().copied() else {
-            return Err(CutError::NoCheckpoint { origin: format!("{:?}", lack.stream.origin), after: at }.into());
-        };
+        let Some(next) = window.front().copied() else { return Err(unproved(lack, at).into()) };
         while at < next.position.seq {
             let Some((seq, event)) = events.next().map_err(CutError::from)? else { return Ok(()) };
             at = seq;
@@ -94,6 +92,9 @@ pub fn for_each_piece<E: From<CutError>>(
                 return Ok(());
             }
         }
+        if piece.checkpoints.is_empty() && piece.raw.len() > RANGE_RAW_LEN_MAX {
+            return Err(unproved(lack, piece.start.seq).into());
+        }
         piece.checkpoints.push(next);
         provable = piece.ends.len();
         let full = piece.raw.len() >= raw_len || piece.ends.len() as u64 >= RANGE_EVENT_COUNT_MAX;
@@ -105,6 +106,10 @@ pub fn for_each_piece<E: From<CutError>>(
         }
     }
     Ok(())
+}
+
+fn unproved(lack: &Lack, after: u64) -> CutError {
+    CutError::NoCheckpoint { origin: format!("{:?}", lack.stream.origin), after }
 }
 
 /// Where several checkpoints stand at one position the newest key's travels (R4.3-d).

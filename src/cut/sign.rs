@@ -7,6 +7,7 @@ use bundle_format::event::Event;
 use bundle_format::ids::DomainId;
 use bundle_format::limits::{CHECKPOINT_EVENT_COUNT, CHECKPOINT_PART_COUNT, CHECKPOINT_RAW_LEN};
 use bundle_format::sign::SigningKey;
+use std::collections::BTreeSet;
 
 /// Checkpoints written to the log at a time, so that the first cut of a long history stays small in memory.
 const BATCH: usize = 256;
@@ -60,21 +61,24 @@ pub fn sign_again(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) -
     Ok(1)
 }
 
-/// Sign again where checkpoints of ours rotted, as far as reading has found that. Returns how many; the caller syncs.
+/// Sign again where checkpoints of ours rotted, as far as reading has found that, at the distances they are signed at first (R3.5-f): one frame holds the
+/// proof of more events than a range may. Returns how many; the caller syncs.
 ///
 /// # Errors
 /// What the log says.
 pub fn sign_lost(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) -> Result<u64, StoreError> {
-    let mut again = Vec::new();
+    let mut count = 0;
     for rotten in store.rotten().into_iter().filter(|rotten| rotten.stream == *stream && !rotten.events) {
-        match store.position(stream, rotten.last) {
-            Ok(Some(position)) => again.push(checkpoint(signer, stream, position)),
-            Ok(None) | Err(StoreError::Damaged { .. }) => {}
-            Err(error) => return Err(error),
+        loop {
+            let batch = lost_batch(&*store, stream, signer, (rotten.first, rotten.last))?;
+            if batch.is_empty() {
+                break;
+            }
+            store.append_checkpoints(stream, &batch)?;
+            count += batch.len() as u64;
         }
     }
-    store.append_checkpoints(stream, &again)?;
-    Ok(again.len() as u64)
+    Ok(count)
 }
 
 /// Sign one place, where no checkpoint is. The caller syncs.
@@ -125,24 +129,53 @@ pub fn sign_between(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>,
 
 fn next_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>, raw_len: usize) -> Result<Option<Vec<Checkpointed>>, StoreError> {
     let Some(head) = store.head(stream).filter(|head| head.checkpoint_seq.max(head.base.seq) < head.end.seq) else { return Ok(None) };
-    let mut position = match store.position(stream, head.checkpoint_seq.max(head.base.seq)) {
+    let position = match store.position(stream, head.checkpoint_seq.max(head.base.seq)) {
         Ok(Some(position)) => position,
         Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
+    let batch = walk(store, stream, signer, &Stretch { start: position, to: head.end.seq, raw_len, signed: &BTreeSet::new() })?;
+    Ok(Some(batch).filter(|batch| !batch.is_empty()))
+}
+
+/// The next of those that rotted from `first` to `last`; nothing when all are here again, or cannot be.
+fn lost_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>, (first, last): (u64, u64)) -> Result<Vec<Checkpointed>, StoreError> {
+    let Some(head) = store.head(stream).filter(|head| last <= head.end.seq) else { return Ok(Vec::new()) };
+    let below = store.checkpoint_below(stream, first.saturating_sub(1))?.map(|at| at.position);
+    let start = below.filter(|below| below.seq > head.base.seq).unwrap_or(head.base);
+    let signed = store.checkpoints(stream, start.seq + 1, last)?.iter().map(|at| at.position.seq).collect();
+    walk(store, stream, signer, &Stretch { start, to: last, raw_len: CHECKPOINT_RAW_LEN, signed: &signed })
+}
+
+/// Events of a history between two places.
+struct Stretch<'a> {
+    /// Right before them.
+    start: Position,
+    /// The last.
+    to: u64,
+    /// Checkpoints stand no further apart than this.
+    raw_len: usize,
+    /// Where they stand already.
+    signed: &'a BTreeSet<u64>,
+}
+
+/// Checkpoints at the places of R3.5-f where none are, a batch of them.
+fn walk(store: &dyn Store, stream: &Stream, signer: &Signer<'_>, stretch: &Stretch<'_>) -> Result<Vec<Checkpointed>, StoreError> {
+    let mut position = stretch.start;
     let mut pace = Pace::default();
     let mut batch = Vec::new();
     let mut events = store.events(stream, position.seq + 1)?;
-    loop {
+    while position.seq < stretch.to && batch.len() < BATCH {
         match events.next() {
             Ok(Some((_, event))) => {
                 position = position.then(&digest(event));
-                if pace.crosses(event, raw_len) || position.seq == head.end.seq {
+                let is_due = pace.crosses(event, stretch.raw_len) || position.seq == stretch.to;
+                let is_signed = stretch.signed.contains(&position.seq);
+                if is_due && !is_signed {
                     batch.push(checkpoint(signer, stream, position));
+                }
+                if is_due || is_signed {
                     pace = Pace::default();
-                    if batch.len() == BATCH {
-                        break;
-                    }
                 }
             }
             Ok(None) => break,
@@ -154,7 +187,7 @@ fn next_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>, raw_len: 
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(batch).filter(|batch| !batch.is_empty()))
+    Ok(batch)
 }
 
 fn checkpoint(signer: &Signer<'_>, stream: &Stream, position: Position) -> Checkpointed {

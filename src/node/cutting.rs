@@ -161,8 +161,11 @@ impl Node {
     pub(super) fn sign_own_histories(&mut self) -> Result<(), NodeError> {
         let known = self.wal.rotten();
         self.sign_readable()?;
-        if self.note_new(&known)? && self.leave_rotten_life()? {
-            self.sign_readable()?;
+        if self.note_new(&known)? {
+            self.sign_lost()?;
+            if self.leave_rotten_life()? {
+                self.sign_readable()?;
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::ports::store::{Events, Head, Log, Rotten, Store as _, StoreError, Str
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
 use bundle_format::error::Code;
 use bundle_format::ids::{NodeId, Origin};
+use bundle_format::limits::{RANGE_EVENT_COUNT_MAX, RANGE_RAW_LEN_MAX};
 use std::collections::BTreeSet;
 
 /// Stretches that are remembered. A card that rots more than this is replaced; what is behind them is found when they are here again.
@@ -129,7 +130,7 @@ impl Node {
 
     /// Checkpoints of our own that rotted are made again. Those of the roster only with the key that made them: a newer one must not vouch for what stands
     /// before it. Else they come from whom it was told to.
-    fn sign_lost(&mut self) -> Result<(), NodeError> {
+    pub(super) fn sign_lost(&mut self) -> Result<(), NodeError> {
         let (keys, domain) = (self.keyring.current(), self.roster.pin().domain());
         let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
         let streams: BTreeSet<Stream> = self.wal.rotten().into_iter().filter(|rotten| !rotten.events).map(|rotten| rotten.stream).collect();
@@ -169,6 +170,7 @@ impl Node {
     pub(super) fn answer_met(&mut self, error: &NodeError, known: &[Rotten]) -> Result<bool, NodeError> {
         let is_new = error.code() == Code::Z301 && self.note_new(known)?;
         if is_new {
+            self.sign_lost()?;
             self.leave_rotten_life()?;
         }
         Ok(is_new)
@@ -254,7 +256,41 @@ impl Node {
             return Ok(to);
         }
         let to = rotten.iter().filter(|rotten| rotten.events).map(|rotten| rotten.first.saturating_sub(1)).chain([to]).min().unwrap_or(to);
+        let unsigned: Vec<_> = rotten.iter().filter(|rotten| !rotten.events && rotten.first <= to).collect();
+        if !unsigned.is_empty() {
+            return self.provable_to(stream, after, to, &unsigned);
+        }
         let proved = self.wal.checkpoint_below(stream, to)?.map_or(0, |at| at.position.seq);
         Ok(proved.max(after))
+    }
+
+    /// The same where checkpoints are missing: up to where the next one stands further away than a range may be long.
+    fn provable_to(&self, stream: &Stream, after: u64, to: u64, unsigned: &[&Rotten]) -> Result<u64, NodeError> {
+        let mut at = after;
+        loop {
+            let found = self.wal.checkpoints(stream, at + 1, to.min(at + RANGE_EVENT_COUNT_MAX))?;
+            if found.is_empty() {
+                return Ok(at);
+            }
+            for next in found.iter().map(|found| found.position.seq) {
+                let is_over_lost = unsigned.iter().any(|lost| lost.first < next && lost.last > at);
+                if is_over_lost && !self.fits_a_range(stream, at, next)? {
+                    return Ok(at);
+                }
+                at = next;
+            }
+        }
+    }
+
+    /// Whether the events from behind `after` to `to` are not longer than a range may be.
+    fn fits_a_range(&self, stream: &Stream, after: u64, to: u64) -> Result<bool, NodeError> {
+        let (mut len, mut events) = (0, self.wal.events(stream, after + 1)?);
+        while len <= RANGE_RAW_LEN_MAX {
+            match events.next()? {
+                Some((seq, event)) if seq <= to => len += event.len(),
+                _ => return Ok(true),
+            }
+        }
+        Ok(false)
     }
 }

@@ -10,7 +10,7 @@ use super::session::{AGAIN_LONGER, AGAIN_MAX, Reach, Session};
 use super::workshop::Workshop;
 use crate::cut::live::{self, Made, Shape};
 use crate::cut::pieces::SMALLEST;
-use crate::cut::{self, Lack, sign};
+use crate::cut::{self, CutError, Lack, sign};
 use crate::keys::keyring::Keyring;
 use crate::keys::roster::Roster;
 use crate::ports::store::{Log as _, Store as _, Stream};
@@ -86,6 +86,7 @@ impl Session {
         let wanted = usize::try_from(link.len).unwrap_or(usize::MAX).min(MESSAGE_LEN_MAX);
         let fast = link.rate.is_some_and(|rate| rate > FAST_RATE);
         loop {
+            let known = node.wal.rotten();
             let Some(lack) = self.lacks(node)?.into_iter().next() else { return Ok(Next::Nothing) };
             let stored = node.roster.is_roster(&lack.stream.origin);
             // What rotted there is proved by what stands behind it (R7.4-e).
@@ -100,7 +101,17 @@ impl Session {
             let mixing = terms.map(|terms| terms.knowing(workshop.known(&lack.stream)));
             let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast, mixing };
             node.wal.sync()?; // a cut never reaches beyond what is durable (R4.6-f)
-            match self.range_that_fits(node, workshop, &lack, shape, wanted)? {
+            let made = match self.range_that_fits(node, workshop, &lack, shape, wanted) {
+                Err(NodeError::Cut(CutError::NoCheckpoint { .. })) => {
+                    if node.note_new(&known)? {
+                        node.sign_lost()?;
+                        continue; // as far as it can be proved
+                    }
+                    Next::Nothing
+                }
+                made => made?,
+            };
+            match made {
                 Next::Range(range) => {
                     if let Some(reach) = self.reach.get_mut(&lack.stream) {
                         reach.sent = range.last();

@@ -9,7 +9,7 @@ use super::read::StreamEvents;
 use super::segment::Segment;
 use super::tables::{MENDED, Run};
 use super::view::View;
-use crate::ports::store::{Checkpointed, Events as _, Rotten, StoreError, Stream};
+use crate::ports::store::{Events as _, Rotten, StoreError, Stream};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What reading has found out about rot.
@@ -19,7 +19,7 @@ pub(super) struct Rot {
     mends: Option<BTreeMap<u32, Vec<(u32, Run)>>>,
     /// Events that rotted and are not here again: disjoint, ascending.
     events: BTreeMap<Stream, Vec<(u64, u64)>>,
-    /// Checkpoint frames that rotted, of which the last checkpoint is not here again.
+    /// Checkpoint frames that rotted, and whose stretch is not signed again.
     checkpoints: BTreeMap<Stream, BTreeSet<(u64, u64)>>,
 }
 
@@ -122,13 +122,16 @@ impl View {
         self.rot.borrow_mut().checkpoints.entry(*stream).or_default().insert((first, last));
     }
 
-    /// Checkpoints were stored.
-    pub fn note_checkpoints(&self, stream: &Stream, stored: &[Checkpointed]) {
-        let mut rot = self.rot.borrow_mut();
-        if let Some(lost) = rot.checkpoints.get_mut(stream) {
-            lost.retain(|(_, last)| stored.iter().all(|stored| stored.position.seq != *last));
+    /// Checkpoints were stored: what is signed again by them is not lost any more.
+    pub fn note_checkpoints(&self, stream: &Stream) -> Result<(), StoreError> {
+        let lost = self.rot.borrow().checkpoints.get(stream).cloned().unwrap_or_default();
+        for (first, last) in lost {
+            if self.is_signed_again(stream, first, last)? {
+                self.rot.borrow_mut().checkpoints.entry(*stream).or_default().remove(&(first, last));
+            }
         }
-        rot.checkpoints.retain(|_, lost| !lost.is_empty());
+        self.rot.borrow_mut().checkpoints.retain(|_, lost| !lost.is_empty());
+        Ok(())
     }
 
     /// See [`crate::ports::store::Log::rotten`].

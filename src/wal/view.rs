@@ -7,9 +7,13 @@ use super::recover::Place;
 use super::segment::Segment;
 use super::tables::Dir;
 use crate::ports::store::{Checkpointed, Finding, StoreError, Stream};
+use bundle_format::limits::RANGE_EVENT_COUNT_MAX;
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
+
+/// The first and the last position of a frame of checkpoints that rotted.
+type Rotted = (u64, u64);
 
 /// A log as it stood when it was opened, and as its writer has moved it since.
 pub(super) struct View {
@@ -95,7 +99,34 @@ impl View {
 
     /// Checkpoints between two positions, ascending. What rotted is passed over and noted, unless it is here again.
     pub fn checkpoints(&self, stream: &Stream, from: u64, to: u64) -> Result<Vec<Checkpointed>, StoreError> {
-        let Some((number, state)) = self.known(stream) else { return Ok(Vec::new()) };
+        let (found, rotten) = self.readable_checkpoints(stream, from, to)?;
+        for (first, last) in rotten {
+            if !self.is_signed_again(stream, first, last)? {
+                self.note_lost_checkpoints(stream, first, last);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether there are checkpoints in the place of those from `first` to `last`: one at the end, and none further behind the one before it than a range
+    /// may be long, for what stands between could be proved to nobody (R6.2-i).
+    pub fn is_signed_again(&self, stream: &Stream, first: u64, last: u64) -> Result<bool, StoreError> {
+        let Some((_, state)) = self.known(stream) else { return Ok(false) };
+        let before = first.saturating_sub(RANGE_EVENT_COUNT_MAX).max(state.base.seq);
+        let (found, _) = self.readable_checkpoints(stream, before, last)?;
+        let mut at = before;
+        for Checkpointed { position, .. } in found {
+            if position.seq >= first && position.seq - at > RANGE_EVENT_COUNT_MAX {
+                return Ok(false);
+            }
+            at = position.seq;
+        }
+        Ok(at == last)
+    }
+
+    /// Checkpoints between two positions that can be read, ascending; and the first and last position of each frame of them that rotted.
+    fn readable_checkpoints(&self, stream: &Stream, from: u64, to: u64) -> Result<(Vec<Checkpointed>, Vec<Rotted>), StoreError> {
+        let Some((number, state)) = self.known(stream) else { return Ok((Vec::new(), Vec::new())) };
         let (mut found, mut rotten) = (Vec::new(), Vec::new());
         self.back(number, state, |segment, dir| {
             for index in 0..dir.checkpoint_run_count {
@@ -112,15 +143,12 @@ impl View {
         })?;
         let newest = (state.checkpoint_seq, state.checkpoint_seq); // where even the index has rotted, only the heads tell of it
         let is_asked = state.checkpoint_seq > state.base.seq && (from..=to).contains(&state.checkpoint_seq);
-        for (first, last) in rotten.into_iter().chain(is_asked.then_some(newest)) {
-            if !found.iter().any(|checkpointed: &Checkpointed| checkpointed.position.seq == last) {
-                self.note_lost_checkpoints(stream, first, last);
-            }
-        }
+        let is_found = found.iter().any(|checkpointed: &Checkpointed| checkpointed.position.seq == state.checkpoint_seq);
+        rotten.extend((is_asked && !is_found).then_some(newest));
         found.retain(|checkpointed| (from..=to).contains(&checkpointed.position.seq));
         found.sort_by_key(|checkpointed: &Checkpointed| (checkpointed.position.seq, checkpointed.checkpoint.key_number));
         found.dedup();
-        Ok(found)
+        Ok((found, rotten))
     }
 
     /// The newest checkpoint at or below a position.

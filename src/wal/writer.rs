@@ -154,7 +154,7 @@ impl Writer {
             let (offset, len) = self.put(view, &head, |body| checkpoints.iter().for_each(|one| write_checkpoint(body, one)))?;
             let stored = CheckpointRun { first, last, offset, len, count: u32::from(head.count) };
             view.active.tables_mut().streams.entry(number).or_default().checkpoints.push(stored);
-            view.note_checkpoints(stream, checkpoints);
+            view.note_checkpoints(stream)?;
         }
         Ok(())
     }

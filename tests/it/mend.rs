@@ -440,3 +440,76 @@ fn what_rotted_after_a_hub_had_held_it_stops_nothing_when_the_hub_loses_it() {
     got.sort();
     assert_eq!(got, ["p1", "p2", "p4", "p5", "p6"]);
 }
+
+/// A hub with ten thousand events of a clinic's, signed in one go, and an urgent one that only the clinic has.
+fn many(at: &str) -> World {
+    let world = World::new();
+    let hub = world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    world.join("gasa", "hub", Policy::All);
+    world.push("clinic", &vec!["p"; MANY]);
+    let sent = world.cut("clinic", &[hub], "before");
+    assert_eq!(sent.files.len(), 1);
+    if at == "hub" {
+        world.ingest("hub", "before");
+    }
+    seal(&world, at);
+    world.push_to("clinic", bundle_format::ids::Lane::Urgent, &[], &["urgent"]);
+    world
+}
+
+const MANY: usize = 10_000;
+
+/// How many of the many, and of the urgent one, `name` has.
+fn counts(world: &World, name: &str) -> (usize, usize) {
+    let held = world.payloads(name);
+    (held.iter().filter(|held| *held == "p").count(), held.iter().filter(|held| *held == "urgent").count())
+}
+
+/// R6.2-i, R3.5-f: a frame of checkpoints proves more events than a range may hold. One byte of it stopped every cut and sync for good, of all lanes.
+#[test]
+fn checkpoints_of_our_own_that_rotted_are_all_signed_again() {
+    for by_link in [false, true] {
+        let world = many("clinic");
+        rot_frames(&world, "clinic", CHECKPOINTS, is_routine, &[256]);
+        if by_link {
+            let (hub, address) = serve(&world, "hub");
+            well(&world, "clinic", &["sync", &address]);
+            drop(hub);
+        } else {
+            world.carry("clinic", "hub", "up");
+        }
+        assert_eq!(counts(&world, "hub"), (MANY, 1));
+        drop(world.open("clinic"));
+        assert!(!world.path("clinic").join("rotten").exists());
+    }
+}
+
+/// R6.2-i: what a hub cannot prove to a second one any more ends there and nothing else does, and comes again from who signed it.
+#[test]
+fn checkpoints_that_rotted_at_a_hub_stop_no_other_history_and_come_again() {
+    for by_link in [false, true] {
+        let world = many("hub");
+        rot_frames(&world, "hub", CHECKPOINTS, is_routine, &[4352]); // those of the second range
+        let send = |name: &str| match by_link {
+            true => {
+                let (listening, address) = serve(&world, name);
+                let said = say(&world, if name == "hub" { "clinic" } else { "hub" }, &["sync", &address]);
+                drop(listening);
+                assert!(said.exit == 0 || said.exit == 3, "{}{}", said.out, said.err);
+            }
+            false if name == "hub" => drop(world.carry("clinic", "hub", &format!("up{}", counts(&world, "gasa").0))),
+            false => drop(world.carry("hub", name, &format!("on{}", counts(&world, "gasa").0))),
+        };
+        // The clinic's urgent one, while nobody knows of the rot.
+        world.push_to("hub", bundle_format::ids::Lane::Urgent, &[], &["urgent"]);
+        send("gasa");
+        assert_eq!(counts(&world, "gasa"), (4096, 1), "by link: {by_link}");
+        world.carry("hub", "clinic", "down");
+        send("hub");
+        send("gasa");
+        assert_eq!(counts(&world, "gasa"), (MANY, 2), "by link: {by_link}");
+        drop(world.open("hub"));
+        assert!(!world.path("hub").join("rotten").exists());
+    }
+}
