@@ -81,18 +81,19 @@ pub fn sign_lost(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>) ->
     Ok(count)
 }
 
-/// Sign one place, where no checkpoint is. The caller syncs.
+/// Sign up to event `seq`, from the last checkpoint before it on, at the distances of R3.5-f, as far as it can be read. The caller syncs.
 ///
 /// # Errors
 /// What the log says.
-pub fn sign_at(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>, seq: u64) -> Result<(), StoreError> {
-    let position = match store.position(stream, seq) {
-        Ok(Some(position)) if store.head(stream).is_some_and(|head| seq > head.base.seq) => position,
-        Ok(_) | Err(StoreError::Damaged { .. }) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let is_signed = store.checkpoint_below(stream, seq)?.is_some_and(|at| at.position.seq == seq);
-    if is_signed { Ok(()) } else { store.append_checkpoints(stream, &[checkpoint(signer, stream, position)]) }
+pub fn sign_up_to(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>, seq: u64) -> Result<(), StoreError> {
+    loop {
+        let after = store.checkpoint_below(stream, seq)?.map_or(0, |at| at.position.seq);
+        let batch = if after < seq { lost_batch(&*store, stream, signer, (after + 1, seq))? } else { Vec::new() };
+        if batch.is_empty() {
+            return Ok(());
+        }
+        store.append_checkpoints(stream, &batch)?;
+    }
 }
 
 /// Sign more densely up to the first checkpoint behind `after`, no further apart than `raw_len` bytes: what stands between compresses badly. Returns how
@@ -138,7 +139,7 @@ fn next_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>, raw_len: 
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
 }
 
-/// The next of those that rotted from `first` to `last`; nothing when all are here again, or cannot be.
+/// The next of those that are to stand from `first` to `last`; nothing when all are there, or cannot be.
 fn lost_batch(store: &dyn Store, stream: &Stream, signer: &Signer<'_>, (first, last): (u64, u64)) -> Result<Vec<Checkpointed>, StoreError> {
     let Some(head) = store.head(stream).filter(|head| last <= head.end.seq) else { return Ok(Vec::new()) };
     let below = store.checkpoint_below(stream, first.saturating_sub(1))?.map(|at| at.position);

@@ -161,7 +161,7 @@ impl Node {
         let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
         let own: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.events && is_own_main(self, &rotten.stream)).collect();
         for rotten in own {
-            sign::sign_at(&mut self.wal, &rotten.stream, &signer, rotten.first - 1)?;
+            sign::sign_up_to(&mut self.wal, &rotten.stream, &signer, rotten.first - 1)?;
         }
         Ok(self.wal.sync()?)
     }

@@ -198,6 +198,25 @@ fn what_rotted_before_anybody_had_it_stops_nothing_behind_it() {
     assert!(world.view("clinic").open_lives().is_empty());
 }
 
+/// R3.5-f, R6.6-m: the same behind more than one range holds, and found by `fsck` first, as the page for people says. It was signed in one go, which no range can
+/// hold: every cut panicked, or was refused for ever.
+#[test]
+fn what_stands_before_rot_that_fsck_found_goes_however_much_it_is() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    world.push("clinic", &vec!["p"; MANY]);
+    world.push("clinic", &["lost"]);
+    world.push("clinic", &["behind"]);
+    seal(&world, "clinic");
+    rot(&world, "clinic", is_routine, &[MANY as u64 + 1]);
+    assert_eq!(say(&world, "clinic", &["fsck"]).exit, 19);
+    world.push_to("clinic", bundle_format::ids::Lane::Urgent, &[], &["urgent"]);
+    world.carry("clinic", "hub", "up");
+    assert_eq!(counts(&world, "hub"), (MANY, 1));
+    assert!(world.payloads("hub").contains(&"behind".to_owned()));
+}
+
 /// The same on a link, twice: the first session sends what stands before it.
 #[test]
 fn what_rotted_before_anybody_had_it_stops_no_sync() {
