@@ -117,7 +117,7 @@ fn a_bundle_that_comes_early_is_held_and_taken_when_the_gap_is_filled() {
 }
 
 /// Text that does not compress.
-fn blob(seed: usize, len: usize) -> String {
+pub fn blob(seed: usize, len: usize) -> String {
     let mut state = seed as u64 + 1;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

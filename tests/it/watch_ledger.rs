@@ -1,6 +1,7 @@
 //! The ledger: a stick that comes again costs little, and nothing is ever passed by that the log does not hold.
 
 use crate::rot::well;
+use crate::walk::blob;
 use crate::world::World;
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
@@ -139,16 +140,6 @@ fn what_was_held_and_dropped_is_taken_again_from_its_folder() {
     world.ingest("hub", "parts");
     watch();
     assert_eq!(world.payloads("hub").len(), 4000);
-}
-
-/// Text that does not compress.
-fn blob(seed: u64, len: usize) -> String {
-    let mut state = seed + 1;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'!' + state.to_be_bytes()[3] % 90)
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 /// A bundle that was refused is copied into quarantine once, and its reason is written once.
