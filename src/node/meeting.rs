@@ -84,14 +84,14 @@ impl Node {
             let base = range.base.filter(|_| self.roster.is_roster(&range.origin) && range.codec == Codec::Stored);
             let Some(base) = base else { break };
             let Ok(verified) = range.verify_with(base, &self.roster, None, &mut workshop.decompressor) else { break };
-            if matches!(self.take_range(&verified, &mut tally)?, Verdict::Gap { .. } | Verdict::Unproved) {
+            if matches!(self.take_range(&verified, &mut tally)?.verdict, Verdict::Gap { .. } | Verdict::Unproved) {
                 unplaced.push(verified);
             }
         }
         let mut learned = Learned::Whatever;
         // What rotted here is proved by what stands behind it.
         for verified in unplaced.iter().rev() {
-            if matches!(self.take_range(verified, &mut tally)?, Verdict::Gap { .. }) {
+            if matches!(self.take_range(verified, &mut tally)?.verdict, Verdict::Gap { .. }) {
                 learned = Learned::TooFarBehind;
                 break;
             }

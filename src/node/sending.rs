@@ -204,7 +204,7 @@ impl Session {
             if !self.reach.contains_key(stream) {
                 let after = node.send_after(&self.peer, &self.record, stream, &streams)?.unwrap_or(u64::MAX);
                 let ours = stream.branch.is_none();
-                let reach = Reach { held: after, sent: after, ours, whole: !ours, again: 0 };
+                let reach = Reach { held: after, sent: after, ours, whole: !ours, again: 0, acked: 0 };
                 self.reach.insert(*stream, reach);
             }
             let to = if Self::is_signed_here(node, stream) && !node.was_written_again(&stream.origin) { head.end.seq } else { head.checkpoint_seq };

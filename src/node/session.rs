@@ -12,7 +12,7 @@ use super::taking::{Ingested, Tally};
 use super::workshop::Workshop;
 use super::{Node, known, settle};
 use crate::carry::exchange::Heard;
-use crate::ingest::Verdict;
+use crate::ingest::{Applied, Verdict};
 use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::chain::Position;
 use bundle_format::error::Code;
@@ -68,8 +68,10 @@ pub(super) struct Reach {
     pub(super) ours: bool,
     /// Ranges of it go with their base and by themselves throughout: the peer holds another branch too, or said so.
     pub(super) whole: bool,
-    /// How often it was asked for again.
+    /// How often it was asked for again, without an acknowledgement since of more than ever before.
     pub(super) again: u8,
+    /// How far it was acknowledged in this session, at most.
+    pub(super) acked: u64,
 }
 
 /// What was sent and never acknowledged: of each stream, how far the peer was known to hold it and how far it was sent.
@@ -188,14 +190,19 @@ impl Session {
                 (None, known::Word::Ahead(seq)) => seq, // should ours grow past its end while we talk
                 (None, _) => u64::MAX,
             };
-            let ours = matches!(word, known::Word::Holds(_) | known::Word::Silent) && stream.branch.is_none();
+            let ours = matches!(word, known::Word::Holds(_) | known::Word::Silent) && stream.branch.is_none() && !self.tells_forked(&stream.origin);
             let before = before.get(stream);
             // What is on its way already is not sent again: if it does not count, the peer asks for it.
             let sent = before.filter(|before| before.sent > before.held).map_or(held, |before| before.sent.max(held));
-            let again = before.map_or(0, |before| before.again);
-            self.reach.insert(*stream, Reach { held, sent, ours, whole: !ours, again });
+            let (again, acked) = before.map_or((0, 0), |before| (before.again, before.acked));
+            self.reach.insert(*stream, Reach { held, sent, ours, whole: !ours, again, acked });
         }
         Ok(())
+    }
+
+    /// Whether the peer told of two branches of `origin` (R7.3-h).
+    fn tells_forked(&self, origin: &Origin) -> bool {
+        self.record.receipt.as_ref().is_some_and(|receipt| receipt.vector.iter().filter(|told| told.origin == *origin).count() > 1)
     }
 
     /// Our hello: what we hold, all of it durable, and a new receipt number (R7.3-a, R6.5-b).
@@ -301,18 +308,17 @@ impl Session {
         let fits = |(stream, reach): &(&Stream, &mut Reach)| stream.origin == *origin && reach.held < seq && seq <= reach.sent;
         let Some((stream, reach)) = self.reach.iter_mut().find(fits) else { return Ok(()) };
         self.delivered[origin.lane as usize] += seq - reach.held;
-        (reach.held, reach.ours, reach.again) = (seq, !reach.whole, 0);
+        (reach.held, reach.ours) = (seq, !reach.whole);
+        if seq > reach.acked {
+            (reach.acked, reach.again) = (seq, 0); // what is acknowledged a second time gets nobody on (R7.4-e)
+        }
         let stream = *stream;
         if let (Some(receipt), Some(position)) = (&mut self.record.receipt, known::position(&node.wal, &stream, seq)?) {
             let told = Told::new(&receipt.salt, *origin, &position);
-            let forked = receipt.vector.iter().filter(|old| old.origin == *origin).count() > 1;
-            match receipt.vector.iter_mut().find(|old| old.origin == *origin) {
-                Some(old) if !forked && stream.branch.is_none() => *old = told,
-                _ => {
-                    receipt.vector.push(told);
-                    receipt.vector.sort_unstable();
-                }
-            }
+            let other = told_beside(node, &stream, receipt)?;
+            receipt.vector.retain(|old| old.origin != *origin || other.contains(old));
+            receipt.vector.push(told);
+            receipt.vector.sort_unstable();
         }
         self.dirty = true;
         Ok(())
@@ -326,7 +332,9 @@ impl Session {
         let streams = node.wal.streams();
         let told = Told { origin: *origin, seq, tag };
         if let Some(receipt) = &mut self.record.receipt {
-            receipt.vector.retain(|old| old.origin != *origin);
+            let branch = branch_of(node, &self.salt, &told)?;
+            let other = branch.map(|branch| told_beside(node, &branch, receipt)).transpose()?.unwrap_or_default();
+            receipt.vector.retain(|old| old.origin != *origin || other.contains(old));
             if seq > 0 {
                 receipt.vector.push(Told { tag: retag(node, &self.salt, &receipt.salt, &told)?, ..told });
                 receipt.vector.sort_unstable();
@@ -368,7 +376,7 @@ impl Session {
             Err(error) => return Ok(Taken::Refused(error.code())),
         };
         let end = verified.end();
-        let verdict = node.take_range(&verified, &mut self.tally)?;
+        let Applied { verdict, duplicate, left_out, .. } = node.take_range(&verified, &mut self.tally)?;
         if self.record.sent.insert(origin) {
             self.dirty = true;
         }
@@ -378,6 +386,10 @@ impl Session {
                 return self.again(node, &origin, Reason::Gap);
             }
             Verdict::Unproved => return self.again(node, &origin, Reason::Gap), // not held, so not acknowledged
+            Verdict::Append { stream, .. } | Verdict::Fork { stream, .. } if left_out > 0 => {
+                let held = verified.run().start().seq + duplicate;
+                return self.again_on(node, &stream, held, Reason::Gap); // nor is what a full branch left out
+            }
             _ => {}
         }
         self.holds(node, &origin, end)?;
@@ -389,7 +401,7 @@ impl Session {
         for (stream, _) in node.wal.streams().iter().filter(|(stream, _)| stream.origin == *origin) {
             if known::position(&node.wal, stream, end.seq)? == Some(end) {
                 let main = stream.branch.is_none();
-                let reach = self.reach.entry(*stream).or_insert(Reach { held: end.seq, sent: end.seq, ours: main, whole: !main, again: 0 });
+                let reach = self.reach.entry(*stream).or_insert(Reach { held: end.seq, sent: end.seq, ours: main, whole: !main, again: 0, acked: 0 });
                 (reach.held, reach.sent) = (reach.held.max(end.seq), reach.sent.max(end.seq));
             }
         }
@@ -397,10 +409,15 @@ impl Session {
     }
 
     pub(super) fn again(&self, node: &Node, origin: &Origin, reason: Reason) -> Result<Taken, NodeError> {
-        let main = Stream::main(*origin);
-        let held = node.sound_streams()?.iter().find(|(stream, _)| *stream == main).map_or(0, |(_, head)| head.checkpoint_seq);
-        let position = known::position(&node.wal, &main, held)?.unwrap_or(Position::start(origin));
-        Ok(Taken::Again { origin: *origin, seq: position.seq, tag: Tag::of(&self.salt, &position.hash), reason })
+        self.again_on(node, &Stream::main(*origin), u64::MAX, reason)
+    }
+
+    /// The same of one branch, of which no more than up to `most` is the peer's.
+    fn again_on(&self, node: &Node, branch: &Stream, most: u64, reason: Reason) -> Result<Taken, NodeError> {
+        let origin = branch.origin;
+        let held = node.sound_streams()?.iter().find(|(stream, _)| stream == branch).map_or(0, |(_, head)| head.checkpoint_seq.min(most));
+        let position = known::position(&node.wal, branch, held)?.unwrap_or(Position::start(&origin));
+        Ok(Taken::Again { origin, seq: position.seq, tag: Tag::of(&self.salt, &position.hash), reason })
     }
 
     /// After a hello or a sync: lives we lost are settled as far as this peer helps (R6.6-d). Returns how many events were written again.
@@ -427,6 +444,27 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// What a receipt tells of other branches than this one of ours: a word on one takes back nothing of another.
+fn told_beside(node: &Node, branch: &Stream, receipt: &Receipt) -> Result<Vec<Told>, NodeError> {
+    let mut beside = Vec::new();
+    for old in receipt.vector.iter().filter(|old| old.origin == branch.origin) {
+        if matches!(known::compare(&node.wal, branch, &receipt.salt, old)?, known::Word::Differs(_)) {
+            beside.push(*old);
+        }
+    }
+    Ok(beside)
+}
+
+/// The stream of ours that is the same up to a told position.
+fn branch_of(node: &Node, salt: &Salt, told: &Told) -> Result<Option<Stream>, NodeError> {
+    for (stream, _) in node.wal.streams().iter().filter(|(stream, _)| stream.origin == told.origin && told.seq > 0) {
+        if matches!(known::compare(&node.wal, stream, salt, told)?, known::Word::Holds(_)) {
+            return Ok(Some(*stream));
+        }
+    }
+    Ok(None)
 }
 
 /// A told position with the tag it would have under another salt: ours where the histories are the same, and no tag at all where they differ.

@@ -382,7 +382,7 @@ impl Node {
     }
 
     /// Let one verified range count, and what follows from it. Durable only after the caller's sync.
-    pub(crate) fn take_range(&mut self, range: &VerifiedRange, tally: &mut Tally) -> Result<Verdict, NodeError> {
+    pub(crate) fn take_range(&mut self, range: &VerifiedRange, tally: &mut Tally) -> Result<Applied, NodeError> {
         let origin = range.origin();
         if origin.node == self.keyring.node() {
             self.meet_own_history(range, tally)?;
@@ -408,7 +408,7 @@ impl Node {
                 self.state.closed.learn(&self.wal, origin.node, &event);
             }
         }
-        Ok(applied.verdict)
+        Ok(applied)
     }
 
     /// Something of our own comes back to us. If it is news, we have lost state: a new life before the next append (R6.6-a). The roster lane

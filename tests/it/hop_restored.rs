@@ -1,9 +1,12 @@
 //! Cards restored and cloned, met again on a link: nothing is lost, nothing silently merged, and the two fall silent (R6.6-j).
 
-use crate::lab::{Lab, run};
+use crate::lab::{Lab, Luck, count, run};
 use crate::world::World;
+use bundle_format::ids::Lane;
+use bundle_format::limits::FORK_BRANCH_LEN_MAX;
 use std::rc::Rc;
 use zbundle::keys::Policy;
+use zbundle::node::syncing::{SyncEnd, SyncOrder};
 
 fn domain() -> Rc<World> {
     let world = Rc::new(World::quick());
@@ -163,4 +166,54 @@ fn both_branches_of_a_fork_go_over_a_link_and_are_sent_once() {
     assert_eq!(world.payloads("national"), ["a1", "b1", "b2", "c1", "c2", "c3"]);
     assert_eq!(world.view("national").forks().unwrap().len(), 1);
     let _ = national;
+}
+
+/// Text that says nothing twice, as long as a payload of one part may be.
+fn noise(luck: &mut Luck, count: usize) -> Vec<String> {
+    (0..count).map(|_| luck.bytes(2000).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))).collect()
+}
+
+/// R6.4-c, R7.4-d, R7.4-e: what a full branch leaves out was acknowledged, and then all of the branch went again, without end.
+#[test]
+fn what_a_full_branch_leaves_out_is_not_acknowledged_and_the_link_ends() {
+    let world = domain();
+    let clinic = world.view("clinic").keyring().node();
+    world.join("gasa", "hub", Policy::All);
+    sync(&world, 1);
+    world.image("clinic", "image");
+    world.push("clinic", &["b1"]);
+    sync(&world, 1);
+    world.restore("image", "clinic");
+    let texts = noise(&mut Luck(3), usize::try_from(FORK_BRANCH_LEN_MAX).unwrap() / 4000);
+    let (most, rest) = texts.split_at(texts.len() - 200);
+    for (texts, folder) in [(most, "most"), (rest, "rest")] {
+        world.push("clinic", &texts.iter().map(String::as_str).collect::<Vec<_>>());
+        world.carry("clinic", "gasa", folder); // who knows one branch only, and bounds none
+        if texts == most {
+            world.carry("gasa", "hub", "on"); // by a file, which is faster
+        }
+    }
+    run(async {
+        let lab = Lab::new(world.clone());
+        let (hub, gasa) = (lab.serve("hub").await, lab.stay("gasa"));
+        for round in 0..3 {
+            let before = count(&hub.standing, clinic, Lane::Routine).await;
+            let order = SyncOrder { budget: Some(FORK_BRANCH_LEN_MAX), ..SyncOrder::default() };
+            let synced = lab.sync_as(&gasa, "hub", order, |_| {}).await;
+            hub.quiet().await;
+            let stored = count(&hub.standing, clinic, Lane::Routine).await - before;
+            assert!(matches!(synced.end, SyncEnd::Left) && synced.left == 1, "round {round}: {synced:?}");
+            assert_eq!(synced.delivered[Lane::Routine as usize], stored, "round {round}: {synced:?}");
+            assert!(synced.bytes.0 < 1_000_000 && (round == 0) == (stored > 0), "round {round}: {stored} stored, {synced:?}");
+        }
+        let writer = lab.stay("clinic");
+        for most in [FORK_BRANCH_LEN_MAX, 1_000_000, 1_000_000] {
+            let synced = lab.sync(&writer, "hub").await;
+            hub.quiet().await;
+            assert!(matches!(synced.end, SyncEnd::Left) && synced.bytes.0 < most, "it learns by the first that the hub holds a fork: {synced:?}");
+        }
+        hub.end().await;
+        gasa.close().await.unwrap();
+        writer.close().await.unwrap();
+    });
 }
