@@ -196,6 +196,7 @@ impl Walk<'_> {
         self.replayed.holes.len().checked_sub(1).map(|last| (self.segment.number, last)).or(self.inherited)
     }
 
+    /// Where a frame stands is looked at before its seal, which a quick look opens of few (R10.3-h).
     fn take(&mut self, head: &Head, frame: &mut [u8], offset: u64) -> Result<Taken, StoreError> {
         let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         let at = u32::try_from(offset).map_err(|_| self.segment.damaged(offset))?;

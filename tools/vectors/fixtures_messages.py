@@ -94,7 +94,7 @@ def good() -> dict:
                         ["hello"] * 3 + ["range"],
                         hello(page([(log, 1) for log in crowd[:21]], receipt), more=True) + hello(page([(log, 1) for log in crowd[21:42]]), more=True)
                         + hello(page([(log, 1) for log in crowd[42:]])) + told_range(crowd[44], 44), [told(crowd[44])]),
-        "hello_page_empty": ("a page that tells nothing before one that does", ["R7.3-c"], ["hello", "hello"], hello(page(), more=True) + hello(), []),
+        "hello_last_page_empty": ("a page that tells one history before the last, which tells nothing", ["R7.3-c"], ["hello", "hello"], hello(more=True) + hello(page()), []),
         "hello_forked": ("a forked history stands twice and has the first of its two numbers; the next history is number 2", ["R7.3-b", "R3.6-d", "R6.4-f"],
                          ["hello", "range", "range"],
                          hello(page([(forked, 5), (other, 4), (TO_HUB, 2)], receipt, [(LOG, 3, digest(LOG.events[2])[:8], digest(forked.events[2])[:8])]))
