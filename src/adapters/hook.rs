@@ -1,11 +1,11 @@
 //! Running a program that the operator named: no shell, nothing on its command line, a bounded wait.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 /// How often it is asked whether it has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -67,34 +67,25 @@ fn ended_well(child: &mut Child, wait: Duration) -> io::Result<bool> {
 /// A process of ours that can still run a program when we have given that up, and only that one: it was told which when it was started. It ends when it is
 /// dropped here, or when we are killed: its input ends then.
 pub struct Messenger {
-    asked: mpsc::Sender<String>,
-    told: UnboundedReceiver<Result<(), String>>,
+    /// None while somebody talks with it.
+    line: Option<Line>,
+}
+
+struct Line {
+    to: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
 }
 
 impl Messenger {
-    /// Start it: our own program, with the words `tell PROGRAM`.
+    /// Start it: our own program, with the words `tell PROGRAM`. No thread is: one that runs already keeps what its process gives up later.
     ///
     /// # Errors
     /// When no process can be started.
     pub fn start(program: &Path) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         let mut child = command.args(["tell", "--"]).arg(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let (Some(mut to), Some(from)) = (child.stdin.take(), child.stdout.take()) else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        let (asked, questions) = mpsc::channel::<String>();
-        let (tell, told) = unbounded_channel();
-        std::thread::spawn(move || {
-            let mut answers = BufReader::new(from).lines();
-            while let Ok(lines) = questions.recv() {
-                let sent = to.write_all(lines.as_bytes()).and_then(|()| to.write_all(b"\n")).and_then(|()| to.flush());
-                let answer = sent.and_then(|()| answers.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())));
-                let answer = answer.map_err(|error| format!("the process that runs it has gone: {error}"));
-                let said = answer.and_then(|answer| answer.strip_prefix("failed ").map_or(Ok(()), |why| Err(why.to_owned())));
-                tell.send(said).unwrap_or(()); // nobody waits any more: we are ending
-            }
-            drop(to);
-            let _ = child.wait(); // it ends with its input; how is its own affair
-        });
-        Ok(Self { asked, told })
+        let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        Ok(Self { line: Some(Line { to, answers: BufReader::new(from).lines() }) })
     }
 
     /// Let the program be run with `lines` on its stdin; none of them is empty.
@@ -103,7 +94,24 @@ impl Messenger {
     /// Why it did not do its work.
     pub async fn tell(&mut self, lines: String) -> Result<(), String> {
         let gone = || "the process that runs it has gone".to_owned();
-        self.asked.send(lines).map_err(|_| gone())?;
-        self.told.recv().await.unwrap_or_else(|| Err(gone()))
+        let mut line = self.line.take().ok_or_else(gone)?;
+        let (tell, told) = oneshot::channel();
+        std::thread::spawn(move || {
+            let said = line.tell(&lines);
+            drop(tell.send((line, said))); // nobody waits any more: we are ending
+        });
+        let (line, said) = told.await.map_err(|_| gone())?;
+        self.line = Some(line);
+        said
+    }
+}
+
+impl Line {
+    fn tell(&mut self, lines: &str) -> Result<(), String> {
+        let to = &mut self.to;
+        let sent = to.write_all(lines.as_bytes()).and_then(|()| to.write_all(b"\n")).and_then(|()| to.flush());
+        let answer = sent.and_then(|()| self.answers.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())));
+        let answer = answer.map_err(|error| format!("the process that runs it has gone: {error}"))?;
+        answer.strip_prefix("failed ").map_or(Ok(()), |why| Err(why.to_owned()))
     }
 }

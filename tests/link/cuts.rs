@@ -87,7 +87,7 @@ pub fn a_hub_killed_again_and_again_is_dialled_again() {
         hub.process.kill();
         kills += 1;
         sleep(ms(next(10..400)));
-        hub = world.serve_at("hub", &address);
+        hub = world.serve_at("hub", &address, &[]);
     }
     let summary = sync.end(Duration::from_secs(90)).expect(0).summary();
     assert!(summary.is_complete() && summary.number("sent") == EVENTS as u64, "{summary:?}");

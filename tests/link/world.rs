@@ -97,11 +97,11 @@ impl World {
     }
 
     pub fn serve(&self, node: &str) -> Server {
-        self.serve_at(node, &SocketAddr::new(self.host, 0).to_string())
+        self.serve_at(node, &SocketAddr::new(self.host, 0).to_string(), &[])
     }
 
-    pub fn serve_at(&self, node: &str, address: &str) -> Server {
-        let process = self.start(node, &["serve", "--listen", address, "--json", "--lock-wait", "30s"]);
+    pub fn serve_at(&self, node: &str, address: &str, more: &[&str]) -> Server {
+        let process = self.start(node, &[&["serve", "--listen", address, "--json", "--lock-wait", "30s"], more].concat());
         let address = wait_for("listening", SOON, || {
             let said = process.said();
             let listening = serde_json::from_str::<serde_json::Value>(said.lines().next()?).ok()?;
