@@ -5,7 +5,10 @@
 //! wrote, to change what is mounted or who it is, and the parts of the kernel where most holes were found.
 
 use super::confine::Talks;
-use libc::{AF_INET, AF_INET6, AF_UNIX, PROT_EXEC, c_long};
+use libc::{
+    AF_INET, AF_INET6, AF_UNIX, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, PROT_EXEC,
+    SHM_EXEC, c_int, c_long,
+};
 use seccompiler::{BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, apply_filter};
 use std::collections::BTreeMap;
 
@@ -89,27 +92,106 @@ const KERNEL: &[c_long] = &[
     libc::SYS_vhangup,
 ];
 
-/// Memory that can be run, by the place of the argument that asks for it.
-const RUNNABLE: &[(c_long, u8)] = &[(libc::SYS_mmap, 2), (libc::SYS_mprotect, 2), (libc::SYS_pkey_mprotect, 2)];
+/// What is refused only as it is asked: the call, the place of the argument that asks, and what in it must not be asked for.
+const ASKED: &[(c_long, u8, &[c_int])] = &[
+    // Memory that can be run.
+    (libc::SYS_mmap, 2, &[PROT_EXEC]),
+    (libc::SYS_mprotect, 2, &[PROT_EXEC]),
+    (libc::SYS_pkey_mprotect, 2, &[PROT_EXEC]),
+    (libc::SYS_shmat, 2, &[SHM_EXEC]),
+    // A process in another world; threads are started by the same call.
+    (libc::SYS_clone, 0, &[CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS]),
+];
 
 /// Refuse them from now on. Never given back.
 ///
 /// # Errors
-/// Where this kernel has no such filter; nothing is refused then.
+/// Where this kernel has no such filter; nothing that counts is refused then.
 pub fn refuse(talks: Talks) -> Result<(), Error> {
-    apply_filter(&filter(talks)?)
+    apply_filter(&unknown()?)?;
+    apply_filter(&refused(talks)?)
 }
 
-fn filter(talks: Talks) -> Result<BpfProgram, Error> {
+/// `clone3` asks behind a pointer, where no filter can look: it is answered as by a kernel that does not know it, and the C library asks by `clone`.
+fn unknown() -> Result<BpfProgram, Error> {
+    filter(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
+}
+
+fn refused(talks: Talks) -> Result<BpfProgram, Error> {
     let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = [OTHERS, WORLD, SELF, KERNEL].concat().into_iter().map(|call| (call, Vec::new())).collect();
-    let runnable = SeccompCmpOp::MaskedEq(PROT_EXEC as u64);
-    for (call, place) in RUNNABLE {
-        let asks = SeccompCondition::new(*place, SeccompCmpArgLen::Dword, runnable.clone(), PROT_EXEC as u64)?;
-        rules.insert(*call, vec![SeccompRule::new(vec![asks])?]);
+    for (call, place, wanted) in ASKED {
+        let asks = |bit: &c_int| {
+            let bit = u64::from(bit.unsigned_abs());
+            let asked = SeccompCondition::new(*place, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bit), bit)?;
+            SeccompRule::new(vec![asked])
+        };
+        rules.insert(*call, wanted.iter().map(asks).collect::<Result<_, _>>()?);
     }
     let other = |family: &i32| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(family.unsigned_abs()));
     let others = families(talks).iter().map(other).collect::<Result<Vec<_>, _>>()?;
     rules.insert(libc::SYS_socket, vec![SeccompRule::new(others)?]);
+    filter(rules, libc::EPERM)
+}
+
+/// What is in `rules` is answered with `error`.
+fn filter(rules: BTreeMap<c_long, Vec<SeccompRule>>, error: c_int) -> Result<BpfProgram, Error> {
     let arch = std::env::consts::ARCH.try_into()?;
-    Ok(SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32), arch)?.try_into()?)
+    Ok(SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(error.unsigned_abs()), arch)?.try_into()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libc::{CLONE_SETTLS, CLONE_THREAD, CLONE_VM, EPERM, PROT_READ, SHM_RDONLY, SIGCHLD};
+
+    /// Where the kernel puts the number of the call, the processor and each argument (`struct seccomp_data`).
+    const ARCH_AT: u32 = 4;
+    const ARGUMENTS_AT: u32 = 16;
+
+    /// What `program` answers to a call, run as the kernel runs it: the error, or 0.
+    fn answer(program: &BpfProgram, call: c_long, arguments: &[c_int]) -> c_int {
+        // The first thing a program looks at is the processor; the right one is in its first comparison.
+        let arch = program[1].k;
+        let argument = |place: u32| arguments.get((place / 8) as usize).filter(|_| place % 8 == 0).map_or(0, |argument| argument.unsigned_abs());
+        let (mut at, mut value) = (0_usize, 0_u32);
+        loop {
+            let line = &program[at];
+            let (code, k) = (u32::from(line.code), line.k);
+            at += 1;
+            let jump = |is: bool| usize::from(if is { line.jt } else { line.jf });
+            match code {
+                0x20 if k == 0 => value = u32::try_from(call).unwrap(),
+                0x20 if k == ARCH_AT => value = arch,
+                0x20 => value = argument(k - ARGUMENTS_AT),
+                0x54 => value &= k,
+                0x05 => at += k as usize,
+                0x15 => at += jump(value == k),
+                0x06 if k == libc::SECCOMP_RET_ALLOW => return 0,
+                0x06 if k & libc::SECCOMP_RET_ACTION_FULL == libc::SECCOMP_RET_ERRNO => return c_int::try_from(k & libc::SECCOMP_RET_DATA).unwrap(),
+                code => panic!("{code:#x} {k:#x} at {at}"),
+            }
+        }
+    }
+
+    #[test]
+    fn memory_to_run_and_another_world_are_refused_whichever_call_asks_for_them_and_threads_are_not() {
+        let program = refused(Talks::Here).unwrap();
+        for (call, arguments, expected) in [
+            (libc::SYS_mmap, [0, 0, PROT_READ | PROT_EXEC], EPERM),
+            (libc::SYS_mmap, [0, 0, PROT_READ], 0),
+            (libc::SYS_shmat, [0, 0, SHM_RDONLY | SHM_EXEC], EPERM),
+            (libc::SYS_shmat, [0, 0, SHM_RDONLY], 0),
+            (libc::SYS_clone, [CLONE_NEWUSER | SIGCHLD, 0, 0], EPERM),
+            (libc::SYS_clone, [CLONE_NEWNS | CLONE_NEWNET | SIGCHLD, 0, 0], EPERM),
+            (libc::SYS_clone, [CLONE_VM | CLONE_THREAD | CLONE_SETTLS, 0, 0], 0),
+            (libc::SYS_socket, [AF_UNIX, 0, 0], 0),
+            (libc::SYS_socket, [AF_INET, 0, 0], EPERM),
+            (libc::SYS_execve, [0, 0, 0], EPERM),
+            (libc::SYS_read, [0, 0, 0], 0),
+        ] {
+            assert_eq!(answer(&program, call, &arguments), expected, "call {call} {arguments:x?}");
+        }
+        assert_eq!(answer(&unknown().unwrap(), libc::SYS_clone3, &[0; 3]), libc::ENOSYS, "who hears that asks by clone");
+        assert_eq!(answer(&unknown().unwrap(), libc::SYS_clone, &[0; 3]), 0);
+    }
 }
