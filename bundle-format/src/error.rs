@@ -106,7 +106,7 @@ codes! {
     Z229 Usage "this is not a regular file" "It was not touched." "name a file, or a folder that holds bundles";
     Z231 NotTrusted "this place has not been prepared for zbundle" "Nothing was read or changed." "check that it is the right stick; a new one is prepared once: `zbundle stick init DIR`, a shared folder with --folder";
     Z232 Usage "no stick is mounted here" "Nothing was read or changed." "put the stick in, mount it, and run it again";
-    Z233 NotTrusted "the marker ZBUNDLE.TXT cannot be understood" "Nothing was read or changed." "update zbundle, or take another stick; if it is damaged, remove the marker and prepare the stick again";
+    Z233 NotTrusted "the marker ZBUNDLE.TXT or the folder zbundle is not what it should be" "Nothing was read or changed." "look at the one named above: update zbundle, or take another stick; if it is damaged, remove it and prepare the stick again";
     Z234 Partial "the stick cannot be written: it is read-only" "Safe on this computer; what was on the stick has been taken in." "move its lock switch, look at it on another computer, or use another stick";
     Z235 Partial "the stick is full" "Safe on this computer; what was copied is whole." "use another stick for the rest";
     Z236 NoSpace "the stick has no room for even one record" "Safe on this computer; nothing was copied." "make room on it, or use another stick";

@@ -4,7 +4,7 @@
 //! a mount point without its stick, a stranger's stick and a mistyped folder all look like an empty folder (R10.10-c). Not here: what is
 //! exchanged there (`node`), who is told.
 
-use crate::ports::disk::{self, Disk, Open};
+use crate::ports::disk::{self, Disk, Kind, Open};
 use bundle_format::error::Code;
 use bundle_format::ids::{from_hex, hex};
 use std::fmt;
@@ -129,6 +129,9 @@ pub enum StickError {
     /// A marker of another version, or no text.
     #[error("{}", .0.display())]
     MarkerUnknown(PathBuf),
+    /// What bears the name of a stick's folder for bundles leads elsewhere, or is none.
+    #[error("{} is no folder of this stick", .0.display())]
+    FilesElsewhere(PathBuf),
     /// It has a marker already.
     #[error("{} is \"{label}\"", .path.display())]
     Prepared {
@@ -160,7 +163,7 @@ impl StickError {
         match self {
             Self::NotPrepared { .. } => Code::Z231,
             Self::NotMounted(_) => Code::Z232,
-            Self::MarkerUnknown(_) => Code::Z233,
+            Self::MarkerUnknown(_) | Self::FilesElsewhere(_) => Code::Z233,
             Self::ReadOnly(_) => Code::Z234,
             Self::Gone(_) => Code::Z237,
             Self::Prepared { .. } => Code::Z238,
@@ -255,10 +258,23 @@ impl Place {
 
     /// A folder for bundles that this user may not look into is told (Z244): a search would pass it by as it does a system's own folders.
     fn readable(self, disk: &dyn Disk) -> Result<Self, StickError> {
+        self.has_files(disk)?;
         match disk.free_space(&self.files) {
             Err(error) if disk::is_denied(&error) => Err(StickError::io(&self.files, error)),
             _ => Ok(self),
         }
+    }
+
+    /// Whether the folder for bundles is there: a real one, where the marker is. Through a link records would go to the machine's own disk, and everybody would
+    /// believe they travel (R10.10-c). A shared folder is it itself, as it was named.
+    fn has_files(&self, disk: &dyn Disk) -> Result<bool, StickError> {
+        let failed = |error| StickError::io(&self.files, error);
+        if self.marker.kind == PlaceKind::Folder {
+            return Ok(true);
+        }
+        let Some(entry) = disk.look(&self.files).map_err(failed)? else { return Ok(false) };
+        let is_here = entry.kind == Kind::Folder && disk.volume(&self.files).map_err(failed)? == self.volume;
+        if is_here { Ok(true) } else { Err(StickError::FilesElsewhere(self.files.clone())) }
     }
 
     /// Make the folder for bundles again if somebody removed it; a place that can only be read stays as it is.
@@ -266,14 +282,13 @@ impl Place {
     /// # Errors
     /// [`StickError`].
     pub fn make_files(&self, disk: &dyn Disk) -> Result<(), StickError> {
-        let failed = |error| StickError::io(&self.files, error);
-        if disk.look(&self.files).map_err(failed)?.is_some() {
+        if self.has_files(disk)? {
             return Ok(());
         }
         match disk.create_folder(&self.files) {
             Ok(()) => disk.share_folder(&self.files, true), // a stick serves everybody it comes by (R10.5-h)
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(StickError::io(&self.files, error)),
         }
         Ok(())
     }
@@ -282,12 +297,19 @@ impl Place {
     /// point behind, and what is written there lands on the machine's own disk (R10.10-e).
     ///
     /// # Errors
-    /// [`StickError::Gone`] when it is not.
+    /// [`StickError::Gone`] when it is not; [`StickError::FilesElsewhere`].
     pub fn still_there(&self, disk: &dyn Disk) -> Result<(), StickError> {
         let gone = || StickError::Gone(self.root.clone());
         let marker = read_marker(disk, &self.root).ok().flatten().ok_or_else(gone)?;
         let volume = disk.volume(&self.root).map_err(|_| gone())?;
-        if marker.id == self.marker.id && volume == self.volume { Ok(()) } else { Err(gone()) }
+        if marker.id != self.marker.id || volume != self.volume {
+            return Err(gone());
+        }
+        match self.has_files(disk) {
+            Err(error @ StickError::FilesElsewhere(_)) => Err(error),
+            Err(_) => Err(gone()),
+            Ok(_) => Ok(()),
+        }
     }
 }
 
@@ -363,6 +385,19 @@ mod tests {
         assert_eq!(code(place.still_there(&disk)), Code::Z237, "another stick on the same volume");
         disk.remove(&at.join(MARKER_NAME)).unwrap();
         assert_eq!(code(place.still_there(&disk)), Code::Z237);
+    }
+
+    /// R10.10-c, R10.10-e. A link, which this disk has none of, is told from a folder as a file is; `tests/folders` makes one.
+    #[test]
+    fn where_bundles_lie_on_a_stick_is_a_folder_of_that_stick() {
+        let (disk, at) = disk();
+        let place = prepare(&disk, &at, &marker(PlaceKind::Stick)).unwrap();
+        disk.mount(&place.files, 0); // something else is mounted there
+        assert_eq!([code(recognise(&disk, &at)), code(place.still_there(&disk)), code(place.make_files(&disk))], [Code::Z233; 3]);
+        let (disk, at) = self::disk();
+        disk.open(&at.join(FILES_NAME), Open::New).unwrap();
+        assert_eq!(code(prepare(&disk, &at, &marker(PlaceKind::Stick))), Code::Z233);
+        assert!(disk.bytes(&at.join(MARKER_NAME)).is_none(), "it is not prepared then");
     }
 
     #[test]

@@ -48,6 +48,30 @@ pub fn a_hostile_stick_is_done_with_soon_in_little_memory_and_the_good_bundles_a
     assert!(place.drop.join("link.zb").symlink_metadata().unwrap().is_symlink(), "nothing was touched");
 }
 
+/// R10.10-c: written through the link, the records stayed in a folder of the node, and the stick was "safe to remove".
+pub fn a_stick_whose_folder_is_a_link_is_refused_and_nothing_goes_where_it_leads() {
+    let place = Place::new();
+    let stick = tempfile::tempdir_in("/dev/shm").unwrap(); // a file system of its own, as a stick is
+    let path = stick.path().to_str().unwrap();
+    let prepared = place.world.run("clinic", &["stick", "init", path]);
+    if prepared.status == Some(2) {
+        figure!("not tried: /dev/shm is on the file system of /");
+        return;
+    }
+    place.world.ok("clinic", &["push", "{}"]);
+    let elsewhere = place.world.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::remove_dir(stick.path().join("zbundle")).unwrap();
+    symlink(&elsewhere, stick.path().join("zbundle")).unwrap();
+    let ended = place.world.run("clinic", &["exchange", path]).expect(13);
+    assert!(ended.err.contains("Z233") && ended.err.contains("zbundle is no folder of this stick"), "{ended:?}");
+    assert!(!ended.out.contains("safe"), "{ended:?}");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    fs::remove_file(stick.path().join("zbundle")).unwrap();
+    let ended = place.world.run("clinic", &["exchange", path]).expect(0);
+    assert!(ended.out.contains("Stick is safe to remove."), "the folder is made again: {ended:?}");
+}
+
 fn check(place: &Place, ended: &Ended, peak: u64, told: &[(String, &str)], what: &str) {
     figure!("{what}: {:.1} s, {} KiB", ended.took.as_secs_f64(), peak >> 10);
     assert_eq!(ended.status, Some(3), "{ended:?}");

@@ -38,6 +38,7 @@ claims! {
     fuse::what_comes_unseen_by_the_kernel_is_found_by_looking,
     days::an_idle_watch_costs_nearly_nothing,
     hostile::a_hostile_stick_is_done_with_soon_in_little_memory_and_the_good_bundles_are_taken,
+    hostile::a_stick_whose_folder_is_a_link_is_refused_and_nothing_goes_where_it_leads,
     days::ten_thousand_old_bundles_are_looked_at_again_in_no_time,
     copiers::every_copier_brings_a_bundle_once_and_no_verdict_comes_early,
     copiers::a_bundle_replaced_again_and_again_while_it_is_read_is_never_called_damaged,
