@@ -48,8 +48,9 @@ pub trait Home {
     async fn durable(&mut self) -> Result<Vec<Due>, Refusal>;
     /// The next range, of about `len` bytes on a link of `rate` bytes a second.
     async fn cut(&mut self, len: u64, rate: Option<u64>) -> Result<Option<Range>, Refusal>;
-    /// Returns when there may be something new to send.
-    async fn changed(&mut self);
+    /// Returns when there may be something new to send; an error when the peer may not be talked to any more. It may be begun again and again: what it has
+    /// heard stays heard.
+    async fn changed(&mut self) -> Result<(), Refusal>;
     /// Something moved: for people who watch.
     fn moved(&mut self, exchange: &Exchange);
 }
@@ -490,9 +491,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let open = self.exchange.is_open();
         let (happened, wrote) = tokio::select! {
             biased;
-            moved = moved => moved?,
-            () = self.home.changed(), if open => (Happened::Changed, 0),
+            // Before the stream: a peer that talks without pause would be all that is ever heard.
             _ = stop.wait_for(|stop| *stop), if !stopping => (Happened::Stop, 0),
+            changed = self.home.changed(), if open => { changed?; (Happened::Changed, 0) }
+            moved = moved => moved?,
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),
         };
         self.out.wrote(wrote);

@@ -18,6 +18,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 /// After news the node waits this long for more before it looks: hundreds of sessions look at every stream.
 const GATHER: Duration = Duration::from_millis(20);
@@ -82,7 +83,8 @@ pub struct Hop {
     ticket: Option<Ticket>,
     due: Vec<Due>,
     changes: watch::Receiver<u64>,
-    check_key: bool,
+    /// When to look, where news have come.
+    look_at: Option<Instant>,
     saved_ms: u64,
     watcher: Box<dyn FnMut(&Moved)>,
     last_moved: Option<Moved>,
@@ -109,7 +111,7 @@ impl Hop {
             ticket: None,
             due: Vec::new(),
             changes,
-            check_key: false,
+            look_at: None,
             saved_ms: 0,
             watcher,
             last_moved: None,
@@ -197,6 +199,15 @@ impl Hop {
         Ok(self.standing.with(|node| work(session, node, &mut workshop.borrow_mut())).await?)
     }
 
+    /// The same, if the peer's key is good still: what comes under another is not taken, and nothing is sent.
+    async fn on_good_key<T>(
+        &mut self,
+        work: impl FnOnce(&mut Session, &mut super::Node, &mut Workshop) -> Result<T, NodeError>,
+    ) -> Result<T, Refusal> {
+        let key = self.key;
+        self.on(|session, node, workshop| Self::key_is_good(node, &key).and_then(|()| work(session, node, workshop))).await
+    }
+
     /// A peer that we do not know has introduced itself (R7.5-f).
     async fn learn(&mut self, ranges: Vec<Range>) -> Result<Answer, Refusal> {
         let workshop = &self.workshop;
@@ -263,7 +274,7 @@ impl Home for Hop {
             }
             Action::Take(range) => {
                 let taken = match self.decode(range).await? {
-                    Ok(range) => self.on(|session, node, workshop| session.take(node, workshop, range)).await?,
+                    Ok(range) => self.on_good_key(|session, node, workshop| session.take(node, workshop, range)).await?,
                     Err(taken) => taken,
                 };
                 match taken {
@@ -306,17 +317,11 @@ impl Home for Hop {
     }
 
     async fn cut(&mut self, len: u64, rate: Option<u64>) -> Result<Option<Range>, Refusal> {
-        let (mut check, key) = (std::mem::take(&mut self.check_key), self.key);
         let gate = Rc::clone(&self.workshop.borrow().model);
         let alone = gate.try_acquire().ok();
         loop {
-            let (checks, may_mix) = (std::mem::take(&mut check), alone.is_some());
-            let next = self.on(|session, node, workshop| {
-                if checks {
-                    Self::key_is_good(node, &key)?;
-                }
-                session.next(node, workshop, Wanted { len, rate, may_mix })
-            });
+            let may_mix = alone.is_some();
+            let next = self.on_good_key(|session, node, workshop| session.next(node, workshop, Wanted { len, rate, may_mix }));
             match next.await? {
                 Next::Nothing => return Ok(None),
                 Next::Range(range) => return Ok(Some(range)),
@@ -332,13 +337,18 @@ impl Home for Hop {
         }
     }
 
-    async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
-            return std::future::pending().await; // nobody changes anything any more
-        }
-        self.check_key = true; // before the wait: whoever stops waiting for this has heard the news all the same
-        tokio::time::sleep(GATHER).await;
+    async fn changed(&mut self) -> Result<(), Refusal> {
+        let look_at = match self.look_at {
+            Some(look_at) => look_at,
+            None if self.changes.changed().await.is_err() => return std::future::pending().await, // nobody changes anything any more
+            None => *self.look_at.insert(Instant::now() + GATHER),
+        };
+        sleep_until(look_at).await;
         self.changes.mark_unchanged();
+        let key = self.key;
+        self.standing.with(|node| Self::key_is_good(node, &key)).await?; // also where there is nothing to take and nothing to send
+        self.look_at = None;
+        Ok(())
     }
 
     fn moved(&mut self, exchange: &Exchange) {

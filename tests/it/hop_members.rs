@@ -173,6 +173,37 @@ fn a_node_that_shows_a_replaced_key_is_told_so_whoever_dials() {
     });
 }
 
+/// R7.4-j: whoever listens only while the peer is silent would never hear that its key has ended.
+#[test]
+fn a_session_under_a_replaced_key_ends_though_its_peer_talks_without_pause() {
+    let world = World::quick();
+    world.init("hub", true);
+    world.join("clinic", "hub", Policy::All);
+    run(async {
+        let lab = Lab::new(world);
+        let request = lab.world.open("clinic").request(true).unwrap();
+        let life = lab.world.view("clinic").keyring().incarnation();
+        let hub = lab.serve("hub").await;
+        let mut hand = Hand::dial(&lab, "clinic", "hub").await.unwrap();
+        hand.greet(Vec::new(), (life, 1)).await;
+        hand.say(&Message::Done(0)).await;
+        while !matches!(hand.hear().await, Some(Message::Done(_))) {}
+        let busy = Message::Busy.to_bytes(&hand.ours).repeat(1000);
+        let talking = spawn_local(async move { while hand.say_bytes(&busy).await {} });
+        let begun = std::time::Instant::now(); // the other clock stands while somebody talks without pause
+        hub.standing.with(|node| node.sign(&request, Policy::All, None, false).map(drop)).await.unwrap();
+        hub.standing.durable().await.unwrap();
+        push(&hub.standing, "routine", &[], &text("not for who found the old key")).await;
+        while hub.server.session_count() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the session lives on");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(hub.codes(), ["Z614"]);
+        talking.await.unwrap();
+        hub.end().await;
+    });
+}
+
 #[test]
 fn a_stranger_learns_nothing_and_is_told_so() {
     let world = World::quick();

@@ -80,8 +80,8 @@ impl Home for Sender {
         Ok(Some(Range { origin: ORIGIN, first, count: 1, codec, raw_len: len, data: vec![7; len], checkpoints, base: None, prefix: None }))
     }
 
-    async fn changed(&mut self) {
-        std::future::pending::<()>().await;
+    async fn changed(&mut self) -> Result<(), Refusal> {
+        std::future::pending().await
     }
 
     fn moved(&mut self, _: &Exchange) {}
