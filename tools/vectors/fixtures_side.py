@@ -24,11 +24,13 @@ def good_events() -> dict:
     log.add("visit", b"", {15: [{1: True}], (1 << 64) - 1: "last"})
     log.add("visit", b"", {15: bytes(16_384 - 22)}, 1 << 40)
     log.add("visit", b"", {17: Raw(fixtures_reject.nested(8))})
+    log.add("scan", b"x", {2: [1, 2], 99: "later"})
     stories = (("smallest", "a stamp of 0, a type of one byte, no payload", ["R3.2-c", "R3.2-d"]), ("with_record", "the event of SPEC §4.7, another stamp", ["R3.2-c"]),
                ("any_bytes", "a payload that is not UTF-8, a type in another script, the largest stamp", ["R3.2-d", "R3.3-b"]), ("every_ext", "every ext key but part", ["R3.2-c"]),
                ("first_part", "part 0 of the most parts there may be", ["R3.2-e"]), ("last_part", "the last part, one byte long", ["R3.2-e"]),
                ("base_64", "64 event ids in base, the most there may be", ["R3.2-c"]), ("unknown_odd_keys", "unknown odd ext keys, the largest there is", ["R2.1-h"]),
-               ("largest", "exactly 16 384 bytes", ["R3.2-c"]), ("eight_levels", "8 levels under an unknown key", ["R2.1-f"]))
+               ("largest", "exactly 16 384 bytes", ["R3.2-c"]), ("eight_levels", "8 levels under an unknown key", ["R2.1-f"]),
+               ("last_part_unknown_odd_key", "a last part with an unknown odd ext key", ["R3.2-e", "R2.1-h"]))
     assert len(log.events[8]) == 16_384, len(log.events[8])
     return {name: (story, rules, raw) for (name, story, rules), raw in zip(stories, log.events, strict=True)}
 

@@ -215,7 +215,8 @@ def event(raw: bytes, value):
     s.need(len(payload) <= PART_LEN, "payload above 4 096 bytes")
     if len(value) == 3:
         return
-    ext = s.map(value[3], "ext", (), (1, 2, 3, 5, 7, 9, 11, 13))
+    known = (1, 2, 3, 5, 7, 9, 11, 13)
+    ext = s.map(value[3], "ext", (), known)
     s.need(len(ext) > 0, "ext is empty")
     for key in (1, 7, 9, 11):
         if key in ext:
@@ -225,7 +226,7 @@ def event(raw: bytes, value):
         s.uint(count, "part count", 2, PART_COUNT_MAX)
         s.uint(index, "part index", 0, count - 1)
         s.need(len(payload) == PART_LEN or (index == count - 1 and payload != b""), "part of a wrong length")
-        s.need(index == 0 or len(ext) == 1, "ext keys besides 2 stand on part 0 only")
+        s.need(index == 0 or not ext.keys() & set(known) - {2}, "ext keys besides 2 stand on part 0 only")
     if 3 in ext:
         s.need(len(s.array(ext[3], "base")) <= BASE_COUNT_MAX, "more than 64 event ids in base")
         for seen in ext[3]:
