@@ -40,6 +40,8 @@ const OVERHEAD_LEN: u64 = 980;
 const ROUND_TRIPS: u64 = 3;
 /// Bytes a second of 2G, where nothing was measured yet.
 const RATE_2G: u64 = 2875;
+/// Slower than this, what is sent is mostly heads of records.
+const RATE_MIN: u64 = 100;
 
 /// Exchange with a member over the network; dials again whenever the link dies
 #[derive(Debug, clap::Args)]
@@ -55,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms)]
     deadline: Option<u64>,
     /// Send no faster than so many bytes a second
-    #[arg(long, value_name = "N", value_parser = units::parse_size)]
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
     rate: Option<u64>,
     /// Only say how much would go and how long it would take
     #[arg(long, conflicts_with_all = ["budget", "deadline", "every"])]
@@ -78,6 +80,11 @@ fn parse_budget(text: &str) -> Result<Budget, String> {
         return Err(format!("the handshake and one range take some 4 KB: at least {}", units::size(BUDGET_MIN)));
     }
     Ok(if daily { Budget::Day(bytes) } else { Budget::Run(bytes) })
+}
+
+fn parse_rate(text: &str) -> Result<u64, String> {
+    let rate = units::parse_size(text)?;
+    if rate < RATE_MIN { Err(format!("each record on the link has 22 bytes of its own: at least {RATE_MIN}")) } else { Ok(rate) }
 }
 
 /// What was asked for, as it goes to the process that keeps the node.

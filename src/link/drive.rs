@@ -3,9 +3,12 @@
 //! In: a secured stream, an exchange, and the node behind it ([`Home`]). Out: how it ended. Dropping it at any point loses nothing: what counts is in the
 //! log of one side or the other (R7.7-d). Not here: who may be talked to, dialling again (`node`).
 
+mod allowance;
+
 use super::error::{LinkError, explain};
 use crate::carry::exchange::{Action, Ending, Exchange, Violation};
 use crate::ports::Clock;
+use allowance::Allowance;
 use bundle_format::error::{Code, Exit};
 use bundle_format::logs::LogTable;
 use bundle_format::manifest::Manifest;
@@ -210,8 +213,8 @@ pub struct Drive<'a, S, H> {
     began_ms: u64,
     last_sign_ms: u64,
     message_began_ms: Option<u64>,
-    /// Bytes that the rate allows, up to when it was counted.
-    allowance: (u64, u64),
+    /// What the rate lets through.
+    allowance: Option<Allowance>,
     bounded: bool,
 }
 
@@ -261,7 +264,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     /// Begin.
     pub fn new(stream: &'a mut S, exchange: &'a mut Exchange, home: &'a mut H, clock: &'a dyn Clock, terms: Terms) -> Self {
         let now_ms = clock.monotonic_ms();
-        let allowance = (terms.rate.unwrap_or(0), now_ms);
+        let allowance = terms.rate.map(|rate| Allowance::new(rate, now_ms, (terms.written)()));
         Self {
             stream,
             exchange,
@@ -299,7 +302,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             self.fill().await?;
             self.out.bytes.extend(self.exchange.poll_output());
             self.home.moved(self.exchange);
-            if self.out.bytes.is_empty()
+            if (self.out.bytes.is_empty() || self.is_late())
                 && let Some(ended) = self.ended()?
             {
                 return Ok(ended);
@@ -401,8 +404,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         if let Some(deadline_ms) = self.terms.deadline_ms {
             let left_ms = deadline_ms.saturating_sub(self.clock.monotonic_ms());
             let pace = self.exchange.pace();
-            let needs_ms = pace.round_trip_ms() + pace.time_ms(self.exchange.flight() + len);
-            if needs_ms > left_ms {
+            let for_bytes_ms = left_ms.saturating_sub(pace.round_trip_ms());
+            let by_rate = self.allowance.as_ref().map_or(u64::MAX, |allowance| allowance.in_time(for_bytes_ms));
+            len = len.min(by_rate.saturating_sub(self.out.bytes.len() as u64));
+            if pace.time_ms(self.exchange.flight() + len) > for_bytes_ms {
                 len = 0;
             }
         }
@@ -425,6 +430,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         self.terms.budget.is_some() && range.wire_len(&LogTable::default()).is_none_or(|len| len > self.budget_left())
     }
 
+    fn is_late(&self) -> bool {
+        self.terms.deadline_ms.is_some_and(|deadline_ms| self.clock.monotonic_ms() >= deadline_ms)
+    }
+
     fn ended(&mut self) -> Result<Option<Ended>, Broken> {
         match self.exchange.ending() {
             Some(Ending::PeerLater) => return Ok(Some(Ended::ByPeer)),
@@ -433,12 +442,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             Some(Ending::WeRefused(code)) => return Err(Refusal { code, why: code.row().title.to_owned() }.into()),
             None => {}
         }
-        let now_ms = self.clock.monotonic_ms();
-        let late = self.terms.deadline_ms.is_some_and(|deadline_ms| now_ms >= deadline_ms);
         // What is on its way crosses the link anyway: it is worth the few bytes of its acknowledgement, without which it would be sent again.
         let left = self.terms.budget.map(|budget| (budget + ACKNOWLEDGING_LEN).saturating_sub((self.terms.carried)()));
         let spent = left.is_some_and(|left| left == 0 || (left <= ACKNOWLEDGING_LEN && self.exchange.flight() == 0));
-        if late || spent || (self.bounded && self.exchange.flight() == 0) {
+        if self.is_late() || spent || (self.bounded && self.exchange.flight() == 0) {
             self.exchange.close(None); // the farewell says so
             return Ok(Some(Ended::Bound));
         }
@@ -498,9 +505,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),
         };
         self.out.wrote(wrote);
-        if self.terms.rate.is_some() {
-            self.allowance.0 = self.allowance.0.saturating_sub(wrote as u64);
-        }
         Ok(happened)
     }
 
@@ -542,14 +546,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         // What is written at once becomes one record, and a record is read only when all of it is there: in one with a long range behind it, an
         // acknowledgement or something urgent would be read with that; and a range in two would be read with the one behind it.
         let len = if (1..self.out.bytes.len()).contains(&self.out.range_at) { self.out.range_at } else { self.out.bytes.len() };
-        let Some(rate) = self.terms.rate else { return len };
-        let now_ms = self.clock.monotonic_ms();
-        let (left, counted_ms) = self.allowance;
-        let grown = rate.saturating_mul(now_ms.saturating_sub(counted_ms)) / 1000;
-        if grown > 0 {
-            self.allowance = ((left + grown).min(rate.max(1)), now_ms);
-        }
-        usize::try_from(self.allowance.0).unwrap_or(usize::MAX).min(len)
+        let (now_ms, written) = (self.clock.monotonic_ms(), (self.terms.written)());
+        self.allowance.as_mut().map_or(len, |allowance| allowance.of(len, now_ms, written))
     }
 
     /// The last words, as far as the peer still listens.

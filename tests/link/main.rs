@@ -44,6 +44,7 @@ claims! {
     bounds::a_budget_is_kept_to_the_record,
     bounds::a_daily_budget_is_of_the_day_and_not_of_the_process,
     bounds::a_deadline_is_kept_when_the_peer_falls_silent,
+    bounds::a_deadline_is_kept_at_a_slow_rate,
     bounds::who_is_asked_to_stop_says_so,
     bounds::a_rate_is_kept,
     bounds::a_dry_run_tells_what_the_run_then_sends,
