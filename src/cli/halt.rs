@@ -44,8 +44,7 @@ impl Halt {
     pub fn output(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::PipeClosed,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::new(Code::Z203, format!("standard output: {error}")),
-            _ => Self::new(Code::Z202, format!("standard output: {error}")),
+            _ => Self::new(Code::Z111, error.to_string()),
         }
     }
 

@@ -223,10 +223,18 @@ fn whole<T: Taker>(
     taker.take(fields, spool.len(), &mut spool.read())?;
     let mut events = Vec::new();
     taker.settle(&mut |stored| events.extend(stored))?;
-    for event in &events {
-        ack(&mut context.console, &id(event), None)?;
-    }
+    let ids: Vec<_> = events.iter().map(id).collect();
+    tell(&mut context.console, &ids, |id| Object::of("ack").with("id", id))?;
     Ok(Finished::done(summary("push").with("stored", events.len()).with("bytes", spool.len())))
+}
+
+/// Tell what is stored. Where nobody can be told, stderr is: who hears of a failure and of no id would push it again.
+fn tell(console: &mut Console, ids: &[String], object: impl Fn(&String) -> Object) -> Result<(), Halt> {
+    let told = ids.iter().try_for_each(|id| console.result(id, || object(id))).and_then(|()| console.flush());
+    if matches!(told, Err(Halt::Refused { .. })) {
+        console.remark(&format!("it is stored, as {}: do not push it again", ids.join(", ")));
+    }
+    told
 }
 
 /// A push with a key: what was stored under it before is told again, and not stored again (R11.1-f).
@@ -255,9 +263,7 @@ fn once(
             Ok::<_, Halt>(pushed)
         })?);
     }
-    for id in node.pushed_ids(&stored) {
-        context.console.result(&id, || Object::of("ack").with("id", &id).with("replayed", replayed))?;
-    }
+    tell(&mut context.console, &node.pushed_ids(&stored), |id| Object::of("ack").with("id", id).with("replayed", replayed))?;
     Ok(Finished::done(summary("push").with("stored", stored.len() - before).with("replayed", before).with("bytes", spool.len())))
 }
 
@@ -290,7 +296,7 @@ fn lines<T: Taker>(
 ) -> Result<Finished, Halt> {
     let mut progress = Progress::start(&context.console, context.ports.clock.clone(), "pushing", input.file_len());
     let console = &mut context.console;
-    let mut last = 0;
+    let (mut last, mut known) = (0, 0_u64);
     let ended = push_lines(input, taker, fields, schema, spool, |told, tally| {
         let Some(told) = told else {
             progress.reach(console, tally.bytes, tally.stored);
@@ -298,7 +304,7 @@ fn lines<T: Taker>(
         };
         match told {
             Told::Stored { line, events } => {
-                last = line;
+                (last, known) = (line, known + 1);
                 events.iter().try_for_each(|event| ack(console, &id(event), Some(line)))
             }
             Told::Refused { line, code, violation, len } => refused(console, line, code, violation.as_ref(), len),
@@ -311,10 +317,15 @@ fn lines<T: Taker>(
             context.console.note(&format!("nobody reads the acks any more; lines after {last} may be stored or not"));
             return Ok(Finished { exit: Exit::Partial, summary: summary("push") });
         }
-        Err(halt) => {
+        Err(Halt::Refused { code, why }) => {
             // Behind it are some that were written before the disk, or the process that keeps the node, failed.
-            context.console.note(&format!("line {last} is the last one known to be stored"));
-            return Err(halt);
+            context.console.remark(&format!("line {last} is the last one known to be stored"));
+            if code == Code::Z111 {
+                return Err(Halt::new(code, why)); // no summary either
+            }
+            context.console.refuse(code, &why)?;
+            let summary = summary("push").with("code", code.as_str()).with("stored", known).with("last_line", last);
+            return Ok(Finished { exit: code.row().exit, summary });
         }
     };
     let Tally { stored, refused, blank, bytes } = tally;
