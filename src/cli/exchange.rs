@@ -68,14 +68,22 @@ impl Args {
         }
         let written = [Some(context.data_dir()), Some(self.place.clone()), self.receipt.as_deref().and_then(|page| folder_of(context, page))];
         confine(&written.into_iter().flatten().collect::<Vec<_>>(), Talks::Here);
+        let page = self.receipt.as_deref().filter(|_| !self.dry_run);
+        if let Some(path) = page {
+            receipt::refuse_taken(context, path)?; // before anything is written: it could not be told whether the stick is safe
+        }
         let mut node = context.node()?;
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
         let order = ExchangeOrder { place: &self.place, to: &to, max_size: self.max_size, files_max: self.max_files, dry_run: self.dry_run };
         let exchanged = exchange(context, &mut node, &order)?;
         tell(context, &node, &exchanged, self.dry_run)?;
-        if let Some(path) = self.receipt.as_deref().filter(|_| !self.dry_run) {
-            receipt::write(context, &node, &exchanged, path)?;
-        }
+        let no_page = match page.map_or(Ok(()), |path| receipt::write(context, &node, &exchanged, path)) {
+            Err(Halt::Refused { code, why }) => {
+                context.console.refuse(code, &why)?; // of the page alone
+                Some(code.row().exit)
+            }
+            written => written.map(|()| None)?,
+        };
         let ended = Ended::of(&exchanged, self.dry_run);
         if let Some(code) = ended.code {
             let why = exchanged.trouble.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -86,7 +94,7 @@ impl Args {
         }
         let exit = match ended.code {
             Some(code) => code.row().exit,
-            None => ingest::exit_of_many(&exchanged.ingested),
+            None => no_page.unwrap_or_else(|| ingest::exit_of_many(&exchanged.ingested)),
         };
         Ok(Finished { exit, summary: sum_up(&exchanged, &ended, self.dry_run) })
     }

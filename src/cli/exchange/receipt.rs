@@ -5,13 +5,23 @@ use crate::cli::{Context, cut, escape, files, units};
 use crate::keys::Words;
 use crate::node::Node;
 use crate::node::exchanging::Exchanged;
+use bundle_format::error::Code;
 use std::path::Path;
+
+/// Instead of a file.
+const SCREEN: &str = "-";
+
+/// A page that is there already is not written over.
+pub fn refuse_taken(context: &Context, path: &Path) -> Result<(), Halt> {
+    let taken = path.as_os_str() != SCREEN && context.ports.disk.look(path).is_ok_and(|there| there.is_some());
+    if taken { Err(Halt::new(Code::Z109, path.to_string_lossy())) } else { Ok(()) }
+}
 
 /// Write it to `path`, or show it.
 pub fn write(context: &mut Context, node: &Node, exchanged: &Exchanged, path: &Path) -> Result<(), Halt> {
     let now = units::date(context.ports.clock.now_ms()).unwrap_or_default();
     let page = page(node, exchanged, &now);
-    if path.as_os_str() == "-" {
+    if path.as_os_str() == SCREEN {
         return context.console.line(page.trim_end());
     }
     files::write_new(&context.ports, path, page.as_bytes())
