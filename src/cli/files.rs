@@ -25,7 +25,8 @@ pub fn read_small(_ports: &Ports, path: &Path) -> Result<Vec<u8>, Halt> {
     if bytes.len() as u64 > SMALL_LEN_MAX { Err(Halt::new(Code::Z609, path.to_string_lossy())) } else { Ok(bytes) }
 }
 
-/// Write a small file where none is, or where the same stands already; parents are made.
+/// Write a small file to be handed on, where none is, or where the same stands already; parents are made. Everybody may read it: who carries it is somebody
+/// else as a rule.
 pub fn write_new(ports: &Ports, path: &Path, bytes: &[u8]) -> Result<(), Halt> {
     let unwritable = |error| Halt::from(NodeError::writing(path, error));
     if ports.disk.look(path).map_err(unwritable)?.is_some() {
@@ -35,7 +36,9 @@ pub fn write_new(ports: &Ports, path: &Path, bytes: &[u8]) -> Result<(), Halt> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         ports.disk.create_folder(folder).map_err(unwritable)?;
     }
-    disk::replace(&*ports.disk, path, bytes).map_err(unwritable)
+    disk::replace(&*ports.disk, path, bytes).map_err(unwritable)?;
+    ports.disk.open(path, Open::Read).map_err(unwritable)?.share();
+    Ok(())
 }
 
 /// Set standard input down in `folder`, to be read twice; the caller removes it.
