@@ -34,6 +34,7 @@ impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let name = Name::new(&self.name).map_err(|error| Halt::new(Code::Z107, format!("{:?}: {error}", self.name)))?;
+        context.refuse_homeless()?;
         let data_dir = context.data_dir();
         refuse_second(context, &Layout::new(&data_dir))?;
         let disk = &*context.ports.disk;

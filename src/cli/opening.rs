@@ -21,11 +21,13 @@ halts_on!(NodeError, KeysError, crate::push::PushError);
 impl Context {
     /// The node's directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.globals.data_dir.clone().unwrap_or_else(|| {
-            let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-            let share = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
-            share.unwrap_or_default().join("zbundle")
-        })
+        self.globals.data_dir.clone().or_else(home).unwrap_or_else(|| PathBuf::from("zbundle"))
+    }
+
+    /// Nobody's home is the folder in which a command happens to be run: a stick, perhaps.
+    pub fn refuse_homeless(&self) -> Result<(), Halt> {
+        let known = self.globals.data_dir.is_some() || home().is_some();
+        if known { Ok(()) } else { Err(Halt::new(Code::Z101, "HOME is not set: name the node's directory with --data-dir")) }
     }
 
     /// The key file: named, or beside the data directory.
@@ -35,7 +37,7 @@ impl Context {
 
     /// Open the node for writing, on a lease when a process stays and keeps it, and say what opening found.
     pub fn node(&mut self) -> Result<Node, Halt> {
-        let (data_dir, secret) = (self.data_dir(), self.unlocking().secret()?);
+        let (data_dir, secret) = (self.data_dir(), self.unlocking()?.secret()?);
         let opening = Opening { data_dir: &data_dir, secret: &secret, lock_wait_ms: self.globals.lock_wait };
         let node = open_beside(&self.ports, &opening)?;
         self.tell_findings(&node)?;
@@ -44,7 +46,7 @@ impl Context {
 
     /// Open the node for writing, to stay: it is ours alone, and other processes come to us.
     pub fn standing(&mut self) -> Result<Rc<Standing>, Halt> {
-        let (data_dir, secret) = (self.data_dir(), self.unlocking().secret()?);
+        let (data_dir, secret) = (self.data_dir(), self.unlocking()?.secret()?);
         let opening = Opening { data_dir: &data_dir, secret: &secret, lock_wait_ms: self.globals.lock_wait };
         let node = Node::open(&self.ports, &opening)?;
         self.tell_findings(&node)?;
@@ -53,7 +55,7 @@ impl Context {
 
     /// The node, or the line to the process that keeps it.
     pub fn reach(&mut self) -> Result<(Reached, Secret), Halt> {
-        let (data_dir, secret) = (self.data_dir(), self.unlocking().secret()?);
+        let (data_dir, secret) = (self.data_dir(), self.unlocking()?.secret()?);
         let reached = local::reach(&self.ports, &Opening { data_dir: &data_dir, secret: &secret, lock_wait_ms: self.globals.lock_wait })?;
         if let Reached::Node(node) = &reached {
             self.tell_findings(node)?;
@@ -74,7 +76,7 @@ impl Context {
 
     /// Open the node for reading.
     pub fn view(&self) -> Result<View, Halt> {
-        Ok(View::open(&self.ports, &self.data_dir(), &self.unlocking().secret()?)?)
+        Ok(View::open(&self.ports, &self.data_dir(), &self.unlocking()?.secret()?)?)
     }
 
     /// Say of a log that is read what damage nobody has answered yet: what lies in it is not shown, nor what stands behind it. How many places.
@@ -105,14 +107,15 @@ impl Context {
                 return Err(Halt::new(Code::Z602, format!("no key file at {}", escape::plain_path(path))));
             }
         }
-        let unlocking = self.unlocking();
+        let unlocking = self.unlocking()?;
         let secret = move || unlocking.secret().map_err(Halt::into_refusal);
         Ok(Through::begin(&self.ports, self.data_dir(), self.globals.lock_wait, about, Box::new(secret))?)
     }
 
-    fn unlocking(&self) -> Unlocking {
+    fn unlocking(&self) -> Result<Unlocking, Halt> {
+        self.refuse_homeless()?;
         let passphrase_file = self.globals.passphrase_file.clone();
-        Unlocking { ports: self.ports.clone(), data_dir: self.data_dir(), key_file: self.key_file(), passphrase_file }
+        Ok(Unlocking { ports: self.ports.clone(), data_dir: self.data_dir(), key_file: self.key_file(), passphrase_file })
     }
 
     /// What will lock the keyring of a new node: a passphrase, or a key file, made if it is not there.
@@ -132,6 +135,13 @@ impl Context {
         }
         Ok(Secret::Passphrase(first))
     }
+}
+
+/// Where a node lives when nobody says.
+fn home() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let share = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
+    share.map(|share| share.join("zbundle"))
 }
 
 /// Where a hole is, in plain words.
