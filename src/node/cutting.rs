@@ -2,6 +2,7 @@
 
 use super::error::NodeError;
 use super::peers::Peer;
+use super::session::Session;
 use super::{Node, control, known, payload};
 use crate::carry::drop_folder::Draft;
 use crate::carry::stick::Place;
@@ -14,7 +15,7 @@ use crate::ports::stream::{FileReader, FileWriter};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
 use bundle_format::ids::{Hash, Incarnation, NodeId, Origin};
-use bundle_format::limits::BUNDLE_LEN_MAX;
+use bundle_format::limits::{BUNDLE_LEN_MAX, CHECKPOINT_RAW_LEN};
 use bundle_format::manifest::{ForkNotice, Manifest};
 use bundle_format::open::SealedBundle;
 use bundle_format::seal::{HeaderPlan, Sealed, Sealer};
@@ -323,13 +324,23 @@ impl Node {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Option<(CutFile, Fixed)>, NodeError> {
         let mut len_max = self.len_max(target)?;
+        let mut apart = CHECKPOINT_RAW_LEN / 2;
         loop {
             match self.cut_file(group, lacks, len_max, target, progress) {
                 Err(error) if error.is_full_medium() && len_max > BUNDLE_LEN_MIN => len_max = (len_max / 2).min(BUNDLE_LEN_MAX),
                 Err(error) if error.is_full_medium() => return Ok(None),
+                Ok(None) if !target.order.dry_run && self.sign_closer(lacks, apart)? => apart /= 2,
                 cut => return cut,
             }
         }
+    }
+
+    /// What goes first is signed more densely when it is ours: up to its first checkpoint it is more than a file may hold (R4.6-j). Whether it was.
+    fn sign_closer(&mut self, lacks: &[Lack], apart: usize) -> Result<bool, NodeError> {
+        let Some(Lack { stream, after, .. }) = lacks.first().filter(|lack| Session::is_signed_here(self, &lack.stream)) else { return Ok(false) };
+        let signed = sign::sign_between(&mut self.wal, stream, &Session::signer(&self.keyring, &self.roster), *after, apart)?;
+        self.wal.sync()?;
+        Ok(signed > 0)
     }
 
     /// The answer that was due has been written (or would have been) (R6.5-g).

@@ -188,7 +188,7 @@ impl Session {
         stream.origin.node == node.keyring.node() && stream.branch.is_none() && !node.roster.is_roster(&stream.origin)
     }
 
-    fn signer<'a>(keyring: &'a Keyring, roster: &Roster) -> sign::Signer<'a> {
+    pub(super) fn signer<'a>(keyring: &'a Keyring, roster: &Roster) -> sign::Signer<'a> {
         let keys = keyring.current();
         sign::Signer { key: &keys.signing, key_number: keys.number, domain: roster.pin().domain() }
     }

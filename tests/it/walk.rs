@@ -116,6 +116,18 @@ fn a_bundle_that_comes_early_is_held_and_taken_when_the_gap_is_filled() {
     assert_eq!(world.view("hub").held().unwrap(), []);
 }
 
+/// R4.6-j: 500 records of 60 bytes have two checkpoints when they are signed as usual, and 256 of them are more than 8 KiB.
+#[test]
+fn a_file_may_be_smaller_than_what_stands_before_a_checkpoint() {
+    let (world, hub, _) = hub_and_clinic();
+    let records: Vec<String> = (0..500).map(|n| blob(n, 60)).collect();
+    world.push("clinic", &records.iter().map(String::as_str).collect::<Vec<_>>());
+    let cut = world.cut_sized("clinic", &[hub], "parts", 8 * 1024);
+    assert!(!cut.full && cut.files.iter().all(|file| file.bytes <= 8 * 1024), "{cut:?}");
+    world.ingest("hub", "parts");
+    assert_eq!(world.payloads("hub").len(), 500);
+}
+
 /// Text that does not compress.
 pub fn blob(seed: usize, len: usize) -> String {
     let mut state = seed as u64 + 1;
