@@ -109,7 +109,7 @@ fn shared_with_sibling(log: &dyn Log, peer: &Peer, stream: &Stream, siblings: &[
 }
 
 /// Up to where two branches of `all` are the same. Both may have parted from a third, at different places; or one from a branch.
-fn parting(log: &dyn Log, one: &Stream, other: &Stream, all: &[Stream]) -> Result<u64, StoreError> {
+pub(super) fn parting(log: &dyn Log, one: &Stream, other: &Stream, all: &[Stream]) -> Result<u64, StoreError> {
     let base = |stream: &Stream| log.head(stream).map_or(Position::start(&stream.origin), |head| head.base);
     let (early, late) = if base(one).seq <= base(other).seq { (one, other) } else { (other, one) };
     let from = base(late);

@@ -1,11 +1,12 @@
 //! Keeping tables in step with the log: what is new since last time, a batch a transaction, so that a crash neither doubles nor skips. SPEC §11.2.
 
 use super::config::{Config, Conflicts};
+use super::counting::Counting;
 use super::error::NodeError;
 use super::folding::Folding;
 use super::payload;
-use super::{Node, View, known, naming::Naming, rot};
-use crate::keys::{Bound, Roster};
+use super::{Node, View, naming::Naming, rot};
+use crate::keys::Roster;
 use crate::ports::projection::{Content, Place, Projection, Row};
 use crate::ports::store::{Head, Log, Stream};
 use bundle_format::chain::digest;
@@ -107,8 +108,9 @@ impl Source<'_> {
         let places = places(tables)?;
         let names = self.names();
         let renamed = tables.named_by()? != names;
+        let counting = Counting { log: self.log, roster: self.roster, me: self.me };
         for (stream, head) in &self.streams() {
-            let counted = self.counted(stream, head)?;
+            let counted = counting.counted(stream, head)?;
             let held = places.get(stream);
             let place = held.cloned().unwrap_or_else(|| Place::new(*stream, head.base, counted));
             if place.counted != counted {
@@ -278,23 +280,6 @@ impl Source<'_> {
         batch.len += if wanted { facts.len } else { 0 };
         batch.done.events += 1;
         Ok(())
-    }
-
-    /// Up to where the events of a stream count (R8.3-h): all of them unless a key of its node has ended.
-    fn counted(&self, stream: &Stream, head: &Head) -> Result<u64, NodeError> {
-        let member = self.roster.member(&stream.origin.node).filter(|member| member.keys.iter().any(|key| key.end.is_some()));
-        let Some(member) = member.filter(|_| stream.origin.node != self.me) else { return Ok(u64::MAX >> 1) };
-        let checkpoints = self.log.checkpoints(stream, head.base.seq + 1, head.end.seq)?;
-        let current = |number: u64| member.key(number).is_some_and(|key| key.end.is_none());
-        let mut counted = checkpoints.iter().rev().find(|at| current(at.checkpoint.key_number)).map_or(0, |at| at.position.seq);
-        for end in member.keys.iter().filter_map(|key| key.end.as_ref()) {
-            if let Bound::UpTo(keep) = end.bound(&stream.origin)
-                && known::position(self.log, stream, keep.seq.min(head.end.seq))?.is_some_and(|at| at.seq < keep.seq || at == keep)
-            {
-                counted = counted.max(keep.seq.min(head.end.seq));
-            }
-        }
-        Ok(counted)
     }
 }
 

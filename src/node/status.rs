@@ -1,5 +1,6 @@
 //! How a node stands: what it holds, what its peers have acknowledged, what needs a person.
 
+use super::counting::Counting;
 use super::error::NodeError;
 use super::forks::Fork;
 use super::held::Held;
@@ -96,7 +97,7 @@ pub struct OriginStatus {
     pub held: u64,
     /// Its last event's stamp.
     pub hlc: Hlc,
-    /// Events written under an ended key and not accepted.
+    /// Events written under an ended key and not accepted, on whatever branch.
     pub after_revoke: u64,
 }
 
@@ -223,7 +224,7 @@ impl Looking<'_> {
                 name: naming.origin(&stream.origin),
                 held: head.end.seq,
                 hlc: head.hlc,
-                after_revoke: self.after_revoke(stream, head)?,
+                after_revoke: self.after_revoke(&stream.origin, &streams)?,
             })
         };
         let main = streams.iter().filter(|(stream, _)| stream.branch.is_none());
@@ -331,27 +332,14 @@ impl Looking<'_> {
         Ok(heard)
     }
 
-    /// Events of a stream that stand under an ended key beyond what is kept of it (R8.3-b, R8.3-h).
-    fn after_revoke(&self, stream: &Stream, head: &Head) -> Result<u64, NodeError> {
-        let Some(member) = self.roster.member(&stream.origin.node).filter(|member| member.keys.iter().any(|key| key.end.is_some())) else {
-            return Ok(0);
-        };
-        let checkpoints = self.log.checkpoints(stream, head.base.seq + 1, head.end.seq)?;
-        let good = checkpoints.iter().rev().find_map(|at| {
-            let number = at.checkpoint.key_number;
-            member.key(number).is_some_and(|key| key.end.is_none()).then_some(at.position.seq)
-        });
-        let good = good.unwrap_or(0);
-        let mut kept = good;
-        for key in member.keys.iter().filter_map(|key| key.end.as_ref()) {
-            if let crate::keys::Bound::UpTo(keep) = key.bound(&stream.origin)
-                && self.log.position(stream, keep.seq.min(head.end.seq))?.is_some_and(|at| at.seq < keep.seq || at == keep)
-            {
-                kept = kept.max(keep.seq.min(head.end.seq));
-            }
+    /// Events of an origin, on whatever branch, that stand under an ended key beyond what is kept of it (R8.3-b, R8.3-h).
+    fn after_revoke(&self, origin: &Origin, streams: &[(Stream, Head)]) -> Result<u64, NodeError> {
+        let counting = Counting { log: self.log, roster: self.roster, me: self.keyring.node() };
+        let mut count = 0;
+        for (stream, head) in streams.iter().filter(|(stream, _)| stream.origin == *origin) {
+            count += counting.after_revoke(stream, head)?;
         }
-        let own_unsigned = stream.origin.node == self.keyring.node();
-        Ok(if own_unsigned { 0 } else { head.end.seq - kept })
+        Ok(count)
     }
 
     fn stock(&self, held: &Held) -> Result<Stock, NodeError> {

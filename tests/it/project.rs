@@ -259,6 +259,50 @@ fn events_after_revoke_make_no_record_until_they_are_accepted() {
     assert_eq!(content(&world.path("a.db")), content(&world.path("b.db")));
 }
 
+/// Whoever has the card of a revoked node, as it was some days before, goes on from there: what he writes stands below the kept position, and beside what was
+/// kept. It counts nowhere, whichever of the two came first (R8.3-b).
+#[test]
+fn what_a_thief_writes_beside_what_was_kept_does_not_count() {
+    let world = World::new();
+    let hub = world.init("hub", true);
+    let lunana = world.join("lunana", "hub", Policy::Own);
+    let second = world.join("second", "hub", Policy::All);
+    let write = |name: &str, record: &str, payload: &[u8]| push_record(&world, name, Lane::Routine, &of_record(record), payload);
+    write("lunana", "Patient/1", b"first");
+    world.carry("lunana", "hub", "s1");
+    world.carry("hub", "lunana", "s1-back"); // it hears of the second hub
+    world.carry("hub", "second", "to-second");
+    world.image("lunana", "thief");
+    std::fs::copy(world.path("lunana.key"), world.path("thief.key")).unwrap();
+    write("lunana", "Patient/1", b"second");
+    write("lunana", "Patient/2", b"third");
+    world.carry("lunana", "hub", "s2");
+    world.open("hub").revoke(lunana, false).unwrap();
+
+    write("thief", "Patient/1", b"forged");
+    for (to, name) in [(hub, "hub"), (second, "second")] {
+        world.cut("thief", &[to], &format!("forged-{name}"));
+        assert_eq!(world.ingest(name, &format!("forged-{name}")).counts.new, 1, "stored, and shown as what it is");
+    }
+    let shown = |name: &str| {
+        let file = format!("{name}.db");
+        project(&world, name, &file, false);
+        let counting = ask::<i64>(&world, &file, "SELECT count(*) FROM event WHERE counts");
+        (ask::<String>(&world, &file, "SELECT payload FROM current WHERE record = 'Patient/1'"), counting)
+    };
+    assert_eq!((shown("hub"), world.after_revoke("hub", lunana)), (("second".into(), 3), 1));
+    assert_eq!(shown("second").0, "forged", "it has heard of nothing yet");
+    world.carry("hub", "second", "news");
+    assert_eq!((shown("second"), world.after_revoke("second", lunana)), (("second".into(), 3), 1));
+    // Behind the kept position on his branch it is no better.
+    for payload in [b"more", b"much"] {
+        write("thief", "Patient/1", payload);
+    }
+    world.cut("thief", &[second], "more");
+    assert_eq!(world.ingest("second", "more").counts.new, 2);
+    assert_eq!((shown("second"), world.after_revoke("second", lunana)), (("second".into(), 3), 3));
+}
+
 #[test]
 fn another_programs_database_is_not_touched() {
     let world = World::new();

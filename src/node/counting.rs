@@ -1,0 +1,78 @@
+//! Up to where the events of a history count: what a key that has ended still vouches for, and what a present one has signed. SPEC §8.3.
+
+use super::known::{parting, position};
+use crate::keys::{Bound, Member, Roster};
+use crate::ports::store::{Head, Log, StoreError, Stream};
+use bundle_format::chain::Position;
+use bundle_format::ids::NodeId;
+
+/// Beyond every event, and a number that tables hold.
+pub(super) const ALL: u64 = u64::MAX >> 1;
+
+/// What standing is read from: the log, whom we trust and who we are.
+#[derive(Clone, Copy)]
+pub(super) struct Counting<'a> {
+    pub log: &'a dyn Log,
+    pub roster: &'a Roster,
+    pub me: NodeId,
+}
+
+impl Counting<'_> {
+    /// Up to where the events of `stream` count (R8.3-h): all of them unless a key of its node has ended.
+    pub(super) fn counted(&self, stream: &Stream, head: &Head) -> Result<u64, StoreError> {
+        let member = self.roster.member(&stream.origin.node).filter(|member| member.keys.iter().any(|key| key.end.is_some()));
+        let Some(member) = member.filter(|_| stream.origin.node != self.me) else { return Ok(ALL) };
+        let mut counted = head.base.seq;
+        for end in member.keys.iter().filter_map(|key| key.end.as_ref()) {
+            if let Bound::UpTo(keep) = end.bound(&stream.origin) {
+                counted = counted.max(self.vouched(stream, head, keep)?);
+            }
+        }
+        Ok(self.signed_now(member, stream, (counted, head.checkpoint_seq))?.unwrap_or(counted))
+    }
+
+    /// How many events of `stream` stand beyond that.
+    pub(super) fn after_revoke(&self, stream: &Stream, head: &Head) -> Result<u64, StoreError> {
+        Ok(head.end.seq.saturating_sub(self.counted(stream, head)?))
+    }
+
+    /// Up to where a key that has ended vouches for `stream`: the branch that runs through `keep` is kept, and of another what it shares with that one
+    /// (R8.3-b).
+    fn vouched(&self, stream: &Stream, head: &Head, keep: Position) -> Result<u64, StoreError> {
+        let leads_there = |branch: &Stream| Ok::<_, StoreError>(position(self.log, branch, keep.seq)? == Some(keep));
+        if leads_there(stream)? {
+            return Ok(keep.seq);
+        }
+        let branches: Vec<_> = self.log.streams().into_iter().filter(|(branch, _)| branch.origin == stream.origin).collect();
+        let all: Vec<_> = branches.iter().map(|(branch, _)| *branch).collect();
+        for other in &all {
+            if leads_there(other)? {
+                return Ok(parting(self.log, stream, other, &all)?.min(keep.seq));
+            }
+        }
+        if head.end.seq >= keep.seq {
+            return Ok(0);
+        }
+        // What is not here yet may stand behind this branch, or behind another as short: of those what they share is sure.
+        let mut sure = head.end.seq;
+        for (other, _) in branches.iter().filter(|(other, head)| other != stream && head.end.seq < keep.seq) {
+            sure = sure.min(parting(self.log, stream, other, &all)?);
+        }
+        Ok(sure)
+    }
+
+    /// The newest of the positions from behind `after` to `to` that a present key of the member has signed. Looked for from the end: there it stands, as a rule.
+    fn signed_now(&self, member: &Member, stream: &Stream, (after, mut to): (u64, u64)) -> Result<Option<u64>, StoreError> {
+        let is_present = |number: u64| member.key(number).is_some_and(|key| key.end.is_none());
+        let mut span = if member.keys.iter().any(|key| key.end.is_none()) { 1 } else { 0 };
+        while span > 0 && after < to {
+            let below = to.saturating_sub(span).max(after);
+            let signed = self.log.checkpoints(stream, below + 1, to)?;
+            if let Some(newest) = signed.iter().rev().find(|at| is_present(at.checkpoint.key_number)) {
+                return Ok(Some(newest.position.seq));
+            }
+            (to, span) = (below, span * 16);
+        }
+        Ok(None)
+    }
+}
