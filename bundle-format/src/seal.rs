@@ -4,11 +4,14 @@
 //! Invariants: nothing is written twice or sought back to; two chunks are never sealed under one nonce; the length is known before the end, so that a
 //! caller can stop before a limit. Not here: which ranges (`cut`), files (`carry`), randomness (the caller's).
 
+use crate::compress::Codec;
 use crate::envelope::{self, FILE_CONTEXT, Header, MAGIC, Recipient, SEAL_INFO, Trailer};
 use crate::error::Code;
 use crate::hpke;
 use crate::ids::{DomainId, Hash, Lane, NodeId};
-use crate::limits::{BUNDLE_LEN_MAX, CHUNK_LEN, EXPANSION_FACTOR, EXPANSION_FLOOR, MANIFEST_LEN_MAX, RECIPIENT_COUNT_MAX, TAG_LEN};
+use crate::limits::{
+    BUNDLE_LEN_MAX, CHUNK_LEN, EXPANSION_FACTOR, EXPANSION_FLOOR, MANIFEST_LEN_MAX, MIX_FILE_RAW_LEN_MAX, RECIPIENT_COUNT_MAX, TAG_LEN,
+};
 use crate::manifest::{Manifest, NodeTable};
 use crate::range::Range;
 use crate::sign::SigningKey;
@@ -178,6 +181,8 @@ pub struct Sealer<'k, W> {
     salt: Salt,
     nodes: Option<NodeTable>,
     raw_len: u64,
+    /// Of that, in codec 3.
+    mixed_len: u64,
 }
 
 impl<W> std::fmt::Debug for Sealer<'_, W> {
@@ -212,7 +217,7 @@ impl<'k, W: Write> Sealer<'k, W> {
         let mut body = Body::new(out, &envelope::chunk_key(&content_key, &salt));
         body.emit(&MAGIC)?;
         body.emit(&header)?;
-        Ok(Self { body, signing_key: plan.signing_key, header_len: header.len(), salt, nodes: None, raw_len: 0 })
+        Ok(Self { body, signing_key: plan.signing_key, header_len: header.len(), salt, nodes: None, raw_len: 0, mixed_len: 0 })
     }
 
     /// What the tags of this file's vector are salted with.
@@ -241,13 +246,20 @@ impl<'k, W: Write> Sealer<'k, W> {
     pub fn range(&mut self, range: &Range) -> Result<(), SealError> {
         let len_with = self.len_with(range)?;
         let raw_len = self.raw_len.saturating_add(range.raw_len as u64);
-        if len_with > BUNDLE_LEN_MAX || raw_len > raw_len_max(len_with) {
+        let is_mixed = range.codec == Codec::Mixed;
+        if len_with > BUNDLE_LEN_MAX || raw_len > raw_len_max(len_with) || (is_mixed && !self.takes_mixed(range.raw_len)) {
             return Err(SealError::Full);
         }
         let nodes = self.nodes.as_ref().ok_or(SealError::NodeTable)?;
         range.write(nodes, &mut self.body).ok_or(SealError::NodeTable)??;
         self.raw_len = raw_len;
+        self.mixed_len += if is_mixed { range.raw_len as u64 } else { 0 };
         Ok(())
+    }
+
+    /// Whether a reader decodes so many raw bytes more in codec 3 (R4.4-m): else code them otherwise.
+    pub fn takes_mixed(&self, raw_len: usize) -> bool {
+        self.mixed_len.saturating_add(raw_len as u64) <= MIX_FILE_RAW_LEN_MAX
     }
 
     /// Whether a file with `range` would unpack to more than a reader accepts (R4.4-l): store that range instead.

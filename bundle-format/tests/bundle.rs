@@ -254,6 +254,31 @@ fn a_file_may_expand_as_far_as_a_reader_unpacks_and_no_further() {
     }
 }
 
+/// R4.4-m, to the byte. A file of 200 KB had a reader decode 30 MB in codec 3, twice: 35 s for what takes 0.1 s in codec 1.
+#[test]
+fn a_reader_decodes_2_mib_of_a_file_in_codec_3_and_no_byte_more() {
+    let world = World::new();
+    let mebibyte = world.range(&of_length(1 << 20), 0..of_length(1 << 20).events.len(), Coding::Mixed);
+    let noise = log(1, Lane::Routine, 200);
+    let room = world.range(&noise, 0..200, Coding::Stored); // by R4.4-l a short file may not expand so far
+    let more = world.range(&noise, 0..40, Coding::Mixed);
+    assert_eq!((more.codec, mebibyte.codec), (Codec::Mixed, Codec::Mixed));
+    let mut ranges = vec![room, mebibyte.clone(), mebibyte];
+
+    let mut bundle = world.sealer(1);
+    bundle.manifest(&world::manifest(&ranges)).unwrap();
+    ranges.iter().for_each(|range| bundle.range(range).unwrap());
+    assert!(!bundle.takes_mixed(1));
+    assert!(matches!(bundle.range(&more), Err(SealError::Full)));
+    assert!(bundle.range(&world.range(&noise, 0..40, Coding::Zstd)).is_ok(), "in another codec");
+
+    ranges.push(more);
+    let file = raw::file(&world, raw::header(&world), &raw::inner(&ranges));
+    let refused = verify(&world, &file).unwrap_err();
+    assert!(matches!(refused, OpenError::Limit("raw bytes in codec 3")), "what was before it is taken: {refused:?}");
+    assert_eq!(refused.code(), Code::Z218);
+}
+
 /// SPEC §2.4, to the byte: what is longer is refused before any of it is written.
 #[test]
 fn a_manifest_is_as_long_as_it_may_be_and_no_longer() {

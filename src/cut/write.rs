@@ -25,7 +25,7 @@ pub struct Order<'a> {
     pub manifest: &'a dyn Fn(&Salt) -> Result<Manifest, CutError>,
     /// Largest file, padding included.
     pub len_max: u64,
-    /// As few bytes as can be, whatever the time it takes at both ends (codec 3).
+    /// As few bytes as can be, whatever the time it takes at both ends: in codec 3, as far as a file may (R4.4-m).
     pub small: bool,
 }
 
@@ -95,8 +95,8 @@ impl<W: Write> Writing<'_, '_, W> {
         let origin = lack.stream.origin;
         let coding = match self.order.small {
             _ if origin == *self.order.roster => Coding::Stored,
-            true => Coding::Mixed,
-            false => Coding::Zstd,
+            true if self.sealer.takes_mixed(piece.raw.len()) => Coding::Mixed,
+            _ => Coding::Zstd,
         };
         let checkpoints: Vec<_> = piece.checkpoints.iter().map(|at| (at.position.seq - piece.start.seq, at.checkpoint)).collect();
         let run = piece.run();

@@ -65,6 +65,20 @@ fn a_small_file_holds_the_same_in_fewer_bytes_and_opens_like_any_other() {
     assert_eq!(world.ingest("hub", "usual").counts.new, 0, "one content, two spellings");
 }
 
+/// R4.4-m: what is more than a reader decodes in codec 3 goes in another, into the same file.
+#[test]
+fn a_small_file_of_much_is_one_that_every_reader_takes() {
+    let (world, hub, _) = hub_and_clinic();
+    let pages: Vec<_> = (0..3).map(|n| "a page of notes, ".repeat(60_000) + &n.to_string()).collect();
+    world.push("clinic", &pages.iter().map(String::as_str).collect::<Vec<_>>());
+    let order = CutOrder { to: &[hub], out: &world.path("small"), max_size: crate::world::MAX_SIZE, small: true, dry_run: false };
+    let cut = world.open("clinic").cut(&order, &mut |_, _, _| {}).unwrap();
+    let ranges = world.view("hub").inside(&cut.files[0].path, &mut |_, _| {}).unwrap();
+    let count = |codec| ranges.iter().filter(|range| range.codec == codec).count();
+    assert!(cut.files.len() == 1 && count(Codec::Mixed) >= 2 && count(Codec::Zstd) >= 1, "{ranges:?}");
+    assert_eq!(world.ingest("hub", "small").counts.new, 3);
+}
+
 #[test]
 fn nothing_new_writes_nothing_and_two_settled_nodes_fall_silent() {
     let (world, hub, clinic) = hub_and_clinic();

@@ -3,6 +3,8 @@
 
 import hashlib
 import io
+import json
+import pathlib
 import random
 import sys
 
@@ -12,6 +14,7 @@ import zb_read
 import zbcbor
 import zbmessage
 import zbwrite
+from zbgrammar import Fault
 from zbcrypto import domain_id, node_id, sealing_public, sha256, sign, signing_public, usable_point, verify
 
 FILE_SHA256 = "15d8d18da6b6b4905bcda21aa41ea9410b8b69e8689ca6d36712f88d936f219b"
@@ -128,8 +131,24 @@ def strict_keys():
     assert sha256(b"") == hashlib.sha256().digest()
 
 
+def bound_of_codec_3():
+    """R4.4-m, at a smaller bound: 2 MiB take this decoder a quarter of an hour."""
+    fixtures = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
+    context, file = zb_read.Context(json.loads((fixtures / "context.json").read_text())), (fixtures / "bundles/accept/mixed.zb").read_bytes()
+    usual, mixed = zb_read.MIX_FILE_RAW_LEN_MAX, sum(r["raw_len"] for r in zb_read.read(file, context)["ranges"] if r["codec"] == 3)
+    assert 0 < mixed < usual == 2 << 20
+    for bound, code in ((mixed, None), (mixed - 1, "Z218")):
+        zb_read.MIX_FILE_RAW_LEN_MAX = bound
+        try:
+            zb_read.read(file, context)
+            assert code is None, "taken above the bound"
+        except Fault as fault:
+            assert fault.code == code, fault
+    zb_read.MIX_FILE_RAW_LEN_MAX = usual
+
+
 if __name__ == "__main__":
-    for claim in (worked_example, worked_link, largest_message, cbor_like_cbor2, padding, strict_keys):
+    for claim in (worked_example, worked_link, largest_message, cbor_like_cbor2, padding, strict_keys, bound_of_codec_3):
         claim()
         print("ok  ", claim.__name__)
     sys.exit(0)

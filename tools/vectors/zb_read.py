@@ -32,6 +32,7 @@ HEADER_LEN_MAX, MANIFEST_LEN_MAX, BUNDLE_LEN_MAX = 8_192, 1 << 20, (1 << 32) - 1
 CHUNK_SEALED_LEN, TAG_LEN = 65_552, 16
 WINDOW_MAX = 1 << 20
 EXPANSION_FLOOR, EXPANSION_FACTOR = 1 << 20, 200
+MIX_FILE_RAW_LEN_MAX = 2 << 20
 LANES = ("control", "urgent", "routine", "bulk")
 
 
@@ -275,7 +276,7 @@ def read(data: bytes, context: Context) -> dict:
         if not roster.sender_is_current(header[4], header[6]):
             notes.append("Z614")                                          # R6.1-f
 
-    ranges, total, beyond_roster, pad = [], 0, False, None
+    ranges, total, mixed, beyond_roster, pad = [], 0, 0, False, None
     while not inner.ended():
         value, length = inner.item()
         if type(value) is bytes:
@@ -297,6 +298,9 @@ def read(data: bytes, context: Context) -> dict:
         total += r["raw_len"]
         if total > min(BUNDLE_LEN_MAX, EXPANSION_FACTOR * len(data) + EXPANSION_FLOOR):
             raise Fault("Z218", "claims more than 200 times the file")    # R4.4-l
+        mixed += r["raw_len"] if r["codec"] == 3 else 0
+        if mixed > MIX_FILE_RAW_LEN_MAX:
+            raise Fault("Z218", "claims more than 2 MiB in codec 3")      # R4.4-m
         r["events"] = verify_range(r, roster, context.domain)
         if is_roster:
             r["roster"] = roster.learn(r["first"], r["base"], [raw for raw, _ in r["events"]])

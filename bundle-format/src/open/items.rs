@@ -2,9 +2,9 @@
 
 use super::{FULL_CHUNK, OpenError, SealedBundle};
 use crate::cbor::{CborError, Reader};
-use crate::compress::Decompressor;
+use crate::compress::{Codec, Decompressor};
 use crate::envelope;
-use crate::limits::{MANIFEST_LEN_MAX, RANGE_ITEM_LEN_MAX, TAG_LEN};
+use crate::limits::{MANIFEST_LEN_MAX, MIX_FILE_RAW_LEN_MAX, RANGE_ITEM_LEN_MAX, TAG_LEN};
 use crate::manifest::{Manifest, NodeTable};
 use crate::range::{Range, RangeError, VerifiedRange};
 use crate::seal::raw_len_max;
@@ -24,6 +24,8 @@ pub(super) struct Items {
     plain: Vec<u8>,
     start: usize,
     raw_left: u64,
+    /// Of that, in codec 3.
+    mixed_left: u64,
     decompressor: Decompressor,
 }
 
@@ -42,6 +44,7 @@ impl Items {
             plain: Vec::new(),
             start: 0,
             raw_left: 0,
+            mixed_left: 0,
             decompressor: Decompressor::new()?,
         };
         items.rewind(sealed)?;
@@ -55,7 +58,8 @@ impl Items {
         (&mut sealed.reader).take(sealed.body_at).read_to_end(&mut before)?;
         self.sha = Sha256::new().chain_update(&before);
         self.plain.clear();
-        (self.index, self.start, self.raw_left) = (0, 0, raw_len_max(sealed.len));
+        (self.index, self.start) = (0, 0);
+        (self.raw_left, self.mixed_left) = (raw_len_max(sealed.len), MIX_FILE_RAW_LEN_MAX);
         Ok(())
     }
 
@@ -154,6 +158,9 @@ impl Items {
     pub(super) fn open(&mut self, range: Range, trust: Option<&dyn Trust>, history: &mut dyn History) -> Result<VerifiedRange, OpenError> {
         let (origin, first) = (range.origin, range.first);
         self.raw_left = self.raw_left.checked_sub(range.raw_len as u64).ok_or(OpenError::Limit("raw bytes"))?;
+        if range.codec == Codec::Mixed {
+            self.mixed_left = self.mixed_left.checked_sub(range.raw_len as u64).ok_or(OpenError::Limit("raw bytes in codec 3"))?;
+        }
         let prefix = match range.prefix {
             None => None,
             Some((first, count)) => history.prefix(&origin, first, count)?,
