@@ -47,7 +47,8 @@ pub fn sign_some(store: &mut dyn Store, stream: &Stream, signer: &Signer<'_>, ra
     Ok(batch.len() as u64)
 }
 
-/// With a new key also the head that an older key has signed (R8.3-i); never of the roster, where the outgoing key must vouch for the new one.
+/// With a new key also the head that an older key has signed (R8.3-i); never of the roster, where the outgoing key must vouch for the new one, nor of a life
+/// that is over, where what came back may be the work of whoever holds the old key.
 ///
 /// # Errors
 /// What the log says.

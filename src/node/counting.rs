@@ -1,39 +1,46 @@
 //! Up to where the events of a history count: what a key that has ended still vouches for, and what a present one has signed. SPEC §8.3.
 
 use super::known::{parting, position};
-use crate::keys::{Bound, Member, Roster};
+use crate::keys::{Bound, Keyring, Member, Roster};
 use crate::ports::store::{Head, Log, StoreError, Stream};
 use bundle_format::chain::Position;
-use bundle_format::ids::NodeId;
 
 /// Beyond every event, and a number that tables hold.
 pub(super) const ALL: u64 = u64::MAX >> 1;
 
 /// What standing is read from: the log, whom we trust and who we are.
 #[derive(Clone, Copy)]
-pub(super) struct Counting<'a> {
-    pub log: &'a dyn Log,
-    pub roster: &'a Roster,
-    pub me: NodeId,
+pub struct Counting<'a> {
+    pub(super) log: &'a dyn Log,
+    pub(super) roster: &'a Roster,
+    pub(super) keyring: &'a Keyring,
 }
 
 impl Counting<'_> {
     /// Up to where the events of `stream` count (R8.3-h): all of them unless a key of its node has ended.
-    pub(super) fn counted(&self, stream: &Stream, head: &Head) -> Result<u64, StoreError> {
+    ///
+    /// # Errors
+    /// What the log says, but for what has rotted: that vouches for nothing.
+    pub fn counted(&self, stream: &Stream) -> Result<u64, StoreError> {
         let member = self.roster.member(&stream.origin.node).filter(|member| member.keys.iter().any(|key| key.end.is_some()));
-        let Some(member) = member.filter(|_| stream.origin.node != self.me) else { return Ok(ALL) };
+        let (Some(member), Some(head)) = (member, self.log.head(stream)) else { return Ok(ALL) };
+        if self.is_signed_by_us(stream, &head) {
+            return Ok(ALL);
+        }
         let mut counted = head.base.seq;
         for end in member.keys.iter().filter_map(|key| key.end.as_ref()) {
             if let Bound::UpTo(keep) = end.bound(&stream.origin) {
-                counted = counted.max(self.vouched(stream, head, keep)?);
+                counted = counted.max(self.vouched(stream, &head, keep)?);
             }
         }
         Ok(self.signed_now(member, stream, (counted, head.checkpoint_seq))?.unwrap_or(counted))
     }
 
-    /// How many events of `stream` stand beyond that.
-    pub(super) fn after_revoke(&self, stream: &Stream, head: &Head) -> Result<u64, StoreError> {
-        Ok(head.end.seq.saturating_sub(self.counted(stream, head)?))
+    /// Whether our present key signs the end of `stream` at the next cut, if it has not yet: in our present life, and where nobody has signed what we wrote
+    /// at the end of an earlier one. What came back of a life that is over may be the work of whoever holds a key of ours that has ended (R8.3-i).
+    fn is_signed_by_us(&self, stream: &Stream, head: &Head) -> bool {
+        let is_unsigned = stream.branch.is_none() && head.checkpoint_seq < head.end.seq;
+        stream.origin.node == self.keyring.node() && (stream.origin.incarnation == self.keyring.incarnation() || is_unsigned)
     }
 
     /// Up to where a key that has ended vouches for `stream`: the branch that runs through `keep` is kept, and of another what it shares with that one
@@ -67,7 +74,10 @@ impl Counting<'_> {
         let mut span = if member.keys.iter().any(|key| key.end.is_none()) { 1 } else { 0 };
         while span > 0 && after < to {
             let below = to.saturating_sub(span).max(after);
-            let signed = self.log.checkpoints(stream, below + 1, to)?;
+            let signed = match self.log.checkpoints(stream, below + 1, to) {
+                Err(StoreError::Damaged { .. }) => Vec::new(),
+                signed => signed?,
+            };
             if let Some(newest) = signed.iter().rev().find(|at| is_present(at.checkpoint.key_number)) {
                 return Ok(Some(newest.position.seq));
             }

@@ -178,7 +178,7 @@ impl Node {
         let own: Vec<_> = self.wal.streams().into_iter().filter(|(stream, _)| stream.origin.node == me && stream.branch.is_none()).collect();
         let mut signed = 0;
         for (stream, _) in own {
-            if !self.roster.is_roster(&stream.origin) {
+            if self.keyring.incarnation() == stream.origin.incarnation && !self.roster.is_roster(&stream.origin) {
                 signed += sign::sign_again(&mut self.wal, &stream, &signer)?;
             }
             signed += sign::sign_up_to_head(&mut self.wal, &stream, &signer)?;
@@ -187,6 +187,12 @@ impl Node {
             self.wal.sync()?;
         }
         Ok(())
+    }
+
+    /// Whether our present key may sign between what was signed before in a history of ours: in our present life, and where all of it counts without that.
+    pub(super) fn may_sign_within(&self, stream: &Stream) -> Result<bool, NodeError> {
+        let signed = self.wal.head(stream).map_or(0, |head| head.checkpoint_seq);
+        Ok(signed <= self.naming().counting().counted(stream)?)
     }
 
     /// Recipients with one and the same delta share a file; who may see something else gets its own (R4.2-b, R4.6-b).

@@ -9,7 +9,7 @@ mod coding;
 pub mod config;
 pub mod conflicts;
 pub mod control;
-mod counting;
+pub mod counting;
 pub mod cutting;
 mod decoding;
 mod doubt;

@@ -1,5 +1,6 @@
 //! Names for people, as this node knows them.
 
+use super::counting::Counting;
 use crate::keys::naming::{self, EventRef, Names, NamingError};
 use crate::keys::{Keyring, Roster};
 use crate::ports::store::Log;
@@ -10,6 +11,13 @@ pub struct Naming<'a> {
     pub(super) keyring: &'a Keyring,
     pub(super) roster: &'a Roster,
     pub(super) log: &'a dyn Log,
+}
+
+impl<'a> Naming<'a> {
+    /// What tells of the same nodes up to where their events count.
+    pub fn counting(&self) -> Counting<'a> {
+        Counting { log: self.log, roster: self.roster, keyring: self.keyring }
+    }
 }
 
 impl Naming<'_> {

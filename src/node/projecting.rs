@@ -1,7 +1,6 @@
 //! Keeping tables in step with the log: what is new since last time, a batch a transaction, so that a crash neither doubles nor skips. SPEC §11.2.
 
 use super::config::{Config, Conflicts};
-use super::counting::Counting;
 use super::error::NodeError;
 use super::folding::Folding;
 use super::payload;
@@ -108,9 +107,9 @@ impl Source<'_> {
         let places = places(tables)?;
         let names = self.names();
         let renamed = tables.named_by()? != names;
-        let counting = Counting { log: self.log, roster: self.roster, me: self.me };
+        let counting = self.naming.counting();
         for (stream, head) in &self.streams() {
-            let counted = counting.counted(stream, head)?;
+            let counted = counting.counted(stream)?;
             let held = places.get(stream);
             let place = held.cloned().unwrap_or_else(|| Place::new(*stream, head.base, counted));
             if place.counted != counted {

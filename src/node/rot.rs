@@ -129,7 +129,7 @@ impl Node {
     }
 
     /// Checkpoints of our own that rotted are made again. Those of the roster only with the key that made them: a newer one must not vouch for what stands
-    /// before it. Else they come from whom it was told to.
+    /// before it, nor for what may be another's in a life that is over (R8.3-i). Else they come from whom it was told to.
     pub(super) fn sign_lost(&mut self) -> Result<(), NodeError> {
         let (keys, domain) = (self.keyring.current(), self.roster.pin().domain());
         let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
@@ -138,6 +138,9 @@ impl Node {
         let own: Vec<_> = streams.into_iter().filter(may_sign).collect();
         let mut signed = 0;
         for stream in own {
+            if !self.may_sign_within(&stream)? {
+                continue;
+            }
             signed += sign::sign_lost(&mut self.wal, &stream, &signer)?;
         }
         if signed > 0 {
@@ -161,6 +164,9 @@ impl Node {
         let signer = sign::Signer { key: &keys.signing, key_number: keys.number, domain };
         let own: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.events && is_own_main(self, &rotten.stream)).collect();
         for rotten in own {
+            if !self.may_sign_within(&rotten.stream)? {
+                continue;
+            }
             sign::sign_up_to(&mut self.wal, &rotten.stream, &signer, rotten.first - 1)?;
         }
         Ok(self.wal.sync()?)

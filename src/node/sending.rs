@@ -141,7 +141,7 @@ impl Session {
     /// The first range of `lack`, of about `wanted` bytes on the link if its checkpoints stand close enough; where they do not and the history is
     /// ours, they do afterwards. Nothing when even the shortest is too long for a message.
     fn range_that_fits(&mut self, node: &mut Node, workshop: &mut Workshop, lack: &Lack, mut shape: Shape, wanted: usize) -> Result<Next, NodeError> {
-        let signs = Self::is_signed_here(node, &lack.stream);
+        let signs = Self::is_signed_here(node, &lack.stream) && node.may_sign_within(&lack.stream)?;
         let (mut fitting, mut coded, mut begun) = (None, None, 0);
         if let Some(drafted) = self.drafted.take_if(|on| on.stream == lack.stream && on.after == lack.after && on.whole == shape.whole) {
             (shape.raw_len, coded, begun) = (drafted.raw_len, drafted.coded, drafted.tried);
@@ -222,7 +222,8 @@ impl Session {
         let mut proved = head.map_or(0, |head| head.checkpoint_seq);
         if Self::is_signed_here(node, &lack.stream) {
             let signer = Self::signer(&node.keyring, &node.roster);
-            let mut signed = sign::sign_again(&mut node.wal, &lack.stream, &signer)?;
+            let is_present = lack.stream.origin.incarnation == node.keyring.incarnation();
+            let mut signed = if is_present { sign::sign_again(&mut node.wal, &lack.stream, &signer)? } else { 0 };
             if proved <= lack.after {
                 signed += sign::sign_some(&mut node.wal, &lack.stream, &signer, raw_len.clamp(CHECKPOINT_RAW_LEN / 8, CHECKPOINT_RAW_LEN))?;
             }

@@ -1,6 +1,5 @@
 //! How a node stands: what it holds, what its peers have acknowledged, what needs a person.
 
-use super::counting::Counting;
 use super::error::NodeError;
 use super::forks::Fork;
 use super::held::Held;
@@ -334,10 +333,10 @@ impl Looking<'_> {
 
     /// Events of an origin, on whatever branch, that stand under an ended key beyond what is kept of it (R8.3-b, R8.3-h).
     fn after_revoke(&self, origin: &Origin, streams: &[(Stream, Head)]) -> Result<u64, NodeError> {
-        let counting = Counting { log: self.log, roster: self.roster, me: self.keyring.node() };
+        let counting = self.naming.counting();
         let mut count = 0;
         for (stream, head) in streams.iter().filter(|(stream, _)| stream.origin == *origin) {
-            count += counting.after_revoke(stream, head)?;
+            count += head.end.seq.saturating_sub(counting.counted(stream)?);
         }
         Ok(count)
     }

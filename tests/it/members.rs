@@ -96,6 +96,7 @@ fn a_member_that_signs_with_its_old_key_gets_new_ones_and_goes_on() {
 #[test]
 fn a_lost_device_is_replaced_and_the_new_one_becomes_the_old_node() {
     let (world, hub, clinic) = hub_and_clinic();
+    world.join("second", "hub", Policy::All);
     std::fs::rename(world.path("clinic"), world.path("lost")).unwrap();
     std::fs::rename(world.path("clinic.key"), world.path("lost.key")).unwrap();
     // The new device has no key of the old one; patients come before the courier does.
@@ -127,6 +128,48 @@ fn a_lost_device_is_replaced_and_the_new_one_becomes_the_old_node() {
     let taken = world.ingest("hub", "thief");
     assert!(taken.files[0].detail.as_deref().is_some_and(|detail| detail.starts_with("Z614")), "{taken:?}");
     assert_eq!(world.after_revoke("hub", clinic), 1);
+    // It comes to the new device with its past, which vouches for nothing of it, and counts nowhere it goes from there (R8.3-i).
+    go_between(&world, "clinic", "hub", "home");
+    assert!(world.payloads("clinic").contains(&"thief".to_owned()));
+    world.push("clinic", &["n3"]);
+    go_between(&world, "clinic", "second", "on");
+    go_between(&world, "clinic", "hub", "again");
+    assert!(["hub", "second"].iter().all(|name| world.payloads(name).ends_with(&["n3".into(), "thief".into()])));
+    assert_eq!(["clinic", "hub", "second"].map(|name| world.after_revoke(name, clinic)), [1; 3]);
+    world.open("hub").accept(clinic, false).unwrap();
+    go_between(&world, "clinic", "hub", "accepted");
+    assert_eq!(["clinic", "hub"].map(|name| world.after_revoke(name, clinic)), [0; 2], "the authority alone says so");
+}
+
+/// Each takes in what the other has for it, until both have heard what the other holds.
+fn go_between(world: &World, one: &str, other: &str, folder: &str) {
+    for round in 0..3 {
+        world.carry(one, other, &format!("{folder}-{round}-there"));
+        world.carry(other, one, &format!("{folder}-{round}-back"));
+    }
+}
+
+/// The device was not lost, only seen by somebody: what he writes with a copy of it is news to the clinic, which begins a new life, and signs nothing of the
+/// one before with its new key.
+#[test]
+fn what_was_written_with_a_replaced_key_gains_nothing_from_the_clinic_that_it_comes_to() {
+    let (world, hub, clinic) = hub_and_clinic();
+    world.join("second", "hub", Policy::All);
+    go_between(&world, "clinic", "hub", "news");
+    world.image("clinic", "thief");
+    std::fs::copy(world.path("clinic.key"), world.path("thief.key")).unwrap();
+    world.rekey("clinic", "hub");
+    world.push("thief", &["thief"]);
+    world.cut("thief", &[hub], "thief");
+    world.ingest("hub", "thief");
+    go_between(&world, "clinic", "hub", "home");
+    world.push("clinic", &["b1"]);
+    go_between(&world, "clinic", "second", "on");
+    go_between(&world, "clinic", "hub", "again");
+    for name in ["hub", "second"] {
+        assert_eq!(world.payloads(name), ["a1", "a2", "b1", "thief"], "{name}");
+    }
+    assert_eq!(["clinic", "hub", "second"].map(|name| world.after_revoke(name, clinic)), [1; 3]);
 }
 
 #[test]
