@@ -2,6 +2,7 @@
 //! (R6.3-f, R10.7-c)
 
 use super::error::NodeError;
+use super::waiting::{self, Waits};
 use crate::ports::disk::{self, Disk, DiskFile, Kind, Open};
 use bundle_format::error::Code;
 use bundle_format::ids::hex;
@@ -67,16 +68,18 @@ impl Held {
         Self { folder: folder.to_owned(), len_max: QUARANTINE_LEN_MAX, order: Order::Oldest }
     }
 
-    /// Keep a copy of `source`. `rank` is the position it waits for, or for strangers and refused ones nothing: they are numbered as they come
-    /// (R6.3-a).
+    /// Keep a copy of `source`, and what it waits for, beside it (R6.3-i). `rank` is the position it waits for, or for strangers and refused ones
+    /// nothing: they are numbered as they come (R6.3-a).
     ///
     /// # Errors
     /// When our own disk fails.
-    pub fn keep(&self, disk: &dyn Disk, source: &dyn DiskFile, rank: u64) -> Result<Kept, NodeError> {
-        self.keep_named(disk, source, rank).map(|(kept, _)| kept)
+    pub(super) fn keep(&self, disk: &dyn Disk, source: &dyn DiskFile, rank: u64, waits: &Waits) -> Result<Kept, NodeError> {
+        let (kept, copy) = self.keep_named(disk, source, rank)?;
+        copy.map_or(Ok(()), |path| waits.save(disk, &path))?;
+        Ok(kept)
     }
 
-    /// [`Held::keep`], and where the copy made now is.
+    /// Keep a copy, and where the one made now is.
     fn keep_named(&self, disk: &dyn Disk, source: &dyn DiskFile, rank: u64) -> Result<(Kept, Option<PathBuf>), NodeError> {
         if source.len().is_ok_and(|len| len > self.len_max) {
             return Ok((Kept::TooLarge { len_max: self.len_max }, None));
@@ -179,18 +182,19 @@ impl Held {
 /// # Errors
 /// When our own disk fails.
 pub(super) fn put_out(disk: &dyn Disk, path: &Path) -> Result<(), NodeError> {
-    let removed = disk.remove(path).and_then(|()| path.parent().map_or(Ok(()), |folder| disk.sync_folder(folder)));
-    removed.map_err(|error| NodeError::writing(path, error))
+    remove(disk, path)?;
+    path.parent().map_or(Ok(()), |folder| disk.sync_folder(folder)).map_err(|error| NodeError::writing(path, error))
 }
 
-/// A bundle, and the reason beside it.
+/// A bundle, and what stands beside it: the reason, or what it waits for.
 fn remove(disk: &dyn Disk, path: &Path) -> Result<(), NodeError> {
     disk.remove(path).map_err(|error| NodeError::writing(path, error))?;
-    let reason = path.with_extension("reason.json");
-    match disk.look(&reason) {
-        Ok(Some(_)) => disk.remove(&reason).map_err(|error| NodeError::writing(&reason, error)),
-        _ => Ok(()),
+    for note in [path.with_extension("reason.json"), waiting::beside(path)] {
+        if let Ok(Some(_)) = disk.look(&note) {
+            disk.remove(&note).map_err(|error| NodeError::writing(&note, error))?;
+        }
     }
+    Ok(())
 }
 
 /// The number its name begins with.

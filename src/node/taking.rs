@@ -1,10 +1,11 @@
 //! Take bundles in: find, open, verify, admit, append, hold what is early, believe receipts. SPEC §6 (R6.1-h).
 
 use super::error::NodeError;
-use super::held::{self, Held, Kept};
+use super::held::{Held, Kept};
 use super::history::LogHistory;
 use super::ledger::TakenBundle;
 use super::peers::{Receipt, Renewal};
+use super::waiting::Waits;
 use super::{Node, inspect, settle};
 use crate::carry::finding::Candidate;
 use crate::carry::watch::may_be_arriving;
@@ -226,7 +227,10 @@ impl Node {
         for mut report in early {
             let until = report.missing.first().map_or(0, |gap| gap.to);
             let kept = match disk.open(&report.path, Open::Read) {
-                Ok(file) => Held::at(&self.layout.held()).keep(&*disk, &*file, until)?,
+                Ok(file) => {
+                    let waits = Waits::now(&self.wal, &self.roster.pin().roster_origin(), &report.missing);
+                    Held::at(&self.layout.held()).keep(&*disk, &*file, until, &waits)?
+                }
                 Err(_) => Kept::Unreadable,
             };
             match kept {
@@ -323,7 +327,10 @@ impl Node {
         let path = report.path.clone();
         let kept = match code {
             _ if path.starts_with(self.layout.root()) => Kept::Already,
-            Code::Z612 | Code::Z615 => Held::unknown_at(&self.layout.held_unknown()).keep(&*disk, file, 0)?,
+            Code::Z612 | Code::Z615 => {
+                let waits = Waits::now(&self.wal, &self.roster.pin().roster_origin(), &[]);
+                Held::unknown_at(&self.layout.held_unknown()).keep(&*disk, file, 0, &waits)?
+            }
             Code::Z613 | Code::Z201 => Kept::Already,
             _ if manner == (Manner::Watched { is_doubtful: true }) && may_be_arriving(code) => Kept::Already,
             _ if matches!(report.outcome, Outcome::Refused(_)) => {
@@ -460,58 +467,6 @@ impl Node {
             self.begin_new_life()?;
         }
         Ok(())
-    }
-
-    /// What came over a link may be what files in `held/` wait for (R6.3-c).
-    ///
-    /// # Errors
-    /// Our own log or disk.
-    pub(super) fn take_held(&mut self) -> Result<(), NodeError> {
-        let disk = self.ports.disk.clone();
-        let folders = [Held::unknown_at(&self.layout.held_unknown()), Held::at(&self.layout.held())];
-        let mut waiting = 0;
-        for folder in &folders {
-            waiting += folder.list(&*disk)?.len();
-        }
-        if waiting == 0 {
-            return Ok(());
-        }
-        let mut ingested = Ingested::default();
-        self.retry_held(&mut ingested, &mut |_| {})?;
-        settle::settle(self, &mut ingested)?;
-        self.save_ledger()
-    }
-
-    /// What waited may fit now; again and again until nothing moves (R6.3-c).
-    pub(super) fn retry_held(&mut self, ingested: &mut Ingested, tell: &mut dyn FnMut(&FileReport)) -> Result<(), NodeError> {
-        let disk = self.ports.disk.clone();
-        let folders = [Held::unknown_at(&self.layout.held_unknown()), Held::at(&self.layout.held())];
-        loop {
-            let mut moved = false;
-            ingested.missing.clear();
-            for folder in &folders {
-                for path in folder.list(&*disk)? {
-                    let report = self.take_file(&path, Manner::Watched { is_doubtful: true }, ingested)?;
-                    match report.outcome {
-                        Outcome::Taken => {
-                            held::put_out(&*disk, &path)?;
-                            moved = true;
-                            tell(&report);
-                            ingested.note(report);
-                        }
-                        Outcome::Held => {
-                            moved |= report.counts.new > 0 || report.counts.control > 0;
-                            ingested.counts.add(&report.counts);
-                            ingested.missing.extend(&report.missing);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            if !moved {
-                return Ok(());
-            }
-        }
     }
 }
 

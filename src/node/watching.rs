@@ -27,6 +27,8 @@ const RESERVE: u64 = 64 << 20;
 const TURN_FILES: usize = 32;
 /// As [`TURN_FILES`].
 const TURN_BYTES: u64 = 8 << 20;
+/// Or so long: a small file may hold work for seconds (R4.4-m).
+const TURN_MS: u64 = 1_000;
 /// Folders of one place that give hints; the others are found by looking.
 const ARMED_MAX: usize = 64;
 
@@ -99,9 +101,10 @@ impl Node {
     fn watch_some(&mut self, visit: &mut Visit, pace: &Pace) -> Result<bool, NodeError> {
         self.require_joined()?;
         self.stand_ledger()?;
-        let (mut files, mut bytes) = (0, 0);
+        let (mut files, mut bytes, begun_ms) = (0, 0, self.ports.clock.monotonic_ms());
         while let Some(entry) = visit.entries.get(visit.at).cloned() {
-            if files >= TURN_FILES || bytes >= TURN_BYTES {
+            let is_long = files > 0 && self.ports.clock.monotonic_ms().saturating_sub(begun_ms) >= TURN_MS;
+            if files >= TURN_FILES || bytes >= TURN_BYTES || is_long {
                 return Ok(false);
             }
             let now_s = self.now_s();

@@ -29,5 +29,6 @@ mod side_by_side;
 mod stick;
 mod stick_blind;
 mod stick_pulled;
+mod waiting;
 mod walk;
 mod watch_ledger;
