@@ -77,12 +77,8 @@ impl Node {
             if *node == self.keyring.node() {
                 return Err(NodeError::refused(Code::Z616, "an event cannot be directed to its own node"));
             }
-            match self.roster.member(node) {
-                None => return Err(NodeError::refused(Code::Z406, self.naming().node(node))),
-                Some(member) if member.is_revoked() => {
-                    return Err(NodeError::refused(Code::Z616, format!("{} is revoked and would never get it", self.naming().node(node))));
-                }
-                Some(_) => {}
+            if self.roster.member(node).is_none() {
+                return Err(NodeError::refused(Code::Z406, self.naming().node(node)));
             }
             let stream = Stream::main(self.own_origin(lane, Some(*node)));
             if !streams.contains(&stream) {
