@@ -39,9 +39,24 @@ pub struct Applied {
 /// # Errors
 /// What the log says.
 pub fn apply(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, StoreError> {
+    take(store, range, false)
+}
+
+/// The same, but what would go on from the history that was here first becomes a branch: who writes that history must not go on from it.
+///
+/// # Errors
+/// What the log says.
+pub fn apply_apart(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, StoreError> {
+    take(store, range, true)
+}
+
+fn take(store: &mut dyn Store, range: &VerifiedRange, apart: bool) -> Result<Applied, StoreError> {
     let run = range.run();
     let meetings = meetings(&*store, &range.origin(), &run)?;
-    let verdict = admitted(&range.origin(), &run, &meetings);
+    let verdict = match admitted(&range.origin(), &run, &meetings) {
+        Verdict::Append { stream, end } if apart && stream.branch.is_none() => Verdict::Fork { stream, at: end + 1 },
+        verdict => verdict,
+    };
     let count = run.events().len() as u64;
     let nothing = Applied { verdict, new: 0, duplicate: 0, left_out: 0, refilled: 0, mended: 0, forked: None };
     if matches!(verdict, Verdict::Gap { .. }) {

@@ -11,4 +11,4 @@ mod rot;
 mod tests;
 
 pub use admit::{Meeting, Verdict, admit};
-pub use apply::{Applied, apply};
+pub use apply::{Applied, apply, apply_apart};

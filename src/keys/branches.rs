@@ -26,7 +26,7 @@ pub struct Entry<'a> {
 
 impl Roster {
     /// The roster of `common`, then of `branches`, each of which goes on right after it. With one branch or none this is the plain fold. The order of
-    /// the branches does not matter.
+    /// the branches does not matter. Whether an event counts under the keys that signed it is not asked here (`succession`).
     pub fn from_branches(pin: Pin, common: &[Entry<'_>], branches: &[&[Entry<'_>]]) -> Self {
         let mut roster = Self::new(pin);
         roster.fold_all(common);
@@ -38,12 +38,7 @@ impl Roster {
 
     fn fold_all(&mut self, entries: &[Entry<'_>]) {
         for entry in entries {
-            let under = self.best_key(&entry.position, entry.key_numbers.iter().copied());
-            // What has no effect is remembered by the fold.
-            let _ = match under {
-                Some(number) => self.apply_under(entry.position, &entry.event, number),
-                None => self.apply(entry.position, &entry.event),
-            };
+            let _ = self.apply(entry.position, &entry.event); // what has no effect is remembered by the fold
         }
     }
 
@@ -95,7 +90,7 @@ impl Roster {
             self.updated = self.updated.max(roster.updated);
         }
         self.refused.sort_by_key(|Refused { position, .. }| (position.seq, position.hash));
-        self.forked = true;
+        self.open = branches.iter().filter_map(|branch| branch.last()).map(|last| last.position).collect();
     }
 
     fn continued(&self, branch: &[Entry<'_>]) -> Self {
@@ -139,7 +134,7 @@ fn behind<'a, 'b>(branch: &'a [Entry<'b>], folded: &BTreeSet<Hash>) -> &'a [Entr
 }
 
 /// The heads a heal names: of its own branch, and of the other.
-fn heads(entry: &Entry<'_>) -> Option<(Position, Position)> {
+pub(super) fn heads(entry: &Entry<'_>) -> Option<(Position, Position)> {
     match RosterEvent::read(entry.event.kind, entry.event.payload) {
         Ok(Some(RosterEvent::Heal { ours, theirs })) => Some((ours, theirs)),
         _ => None,
@@ -274,19 +269,5 @@ mod tests {
         let (roster, answers) = healed.fold();
         assert!(answers.iter().all(Result::is_ok));
         assert_eq!(roster.members().count(), 4);
-    }
-
-    #[test]
-    fn who_folds_from_the_start_finds_every_key_of_the_authority_in_its_time() {
-        let lane = common().then(&rekey(1, 2, 101, vec![])).then(&enrol(66, "evil", Policy::All)).then(&enrol(4, "four", Policy::Own));
-        let entries = |covering: [&[u64]; 6]| -> Vec<Entry<'_>> {
-            lane.entries().into_iter().zip(covering).map(|(entry, numbers)| Entry { key_numbers: numbers.to_vec(), ..entry }).collect()
-        };
-        let honest = entries([&[1, 2], &[1, 2], &[1, 2], &[1, 2], &[2], &[2]]);
-        let roster = Roster::from_branches(pin(), &honest, &[]);
-        assert_eq!((roster.members().count(), roster.refused()), (5, &[][..]));
-        let stolen = entries([&[1], &[1], &[1], &[1], &[1], &[1]]);
-        let roster = Roster::from_branches(pin(), &stolen, &[]);
-        assert_eq!((roster.members().count(), roster.refused().len()), (3, 2), "nothing behind the rekey counts under the old key");
     }
 }

@@ -38,7 +38,7 @@ pub enum JoinError {
     /// What it holds of the roster is not what the authority signed.
     #[error("its roster is not proved: {0}")]
     Unproved(#[from] RangeError),
-    /// A range of another history, compressed, or not right behind the one before it.
+    /// A range of another history, compressed, not right behind the one before it, or under a key that was replaced.
     #[error("its ranges are not the roster from its first event on")]
     NotTheRoster,
     /// Made for another node or from another request, or its roster does not have the keys that were asked for.
@@ -169,6 +169,9 @@ impl Join {
             }
             let verified = range.verify(head.hash, &roster, None)?;
             roster.learn(&verified);
+            if roster.head() != verified.run().end() {
+                return Err(JoinError::NotTheRoster); // a replaced key signed it
+            }
             ranges.push(verified);
         }
         Ok((roster, ranges))

@@ -23,6 +23,7 @@ pub mod roster_event;
 pub mod secrets;
 mod sight;
 pub mod standing;
+pub mod succession;
 mod trust;
 pub mod words;
 

@@ -3,13 +3,16 @@
 use super::branches::Entry;
 use super::member::Pin;
 use super::roster::Roster;
+use super::succession::{Path, keep_counting};
 use crate::ports::store::{Head, Log, StoreError, Stream};
 use bundle_format::chain::{Position, digest};
 use bundle_format::event::Event;
-use bundle_format::ids::Origin;
+use bundle_format::ids::{Hash, Origin};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One event of a branch, held so that [`Entry`] can lend from it.
 struct Held {
+    stream: Stream,
     position: Position,
     bytes: Vec<u8>,
     key_numbers: Vec<u64>,
@@ -33,14 +36,24 @@ impl Roster {
             others.push((head.base, read(log, &origin, stream.branch)?));
         }
         branches.extend(others.iter().map(|(base, held)| Branch { base: *base, held }));
-        let common: Vec<Entry<'_>> = entries(&main[..shared]);
-        let mut paths: Vec<Vec<Entry<'_>>> =
-            branches.iter().enumerate().map(|(index, branch)| entries(stem(&branches, index).into_iter().chain(branch.held))).collect();
+        let lines: Vec<Vec<&Held>> = branches
+            .iter()
+            .enumerate()
+            .map(|(index, branch)| main[..shared].iter().chain(stem(&branches, index)).chain(branch.held).collect())
+            .collect();
+        let signed = signed(&lines);
+        let mut paths: Vec<Path<'_>> = lines.iter().map(|line| entries(line, &signed)).collect();
         if !is_authority && paths.len() > 1 {
-            paths.iter_mut().for_each(keep_signed);
+            paths.iter_mut().for_each(|path| keep_signed(path, shared));
         }
-        let paths: Vec<&[Entry<'_>]> = paths.iter().map(Vec::as_slice).collect();
-        Ok(Self::from_branches(pin, &common, &paths))
+        let mut stored_first = |places: &[Position]| stored_first(log, &lines, places);
+        let left_out = keep_counting(pin, &mut paths, is_authority, &mut stored_first)?;
+        let paths = parting(&paths);
+        let shared = shared_len(&paths);
+        let branches: Vec<&[Entry<'_>]> = paths.iter().map(|path| &path[shared..]).collect();
+        let mut roster = Self::from_branches(pin, paths.first().map_or(&[], |path| &path[..shared]), &branches);
+        roster.refused.extend(left_out);
+        Ok(roster)
     }
 }
 
@@ -62,18 +75,69 @@ fn stem<'a>(branches: &[Branch<'a>], index: usize) -> Vec<&'a Held> {
 }
 
 /// What nobody can be shown is no branch that anybody could heal. It stays one where it takes something away: that was proved when it came.
-fn keep_signed(path: &mut Vec<Entry<'_>>) {
-    let signed = path.iter().rposition(|entry| !entry.key_numbers.is_empty()).map_or(0, |last| last + 1);
+fn keep_signed(path: &mut Path<'_>, shared: usize) {
+    let signed = path.iter().rposition(|entry| !entry.key_numbers.is_empty()).map_or(0, |last| last + 1).max(shared.min(path.len()));
     if !path[signed..].iter().any(|entry| matches!(entry.event.kind, "zb/revoke" | "zb/rekey")) {
         path.truncate(signed);
     }
 }
 
+/// By which keys each event is signed: by those of a checkpoint at or above it, on any branch that runs through it.
+fn signed(lines: &[Vec<&Held>]) -> BTreeMap<Hash, BTreeSet<u64>> {
+    let mut signed: BTreeMap<Hash, BTreeSet<u64>> = BTreeMap::new();
+    for line in lines {
+        let mut above = BTreeSet::new();
+        for held in line.iter().rev() {
+            above.extend(&held.key_numbers);
+            signed.entry(held.position.hash).or_default().extend(&above);
+        }
+    }
+    signed
+}
+
 /// Events that the log took in are events; one that is not any more ends its branch here.
-fn entries<'a>(held: impl IntoIterator<Item = &'a Held>) -> Vec<Entry<'a>> {
-    let read =
-        |held: &'a Held| Some(Entry { position: held.position, event: Event::from_bytes(&held.bytes).ok()?, key_numbers: held.key_numbers.clone() });
-    held.into_iter().map_while(read).collect()
+fn entries<'a>(line: &[&'a Held], signed: &BTreeMap<Hash, BTreeSet<u64>>) -> Path<'a> {
+    let numbers = |hash| signed.get(hash).into_iter().flatten().copied().collect();
+    let read = |held: &&'a Held| {
+        Some(Entry { position: held.position, event: Event::from_bytes(&held.bytes).ok()?, key_numbers: numbers(&held.position.hash) })
+    };
+    line.iter().map_while(read).collect()
+}
+
+/// The one of `places` that was stored before the others: of the first path that has one, where the log cannot tell.
+fn stored_first(log: &dyn Log, lines: &[Vec<&Held>], places: &[Position]) -> Result<Position, StoreError> {
+    let at = |stream, seq| lines.iter().flatten().find(|held| held.stream == stream && held.position.seq == seq).map(|held| held.position);
+    let mut scan = log.scan()?;
+    loop {
+        match scan.next() {
+            Ok(Some((stream, seq, _))) if places.iter().any(|place| place.seq == seq) => {
+                if let Some(position) = at(stream, seq).filter(|position| places.contains(position)) {
+                    return Ok(position);
+                }
+            }
+            Ok(Some(_)) | Err(StoreError::Damaged { .. }) => {}
+            Ok(None) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    let on_a_line = lines.iter().flatten().map(|held| held.position).find(|position| places.contains(position));
+    Ok(on_a_line.unwrap_or(places[0]))
+}
+
+/// The paths that part: one that another goes on from is no branch of its own.
+fn parting<'a, 'b>(paths: &'a [Path<'b>]) -> Vec<&'a [Entry<'b>]> {
+    let places = |path: &[Entry<'_>]| path.iter().map(|entry| entry.position).collect::<Vec<_>>();
+    let told: Vec<Vec<Position>> = paths.iter().map(|path| places(path)).collect();
+    let goes_on = |at: usize| {
+        told.iter().enumerate().any(|(other, path)| other != at && path.starts_with(&told[at]) && (path.len() > told[at].len() || other < at))
+    };
+    (0..paths.len()).filter(|at| !goes_on(*at)).map(|at| &paths[at][..]).collect()
+}
+
+fn shared_len(paths: &[&[Entry<'_>]]) -> usize {
+    let Some((first, rest)) = paths.split_first() else { return 0 };
+    let shared = |path: &&[Entry<'_>]| first.iter().zip(*path).take_while(|(ours, theirs)| ours.position == theirs.position).count();
+    rest.iter().map(shared).min().unwrap_or(first.len())
 }
 
 fn read(log: &dyn Log, origin: &Origin, branch: Option<[u8; 8]>) -> Result<Vec<Held>, StoreError> {
@@ -94,7 +158,7 @@ fn read(log: &dyn Log, origin: &Origin, branch: Option<[u8; 8]>) -> Result<Vec<H
         let mut key_numbers: Vec<u64> = covering.collect();
         key_numbers.sort_unstable();
         key_numbers.dedup();
-        all.push(Held { position, bytes: bytes.to_vec(), key_numbers });
+        all.push(Held { stream, position, bytes: bytes.to_vec(), key_numbers });
     }
     Ok(all)
 }

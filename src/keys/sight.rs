@@ -42,7 +42,12 @@ impl Roster {
 
     /// Whether it has forked and waits for a heal: what its branches revoke counts, what they grant does not.
     pub fn is_forked(&self) -> bool {
-        self.forked
+        !self.open.is_empty()
+    }
+
+    /// The ends of the branches of a fork that waits for a heal.
+    pub fn open_branches(&self) -> &[Position] {
+        &self.open
     }
 
     /// The events that had no effect.

@@ -1,8 +1,6 @@
 //! The roster as `bundle_format` asks for it while a bundle is opened.
 
 use super::roster::Roster;
-use super::standing::EventStanding;
-use bundle_format::chain::Position;
 use bundle_format::event::Event;
 use bundle_format::ids::{DomainId, NodeId, Origin};
 use bundle_format::range::VerifiedRange;
@@ -26,38 +24,38 @@ impl Trust for Roster {
         self.is_roster(origin)
     }
 
-    /// Fold what lies right behind our head; a range that starts later or runs on another branch teaches nothing here.
+    /// Fold what lies right behind our head, as far as the range itself vouches for it (R8.3-l). A range that starts later or runs on another branch teaches
+    /// nothing here, unless it replaces the authority's key: then we go on from there, or could not read what the new key has signed.
     fn learn(&mut self, range: &VerifiedRange) {
-        let head = self.head();
-        if !self.is_roster(&range.origin()) || range.position(head.seq) != Some(head) {
+        if !self.is_roster(&range.origin()) {
             return;
         }
-        let mut position = head;
-        let behind = range.events().zip(range.digests()).skip_while(|((seq, _), _)| *seq <= head.seq);
-        for ((seq, bytes), digest) in behind {
-            position = position.then(digest);
-            let Ok(event) = Event::from_bytes(bytes) else { return };
-            let covering = range.checkpoints().iter().filter(|(at, _)| at.seq >= seq).map(|(_, checkpoint)| checkpoint.key_number);
-            // What has no effect is remembered by the fold.
-            let _ = match self.best_key(&position, covering) {
-                Some(number) => self.apply_under(position, &event, number),
-                None => return, // a verified range ends with a checkpoint
-            };
+        let (head, start) = (self.head(), range.run().start());
+        if !self.is_forked() && range.position(head.seq) == Some(head) {
+            self.follow(range);
+        } else if start.seq <= head.seq || self.open_branches().contains(&start) {
+            let mut other = self.clone();
+            other.go_on_from(start);
+            other.follow(range);
+            if !other.counts_under(self.newest_number()) {
+                *self = other;
+            }
         }
     }
 }
 
 impl Roster {
-    /// Of the authority's keys that cover the roster event at `position`, one under which it counts here and now; else any; `None` of none.
-    pub(super) fn best_key(&self, position: &Position, covering: impl Iterator<Item = u64>) -> Option<u64> {
-        let origin = self.pin().roster_origin();
-        let mut any = None;
-        for number in covering {
-            if self.standing(&origin, position.seq, number, |_| None) == EventStanding::Good {
-                return Some(number);
+    fn follow(&mut self, range: &VerifiedRange) {
+        let mut position = self.head();
+        let known = position.seq;
+        for ((seq, bytes), digest) in range.events().zip(range.digests()).skip_while(|((seq, _), _)| *seq <= known) {
+            position = position.then(digest);
+            let Ok(event) = Event::from_bytes(bytes) else { return };
+            let mut covering = range.checkpoints().iter().filter(|(at, _)| at.seq >= seq);
+            if !covering.any(|(_, checkpoint)| self.counts_under(checkpoint.key_number)) {
+                return; // behind a rekey: what another range vouches for is learned from the log
             }
-            any = Some(number);
+            let _ = self.apply(position, &event); // what has no effect is remembered by the fold
         }
-        any
     }
 }

@@ -15,7 +15,7 @@ use bundle_format::error::Code;
 use bundle_format::event::Event;
 use bundle_format::ids::{Name, NodeId};
 use bundle_format::manifest::NodeTable;
-use bundle_format::range::{Coding, Range, RangeError};
+use bundle_format::range::{Coding, Range, RangeError, VerifiedRange};
 
 /// What signing a request gave.
 #[derive(Debug)]
@@ -172,14 +172,18 @@ impl Node {
         if !self.roster.is_forked() {
             return Err(NodeError::refused(Code::Z616, "the roster has not forked; there is nothing to heal"));
         }
-        let origin = self.roster.pin().roster_origin();
-        let healed = self.healed_heads()?;
-        let branches = ingest::apply::streams_of(&self.wal, &origin).into_iter().filter(|(stream, _)| stream.branch.is_some());
-        for theirs in branches.map(|(_, head)| head.end).filter(|end| !healed.contains(end)) {
-            let Some(main) = self.wal.head(&Stream::main(origin)) else { break };
+        for theirs in self.branches_to_heal()? {
+            let Some(main) = self.wal.head(&Stream::main(self.roster.pin().roster_origin())) else { break };
             self.append_roster_event(&RosterEvent::Heal { ours: main.end, theirs })?;
         }
         Ok(())
+    }
+
+    /// The ends of the branches that a heal would name.
+    fn branches_to_heal(&self) -> Result<Vec<Position>, NodeError> {
+        let main = self.wal.head(&Stream::main(self.roster.pin().roster_origin())).map(|head| head.end);
+        let healed = self.healed_heads()?;
+        Ok(self.roster.open_branches().iter().copied().filter(|end| Some(*end) != main && !healed.contains(end)).collect())
     }
 
     /// Heads of branches that a heal on the main branch names: an authority restored twice has more than one to heal.
@@ -228,6 +232,14 @@ impl Node {
         doubt.map_or(Ok(()), |why| Err(NodeError::refused(Code::Z610, why)))
     }
 
+    /// Whether `range` goes on with our roster under a key of ours that was replaced: behind it our next signature would vouch for it (R8.4-f).
+    pub(super) fn would_be_signed_over(&self, range: &VerifiedRange) -> bool {
+        let last = range.checkpoints().iter().map(|(at, _)| at.seq).max();
+        let mut at_end = range.checkpoints().iter().filter(|(at, _)| Some(at.seq) == last);
+        let counts = at_end.any(|(_, checkpoint)| self.roster.counts_under(checkpoint.key_number));
+        self.keyring.is_authority() && self.roster.is_roster(&range.origin()) && !counts
+    }
+
     pub(super) fn enrol_itself(&mut self) -> Result<(), NodeError> {
         let keys = self.keyring.current();
         let event = RosterEvent::Enrol {
@@ -256,6 +268,13 @@ impl Node {
             ));
         }
         let stream = Stream::main(self.roster.pin().roster_origin());
+        let goes_on = self.wal.head(&stream).is_none_or(|head| head.end == self.roster.head());
+        if !goes_on && !self.roster.is_forked() {
+            return Err(NodeError::refused(
+                Code::Z610,
+                "its end here was signed with a replaced key, and whoever signs behind it would vouch for it",
+            ));
+        }
         self.append_control(&stream, event.kind(), &event.payload())?;
         self.sign_roster()?;
         self.refresh_roster()

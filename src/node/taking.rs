@@ -394,7 +394,8 @@ impl Node {
         if origin.node == self.keyring.node() {
             self.meet_own_history(range, tally)?;
         }
-        let applied = ingest::apply(&mut self.wal, range)?;
+        let apart = self.would_be_signed_over(range);
+        let applied = if apart { ingest::apply_apart(&mut self.wal, range)? } else { ingest::apply(&mut self.wal, range)? };
         count(range, &applied, &mut tally.counts);
         if let Verdict::Gap { from, to } = applied.verdict {
             tally.missing.push(Missing { origin, from, to });

@@ -30,5 +30,6 @@ mod stick;
 mod stick_blind;
 mod stick_pulled;
 mod waiting;
+mod succession;
 mod walk;
 mod watch_ledger;

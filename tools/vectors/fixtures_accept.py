@@ -58,6 +58,31 @@ def authority_rekeyed(label):
                 sender_key=2)
 
 
+@accept("behind a rekey of the authority the outgoing key signs an enrolment: nobody learns of it, and the file is taken", ["R8.3-l"],
+        sender="punakha-hub", keys="gasa-bhu")
+def roster_by_replaced_key(label):
+    log = enrol(rekey(roster(REHUB), REHUB, 2, []), LAYA, 0)
+    return send(label, [log.range(5, 5, domain=DOMAIN), log.range(6, 6, domain=DOMAIN), visits(count=1).range(domain=DOMAIN)], REHUB, [GASA], sender_key=2)
+
+
+@accept("behind a rekey of the authority an enrolment with a checkpoint of the outgoing key, and one of the new key above it: it counts", ["R8.3-l"],
+        sender="punakha-hub", keys="gasa-bhu")
+def roster_by_both_keys(label):
+    log = enrol(rekey(roster(REHUB), REHUB, 2, []), LAYA, 0).add("zb/alive", enc({}))
+    both = log.range(6, 7, checkpoints=[(6, 1), (7, 2)], domain=DOMAIN)
+    return send(label, [log.range(5, 5, domain=DOMAIN), both, visits(LAYA, 1).range(domain=DOMAIN)], REHUB, [GASA], sender_key=2)
+
+
+@accept("the reader's roster parted from this one before its authority was rekeyed: it goes on from the rekey", ["R6.1-e", "R8.3-g"],
+        sender="punakha-hub", keys="gasa-bhu")
+def authority_rekeyed_on_another_branch(label):
+    log = Log(REHUB, 0)
+    log.events, log.hashes = roster(REHUB).events[:3], roster(REHUB).hashes[:4]
+    log = enrol(rekey(log.add("zb/alive", enc({})), REHUB, 2, []), LAYA, 0)
+    return send(label, [log.range(4, 5, domain=DOMAIN), log.range(6, 6, domain=DOMAIN, number=2), visits(LAYA, 1).range(domain=DOMAIN)], REHUB, [GASA],
+                sender_key=2)
+
+
 @accept("one file sealed for two readers", ["R5.2-a", "R5.2-c"], keys=["punakha-hub", "gasa-bhu"])
 def two_recipients(label):
     return send(label, [visits(count=2).range(domain=DOMAIN)], to=[GASA, HUB])

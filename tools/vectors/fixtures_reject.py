@@ -374,8 +374,18 @@ reject("roster_forged", "lunana-bhu signs a roster event that makes laya-bhu a m
        lambda label: from_laya(label, [forged_roster(LUNANA).range(5, domain=DOMAIN), visits(LAYA).range(domain=DOMAIN)]))
 reject("roster_own_voucher", "the authority's new key vouches for the event that introduces it", ["R8.3-g"], "Z615",
        lambda label: bundle(label, REHUB, [GASA], [rekey(roster(REHUB), REHUB, 2, []).range(5, domain=DOMAIN, number=2)], domain=DOMAIN), keys="gasa-bhu")
+reject("roster_by_replaced_key", "behind a rekey of the authority the outgoing key enrols laya-bhu, whose events are in the file", ["R8.3-l"], "Z615",
+       lambda label: replaced(label, lambda log: [log.range(6, 6, domain=DOMAIN)]), keys="gasa-bhu")
+reject("roster_behind_replaced_key", "the same, and a range of the new key behind it: what that vouches for is learned from a log, not in this file", ["R8.3-l"], "Z615",
+       lambda label: replaced(label, lambda log: [log.range(6, 6, domain=DOMAIN), log.range(7, 7, domain=DOMAIN, number=2)]), keys="gasa-bhu")
 reject("roster_event_long", "a roster event with a payload of 4 097 bytes", ["R3.2-c"], "Z226",
        lambda label: plain(label, ranges=[roster().add("zb/later", bytes(4097)).range(5, domain=DOMAIN), visits().range(domain=DOMAIN)]))
+
+
+def replaced(label, behind):
+    log = enrol(rekey(roster(REHUB), REHUB, 2, []), LAYA, 0).add("zb/alive", enc({}))
+    ranges = [log.range(5, 5, domain=DOMAIN), *behind(log), visits(LAYA, 1).range(domain=DOMAIN)]
+    return bundle(label, REHUB, [GASA], ranges, domain=DOMAIN, sender_key=2)
 
 
 def forged_roster(writer):

@@ -3,7 +3,7 @@
 import fixtures_reject
 from zbcbor import Raw, enc
 from zbcrypto import REQUEST, digest, node_id, sha256, sign
-from zbworld import DOMAIN, GASA, HUB, LAYA, LUNANA, NOBODY, enrol, roster, visits
+from zbworld import DOMAIN, GASA, HUB, LAYA, LUNANA, NOBODY, REHUB, enrol, rekey, roster, visits
 from zbwrite import Log, Node
 
 GASA3 = Node("gasa-bhu", 3)
@@ -103,10 +103,13 @@ def good_joins() -> dict:
 def bad_joins() -> dict:
     log = enrol(roster(), LAYA, 0)
     other = roster().add("zb/enrol", enc({0: LAYA.node, 2: LAYA.name, 4: LAYA.signing_public[0], 6: NOBODY.sealing_public[0], 8: 0}))
+    replaced = enrol(rekey(roster(REHUB), REHUB, 2, []), LAYA, 0)
     changed = b"".join(log.events).replace(b"gasa-bhu", b"gaza-bhu")
     return {
         "join_other_request": ("the answer to another request", ["R8.5-e", "R8.5-f"], "Z606", join(edit=lambda m: m | {6: bytes(32)})),
         "join_event_changed": ("a name in the roster was changed on the way", ["R8.5-f"], "Z609", join(ranges=[log.range(domain=DOMAIN, raw=changed)])),
+        "join_by_replaced_key": ("the authority replaced its key, and the outgoing one signs our enrolment", ["R8.3-l", "R8.5-f"], "Z609",
+                                 join(ranges=[replaced.range(1, 5, domain=DOMAIN), replaced.range(6, 6, domain=DOMAIN)])),
         "join_gap": ("the roster's third event is missing", ["R8.5-e", "R8.5-f"], "Z609", join(ranges=[log.range(1, 2, domain=DOMAIN), log.range(4, 5, domain=DOMAIN)])),
         "join_not_from_the_beginning": ("the roster begins at event 4", ["R8.5-e"], "Z609", join(ranges=[log.range(4, domain=DOMAIN)])),
         "join_other_node_index": ("a range names node 1", ["R8.5-e"], "Z609", join(ranges=[log.range(domain=DOMAIN, edit=lambda r: r | {0: [1, *r[0][1:]]})])),

@@ -303,7 +303,7 @@ def read(data: bytes, context: Context) -> dict:
             raise Fault("Z218", "claims more than 2 MiB in codec 3")      # R4.4-m
         r["events"] = verify_range(r, roster, context.domain)
         if is_roster:
-            r["roster"] = roster.learn(r["first"], r["base"], [raw for raw, _ in r["events"]])
+            r["roster"] = roster.learn(r["first"], r["base"], [raw for raw, _ in r["events"]], r["checkpoints"])
         ranges.append(r)
     if not beyond_roster:
         know_sender()

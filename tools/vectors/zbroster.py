@@ -1,5 +1,6 @@
 """The roster as a reader needs it (SPEC §8.3): who is a member, under which keys; learned from events of the roster origin."""
 
+import copy
 import re
 
 import zbcbor
@@ -8,6 +9,11 @@ from zbgrammar import Fault, Shape
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 VOID = Shape("void")
+
+
+def covered(raws, checkpoints):
+    """Each event with the numbers of the keys that sign it: those of the range's checkpoints at or above."""
+    return [(raw, [number for offset, number, *_ in checkpoints if offset > i]) for i, raw in enumerate(raws)]
 
 
 class Roster:
@@ -52,31 +58,52 @@ class Roster:
     def name(self, node: bytes) -> str:
         return self.members[node]["name"] if node in self.members else "@" + node.hex()
 
-    def learn(self, first: int, base: bytes, raws: list[bytes]) -> str:
-        """A verified roster range, by the table of §6.2 -> what became of it."""
+    def learn(self, first: int, base: bytes, raws: list[bytes], checkpoints) -> str:
+        """A verified roster range, by the table of §6.2 -> what became of it. `checkpoints`: (events from the start, key number, …)."""
         if not self.history_known:
-            self._fold(raws)
+            for raw, numbers in covered(raws, checkpoints):
+                if max(numbers) < self._authority_key():
+                    return "waits"                                        # R8.3-l
+                self._fold([raw])
             return "learned"
         held = len(self.hashes) - 1
         if first > held + 1:
             return "gap"                                                  # R6.1-e
         h = base
         if base != self.hashes[first - 1]:
-            self.forked = True
-            return "fork"
+            return self._other_branch(first, base, raws, checkpoints)
         for i, raw in enumerate(raws):
             h = h_next(h, first + i, raw)
             if first + i <= held and h != self.hashes[first + i]:
-                self.forked = True
-                return "fork"
-        new = raws[held - first + 1:]
-        self.take(new)
+                return self._other_branch(first, base, raws, checkpoints)
+        return self._take_covered(covered(raws, checkpoints)[held - first + 1:])
+
+    def _take_covered(self, new) -> str:
+        for raw, numbers in new:
+            if max(numbers) < self._authority_key():
+                return "waits"                                            # R8.3-l
+            self.take([raw])
         return "learned" if new else "known"
+
+    def _other_branch(self, first, base, raws, checkpoints) -> str:
+        """It teaches nothing but a rekey of the authority, and what stands before that on it (R6.1-e)."""
+        other = copy.deepcopy(self)
+        other.hashes, other.parts = self.hashes[:first - 1] + [base], []
+        other._take_covered(covered(raws, checkpoints))
+        if other._authority_key() > self._authority_key():
+            self.__dict__.update(other.__dict__)
+            return "learned"
+        self.forked = True
+        return "fork"
 
     def take(self, raws: list[bytes]):
         for raw in raws:
             self.hashes.append(h_next(self.hashes[-1], len(self.hashes), raw))
         self._fold(raws)
+
+    def _authority_key(self) -> int:
+        """The number of its newest key so far."""
+        return max(self.members[self.authority]["keys"]) if self.authority in self.members else 1
 
     def _fold(self, raws):
         for raw in raws:

@@ -76,7 +76,7 @@ def join(data: bytes, asked: bytes) -> Roster:
             BAD.need(r["origin"] == roster.origin and r["codec"] == 0 and r["first"] == len(roster.hashes), "not the roster in order")
             pinned = roster if roster.members else First(roster, m[2])
             events = zb_read.verify_range(r, pinned, domain_id(m[2]))
-            BAD.need(roster.learn(r["first"], r["base"], [raw for raw, _ in events]) == "learned", "another base")
+            BAD.need(roster.learn(r["first"], r["base"], [raw for raw, _ in events], r["checkpoints"]) == "learned", "another base")
     except Fault as fault:
         raise Fault("Z609", fault.why) from None
     member = roster.members.get(m[0])
