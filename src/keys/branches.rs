@@ -1,17 +1,18 @@
 //! A forked roster: what its branches take away counts, what they grant waits for a heal. Pure. SPEC §8.4.
 //!
 //! The authority was restored from an old image and went on: two branches, both signed. Revocations and bounds of all branches apply; members
-//! and policies stand as in the common prefix; a new key counts when the branches do not disagree about it. A heal on one branch names its own
+//! stand as in the common prefix, and see what all branches let them see; a new key counts when the branches do not disagree about it. A heal on one branch names its own
 //! head and the other's; then everything up to both counts, the healed branch first.
 
 use super::member::{Member, MemberKey, Pin};
+use super::policy::Policy;
 use super::roster::{Refused, Roster};
 use super::roster_event::RosterEvent;
 use super::standing::KeyEnd;
 use bundle_format::chain::Position;
 use bundle_format::event::Event;
-use bundle_format::ids::Hash;
-use std::collections::BTreeSet;
+use bundle_format::ids::{Hash, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One event of the roster lane with its place.
 #[derive(Clone, Debug)]
@@ -36,19 +37,19 @@ impl Roster {
         roster
     }
 
-    fn fold_all(&mut self, entries: &[Entry<'_>]) {
-        for entry in entries {
-            let _ = self.apply(entry.position, &entry.event); // what has no effect is remembered by the fold
-        }
+    /// Whose policies it says.
+    fn fold_all(&mut self, entries: &[Entry<'_>]) -> BTreeSet<NodeId> {
+        // What has no effect is remembered by the fold.
+        entries.iter().filter_map(|entry| self.fold(entry.position, &entry.event).ok().flatten()).collect()
     }
 
     fn fold_branches(&mut self, mut branches: Vec<&[Entry<'_>]>) {
-        let mut folded = BTreeSet::new();
+        let (mut folded, mut said) = (BTreeSet::new(), BTreeSet::new());
         while branches.len() > 1 {
             let Some(healed) = find_heal(self.head, &branches) else { return self.fork(&branches) };
             let (ours, theirs) = (branches[healed.ours], branches[healed.theirs]);
             folded.extend(ours[..=healed.heal_at].iter().map(|entry| entry.position.hash));
-            self.join(&ours[..=healed.heal_at], behind(&theirs[..healed.until], &folded));
+            self.join(&ours[..=healed.heal_at], behind(&theirs[..healed.until], &folded), &mut said);
             folded.extend(theirs[..healed.until].iter().map(|entry| entry.position.hash));
             // What is left of the closed branch, if somebody still writes on it, is a fork again; so is what parts from either.
             let left = branches.into_iter().enumerate().map(|(index, branch)| (index == healed.ours, behind(branch, &folded)));
@@ -59,15 +60,31 @@ impl Roster {
         }
     }
 
-    /// Fold a branch up to the heal it ends with, the other one up to the head that names, then the heal. Positions repeat on the second branch.
-    fn join(&mut self, ours: &[Entry<'_>], theirs: &[Entry<'_>]) {
+    /// Fold a branch up to the heal it ends with, the other one up to the head that names, then the heal. Positions repeat on the second branch. Of two
+    /// policies that both say, the narrower holds; `said` is whose policies were said since the first parting.
+    fn join(&mut self, ours: &[Entry<'_>], theirs: &[Entry<'_>], said: &mut BTreeSet<NodeId>) {
         let Some((heal, ours)) = ours.split_last() else { return };
-        self.fold_all(ours);
+        said.extend(self.fold_all(ours));
         let head = self.head;
+        let before = self.policies(said);
         self.stand_before(theirs);
-        self.fold_all(theirs);
+        let theirs_said = self.fold_all(theirs);
+        for (node, policy) in before.iter().filter(|(node, _)| theirs_said.contains(node)) {
+            self.narrow(node, policy);
+        }
+        said.extend(theirs_said);
         self.stand_at(head);
         self.fold_all(std::slice::from_ref(heal));
+    }
+
+    fn policies(&self, of: &BTreeSet<NodeId>) -> BTreeMap<NodeId, Policy> {
+        of.iter().filter_map(|node| Some((*node, self.members.get(node)?.policy.clone()))).collect()
+    }
+
+    fn narrow(&mut self, node: &NodeId, by: &Policy) {
+        if let Some(member) = self.members.get_mut(node) {
+            member.policy = member.policy.narrower(by);
+        }
     }
 
     fn stand_before(&mut self, branch: &[Entry<'_>]) {
@@ -82,6 +99,7 @@ impl Roster {
         for member in self.members.values_mut() {
             let tellings: Vec<&Member> = folded.iter().filter_map(|roster| roster.members.get(&member.node)).collect();
             member.keys = merged_keys(&member.keys, &tellings);
+            member.policy = tellings.iter().fold(member.policy.clone(), |policy, telling| policy.narrower(&telling.policy));
         }
         let known = self.refused.len();
         for roster in &folded {
@@ -166,7 +184,6 @@ fn find_heal(head: Position, branches: &[&[Entry<'_>]]) -> Option<Healed> {
 mod tests {
     use super::*;
     use crate::keys::fixture::{Written, enrol, found, keep, node, origin, pin, rekey, revoke, signing, written};
-    use crate::keys::policy::Policy;
     use crate::keys::standing::{EventStanding, Standing};
     use bundle_format::ids::Lane;
 
@@ -207,6 +224,37 @@ mod tests {
         assert!(!good(Lane::Bulk, 1), "kept by one branch only");
         let before = forked(&[common().then(&revoke(2, 1, vec![])), common().then(&enrol(4, "four", Policy::Own))]);
         assert_eq!(before.sender(&node(2), &signing(2)), Some(Standing::Revoked), "revoked by one branch only");
+    }
+
+    /// A fork must not give back what one of its branches has taken, neither while it is open nor when it is healed.
+    #[test]
+    fn where_branches_differ_about_a_policy_the_one_that_sees_less_holds() {
+        let say = |lane: Written, policy: &Policy| lane.then(&RosterEvent::Policy { node: node(3), policy: policy.clone() });
+        let seen = |roster: &Roster| roster.member(&node(3)).map(|member| member.policy.clone()).unwrap();
+        let list = |of: &[u8]| Policy::nodes(of.iter().copied().map(node).collect());
+        let (all, hubs, own) = (Policy::All, Policy::OwnAndHubs, Policy::Own);
+        for (ours, theirs, want) in [
+            (&all, &own, &own),
+            (&hubs, &all, &hubs),
+            (&hubs, &hubs, &hubs),
+            (&list(&[1, 2]), &list(&[2, 3]), &list(&[2])),
+            (&list(&[1, 2]), &hubs, &own),
+            (&list(&[1]), &all, &list(&[1])),
+        ] {
+            for (ours, theirs) in [(ours, theirs), (theirs, ours)] {
+                let (ours, theirs) = (say(common(), ours), say(common(), theirs));
+                assert_eq!(&seen(&forked(&[ours.clone(), theirs.clone()])), want, "open");
+                let heal = RosterEvent::Heal { ours: ours.head(), theirs: theirs.head() };
+                assert_eq!(&seen(&forked(&[ours.clone().then(&heal), theirs.clone()])), want, "healed");
+                let later = say(ours.then(&heal), &all);
+                assert_eq!(seen(&forked(&[later, theirs])), all, "what is said behind the heal holds");
+            }
+        }
+        let narrowed = say(common(), &own);
+        let silent = common().then(&enrol(4, "four", Policy::Own));
+        assert_eq!(seen(&forked(&[narrowed.clone(), silent.clone()])), own, "narrowed by one branch only");
+        let heal = RosterEvent::Heal { ours: silent.head(), theirs: narrowed.head() };
+        assert_eq!(seen(&forked(&[silent.then(&heal), narrowed])), own);
     }
 
     #[test]

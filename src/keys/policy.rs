@@ -26,6 +26,17 @@ impl Policy {
         if nodes.is_empty() { Self::Own } else { Self::Nodes(nodes) }
     }
 
+    /// What both let a member see. Which nodes are hubs may change: what they and a list have in common is nothing.
+    #[must_use]
+    pub fn narrower(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::All, policy) | (policy, Self::All) => policy.clone(),
+            (Self::OwnAndHubs, Self::OwnAndHubs) => Self::OwnAndHubs,
+            (Self::Nodes(ours), Self::Nodes(theirs)) => Self::nodes(ours.iter().filter(|node| theirs.contains(node)).copied().collect()),
+            _ => Self::Own,
+        }
+    }
+
     /// From what a person typed: `own`, `own,hub`, `all`, or names with commas. `node_of` knows the names.
     ///
     /// # Errors

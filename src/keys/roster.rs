@@ -144,6 +144,11 @@ impl Roster {
     /// Why it has no effect. It is folded all the same and remembered in [`Roster::refused`]; only [`RosterError::OutOfOrder`] and
     /// [`RosterError::Forked`] leave the roster as it was.
     pub fn apply(&mut self, position: Position, event: &Event<'_>) -> Result<(), RosterError> {
+        self.fold(position, event).map(|_| ())
+    }
+
+    /// [`Roster::apply`]; whose policy it says, if that is what it does.
+    pub(super) fn fold(&mut self, position: Position, event: &Event<'_>) -> Result<Option<NodeId>, RosterError> {
         if self.is_forked() {
             return Err(RosterError::Forked);
         }
@@ -153,15 +158,13 @@ impl Roster {
         let judged = self.judge(event);
         self.head = position;
         self.updated = self.updated.max(event.hlc);
-        match judged {
-            Ok(Some(roster_event)) => self.commit(roster_event, position),
-            Ok(None) => {}
-            Err(why) => {
-                self.refused.push(Refused { position, why: why.clone() });
-                return Err(why);
-            }
-        }
-        Ok(())
+        let roster_event = judged.inspect_err(|why| self.refused.push(Refused { position, why: why.clone() }))?;
+        let policy_of = match &roster_event {
+            Some(RosterEvent::Policy { node, .. }) => Some(*node),
+            _ => None,
+        };
+        roster_event.into_iter().for_each(|roster_event| self.commit(roster_event, position));
+        Ok(policy_of)
     }
 
     /// The roster event that is whole with `event` and makes sense here; `None` when it is none, or not whole yet.
