@@ -41,6 +41,17 @@ pub fn write_new(ports: &Ports, path: &Path, bytes: &[u8]) -> Result<(), Halt> {
     Ok(())
 }
 
+/// Whether a small file can be written where none is: for who must not find out later.
+pub fn try_new(ports: &Ports, path: &Path) -> Result<(), Halt> {
+    let unwritable = |error| Halt::from(NodeError::writing(path, error));
+    if ports.disk.look(path).map_err(unwritable)?.is_some() {
+        return Err(Halt::new(Code::Z109, path.to_string_lossy()));
+    }
+    let mut tried = path.as_os_str().to_owned();
+    tried.push(".tmp");
+    write_new(ports, Path::new(&tried), b"").and_then(|()| ports.disk.remove(Path::new(&tried)).map_err(unwritable))
+}
+
 /// Set standard input down in `folder`, to be read twice; the caller removes it.
 pub fn spool_stdin(ports: &Ports, folder: &Path) -> Result<PathBuf, Halt> {
     let path = folder.join(format!(".incoming-{}.tmp", hex(&entropy::random::<8>(&*ports.entropy))));

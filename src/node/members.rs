@@ -7,7 +7,7 @@ use crate::cut::pieces::{PIECE_RAW_LEN, for_each_piece};
 use crate::cut::sign::{Signer, sign_up_to_head};
 use crate::cut::{CutError, Lack};
 use crate::ingest;
-use crate::keys::{Join, Joined, Keep, Policy, Request, Roster, RosterEvent, Words};
+use crate::keys::{Join, Joined, Keep, Member, Policy, Request, Roster, RosterEvent, Words};
 use crate::ports::store::{Log as _, Rotten, Store as _, Stream};
 use bundle_format::chain::Position;
 use bundle_format::compress::Compressor;
@@ -30,6 +30,15 @@ pub struct Signed {
     pub name: Name,
     /// It was a member with these very keys already; only the file was made again.
     pub again: bool,
+}
+
+/// A request as it is read, before anybody said yes.
+#[derive(Debug)]
+pub struct Asked {
+    /// The name it asks for, or has.
+    pub name: Name,
+    /// The member whose present keys it asks for: signing it once more hands out its join file again.
+    pub holder: Option<NodeId>,
 }
 
 /// A join file held against this node, before anyone said yes.
@@ -63,6 +72,22 @@ impl Node {
         Some(Request::build(self.keyring.name(), self.keyring.node(), keys, outgoing))
     }
 
+    /// At the authority: what `request` asks for. Nothing is changed.
+    ///
+    /// # Errors
+    /// Z608 elsewhere, Z609 for what is no request.
+    pub fn read_request(&self, request: &[u8]) -> Result<Asked, NodeError> {
+        self.require_to_be_authority()?;
+        let request = Request::read(request)?;
+        Ok(Asked { holder: self.holder(&request), name: request.name })
+    }
+
+    /// The member whose present keys are those of `request`.
+    fn holder(&self, request: &Request) -> Option<NodeId> {
+        let has = |member: &&Member| member.current().is_some_and(|key| key.signing == request.signing);
+        self.roster.members().find(has).map(|member| member.node)
+    }
+
     /// At the authority: take the requester in, or give a member new keys (`rekey`), and make the join file that answers.
     ///
     /// # Errors
@@ -74,20 +99,20 @@ impl Node {
             self.require_authority(sure)?;
         }
         let request = read?;
-        let rekey = rekey.or_else(|| self.asks_for_new_keys(&request));
-        let (event, node) = match rekey {
-            None => (enrolment(&request, policy), request.node),
-            Some(node) => (self.rekeying(&request, node)?, node),
-        };
-        let again = self.roster.member(&node).and_then(|member| member.current()).is_some_and(|key| key.signing == request.signing);
-        if again {
+        let again = self.holder(&request).filter(|holder| rekey.is_none_or(|rekey| rekey == *holder));
+        let node = rekey.or(again).unwrap_or(request.node);
+        match (again, rekey) {
+            (Some(_), None) => self.require_policy(&node, &policy)?,
+            (Some(_), Some(_)) => {}
+            (None, Some(_)) => self.write_roster_event(&self.rekeying(&request, node)?)?,
+            (None, None) => self.write_roster_event(&self.enrolment(&request, policy)?)?,
+        }
+        if again.is_some() {
             self.sign_roster()?;
-        } else {
-            self.write_roster_event(&event)?;
         }
         let name = self.roster.member(&node).map_or(request.name.clone(), |member| member.name.clone());
         let join = Join::new(&request, node, *self.roster.pin(), self.roster_ranges()?);
-        Ok(Signed { words: join.words(&request), join: join.to_bytes(), node, name, again })
+        Ok(Signed { words: join.words(&request), join: join.to_bytes(), node, name, again: again.is_some() })
     }
 
     /// Whether the keys asked for are a member's present ones, and all of the roster is signed and can be read: then nothing is signed by handing it out once
@@ -95,16 +120,24 @@ impl Node {
     fn stands_signed(&self, request: &Request) -> bool {
         let roster = Stream::main(self.roster.pin().roster_origin());
         let is_signed = self.wal.head(&roster).is_some_and(|head| head.checkpoint_seq == head.end.seq);
-        is_signed
-            && self.rotten_in(&roster).is_none()
-            && self.roster.members().any(|member| member.current().is_some_and(|key| key.signing == request.signing))
+        is_signed && self.rotten_in(&roster).is_none() && self.holder(request).is_some()
     }
 
-    /// A member that signed for its new keys with the present ones needs nobody to say which member it is (R8.5-b).
-    fn asks_for_new_keys(&self, request: &Request) -> Option<NodeId> {
-        let member = self.roster.member(&request.node)?;
-        let signed = request.is_signed_by(&member.current()?.signing);
-        (signed && request.key_number == member.next_key_number()).then_some(member.node)
+    /// A member is not told a second policy by handing out its join file once more.
+    fn require_policy(&self, node: &NodeId, policy: &Policy) -> Result<(), NodeError> {
+        let Some(member) = self.roster.member(node).filter(|member| member.policy != *policy) else { return Ok(()) };
+        let sees = member.policy.text(|node| self.naming().node(node));
+        Err(NodeError::refused(Code::Z616, format!("{} is a member already and sees {sees}; `zbundle policy` changes that", member.name)))
+    }
+
+    /// New keys are given only to whom a person names (R8.5-b).
+    fn enrolment(&self, request: &Request, policy: Policy) -> Result<RosterEvent, NodeError> {
+        if request.key_number > 1 {
+            let name = self.naming().node(&request.node);
+            return Err(NodeError::refused(Code::Z616, format!("it asks for new keys of {name}; with --rekey {name} it gets them")));
+        }
+        let (node, name) = (request.node, request.name.to_string());
+        Ok(RosterEvent::Enrol { node, name, signing: request.signing, sealing: request.sealing, policy })
     }
 
     fn rekeying(&self, request: &Request, node: NodeId) -> Result<RosterEvent, NodeError> {
@@ -112,6 +145,10 @@ impl Node {
         if request.key_number > 1 && request.node != node {
             let why = format!("{} asks for new keys of its own, not of {}", self.naming().node(&request.node), member.name);
             return Err(NodeError::refused(Code::Z616, why));
+        }
+        let is_its_own = request.node == node && member.current().is_some_and(|key| request.is_signed_by(&key.signing));
+        if node == self.roster.authority() && !is_its_own {
+            return Err(NodeError::refused(Code::Z616, format!("{} is the authority, and changes its keys itself", member.name)));
         }
         if !request.old_signature_fits(self.roster.signer(&node, request.key_number - 1).as_ref()) {
             return Err(NodeError::refused(Code::Z609, "its old signature is not by the key it replaces"));
@@ -348,8 +385,4 @@ impl Node {
         let joined = self.keyring.joined_by(roster).filter(|joined| joined.node == join.node);
         joined.ok_or_else(|| NodeError::refused(Code::Z606, "its roster does not know this node's keys"))
     }
-}
-
-fn enrolment(request: &Request, policy: Policy) -> RosterEvent {
-    RosterEvent::Enrol { node: request.node, name: request.name.to_string(), signing: request.signing, sealing: request.sealing, policy }
 }

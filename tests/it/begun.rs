@@ -95,7 +95,7 @@ fn new_keys_of_the_authority_arrive_though_the_power_went_while_they_were_signed
             let mut node = init(&disk, seed, true).unwrap();
             let request = node.request(true).unwrap();
             disk.lose_power(nth);
-            let signed = node.sign(&request, Policy::All, None, false);
+            let signed = node.sign(&request, Policy::All, Some(node.keyring().node()), false);
             drop(node);
             if !disk.has_struck() {
                 signed.unwrap();
@@ -105,7 +105,9 @@ fn new_keys_of_the_authority_arrive_though_the_power_went_while_they_were_signed
             disk.crash(seed * 1000 + nth);
             disk.heal();
             let mut node = open(&disk, seed + 200).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
-            let signed = node.sign(&request, Policy::All, None, false).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
+            let signed = node
+                .sign(&request, Policy::All, Some(node.keyring().node()), false)
+                .unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
             let offer = node.consider(&signed.join).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
             node.join(&offer).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));
             node.sign(&self::request(seed), Policy::Own, None, false).unwrap_or_else(|error| panic!("operation {nth}, seed {seed}: {error}"));

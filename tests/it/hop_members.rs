@@ -160,7 +160,7 @@ fn a_node_that_shows_a_replaced_key_is_told_so_whoever_dials() {
         let (national, clinic_node) = (lab.stay("national"), lab.stay("clinic"));
         // The district's new keys are signed; it has not joined with them yet. The clinic has heard of it.
         let request = lab.world.open("district").request(true).unwrap();
-        national.with(|node| node.sign(&request, Policy::All, None, false).map(drop)).await.unwrap();
+        national.with(|node| node.sign(&request, Policy::All, Some(district), false).map(drop)).await.unwrap();
         national.close().await.unwrap();
         clinic_node.close().await.unwrap();
         lab.world.carry("national", "clinic", "c");
@@ -301,9 +301,9 @@ fn a_key_that_ends_while_it_talks_ends_the_session() {
             let session = keeps_on(&lab, &clinic);
             sleep(Duration::from_secs(2)).await;
             let request = clinic.with(|node| node.request(true)).await.unwrap();
-            let ended = hub
-                .standing
-                .with(|node| if revoked { node.revoke(clinic_id, false).map(drop) } else { node.sign(&request, Policy::Own, None, false).map(drop) });
+            let ended = hub.standing.with(|node| {
+                if revoked { node.revoke(clinic_id, false).map(drop) } else { node.sign(&request, Policy::Own, Some(clinic_id), false).map(drop) }
+            });
             ended.await.unwrap();
             hub.standing.durable().await.unwrap();
             sleep(Duration::from_secs(2)).await;

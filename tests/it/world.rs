@@ -123,14 +123,15 @@ impl World {
     pub fn rekey(&self, name: &str, authority: &str) {
         let mut node = self.open(name);
         let request = node.request(true).unwrap();
-        let own = name == authority;
-        let signed = if own { node.sign(&request, Policy::All, None, false).unwrap() } else { self.sign_new_keys(authority, &request) };
+        let member = node.keyring().node();
+        let signed = if name == authority {
+            node.sign(&request, Policy::Own, Some(member), false)
+        } else {
+            self.open(authority).sign(&request, Policy::Own, Some(member), false)
+        };
+        let signed = signed.unwrap();
         let offer = node.consider(&signed.join).unwrap();
         node.join(&offer).unwrap();
-    }
-
-    fn sign_new_keys(&self, authority: &str, request: &[u8]) -> zbundle::node::members::Signed {
-        self.open(authority).sign(request, Policy::Own, None, false).unwrap()
     }
 
     /// Cut for one, carry, take in.

@@ -6,7 +6,7 @@ use crate::station::Station;
 use crate::world::{Asked, Machine, World};
 use bundle_format::error::Code;
 use bundle_format::ids::{Name, NodeId};
-use zbundle::keys::Policy;
+use zbundle::keys::{Policy, Request};
 use zbundle::node::Node;
 use zbundle::ports::MemoryDisk;
 
@@ -93,14 +93,13 @@ impl World {
         let Some(request) = request else { return Ok(()) };
         let (member, id) = (self.machines[at].station.member, self.machines[at].station.id);
         self.rekeyed.push(member);
-        let policy = if member == AUTHORITY { Policy::All } else { Policy::Own };
-        let again = self.revoked.contains(&member).then_some(id);
         let allowed = [Code::Z609, Code::Z605, Code::Z606, Code::Z616, Code::Z618, Code::Z406];
-        let mut signed = self.at_authority(step, &allowed, |hub| hub.sign(&request, policy.clone(), again, false))?;
-        if signed.is_none() && self.restored.contains(&member) && again.is_none() {
-            // Its card is older than its keys: a person at the authority says which member it is.
-            signed = self.at_authority(step, &allowed, |hub| hub.sign(&request, policy.clone(), Some(id), false))?;
-        }
+        // Where a card is older than its keys, a person at the authority says which member it is; copies of a card get no keys otherwise.
+        let is_sure = self.revoked.contains(&member) || self.restored.contains(&member);
+        let signed = self.at_authority(step, &allowed, |hub| {
+            let rekey = (is_sure || has_keys_of(hub, &id, &request)).then_some(id);
+            hub.sign(&request, Policy::Own, rekey, false)
+        })?;
         if member == AUTHORITY {
             // An authority whose newest keys are lost with its card is lost: people keep copies of these.
             self.machines[AUTHORITY].image = None;
@@ -179,4 +178,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Whether the authority sees by the request alone that `id` asks: it is signed with that member's present keys, or asks for these.
+fn has_keys_of(hub: &Node, id: &NodeId, request: &[u8]) -> bool {
+    let Ok(request) = Request::read(request) else { return false };
+    let current = hub.roster().member(id).and_then(|member| member.current());
+    current.is_some_and(|key| key.signing == request.signing || (request.is_signed_by(&key.signing) && request.key_number == key.number + 1))
 }
