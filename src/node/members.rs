@@ -217,7 +217,7 @@ impl Node {
     }
 
     /// The ends of the branches that a heal would name.
-    fn branches_to_heal(&self) -> Result<Vec<Position>, NodeError> {
+    pub(super) fn branches_to_heal(&self) -> Result<Vec<Position>, NodeError> {
         let main = self.wal.head(&Stream::main(self.roster.pin().roster_origin())).map(|head| head.end);
         let healed = self.healed_heads()?;
         Ok(self.roster.open_branches().iter().copied().filter(|end| Some(*end) != main && !healed.contains(end)).collect())

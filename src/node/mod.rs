@@ -20,6 +20,7 @@ pub mod folding;
 pub mod foretelling;
 pub mod forks;
 pub mod fsck;
+mod healing;
 pub mod held;
 pub mod history;
 pub mod hop;

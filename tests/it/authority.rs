@@ -75,7 +75,9 @@ fn a_roster_signed_twice_forks_and_both_branches_restrict_until_it_is_healed() {
     exchange(&world, "data", 2);
     assert_eq!(world.payloads("hub"), ["c1"]);
     assert_eq!(world.open("hub").set_policy(clinic, Policy::All, false).unwrap_err().code(), Code::Z610);
+    assert_eq!(world.open("hub").said_by_branches().unwrap(), [["x is revoked"]], "whoever heals reads first what will count");
     world.open("hub").heal().unwrap();
+    assert!(world.open("hub").said_by_branches().unwrap().is_empty());
     exchange(&world, "healed", 3);
     for name in ["hub", "clinic"] {
         let view = world.view(name);
