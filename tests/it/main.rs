@@ -29,7 +29,7 @@ mod side_by_side;
 mod stick;
 mod stick_blind;
 mod stick_pulled;
-mod waiting;
 mod succession;
+mod waiting;
 mod walk;
 mod watch_ledger;
