@@ -35,7 +35,8 @@ Examples:
   zbundle conflicts resolve Patient/BT-0042 --merge corrected.json
 
 Two writers who had not seen each other changed the same record. Both versions are kept, whatever is decided; until then the newer one is displayed.
-A resolution is an event: it goes to those who may see what this node writes, and to the writers of both versions.
+A resolution is an event: it goes to those who may see what this node writes, and to the writer of the version that was taken. A writer who may not see
+that version is told that it has been decided, not how, unless `disclose = \"payload\"` stands in config.toml.
 `settle` does at a hub what the rules in config.toml say, and tells the writers of what is left; run it from a timer (docs/sql.md).";
 
 /// Records that two writers changed without seeing each other
@@ -128,13 +129,14 @@ fn list(context: &mut Context, check: bool) -> Result<Finished, Halt> {
 fn others(view: &View, told: &Told) -> String {
     let when = units::date(told.hlc.ms()).unwrap_or_else(|| "-".into());
     let noun = if told.others == 1 { "other version" } else { "other versions" };
-    format!("{} {noun}, says {} {when}; it is decided there", told.others, view.naming().node(&told.by))
+    let stands = if told.decided { "it has been decided there, and how is not for this node to see" } else { "it is decided there" };
+    format!("{} {noun}, says {} {when}; {stands}", told.others, view.naming().node(&told.by))
 }
 
 fn told_object(view: &View, told: &Told) -> Object {
     let yours: Vec<String> = told.yours.iter().map(|id| view.naming().event(id)).collect();
     let object = Object::of("told").with("key", &told.record_key).with("by", view.naming().node(&told.by)).with("time", units::date(told.hlc.ms()));
-    object.with("yours", yours).with("others", told.others).with("disclosed", told.versions.len())
+    object.with("yours", yours).with("others", told.others).with("decided", told.decided).with("disclosed", told.versions.len())
 }
 
 fn title(view: &View, head: &Version) -> String {

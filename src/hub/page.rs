@@ -180,11 +180,12 @@ fn render(seen: &Seen) -> Markup {
                 }
                 @if !seen.told.is_empty() {
                     h2 { (counted(seen.told.len() as u64, "record")) " that a hub is to decide" }
-                    p.quiet { "Another node changed the same record. What it wrote is not told here; the decision comes back." }
+                    p.quiet { "Another node changed the same record. What it wrote is not told here; the decision comes back if it is this node's version." }
                     table {
                         tr { th { "Record" } th { "What is told" } }
                         @for (by, told) in seen.told.iter().take(LISTED_TOLD_MAX) {
-                            tr { td { code { (word(&told.record_key)) } } td { (counted(told.others, "other version")) ", says " (by) ", " (date(told.hlc.ms()).unwrap_or_default()) } }
+                            tr { td { code { (word(&told.record_key)) } } td { (counted(told.others, "other version")) ", says " (by) ", " (date(told.hlc.ms()).unwrap_or_default())
+                                @if told.decided { "; it has been decided there" } } }
                         }
                     }
                 }

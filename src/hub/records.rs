@@ -103,7 +103,7 @@ pub async fn conflicts(hub: &Rc<Hub>, request: &Request<Incoming>) -> Result<Ans
 fn said(node: &Node, told: &Told) -> Object {
     let yours: Vec<String> = told.yours.iter().map(|id| node.naming().event(id)).collect();
     let object = Object::empty().with("key", &told.record_key).with("by", node.naming().node(&told.by)).with("time", date(told.hlc.ms()));
-    object.with("yours", yours).with("others", told.others).with("disclosed", told.versions.len())
+    object.with("yours", yours).with("others", told.others).with("decided", told.decided).with("disclosed", told.versions.len())
 }
 
 fn about(node: &Node, record: &Conflict) -> Object {

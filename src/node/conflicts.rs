@@ -1,12 +1,13 @@
 //! Records in conflict: shown to a person, and settled by an event like any other, which travels back to those who wrote. SPEC §11.3.
 
+use super::config::Disclose;
 use super::error::NodeError;
 use super::payload;
 use super::projecting::Source;
 use super::{Node, View};
 use crate::ports::Ports;
 use crate::ports::projection::{Folded, Projection, State, Version, id_text};
-use crate::ports::store::{Log as _, StoreError, Stream};
+use crate::ports::store::{Log as _, Store as _, StoreError, Stream};
 use crate::push::{Fields, PushError, Pushed};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
@@ -237,8 +238,8 @@ impl Node {
     }
 
     /// Settle the record of `key`: one event that has seen all heads, durably, for all who may see what we write, and once more for each writer of a
-    /// head who may not (R11.3-b). More heads than one event can name are settled by several, each of which has seen the one before. `tables` must have
-    /// caught up. The ids of the last ones.
+    /// head who may not, as far as that writer may know of it (R11.3-b). More heads than one event can name are settled by several, each of which has seen
+    /// the one before. `tables` must have caught up. The ids of the last ones.
     ///
     /// # Errors
     /// Z412 no such record, Z413 nothing to settle, or another event than a head was taken; what the log says.
@@ -275,34 +276,57 @@ impl Node {
         };
         let fields = Fields { kind: chosen.kind.clone(), record_key: Some(key.to_owned()), author, op, ..Fields::default() };
         fields.check()?;
-        let streams = self.resolution_streams(tables, key)?;
-        if conflict.more() == 0 {
-            return self.write(&streams, &Fields { base: Some(conflict.folded.heads), ..fields }, &payload);
+        let disclose = self.config().unwrap_or_default().conflicts.disclose; // what does not read sets nothing
+        let own = self.push_streams(Lane::Routine, &[])?;
+        let mut resolved = self.resolve_in(tables, &own, &fields, &payload, None)?;
+        let mut untold = BTreeSet::new();
+        for writer in self.blind_writers(tables, key)? {
+            let reader = Some(writer).filter(|_| disclose == Disclose::Notice);
+            let is_disclosed = match resolution {
+                Resolution::Take(id) => self.is_seen_by(reader, id),
+                Resolution::Merge(_) => reader.is_none(), // anybody's words may be in it
+            };
+            if is_disclosed {
+                let directed = self.push_streams(Lane::Routine, &[writer])?;
+                resolved.extend(self.resolve_in(tables, &directed, &fields, &payload, reader)?);
+            } else {
+                untold.insert(writer);
+            }
         }
-        let mut last = Vec::new();
-        for stream in &streams {
-            last.extend(self.resolve_many(tables, stream, &fields, &payload)?);
-        }
-        Ok(last)
+        self.wal.sync()?;
+        self.tell_decided(tables, &conflict, &untold)?;
+        Ok(resolved)
+    }
+
+    /// Whether `reader` may be told of the event of that id; nobody in particular may.
+    fn is_seen_by(&self, reader: Option<NodeId>, id: &EventId) -> bool {
+        reader.is_none_or(|reader| self.roster.may_see(&reader, &id.origin))
     }
 
     fn write(&mut self, streams: &[Stream], fields: &Fields, payload: &[u8]) -> Result<Vec<Pushed>, NodeError> {
         let pushed = self.with_pusher(streams, |pusher| {
             let pushed = pusher.push(fields, payload.len() as u64, &mut &*payload)?;
-            pusher.sync()?;
+            pusher.flush()?;
             Ok::<_, PushError>(pushed)
         })?;
         Ok(pushed)
     }
 
-    /// One stream's part of a resolution that takes several events: the last of them.
-    fn resolve_many(&mut self, tables: &mut dyn Projection, stream: &Stream, fields: &Fields, payload: &[u8]) -> Result<Vec<Pushed>, NodeError> {
+    /// A resolution in one history, of several events if it takes them: the last of them. Its base is what `reader` may know of the heads.
+    fn resolve_in(
+        &mut self,
+        tables: &mut dyn Projection,
+        streams: &[Stream],
+        fields: &Fields,
+        payload: &[u8],
+        reader: Option<NodeId>,
+    ) -> Result<Vec<Pushed>, NodeError> {
         let (mut base, mut last, mut failed) = (Vec::new(), Vec::new(), None);
         let key = fields.record_key.as_deref().unwrap_or_default();
         tables.each_head(key, &mut |head| {
-            base.push(head);
+            base.extend(self.is_seen_by(reader, &head).then_some(head));
             if base.len() == BASE_COUNT_MAX {
-                let written = self.write(std::slice::from_ref(stream), &Fields { base: Some(std::mem::take(&mut base)), ..fields.clone() }, payload);
+                let written = self.write(streams, &Fields { base: Some(std::mem::take(&mut base)), ..fields.clone() }, payload);
                 match written.and_then(|pushed| Ok((self.id_of(&pushed)?, pushed))) {
                     Ok((id, pushed)) => (base, last) = (vec![id], pushed),
                     Err(error) => failed = Some(error),
@@ -312,7 +336,7 @@ impl Node {
         })?;
         match failed {
             Some(error) => Err(error),
-            None if base.len() > 1 => self.write(std::slice::from_ref(stream), &Fields { base: Some(base), ..fields.clone() }, payload),
+            None if last.is_empty() || base.len() > 1 => self.write(streams, &Fields { base: Some(base), ..fields.clone() }, payload),
             None => Ok(last),
         }
     }
@@ -325,19 +349,15 @@ impl Node {
         found.ok_or_else(|| NodeError::refused(Code::Z405, "what was just pushed"))
     }
 
-    fn resolution_streams(&self, tables: &mut dyn Projection, key: &str) -> Result<Vec<Stream>, NodeError> {
-        let mut streams = self.push_streams(Lane::Routine, &[])?;
+    /// Who wrote a head and may not see what we write for all. Who is revoked is sent nothing.
+    fn blind_writers(&self, tables: &mut dyn Projection, key: &str) -> Result<BTreeSet<NodeId>, NodeError> {
         let ours = self.own_origin(Lane::Routine, None);
         let mut writers = BTreeSet::new();
         tables.each_head(key, &mut |head| {
             writers.insert(head.origin.node);
             true
         })?;
-        let blind = |node: &NodeId| *node != self.keyring.node() && self.roster.member(node).is_some() && !self.roster.may_see(node, &ours);
-        let writers: Vec<_> = writers.into_iter().filter(blind).collect();
-        if !writers.is_empty() {
-            streams.extend(self.push_streams(Lane::Routine, &writers)?);
-        }
-        Ok(streams)
+        writers.retain(|node| self.roster.member(node).is_some_and(|member| !member.is_revoked()) && !self.roster.may_see(node, &ours));
+        Ok(writers)
     }
 }

@@ -14,7 +14,7 @@ use bundle_format::ids::{Hash, Lane, NodeId, hex};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Authors of resolutions by rules begin so.
 const BY_RULE: &str = "zbundle/";
@@ -185,45 +185,50 @@ impl Node {
 
     /// R11.3-f
     fn tell_writers(&mut self, tables: &mut dyn Projection, conflict: &Conflict, disclose: Disclose) -> Result<u64, NodeError> {
-        let clinics = |node: &NodeId| self.roster.member(node).is_some_and(|member| !member.is_revoked()) && !self.roster.is_hub(node);
-        // Of each writer: its first heads, and how many.
-        let mut writers: BTreeMap<NodeId, (Vec<String>, u64)> = BTreeMap::new();
-        let mut heads = Sha256::new();
-        tables.each_head(&conflict.record_key, &mut |head| {
-            let (own, count) = writers.entry(head.origin.node).or_default();
-            *count += 1;
-            if *count <= HEAD_COUNT_MAX {
-                own.push(id_text(&head));
-            }
-            heads.update(id_text(&head).as_bytes());
-            true
-        })?;
-        writers.retain(|node, _| clinics(node) && *node != self.keyring.node());
-        let (heads, mut told) = (heads.finalize(), 0);
+        let (mut writers, heads) = writers(tables, &conflict.record_key)?;
+        let me = self.keyring.node();
+        writers.retain(|node, _| self.roster.member(node).is_some_and(|member| !member.is_revoked()) && !self.roster.is_hub(node) && *node != me);
+        let mut told = 0;
         for (writer, own) in writers {
-            let payload = self.notice(conflict, own, disclose)?;
-            let mut named = Sha256::new();
-            named.update([u8::from(disclose == Disclose::Payload)]);
-            named.update(conflict.record_key.as_bytes());
-            named.update(heads);
-            let idempotency_key = Some(format!("{NOTICE_KIND}:{}>{writer}", hex(&named.finalize()[..16])));
-            let fields = Fields { kind: NOTICE_KIND.to_owned(), idempotency_key, ..Fields::default() };
-            let streams = self.push_streams(Lane::Routine, &[writer])?;
-            let sha256 = Hash(Sha256::digest(&payload).into());
-            if self.repeated_in(tables, &streams, &fields, &sha256)?.missing.is_empty() {
-                continue;
-            }
-            self.with_pusher(&streams, |pusher| {
-                pusher.push(&fields, payload.len() as u64, &mut payload.as_slice())?;
-                pusher.sync()?;
-                Ok::<_, PushError>(())
-            })?;
-            told += 1;
+            let notice = self.notice(conflict, own, disclose)?;
+            let about = [&[u8::from(disclose == Disclose::Payload)][..], conflict.record_key.as_bytes(), &heads.0].concat();
+            told += u64::from(self.tell(tables, writer, &about, &notice)?);
         }
         Ok(told)
     }
 
-    fn notice(&self, conflict: &Conflict, (own, count): (Vec<String>, u64), disclose: Disclose) -> Result<Vec<u8>, NodeError> {
+    /// R11.3-b: these writers of heads may not see what was decided. Only a hub would be believed.
+    pub(super) fn tell_decided(&mut self, tables: &mut dyn Projection, conflict: &Conflict, untold: &BTreeSet<NodeId>) -> Result<(), NodeError> {
+        if untold.is_empty() || !self.roster.is_hub(&self.keyring.node()) {
+            return Ok(());
+        }
+        let (writers, heads) = writers(tables, &conflict.record_key)?;
+        for (writer, own) in writers.into_iter().filter(|(writer, _)| untold.contains(writer)) {
+            let mut notice = self.notice(conflict, own, Disclose::Notice)?;
+            notice["decided"] = true.into();
+            self.tell(tables, writer, &[b"decided", conflict.record_key.as_bytes(), &heads.0].concat(), &notice)?;
+        }
+        Ok(())
+    }
+
+    /// Tell a writer, durably; not once more of what `about` says. Whether it was new.
+    fn tell(&mut self, tables: &mut dyn Projection, writer: NodeId, about: &[u8], notice: &Value) -> Result<bool, NodeError> {
+        let idempotency_key = Some(format!("{NOTICE_KIND}:{}>{writer}", hex(&Sha256::digest(about)[..16])));
+        let fields = Fields { kind: NOTICE_KIND.to_owned(), idempotency_key, ..Fields::default() };
+        let (streams, payload) = (self.push_streams(Lane::Routine, &[writer])?, notice.to_string().into_bytes());
+        let sha256 = Hash(Sha256::digest(&payload).into());
+        if self.repeated_in(tables, &streams, &fields, &sha256)?.missing.is_empty() {
+            return Ok(false);
+        }
+        self.with_pusher(&streams, |pusher| {
+            pusher.push(&fields, payload.len() as u64, &mut payload.as_slice())?;
+            pusher.sync()?;
+            Ok::<_, PushError>(())
+        })?;
+        Ok(true)
+    }
+
+    fn notice(&self, conflict: &Conflict, (own, count): Own, disclose: Disclose) -> Result<Value, NodeError> {
         let mut notice = json!({"key": conflict.record_key, "others": conflict.folded.head_count - count, "yours": own});
         if disclose == Disclose::Payload {
             let (mut left, mut heads) = (NOTICE_LEN_MAX, Vec::new());
@@ -234,6 +239,23 @@ impl Node {
             }
             notice["heads"] = heads.into();
         }
-        Ok(notice.to_string().into_bytes())
+        Ok(notice)
     }
+}
+
+/// Heads of one writer: the first of them, and how many.
+type Own = (Vec<String>, u64);
+
+/// Who wrote heads of a record, and which; digest of all heads.
+fn writers(tables: &mut dyn Projection, key: &str) -> Result<(BTreeMap<NodeId, Own>, Hash), NodeError> {
+    let mut writers: BTreeMap<NodeId, Own> = BTreeMap::new();
+    tables.each_head(key, &mut |head| {
+        let (own, count) = writers.entry(head.origin.node).or_default();
+        *count += 1;
+        if *count <= HEAD_COUNT_MAX {
+            own.push(id_text(&head));
+        }
+        true
+    })?;
+    Ok((writers, heads_digest(tables, key)?))
 }

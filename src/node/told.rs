@@ -34,6 +34,8 @@ pub struct Told {
     pub yours: Vec<EventId>,
     /// How many others there are.
     pub others: u64,
+    /// It has been decided, and not for what this node sees.
+    pub decided: bool,
     /// All versions with what they say, where the hub's people want that.
     pub versions: Vec<Disclosed>,
 }
@@ -86,6 +88,7 @@ fn read(payload: &[u8], id: &EventId, hlc: Hlc) -> Option<Told> {
         hlc,
         yours,
         others: told.get("others")?.as_u64()?,
+        decided: told.get("decided").is_some_and(|decided| *decided == Value::Bool(true)),
         versions: versions.iter().map(version).collect::<Option<_>>()?,
     })
 }

@@ -1,9 +1,11 @@
 //! Two writers change one record; a person decides; everybody ends with the same.
 
 use crate::project::{of_record, push_record};
+use crate::settling::told;
 use crate::world::World;
 use bundle_format::error::Code;
-use bundle_format::ids::{Hash, Lane};
+use bundle_format::event::Event;
+use bundle_format::ids::{Hash, Lane, NodeId};
 use sha2::{Digest as _, Sha256};
 use zbundle::adapters::SqliteProjection;
 use zbundle::keys::Policy;
@@ -37,9 +39,8 @@ pub fn conflict(world: &World, name: &str, key: &str) -> Conflict {
     view.conflict(&mut tables, key, u64::MAX).unwrap()
 }
 
-/// R11.3-a, R11.3-b
-#[test]
-fn a_resolution_travels_back_to_both_writers_and_settles_the_record_everywhere() {
+/// A hub, and two clinics that see their own alone and changed one record.
+fn two_writers() -> World {
     let world = World::new();
     world.init("hub", true);
     world.join("lunana", "hub", Policy::Own);
@@ -49,6 +50,35 @@ fn a_resolution_travels_back_to_both_writers_and_settles_the_record_everywhere()
         push_record(&world, clinic, Lane::Routine, &of_record("Patient/1"), format!("{{\"phone\":\"{phone}\"}}").as_bytes());
         world.carry(clinic, "hub", &format!("up-{clinic}"));
     }
+    world
+}
+
+/// How a record stands at a node: its displayed payload.
+fn shown(world: &World, name: &str) -> (State, String) {
+    let record = conflict(world, name, "Patient/1");
+    let payload = world.view(name).whole_payload(&record.heads[0].id).unwrap().unwrap();
+    (record.folded.state, String::from_utf8(payload).unwrap())
+}
+
+/// Whether anything that a node holds names an event of `writer`, or bears `word`.
+fn holds_anything_of(world: &World, name: &str, writer: NodeId, word: &str) -> bool {
+    let view = world.view(name);
+    view.log().streams().into_iter().any(|(stream, head)| {
+        let (mut events, mut found) = (view.log().events(&stream, head.base.seq + 1).unwrap(), false);
+        while let Some((_, bytes)) = events.next().unwrap() {
+            let event = Event::from_bytes(bytes).unwrap();
+            let payload = String::from_utf8_lossy(event.payload);
+            let names = event.ext.base.iter().flatten().any(|id| id.origin.node == writer) || payload.contains(&format!("@{writer}~"));
+            found = found || names || payload.contains(word);
+        }
+        found || stream.origin.node == writer
+    })
+}
+
+/// R11.3-a, R11.3-b, R11.3-g
+#[test]
+fn a_resolution_travels_back_to_who_may_see_it_and_the_others_are_told_that_there_is_one() {
+    let world = two_writers();
     let open = conflicts(&world, "hub");
     assert_eq!((open.len(), open[0].heads.len(), open[0].folded.state), (1, 2, State::Conflict));
     let newest = open[0].folded.heads[0];
@@ -61,18 +91,57 @@ fn a_resolution_travels_back_to_both_writers_and_settles_the_record_everywhere()
     assert_eq!(node.resolve(&mut tables, "Patient/1", &strange, None).unwrap_err().code(), Code::Z413);
     assert_eq!(node.resolve(&mut tables, "Patient/2", &Resolution::Take(older), None).unwrap_err().code(), Code::Z412);
     let pushed = node.resolve(&mut tables, "Patient/1", &Resolution::Take(older), Some("Dr Wangmo".into())).unwrap();
-    assert_eq!(pushed.len(), 3, "for who sees the hub's events, and for each of the two who do not");
+    assert_eq!(pushed.len(), 2, "for who sees the hub's events, and for the writer of what was taken");
     drop(node);
     assert!(conflicts(&world, "hub").is_empty());
+    let (lunana, gasa) = (world.view("lunana").keyring().node(), world.view("gasa").keyring().node());
     for clinic in ["lunana", "gasa"] {
         world.carry("hub", clinic, &format!("down-{clinic}"));
-        let settled = conflict(&world, clinic, "Patient/1");
-        assert_eq!((settled.folded.state, settled.heads.len()), (State::Settled, 1), "{clinic}");
-        let payload = world.view(clinic).whole_payload(&settled.folded.heads[0]).unwrap().unwrap();
-        assert_eq!(payload, br#"{"phone":"17-1"}"#, "{clinic}");
     }
+    for node in ["hub", "lunana"] {
+        assert_eq!(shown(&world, node), (State::Settled, r#"{"phone":"17-1"}"#.into()), "{node}");
+    }
+    let resolved = conflict(&world, "lunana", "Patient/1");
+    assert_eq!((resolved.heads.len(), resolved.heads[0].author.as_deref()), (1, Some("Dr Wangmo")));
+    assert_eq!(shown(&world, "gasa"), (State::Settled, r#"{"phone":"17-2"}"#.into()));
+    assert!(!holds_anything_of(&world, "gasa", lunana, "17-1") && !holds_anything_of(&world, "lunana", gasa, "17-2"));
+    let said = told(&world, "gasa");
+    assert_eq!((said.len(), said[0].decided, said[0].others, &said[0].yours), (1, true, 1, &vec![newest]));
+    assert!(told(&world, "lunana").is_empty());
     let mut node = world.open("hub");
     assert_eq!(node.resolve(&mut tables, "Patient/1", &Resolution::Merge(b"{}"), None).unwrap_err().code(), Code::Z413, "nothing is left to settle");
+}
+
+/// R11.3-b: a merge may bear anybody's words.
+#[test]
+fn what_was_merged_goes_to_writers_only_where_the_hubs_people_want_it() {
+    for disclose in ["notice", "payload"] {
+        let world = two_writers();
+        let lunana = world.view("lunana").keyring().node();
+        std::fs::write(world.path("hub").join("config.toml"), format!("[conflicts]\ndisclose = \"{disclose}\"")).unwrap();
+        assert_eq!(conflicts(&world, "hub").len(), 1);
+        let mut tables = SqliteProjection::open(&world.path("hub.db"), false).unwrap();
+        let merged = Resolution::Merge(br#"{"phone":"17-1 or 17-2"}"#);
+        let pushed = world.open("hub").resolve(&mut tables, "Patient/1", &merged, None).unwrap();
+        world.carry("hub", "gasa", "down");
+        let is_disclosed = disclose == "payload";
+        assert_eq!(pushed.len(), if is_disclosed { 3 } else { 1 });
+        assert_eq!(shown(&world, "gasa").1.contains("17-1 or"), is_disclosed);
+        assert_eq!(holds_anything_of(&world, "gasa", lunana, "17-1"), is_disclosed);
+        assert_eq!(told(&world, "gasa").len(), usize::from(!is_disclosed));
+    }
+}
+
+/// R11.3-b: who is revoked is sent nothing, and holds up no decision.
+#[test]
+fn a_version_of_a_revoked_member_can_be_decided_on() {
+    let world = two_writers();
+    let gasa = world.view("gasa").keyring().node();
+    let newest = conflicts(&world, "hub")[0].folded.heads[0];
+    world.open("hub").revoke(gasa, false).unwrap();
+    let mut tables = SqliteProjection::open(&world.path("hub.db"), false).unwrap();
+    let pushed = world.open("hub").resolve(&mut tables, "Patient/1", &Resolution::Take(newest), None).unwrap();
+    assert_eq!((pushed.len(), shown(&world, "hub").0), (1, State::Settled));
 }
 
 /// R11.3-h: a program that never says what it has seen makes a head with each push; more than one event can name. All that reads them reads some.

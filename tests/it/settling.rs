@@ -72,7 +72,7 @@ fn notices(world: &World, name: &str) -> Vec<serde_json::Value> {
 
 /// R11.3-c, R11.3-d
 #[test]
-fn a_rule_settles_at_the_hub_and_the_clinics_come_to_the_same() {
+fn a_rule_settles_at_the_hub_and_who_wrote_what_it_took_has_it_too() {
     let world = differing();
     let before = conflict(&world, "hub", KEY).folded.heads;
     assert!(matches!(settle(&world, "hub", LWW).0[..], [Outcome::Settled(_)]));
@@ -83,9 +83,16 @@ fn a_rule_settles_at_the_hub_and_the_clinics_come_to_the_same() {
     for clinic in ["lunana", "gasa"] {
         world.carry("hub", clinic, &format!("down-{clinic}"));
     }
-    for node in ["hub", "lunana", "gasa"] {
-        assert_eq!(shown(&world, node), (State::Settled, "{\"by\":\"gasa\"}".into(), Some("zbundle/lww".into())), "{node}");
+    let taken = (State::Settled, "{\"by\":\"gasa\"}".into(), Some("zbundle/lww".into()));
+    for node in ["hub", "gasa"] {
+        assert_eq!(shown(&world, node), taken, "{node}");
     }
+    assert_eq!(shown(&world, "lunana"), (State::Settled, "{\"by\":\"lunana\"}".into(), None), "whoever writes under a key is not told what stands there");
+    assert!(told(&world, "lunana")[0].decided);
+    let world = differing();
+    settle(&world, "hub", &format!("[conflicts]\ndisclose = \"payload\"\n{LWW}"));
+    world.carry("hub", "lunana", "down");
+    assert_eq!(shown(&world, "lunana"), taken, "unless the hub's people want it so");
     let clinic = world.view("gasa");
     let mut tables = SqliteProjection::open(&world.path("gasa.db"), false).unwrap();
     assert_eq!(clinic.decide(&mut tables, &clinic.config().unwrap().conflicts, None, &mut ask).unwrap_err().code(), Code::Z416);
@@ -172,7 +179,7 @@ fn writers_are_told_once_and_nothing_of_each_others_words() {
     assert!(settle(&third, "hub", "[[conflicts.rule]]\nhow = \"append\"").0.is_empty());
 }
 
-fn told(world: &World, name: &str) -> Vec<Told> {
+pub fn told(world: &World, name: &str) -> Vec<Told> {
     let (view, mut tables) = (world.view(name), SqliteProjection::open(&world.path(&format!("{name}.db")), false).unwrap());
     view.project(&mut tables, false).unwrap();
     view.told(&mut tables).unwrap()
@@ -199,7 +206,8 @@ fn a_clinic_lists_a_conflict_that_it_cannot_see_until_it_is_settled() {
 
     settle(&world, "hub", LWW);
     world.carry("hub", "lunana", "settled");
-    assert!(told(&world, "lunana").is_empty(), "the decision has come");
+    let seen = told(&world, "lunana");
+    assert!(seen.len() == 1 && seen[0].decided, "it has been decided for the other one: {seen:?}");
 
     // Another clinic says the same of a version that is a head: nobody believes it.
     let head = conflict(&world, "lunana", KEY).folded.heads[0];
@@ -213,8 +221,10 @@ fn a_clinic_lists_a_conflict_that_it_cannot_see_until_it_is_settled() {
     });
     drop(gasa);
     world.carry("gasa", "lunana", "lie");
-    assert_eq!(notices(&world, "lunana").len(), 3, "it has come");
-    assert!(told(&world, "lunana").is_empty());
+    assert_eq!(notices(&world, "lunana").len(), 4, "it has come");
+    assert_eq!(told(&world, "lunana").iter().map(|told| told.others).collect::<Vec<_>>(), [1]);
+    push_record(&world, "lunana", Lane::Routine, &of_record(KEY), b"{}");
+    assert!(told(&world, "lunana").is_empty(), "its version has a successor, of which the hub will tell");
 }
 
 /// R11.3-c, R11.1-i: versions that stand side by side by a rule are no conflict in any table, told to nobody, and settled by nobody, until the rule goes.
