@@ -77,7 +77,7 @@ impl Args {
         let mut payloads = Payloads::default();
         let read = each_event(log, &filter, |shown| match (self.payload, format) {
             (true, Format::Text) => payloads.put(console, log, shown),
-            (_, Format::Text) => console.line(&show::text(shown, &mut names)),
+            (_, Format::Text) => console.line(&show::text(shown, &mut names)?),
             (_, Format::Json) => show::json(console.stdout(), log, shown, &mut names),
             (_, Format::Csv) => show::csv(console.stdout(), log, shown, &mut names),
         })?;

@@ -15,15 +15,17 @@ pub use crate::hub::telling::Names;
 /// Columns of a preview on a line of text.
 const PREVIEW_COUNT: usize = 60;
 /// Columns of CSV, in the order of the JSON keys.
-pub const CSV_HEADER: &str = "id,node,origin,lane,seq,hlc,time,type,key,base,op,content_type,author,len,sha256,payload,payload_base64\r\n";
+pub const CSV_HEADER: &str =
+    "id,node,origin,lane,seq,hlc,time,type,key,base,op,content_type,author,after_revoke,len,sha256,payload,payload_base64\r\n";
 
-/// A line to read: when, which, what, of which record, how large, and how it begins.
-pub fn text(shown: &Shown<'_>, names: &mut Names<'_>) -> String {
+/// A line to read: when, which, what, of which record, how large, that it does not count, and how it begins.
+pub fn text(shown: &Shown<'_>, names: &mut Names<'_>) -> Result<String, Halt> {
     let time = units::date(shown.event.hlc.ms()).unwrap_or_else(|| "-".into());
     let key = shown.event.ext.record_key.unwrap_or("-");
     let preview = if shown.payload.is_text { beginning(shown.event.payload) } else { "(not text)".into() };
     let head = format!("{time}  {:<24}  {:<12}  {:<18}", names.short(&told(shown).id()), plain(shown.event.kind).to_string(), plain(key).to_string());
-    format!("{head}  {:>8}  {preview}", units::size(shown.payload.len))
+    let mark = if names.is_after_revoke(&shown.stream, shown.seq)? { "AFTER-REVOKE  " } else { "" };
+    Ok(format!("{head}  {:>8}  {mark}{preview}", units::size(shown.payload.len)))
 }
 
 fn beginning(payload: &[u8]) -> String {
@@ -43,7 +45,7 @@ fn told<'a>(shown: &'a Shown<'_>) -> Told<'a> {
 /// One JSON line, payload included.
 pub fn json(out: &mut impl Write, log: &dyn Log, shown: &Shown<'_>, names: &mut Names<'_>) -> Result<(), Halt> {
     let spelling = Spelling::new(shown.payload.is_text);
-    let line = open_line(&told(shown), names, Object::empty()) + spelling.key();
+    let line = open_line(&told(shown), names, Object::empty())? + spelling.key();
     write(out, line.as_bytes())?;
     spelled(out, log, shown, spelling)?;
     write(out, b"\"}\n")
@@ -51,7 +53,7 @@ pub fn json(out: &mut impl Write, log: &dyn Log, shown: &Shown<'_>, names: &mut 
 
 /// One CSV row (RFC 4180), payload included.
 pub fn csv(out: &mut impl Write, log: &dyn Log, shown: &Shown<'_>, names: &mut Names<'_>) -> Result<(), Halt> {
-    let (facts, event) = (Facts::of(&told(shown), names), &shown.event);
+    let (facts, event) = (Facts::of(&told(shown), names)?, &shown.event);
     let cells = [
         facts.id,
         facts.node,
@@ -66,6 +68,7 @@ pub fn csv(out: &mut impl Write, log: &dyn Log, shown: &Shown<'_>, names: &mut N
         event.ext.op.name().to_owned(),
         facts.content_type.unwrap_or_default(),
         event.ext.author.unwrap_or_default().to_owned(),
+        if facts.after_revoke { "true".to_owned() } else { String::new() },
         shown.payload.len.to_string(),
         shown.payload.sha256.to_string(),
     ];

@@ -216,7 +216,7 @@ fn head(node: &Node, whole: &Whole, spelling: &Spelling, out: &mut Vec<u8>) -> R
     let event = Event::from_bytes(&whole.bytes).map_err(|_| unread())?;
     let told = Told { stream: &whole.stream, seq: whole.seq, bytes: &whole.bytes, event: &event, payload: whole.facts };
     let mut names = Names::new(node.naming(), node.log());
-    let line = open_line(&told, &mut names, Object::empty().with("cursor", whole.cursor.to_string()));
+    let line = open_line(&told, &mut names, Object::empty().with("cursor", whole.cursor.to_string()))?;
     out.extend_from_slice(line.as_bytes());
     out.extend_from_slice(spelling.key().as_bytes());
     Ok(event.ext.part.map_or(1, |part| part.count))

@@ -214,6 +214,7 @@ fn state(peer: &PeerStatus, now_ms: u64) -> (u8, &'static str) {
 fn row(seen: &Seen, peer: &PeerStatus) -> Markup {
     let now_ms = seen.overview.status.now_ms;
     let (badness, state) = state(peer, now_ms);
+    let after_revoke = seen.overview.status.after_revoke(&peer.node);
     let class = ["good", "quiet", "wait", "bad"].get(usize::from(badness)).copied().unwrap_or_default();
     html! {
         tr {
@@ -225,7 +226,7 @@ fn row(seen: &Seen, peer: &PeerStatus) -> Markup {
                     p.quiet { "silent after " (span(peer.silent_after_ms)) }
                 } @else { "never" }
             }
-            td.number { (peer.held) }
+            td.number { (peer.held) @if after_revoke > 0 { p.quiet { (after_revoke) " after revoke" } } }
             td.number {
                 (peer.lacking)
                 @if let Some(lag_ms) = peer.lag_ms(now_ms).filter(|_| peer.lacking > 0) { p.quiet { "here up to " (span(lag_ms)) " ago" } }

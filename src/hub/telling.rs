@@ -3,7 +3,7 @@
 use super::object::Object;
 use crate::node::naming::Naming;
 use crate::node::payload::Facts as Payload;
-use crate::ports::store::{Log, Stream};
+use crate::ports::store::{Log, StoreError, Stream};
 use bundle_format::chain::digest;
 use bundle_format::event::Event;
 use bundle_format::ids::{EventId, Lane, Origin};
@@ -61,6 +61,8 @@ pub struct Names<'a> {
     /// Full form, short form, and the first position where its branches differ.
     known: BTreeMap<Origin, (String, String, Option<u64>)>,
     forks: BTreeMap<Origin, u64>,
+    /// Up to where the events of a history count.
+    counted: BTreeMap<Stream, u64>,
 }
 
 impl<'a> Names<'a> {
@@ -71,12 +73,12 @@ impl<'a> Names<'a> {
             let first = forks.entry(stream.origin).or_insert(head.base.seq + 1);
             *first = (*first).min(head.base.seq + 1);
         }
-        Self { naming, known: BTreeMap::new(), forks }
+        Self { naming, known: BTreeMap::new(), forks, counted: BTreeMap::new() }
     }
 
     /// Full form, short form, and from where on branches differ.
     fn origin(&mut self, origin: &Origin) -> &(String, String, Option<u64>) {
-        let Self { naming, known, forks } = self;
+        let Self { naming, known, forks, .. } = self;
         known.entry(*origin).or_insert_with(|| (naming.origin(origin), naming.short_origin(origin), forks.get(origin).copied()))
     }
 
@@ -90,6 +92,19 @@ impl<'a> Names<'a> {
     pub fn short(&mut self, id: &EventId) -> String {
         let (_, short, fork) = self.origin(&id.origin);
         format!("{short}:{}{}", id.seq, branch(id, *fork))
+    }
+
+    /// Whether an event was written under an ended key, beyond what is kept of it: it does not count (R8.3-h).
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn is_after_revoke(&mut self, stream: &Stream, seq: u64) -> Result<bool, StoreError> {
+        if let Some(counted) = self.counted.get(stream) {
+            return Ok(seq > *counted);
+        }
+        let counted = self.naming.counting().counted(stream)?;
+        self.counted.insert(*stream, counted);
+        Ok(seq > counted)
     }
 }
 
@@ -112,28 +127,37 @@ pub struct Facts {
     pub base: Option<Vec<String>>,
     /// What its payload is.
     pub content_type: Option<String>,
+    /// It does not count.
+    pub after_revoke: bool,
 }
 
 impl Facts {
     /// Of one event.
-    pub fn of(told: &Told<'_>, names: &mut Names<'_>) -> Self {
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn of(told: &Told<'_>, names: &mut Names<'_>) -> Result<Self, StoreError> {
         let (event, origin) = (told.event, &told.stream.origin);
         let default = (origin.lane != Lane::Control).then_some(CONTENT_TYPE);
-        Self {
+        Ok(Self {
             id: names.event(&told.id()),
             node: names.naming.node(&origin.node),
             origin: names.origin(origin).0.clone(),
             time: date(event.hlc.ms()),
             base: event.ext.base.as_ref().map(|base| base.iter().map(|id| names.event(id)).collect()),
             content_type: event.ext.content_type.or(default).map(str::to_owned),
-        }
+            after_revoke: names.is_after_revoke(told.stream, told.seq)?,
+        })
     }
 }
 
 /// Everything but the payload: an object that is not closed yet.
-pub fn open_line(told: &Told<'_>, names: &mut Names<'_>, object: Object) -> String {
-    let (facts, event) = (Facts::of(told, names), told.event);
-    object
+///
+/// # Errors
+/// What the log says.
+pub fn open_line(told: &Told<'_>, names: &mut Names<'_>, object: Object) -> Result<String, StoreError> {
+    let (facts, event) = (Facts::of(told, names)?, told.event);
+    let object = object
         .with("id", facts.id)
         .with("node", facts.node)
         .with("origin", facts.origin)
@@ -147,9 +171,10 @@ pub fn open_line(told: &Told<'_>, names: &mut Names<'_>, object: Object) -> Stri
         .with("op", event.ext.op.name())
         .with("content_type", facts.content_type)
         .with("author", event.ext.author)
+        .with_some("after_revoke", facts.after_revoke.then_some(true))
         .with("len", told.payload.len)
-        .with("sha256", told.payload.sha256.to_string())
-        .into_open_line()
+        .with("sha256", told.payload.sha256.to_string());
+    Ok(object.into_open_line())
 }
 
 /// Spells a payload as the last value of an open object, piece by piece.

@@ -206,6 +206,12 @@ impl Status {
         self.forks.iter().filter(|fork| !fork.closed)
     }
 
+    /// Events of a node, but for its notes, that were written under an ended key and are not accepted.
+    pub fn after_revoke(&self, node: &NodeId) -> u64 {
+        let its = |status: &&OriginStatus| status.origin.node == *node && status.origin.lane != Lane::Control;
+        self.origins.iter().filter(its).map(|status| status.after_revoke).sum()
+    }
+
     /// Whether a hole was found in the log, or events of it have rotted and are not here again.
     pub fn is_damaged(&self) -> bool {
         let is_hole = |finding: &Finding| matches!(finding, Finding::Hole { .. });

@@ -4,6 +4,7 @@
 mod browser;
 mod clients;
 mod contract;
+mod marked;
 mod page;
 mod rotten;
 mod tables;

@@ -32,6 +32,8 @@ export interface StoredEvent {
   time: string | null;
   author: string | null;
   content_type: string | null;
+  /** Written under an ended key: it counts nowhere until the authority accepts it. */
+  after_revoke?: true;
   payload?: string;
   payload_base64?: string;
 }
