@@ -71,8 +71,11 @@ impl Counting<'_> {
     /// The newest of the positions from behind `after` to `to` that a present key of the member has signed. Looked for from the end: there it stands, as a rule.
     fn signed_now(&self, member: &Member, stream: &Stream, (after, mut to): (u64, u64)) -> Result<Option<u64>, StoreError> {
         let is_present = |number: u64| member.key(number).is_some_and(|key| key.end.is_none());
-        let mut span = if member.keys.iter().any(|key| key.end.is_none()) { 1 } else { 0 };
-        while span > 0 && after < to {
+        if member.keys.iter().all(|key| key.end.is_some()) {
+            return Ok(None);
+        }
+        let mut span = 1;
+        while after < to {
             let below = to.saturating_sub(span).max(after);
             let signed = match self.log.checkpoints(stream, below + 1, to) {
                 Err(StoreError::Damaged { .. }) => Vec::new(),
