@@ -16,16 +16,17 @@ pub use crate::hub::telling::Names;
 const PREVIEW_COUNT: usize = 60;
 /// Columns of CSV, in the order of the JSON keys.
 pub const CSV_HEADER: &str =
-    "id,node,origin,lane,seq,hlc,time,type,key,base,op,content_type,author,after_revoke,len,sha256,payload,payload_base64\r\n";
+    "id,node,origin,lane,seq,hlc,time,type,key,base,op,content_type,author,orig,after_revoke,len,sha256,payload,payload_base64\r\n";
 
-/// A line to read: when, which, what, of which record, how large, that it does not count, and how it begins.
+/// A line to read: when, which, what, of which record, how large, that it does not count, what it is again, and how it begins.
 pub fn text(shown: &Shown<'_>, names: &mut Names<'_>) -> Result<String, Halt> {
     let time = units::date(shown.event.hlc.ms()).unwrap_or_else(|| "-".into());
     let key = shown.event.ext.record_key.unwrap_or("-");
     let preview = if shown.payload.is_text { beginning(shown.event.payload) } else { "(not text)".into() };
     let head = format!("{time}  {:<24}  {:<12}  {:<18}", names.short(&told(shown).id()), plain(shown.event.kind).to_string(), plain(key).to_string());
     let mark = if names.is_after_revoke(&shown.stream, shown.seq)? { "AFTER-REVOKE  " } else { "" };
-    Ok(format!("{head}  {:>8}  {mark}{preview}", units::size(shown.payload.len)))
+    let orig = shown.event.ext.orig.as_ref().map(|orig| format!("again: {}  ", names.short(orig))).unwrap_or_default();
+    Ok(format!("{head}  {:>8}  {mark}{orig}{preview}", units::size(shown.payload.len)))
 }
 
 fn beginning(payload: &[u8]) -> String {
@@ -68,6 +69,7 @@ pub fn csv(out: &mut impl Write, log: &dyn Log, shown: &Shown<'_>, names: &mut N
         event.ext.op.name().to_owned(),
         facts.content_type.unwrap_or_default(),
         event.ext.author.unwrap_or_default().to_owned(),
+        facts.orig.unwrap_or_default(),
         if facts.after_revoke { "true".to_owned() } else { String::new() },
         shown.payload.len.to_string(),
         shown.payload.sha256.to_string(),

@@ -127,6 +127,8 @@ pub struct Facts {
     pub base: Option<Vec<String>>,
     /// What its payload is.
     pub content_type: Option<String>,
+    /// The event it was written again of.
+    pub orig: Option<String>,
     /// It does not count.
     pub after_revoke: bool,
 }
@@ -146,6 +148,7 @@ impl Facts {
             time: date(event.hlc.ms()),
             base: event.ext.base.as_ref().map(|base| base.iter().map(|id| names.event(id)).collect()),
             content_type: event.ext.content_type.or(default).map(str::to_owned),
+            orig: event.ext.orig.as_ref().map(|orig| names.event(orig)),
             after_revoke: names.is_after_revoke(told.stream, told.seq)?,
         })
     }
@@ -171,6 +174,7 @@ pub fn open_line(told: &Told<'_>, names: &mut Names<'_>, object: Object) -> Resu
         .with("op", event.ext.op.name())
         .with("content_type", facts.content_type)
         .with("author", event.ext.author)
+        .with_some("orig", facts.orig)
         .with_some("after_revoke", facts.after_revoke.then_some(true))
         .with("len", told.payload.len)
         .with("sha256", told.payload.sha256.to_string());

@@ -1,7 +1,9 @@
-//! What is told of an event beside what its writer wrote: that it does not count.
+//! What is told of an event beside what its writer wrote: that it does not count, and that it was told before under another id.
 
-use crate::world::{self, Served, ended, event, zbundle};
+use crate::rotten::rot_second;
+use crate::world::{self, Served, ended, event, node, zbundle};
 use serde_json::{Value, json};
+use std::process::Command;
 
 /// The marks of each event, behind its payload.
 fn marks(events: &[Value], mark: &str) -> Vec<(String, Value)> {
@@ -41,4 +43,30 @@ fn what_was_written_under_an_ended_key_is_marked_wherever_it_is_told() {
     assert!(served.get("/ui").text().contains("1 after revoke"), "page: {}", served.get("/ui").text());
     zbundle(&dir.path(), &["accept", "lunana-bhu"]);
     assert_eq!(marks(&feed(&served), "after_revoke")[1].1, Value::Null, "the authority has accepted it");
+}
+
+/// R11.1-g: behind a hole a node writes again what it can still read, and who had read it before knows it by the id it had.
+#[test]
+fn what_was_written_again_names_the_event_it_was() {
+    let node = node();
+    let dir = node.path();
+    for payload in ["1", "2", "3", "4"] {
+        zbundle(&dir, &["push", payload]);
+    }
+    let copy = dir.with_file_name("copy");
+    assert!(Command::new("cp").arg("-r").args([&dir, &copy]).status().unwrap().success());
+    std::fs::copy(dir.with_extension("key"), copy.with_extension("key")).unwrap();
+    let before = feed(&Served::start(&copy, &[]));
+    rot_second(&dir);
+    ended(&dir, &["push", "5"]);
+
+    let served = Served::start(&dir, &[]);
+    let (was_3, was_4) = (before[2]["id"].clone(), before[3]["id"].clone());
+    let wanted = [("1", Value::Null), ("3", was_3.clone()), ("4", was_4), ("5", Value::Null)].map(|(payload, orig)| (payload.to_owned(), orig));
+    assert_eq!(marks(&feed(&served), "orig"), wanted);
+    let (_, csv) = ended(&dir, &["log", "--format", "csv"]);
+    let column = csv.lines().next().unwrap().split(',').position(|name| name == "orig").expect("a column");
+    assert_eq!(csv.lines().nth(2).unwrap().split(',').nth(column), was_3.as_str());
+    let (_, text) = ended(&dir, &["log"]);
+    assert_eq!(text.lines().map(|line| line.contains("again: ")).collect::<Vec<_>>(), [false, true, true, false], "{text}");
 }

@@ -25,7 +25,7 @@ fn first_part(dir: &Path) -> PathBuf {
 }
 
 /// One byte of the events that were stored second is another one.
-fn rot_second(dir: &Path) {
+pub fn rot_second(dir: &Path) {
     let path = first_part(dir);
     let mut bytes = std::fs::read(&path).unwrap();
     let mut begins = vec![HEADER_LEN];

@@ -32,6 +32,8 @@ export interface StoredEvent {
   time: string | null;
   author: string | null;
   content_type: string | null;
+  /** The id of the event that this one repeats, after its node had lost it. */
+  orig?: string;
   /** Written under an ended key: it counts nowhere until the authority accepts it. */
   after_revoke?: true;
   payload?: string;
