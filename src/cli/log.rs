@@ -20,6 +20,9 @@ Examples:
   zbundle log --since lunana-bhu~7f3a91c2/routine:41     what was stored after that event
   zbundle log --key scan-7 --payload > scan.jpg          payloads as they were pushed
 
+A payload in parts (above 4 KiB) stands where its first part was stored. One whose last part came later than what is named by --since is not shown then: whoever
+must miss nothing reads on from a cursor, GET /v1/events (docs/http-api.md), where it stands behind its last part.
+
 One payload comes out exactly; of several, each that does not end in a newline gets one.
 Notes of the nodes themselves are in the control lane and shown only by --lane control.";
 
