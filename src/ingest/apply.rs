@@ -84,7 +84,7 @@ fn take(store: &mut dyn Store, range: &VerifiedRange, apart: bool) -> Result<App
 
 /// The first position of another branch that `stream`, whose `end` rot has put back to where that branch parts or before, holds again.
 fn parting_behind(log: &dyn Log, stream: &Stream, end: u64, new_end: u64) -> Option<u64> {
-    let others = streams_of(log, &stream.origin).into_iter().filter(|(other, _)| other != stream && other.branch.is_some());
+    let others = log.branches(&stream.origin).into_iter().filter(|(other, _)| other != stream && other.branch.is_some());
     others.map(|(_, head)| head.base.seq).filter(|base| (end..new_end).contains(base)).min().map(|base| base + 1)
 }
 
@@ -92,7 +92,7 @@ fn parting_behind(log: &dyn Log, stream: &Stream, end: u64, new_end: u64) -> Opt
 /// In control lanes also one that stands before others: it may be the only one whose key we know, where the authority has new keys since.
 fn refill_checkpoints(store: &mut dyn Store, range: &VerifiedRange) -> Result<u64, StoreError> {
     let mut refilled = 0;
-    for (stream, head) in streams_of(&*store, &range.origin()) {
+    for (stream, head) in store.branches(&range.origin()) {
         let mut lost = Vec::new();
         for &(position, checkpoint) in range.checkpoints().iter().filter(|(position, _)| position.seq <= head.end.seq) {
             let may_be_lost = stream.origin.lane == Lane::Control || store.lacks_checkpoint(&stream, position.seq);
@@ -132,7 +132,7 @@ fn admitted(origin: &Origin, run: &Run<'_>, meetings: &[Meeting]) -> Verdict {
 
 fn meetings(log: &dyn Log, origin: &Origin, run: &Run<'_>) -> Result<Vec<Meeting>, StoreError> {
     let mut meetings = Vec::new();
-    for (stream, head) in streams_of(log, origin) {
+    for (stream, head) in log.branches(origin) {
         let contact = match contact(log, &stream, &head, run) {
             Err(StoreError::Damaged { .. }) => rot::contact(log, &stream, &head, run)?,
             contact => contact?,
@@ -140,11 +140,6 @@ fn meetings(log: &dyn Log, origin: &Origin, run: &Run<'_>) -> Result<Vec<Meeting
         meetings.push(Meeting { stream, end: head.end.seq, contact });
     }
     Ok(meetings)
-}
-
-/// Every stream we hold of `origin`.
-pub fn streams_of(log: &dyn Log, origin: &Origin) -> Vec<(Stream, Head)> {
-    log.streams().into_iter().filter(|(stream, _)| stream.origin == *origin).collect()
 }
 
 fn contact(log: &dyn Log, stream: &Stream, head: &Head, run: &Run<'_>) -> Result<Contact, StoreError> {
@@ -182,7 +177,7 @@ fn branch(log: &dyn Log, from: &Stream, run: &Run<'_>, known: u64) -> Option<Str
     let first = run.events().get(usize::try_from(known).unwrap_or(usize::MAX));
     let name = first.and_then(|event| digest(event).0.first_chunk::<8>().copied());
     let branch = name.map(|name| Stream { origin: from.origin, branch: Some(name) });
-    let full = streams_of(log, &from.origin).len() > BRANCH_COUNT_MAX;
+    let full = log.branches(&from.origin).len() > BRANCH_COUNT_MAX;
     branch.filter(|branch| !full && log.head(branch).is_none())
 }
 
@@ -207,7 +202,7 @@ fn append_behind(store: &mut dyn Store, stream: &Stream, range: &VerifiedRange, 
 
 /// Whether a forked origin's branch has reached its bound: each grows to 16 MiB past the fork point, then stops (R6.4-c).
 fn is_full(log: &dyn Log, stream: &Stream, more: &[&[u8]]) -> Result<bool, StoreError> {
-    let branches = streams_of(log, &stream.origin);
+    let branches = log.branches(&stream.origin);
     let Some(fork_seq) = branches.iter().filter(|(other, _)| other.branch.is_some()).map(|(_, head)| head.base.seq).min() else {
         return Ok(false);
     };

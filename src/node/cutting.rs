@@ -237,7 +237,7 @@ impl Node {
         if matches!(word, known::Word::Differs(_)) && self.is_repeated(stream, streams) || self.was_unplaced(stream, word, streams) {
             return Ok(None);
         }
-        Ok(known::send_after(&self.wal, node, peer, stream, streams)?)
+        Ok(known::send_after(&self.wal, node, peer, stream)?)
     }
 
     /// Whether all that this branch of a settled life alone holds was written again in a new one (R4.6-l). What somebody held then was not, and he may

@@ -101,7 +101,7 @@ impl Session {
         if node.roster.is_roster(&origin) && range.codec != Codec::Stored {
             return Ok(Err(Taken::Refused(Code::Z222))); // R4.4-e
         }
-        let forked = || node.wal.streams().iter().any(|(stream, _)| stream.origin == origin && stream.branch.is_some());
+        let forked = || node.wal.branches(&origin).iter().any(|(stream, _)| stream.branch.is_some());
         let before = range.first - 1;
         let base = match range.base {
             Some(base) => base,

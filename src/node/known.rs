@@ -1,7 +1,7 @@
 //! How far a peer is known to hold a history of ours: its receipt held against our own chain. SPEC §4.6, §6.5.
 
 use super::peers::Peer;
-use crate::ports::store::{Head, Log, StoreError, Stream};
+use crate::ports::store::{Log, StoreError, Stream};
 use bundle_format::chain::Position;
 use bundle_format::ids::{NodeId, Origin};
 use bundle_format::vector::{Tag, Told};
@@ -81,7 +81,7 @@ pub fn held_by_any(log: &dyn Log, peers: &[(NodeId, Peer)], stream: &Stream) -> 
 ///
 /// # Errors
 /// What the log says.
-pub fn send_after(log: &dyn Log, node: &NodeId, peer: &Peer, stream: &Stream, siblings: &[(Stream, Head)]) -> Result<Option<u64>, StoreError> {
+pub fn send_after(log: &dyn Log, node: &NodeId, peer: &Peer, stream: &Stream) -> Result<Option<u64>, StoreError> {
     let Some(head) = log.head(stream) else { return Ok(None) };
     let after = match word(log, peer, stream)? {
         // Its own history goes back to it only when its receipt shows that it lacks it.
@@ -89,16 +89,16 @@ pub fn send_after(log: &dyn Log, node: &NodeId, peer: &Peer, stream: &Stream, si
         Word::Silent => head.base.seq,
         Word::Holds(seq) => seq,
         // Ahead by number alone: all it told is on branches that we hold too, so it lacks this one. Truly ahead: there is nothing to add.
-        Word::Ahead(_) if holds_all_told(log, peer, &stream.origin)? => return shared_with_sibling(log, peer, stream, siblings),
+        Word::Ahead(_) if holds_all_told(log, peer, &stream.origin)? => return shared_with_sibling(log, peer, stream),
         Word::Ahead(_) => return Ok(None),
-        Word::Differs(_) => shared_with_sibling(log, peer, stream, siblings)?.unwrap_or(head.base.seq),
+        Word::Differs(_) => shared_with_sibling(log, peer, stream)?.unwrap_or(head.base.seq),
     };
     Ok(Some(after.max(head.base.seq)))
 }
 
 /// When the peer holds another branch that we hold too: how far that branch is the same as `stream`.
-fn shared_with_sibling(log: &dyn Log, peer: &Peer, stream: &Stream, siblings: &[(Stream, Head)]) -> Result<Option<u64>, StoreError> {
-    let siblings: Vec<Stream> = siblings.iter().map(|(sibling, _)| *sibling).filter(|sibling| sibling.origin == stream.origin).collect();
+fn shared_with_sibling(log: &dyn Log, peer: &Peer, stream: &Stream) -> Result<Option<u64>, StoreError> {
+    let siblings: Vec<Stream> = log.branches(&stream.origin).into_iter().map(|(sibling, _)| sibling).collect();
     let mut shared = None;
     for sibling in siblings.iter().filter(|sibling| *sibling != stream) {
         if let Word::Holds(seq) = word(log, peer, sibling)? {
@@ -130,7 +130,7 @@ pub(super) fn parting(log: &dyn Log, one: &Stream, other: &Stream, all: &[Stream
 /// # Errors
 /// What the log says.
 pub fn holds_all_told(log: &dyn Log, peer: &Peer, origin: &Origin) -> Result<bool, StoreError> {
-    let streams: Vec<_> = log.streams().into_iter().filter(|(stream, _)| stream.origin == *origin).collect();
+    let streams = log.branches(origin);
     for (salt, told) in peer.told(origin) {
         let mut held = false;
         for (stream, _) in &streams {
@@ -213,8 +213,7 @@ mod tests {
             let log = log(ours);
             let vector = held.iter().map(|history| Told::new(&salt, ORIGIN, &end(history))).collect();
             let peer = Peer { receipt: Some(Receipt { incarnation: Incarnation([2; 4]), number: 1, salt, vector }), ..Peer::default() };
-            let streams = log.streams();
-            let got: Vec<_> = (0..ours.len()).map(|index| send_after(&log, &NodeId([2; 8]), &peer, &stream(index), &streams).unwrap()).collect();
+            let got: Vec<_> = (0..ours.len()).map(|index| send_after(&log, &NodeId([2; 8]), &peer, &stream(index)).unwrap()).collect();
             assert_eq!(got, want, "of {ours:?} to who holds {held:?}");
         }
     }

@@ -8,9 +8,8 @@ use crate::cut::Lack;
 use crate::cut::live::{self, Made, Shape};
 use crate::cut::pieces::SMALLEST;
 use crate::ingest::Verdict;
-use crate::ingest::apply::streams_of;
 use crate::keys::roster::Standing;
-use crate::ports::store::Store as _;
+use crate::ports::store::{Log as _, Store as _};
 use bundle_format::compress::Codec;
 use bundle_format::ids::NodeId;
 use bundle_format::limits::INTRODUCTION_LEN_MAX;
@@ -57,7 +56,7 @@ impl Node {
     pub fn introduction(&self, workshop: &mut Workshop) -> Result<Vec<Range>, NodeError> {
         let mut ranges = std::collections::VecDeque::new();
         let mut len = 0;
-        for (stream, head) in streams_of(&self.wal, &self.roster.pin().roster_origin()) {
+        for (stream, head) in self.wal.branches(&self.roster.pin().roster_origin()) {
             let (mut after, to) = (head.base.seq, head.checkpoint_seq);
             while after < to {
                 let shape = Shape { raw_len: SMALLEST, stored: true, whole: true, fast: false, mixing: None };

@@ -43,7 +43,7 @@ impl Naming<'_> {
 
     /// Whether both branches of a fork of `origin` are held.
     pub fn is_forked(&self, origin: &Origin) -> bool {
-        self.log.streams().iter().any(|(stream, _)| stream.origin == *origin && stream.branch.is_some())
+        self.log.branches(origin).iter().any(|(stream, _)| stream.branch.is_some())
     }
 
     /// The node a person names.

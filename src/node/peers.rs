@@ -22,7 +22,7 @@ pub struct Receipt {
     pub number: u64,
     /// What its tags are salted with.
     pub salt: Salt,
-    /// What the holder holds.
+    /// What the holder holds, ascending: that is how it is found again.
     pub vector: Vec<Told>,
 }
 
@@ -156,8 +156,11 @@ impl Peer {
 
     /// What it told of `origin`: nothing, one position, or two when it holds a fork.
     pub fn told<'a>(&'a self, origin: &'a Origin) -> impl Iterator<Item = (&'a Salt, &'a Told)> {
-        let receipt = self.receipt.iter();
-        receipt.flat_map(move |receipt| receipt.vector.iter().filter(move |told| told.origin == *origin).map(|told| (&receipt.salt, told)))
+        self.receipt.iter().flat_map(move |receipt| {
+            let from = receipt.vector.partition_point(|told| told.origin < *origin);
+            let theirs = receipt.vector.iter().skip(from).take_while(move |told| told.origin == *origin);
+            theirs.map(|told| (&receipt.salt, told))
+        })
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
@@ -168,7 +171,8 @@ impl Peer {
         let mut peer = Self { retired, sent, answer_due: reader.boolean()?, heard_ms: reader.uint()?, ..Self::default() };
         if fields >= 8 {
             let (incarnation, number, salt) = (Incarnation(reader.bytes_exact()?), reader.uint()?, Salt(reader.bytes_exact()?));
-            let vector = (0..reader.array()?).map(|_| read_told(reader)).collect::<Result<_, _>>()?;
+            let mut vector = (0..reader.array()?).map(|_| read_told(reader)).collect::<Result<Vec<_>, _>>()?;
+            vector.sort_unstable();
             peer.receipt = Some(Receipt { incarnation, number, salt, vector });
         }
         if matches!(fields, 5 | 6 | 7 | 9 | 10 | 11) {
@@ -285,6 +289,9 @@ impl super::Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bundle_format::ids::Lane;
+
+    const ORIGIN: Origin = Origin { node: NodeId([1; 8]), incarnation: Incarnation([1; 4]), lane: Lane::Routine, audience: None };
 
     fn receipt(life: u8, number: u64) -> Receipt {
         Receipt { incarnation: Incarnation([life; 4]), number, salt: Salt([7; 32]), vector: Vec::new() }
@@ -304,6 +311,18 @@ mod tests {
         ];
         for ((life, number), want) in steps {
             assert_eq!(peer.renew(receipt(life, number)), want, "life {life} number {number}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_of_a_history_is_found_among_what_was_told_of_others() {
+        let told = |life: u8, seq| Told { origin: Origin { incarnation: Incarnation([life; 4]), ..ORIGIN }, seq, tag: Tag([0; 4]) };
+        let vector = vec![told(1, 5), told(2, 7), told(2, 9), told(4, 1)];
+        let mut peer = Peer::default();
+        peer.renew(Receipt { vector: vector.clone(), ..receipt(1, 1) });
+        for life in 0..6 {
+            let found: Vec<_> = peer.told(&told(life, 1).origin).map(|(_, told)| *told).collect();
+            assert_eq!(found, vector.iter().filter(|told| told.origin.incarnation.0 == [life; 4]).copied().collect::<Vec<_>>(), "of {life}");
         }
     }
 

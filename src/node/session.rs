@@ -231,7 +231,8 @@ impl Session {
     /// # Errors
     /// What the log or a file beside it says.
     pub fn hear(&mut self, node: &mut Node, heard: Heard) -> Result<Option<u64>, NodeError> {
-        let Heard { vector, receipt, forks, granted } = heard;
+        let Heard { mut vector, receipt, forks, granted } = heard;
+        vector.sort_unstable(); // page by page it came, what is urgent first
         let granted = granted.unwrap_or(Granted::USUAL);
         self.record.link.granted = Some(granted);
         self.mixing.hear(granted, node.ports.clock.monotonic_ms());
@@ -398,7 +399,7 @@ impl Session {
 
     /// Who sent it has it: of a fork, the branch it is on and not the other.
     fn holds(&mut self, node: &Node, origin: &Origin, end: Position) -> Result<(), NodeError> {
-        for (stream, _) in node.wal.streams().iter().filter(|(stream, _)| stream.origin == *origin) {
+        for (stream, _) in &node.wal.branches(origin) {
             if known::position(&node.wal, stream, end.seq)? == Some(end) {
                 let main = stream.branch.is_none();
                 let reach = self.reach.entry(*stream).or_insert(Reach { held: end.seq, sent: end.seq, ours: main, whole: !main, again: 0, acked: 0 });
@@ -459,7 +460,10 @@ fn told_beside(node: &Node, branch: &Stream, receipt: &Receipt) -> Result<Vec<To
 
 /// The stream of ours that is the same up to a told position.
 fn branch_of(node: &Node, salt: &Salt, told: &Told) -> Result<Option<Stream>, NodeError> {
-    for (stream, _) in node.wal.streams().iter().filter(|(stream, _)| stream.origin == told.origin && told.seq > 0) {
+    if told.seq == 0 {
+        return Ok(None);
+    }
+    for (stream, _) in &node.wal.branches(&told.origin) {
         if matches!(known::compare(&node.wal, stream, salt, told)?, known::Word::Holds(_)) {
             return Ok(Some(*stream));
         }
@@ -469,7 +473,7 @@ fn branch_of(node: &Node, salt: &Salt, told: &Told) -> Result<Option<Stream>, No
 
 /// A told position with the tag it would have under another salt: ours where the histories are the same, and no tag at all where they differ.
 fn retag(node: &Node, from: &Salt, to: &Salt, told: &Told) -> Result<Tag, NodeError> {
-    for (stream, _) in node.wal.streams().iter().filter(|(stream, _)| stream.origin == told.origin) {
+    for (stream, _) in &node.wal.branches(&told.origin) {
         if let Some(position) = known::position(&node.wal, stream, told.seq)?.filter(|position| Tag::of(from, &position.hash) == told.tag) {
             return Ok(Tag::of(to, &position.hash));
         }

@@ -10,7 +10,6 @@ use super::held::{self, Held};
 use super::record::{self, RecordError};
 use super::taking::{FileReport, Ingested, Manner, Missing, Outcome, nearest};
 use super::{Node, settle};
-use crate::ingest::apply::streams_of;
 use crate::ports::disk::Disk;
 use crate::ports::store::Log;
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
@@ -85,7 +84,7 @@ pub(super) fn beside(bundle: &Path) -> PathBuf {
 }
 
 fn end_of(log: &dyn Log, origin: &Origin) -> u64 {
-    streams_of(log, origin).iter().map(|(_, head)| head.end.seq).max().unwrap_or(0)
+    log.branches(origin).iter().map(|(_, head)| head.end.seq).max().unwrap_or(0)
 }
 
 /// All that the verdict on a range of these histories depends on beside the range: how far each branch goes, what of it cannot be read, and this program.
@@ -94,7 +93,7 @@ fn print_of(log: &dyn Log, roster: &Origin, gaps: &[Missing]) -> [u8; 16] {
     let rotten = log.rotten();
     let mut sha = Sha256::new_with_prefix(env!("CARGO_PKG_VERSION"));
     for origin in gaps.iter().map(|gap| &gap.origin).chain(roster) {
-        for (stream, head) in streams_of(log, origin) {
+        for (stream, head) in log.branches(origin) {
             sha.update(stream.branch.unwrap_or_default());
             sha.update(head.end.seq.to_be_bytes());
             sha.update(head.end.hash.0);

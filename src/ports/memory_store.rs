@@ -3,6 +3,7 @@
 use super::store::{Checkpointed, Events, Finding, Head, Log, Scan, Spot, Store, StoreError, Stream};
 use bundle_format::chain::{Position, Run};
 use bundle_format::hlc::Hlc;
+use bundle_format::ids::Origin;
 use std::collections::BTreeMap;
 
 /// A log without a disk.
@@ -19,6 +20,11 @@ pub struct MemoryStore {
 impl Log for MemoryStore {
     fn streams(&self) -> Vec<(Stream, Head)> {
         self.heads.iter().map(|(stream, head)| (*stream, *head)).collect()
+    }
+
+    fn branches(&self, origin: &Origin) -> Vec<(Stream, Head)> {
+        let theirs = self.heads.range(Stream::main(*origin)..).take_while(|(stream, _)| stream.origin == *origin);
+        theirs.map(|(stream, head)| (*stream, *head)).collect()
     }
 
     fn head(&self, stream: &Stream) -> Option<Head> {

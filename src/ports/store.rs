@@ -185,6 +185,10 @@ pub trait Scan {
 pub trait Log {
     /// Every stream held, with its head: the version vector and more. Sorted.
     fn streams(&self) -> Vec<(Stream, Head)>;
+    /// Those of one origin. A log of many histories finds them without looking through the others.
+    fn branches(&self, origin: &Origin) -> Vec<(Stream, Head)> {
+        self.streams().into_iter().filter(|(stream, _)| stream.origin == *origin).collect()
+    }
     /// One stream's head.
     fn head(&self, stream: &Stream) -> Option<Head>;
     /// Events of `stream` from position `from` on, up to its head.

@@ -98,6 +98,13 @@ impl Streams {
         self.get(self.number(stream)?)
     }
 
+    /// Those of one origin, sorted.
+    pub fn of(&self, origin: &Origin) -> impl Iterator<Item = &StreamState> {
+        let origin = *origin;
+        let theirs = self.numbers.range(Stream::main(origin)..).take_while(move |(stream, _)| stream.origin == origin);
+        theirs.filter_map(|(_, number)| self.get(*number))
+    }
+
     /// All, sorted by stream.
     pub fn sorted(&self) -> impl Iterator<Item = (u32, &StreamState)> {
         self.numbers.values().filter_map(|number| Some((*number, self.get(*number)?)))

@@ -31,6 +31,7 @@ use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Rotten, Scan
 use crate::ports::{Clock, Entropy};
 use bundle_format::chain::Run;
 use bundle_format::hlc::Hlc;
+use bundle_format::ids::Origin;
 use read::{AllEvents, StreamEvents};
 use recover::{Opened, Place, hole_findings};
 use segment::Segment;
@@ -283,6 +284,10 @@ macro_rules! log_by_view {
         impl Log for $name {
             fn streams(&self) -> Vec<(Stream, Head)> {
                 self.view.streams.sorted().map(|(_, state)| (state.stream, state.head())).collect()
+            }
+
+            fn branches(&self, origin: &Origin) -> Vec<(Stream, Head)> {
+                self.view.streams.of(origin).map(|state| (state.stream, state.head())).collect()
             }
 
             fn head(&self, stream: &Stream) -> Option<Head> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ports::store::{Events, Finding, Head, Rotten, Scan, Spot, StoreError};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
@@ -13,6 +14,8 @@ pub struct Rotting {
     lost_checkpoints: BTreeSet<(Stream, u64)>,
     /// Of these it holds a rotted one, which is not shown, and one that came again.
     again: BTreeSet<(Stream, u64)>,
+    /// How often all histories were asked for.
+    pub looks: Cell<u32>,
 }
 
 impl Rotting {
@@ -39,7 +42,11 @@ impl Events for Walk<'_> {
 
 impl Log for Rotting {
     fn streams(&self) -> Vec<(Stream, Head)> {
+        self.looks.set(self.looks.get() + 1);
         self.log.streams()
+    }
+    fn branches(&self, origin: &Origin) -> Vec<(Stream, Head)> {
+        self.log.branches(origin)
     }
     fn head(&self, stream: &Stream) -> Option<Head> {
         self.log.head(stream)

@@ -33,6 +33,8 @@ fn what_is_appended_is_read_back_by_the_writer_a_reader_and_the_next_writer() {
     assert!(ports.disk.list(&folder).unwrap().len() > 5, "the log was rotated");
     for n in [1, 2, 3, 101] {
         let stream = stream(n);
+        let of_it = |(other, _): &(Stream, Head)| other.origin == stream.origin;
+        assert_eq!(wal.branches(&stream.origin), wal.streams().into_iter().filter(of_it).collect::<Vec<_>>());
         let head = wal.head(&stream).unwrap();
         let checkpoints = wal.checkpoints(&stream, 0, u64::MAX).unwrap();
         assert_eq!(checkpoints.len(), 20);
