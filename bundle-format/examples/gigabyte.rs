@@ -17,7 +17,7 @@ use bundle_format::open::SealedBundle;
 use bundle_format::range::{Coding, Range, VerifiedRange};
 use bundle_format::seal::{HeaderPlan, Sealer, SealingKey};
 use bundle_format::sign::{SigningKey, VerifyingKey};
-use bundle_format::trust::{NoHistory, Trust};
+use bundle_format::trust::Trust;
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -79,7 +79,7 @@ fn run(range_count: u64, path: &std::path::Path) -> Result<(), Box<dyn Error>> {
     let sealed = SealedBundle::read(File::open(path)?)?;
     say("read", len, begun)?;
     let begun = Instant::now();
-    let mut verified = sealed.unseal(&[&reader_key])?.verify(&mut Alone(key.verifying_key()), &mut NoHistory)?;
+    let mut verified = sealed.unseal(&[&reader_key])?.verify(&mut Alone(key.verifying_key()))?;
     say("verified", len, begun)?;
     let begun = Instant::now();
     let mut raw_len = 0;

@@ -20,7 +20,7 @@ use crate::limits::{CHUNK_LEN, TAG_LEN};
 use crate::manifest::Manifest;
 use crate::range::VerifiedRange;
 use crate::seal::SealingKey;
-use crate::trust::{History, NoHistory, Trust};
+use crate::trust::Trust;
 use crate::vector::Salt;
 use items::Items;
 use pass::{FirstPass, Walk};
@@ -164,7 +164,7 @@ impl<R: Read + Seek> UnsealedBundle<R> {
     ///
     /// # Errors
     /// [`OpenError`], in the order of SPEC §6.1.
-    pub fn verify(mut self, trust: &mut dyn Trust, history: &mut dyn History) -> Result<VerifiedBundle<R>, OpenError> {
+    pub fn verify(mut self, trust: &mut dyn Trust) -> Result<VerifiedBundle<R>, OpenError> {
         let sealed = &mut self.sealed;
         sealed.check_domain(&trust.domain())?;
         let mut items = Items::start(sealed, &self.key)?;
@@ -181,7 +181,7 @@ impl<R: Read + Seek> UnsealedBundle<R> {
                     sender_known = true;
                 }
             }
-            let verified = items.open(range, Some(&*trust), history)?;
+            let verified = items.open(range, Some(&*trust))?;
             if is_roster {
                 trust.learn(&verified);
             }
@@ -226,18 +226,10 @@ impl<R: Read + Seek> VerifiedBundle<R> {
     /// The next range, the roster's first; `None` after the last.
     ///
     /// # Errors
-    /// [`OpenError::Changed`] when the file is no longer the one that was verified; [`OpenError::Range`] for a primed range.
+    /// [`OpenError::Changed`] when the file is no longer the one that was verified.
     pub fn next_range(&mut self) -> Result<Option<VerifiedRange>, OpenError> {
-        self.next_range_with(&mut NoHistory)
-    }
-
-    /// [`VerifiedBundle::next_range`] with the history that primed ranges build on.
-    ///
-    /// # Errors
-    /// As [`VerifiedBundle::next_range`].
-    pub fn next_range_with(&mut self, history: &mut dyn History) -> Result<Option<VerifiedRange>, OpenError> {
         let next = match self.items.range(&mut self.sealed, &self.manifest.nodes) {
-            Ok(Some(range)) => self.items.open(range, None, history).map(Some),
+            Ok(Some(range)) => self.items.open(range, None).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };

@@ -146,6 +146,9 @@ pub enum SealError {
     /// A manifest or range names a node that the manifest's table lacks, or a range comes before the manifest.
     #[error("the node table lacks a node that is named")]
     NodeTable,
+    /// The range builds on events that do not stand in it (R4.4-d).
+    #[error("a range with a prefix in a file")]
+    Primed,
     /// The range would make the file larger than a file may be, or more than a reader unpacks.
     #[error("the bundle is full")]
     Full,
@@ -159,7 +162,7 @@ impl SealError {
             Self::Write(error) if error.kind() == std::io::ErrorKind::QuotaExceeded => Code::Z203,
             Self::Write(_) => Code::Z202,
             Self::Manifest { .. } | Self::Full => Code::Z218,
-            Self::RecipientCount(_) | Self::WeakRecipient { .. } | Self::NodeTable => Code::Z100,
+            Self::RecipientCount(_) | Self::WeakRecipient { .. } | Self::NodeTable | Self::Primed => Code::Z100,
         }
     }
 }
@@ -242,8 +245,11 @@ impl<'k, W: Write> Sealer<'k, W> {
     /// Write one range.
     ///
     /// # Errors
-    /// [`SealError::NodeTable`], [`SealError::Full`] (nothing is written then), [`SealError::Write`].
+    /// [`SealError::NodeTable`], [`SealError::Primed`], [`SealError::Full`] (nothing is written then), [`SealError::Write`].
     pub fn range(&mut self, range: &Range) -> Result<(), SealError> {
+        if range.prefix.is_some() {
+            return Err(SealError::Primed);
+        }
         let len_with = self.len_with(range)?;
         let raw_len = self.raw_len.saturating_add(range.raw_len as u64);
         let is_mixed = range.codec == Codec::Mixed;

@@ -1,6 +1,4 @@
-//! What opening a bundle must be told from outside: who may sign, and what history a primed range builds on.
-//!
-//! The roster answers the first (a pure fold over control events that live above this crate), the log the second.
+//! What opening a bundle must be told from outside: who may sign. The roster answers, a pure fold over control events that live above this crate.
 
 use crate::ids::{DomainId, NodeId, Origin};
 use crate::range::VerifiedRange;
@@ -18,23 +16,4 @@ pub trait Trust {
     fn is_roster(&self, origin: &Origin) -> bool;
     /// Take in a verified range of the roster. What does not continue what is known is ignored.
     fn learn(&mut self, range: &VerifiedRange);
-}
-
-/// The events a primed range (codec 2) was compressed against.
-pub trait History {
-    /// The bytes of events `first .. first + count` of `origin`, one after the other; `None` when they are not held.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    fn prefix(&mut self, origin: &Origin, first: u64, count: u64) -> std::io::Result<Option<Vec<u8>>>;
-}
-
-/// No history at all: every range must open by itself.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoHistory;
-
-impl History for NoHistory {
-    fn prefix(&mut self, _: &Origin, _: u64, _: u64) -> std::io::Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
 }

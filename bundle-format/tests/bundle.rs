@@ -13,14 +13,13 @@ use bundle_format::manifest::Manifest;
 use bundle_format::open::{OpenError, SealedBundle, VerifiedBundle};
 use bundle_format::range::{Coding, Range};
 use bundle_format::seal::{HeaderPlan, SealError, Sealer, SealingPublic};
-use bundle_format::trust::{History, NoHistory};
 use bundle_format::vector::{Tag, Told};
 use proptest::prelude::*;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use world::{Log, World, log, raw, roster};
 
 fn verify<'f>(world: &World, file: &'f [u8]) -> Result<VerifiedBundle<Cursor<&'f [u8]>>, OpenError> {
-    SealedBundle::read(Cursor::new(file))?.unseal(&[&world.hub])?.verify(&mut world.trust(), &mut NoHistory)
+    SealedBundle::read(Cursor::new(file))?.unseal(&[&world.hub])?.verify(&mut world.trust())
 }
 
 fn small_bundle(world: &World) -> Vec<u8> {
@@ -37,7 +36,7 @@ fn what_was_sealed_is_what_opens() {
     assert_eq!((bundle.len(), bundle.digest()), (sealed.len, sealed.digest));
     assert_eq!(bundle.len(), file.len() as u64);
     let mut trust = world.trust();
-    let mut verified = bundle.unseal(&[&world.hub]).unwrap().verify(&mut trust, &mut NoHistory).unwrap();
+    let mut verified = bundle.unseal(&[&world.hub]).unwrap().verify(&mut trust).unwrap();
     assert_eq!(trust.learnt, 1);
     let roster = verified.next_range().unwrap().unwrap();
     assert_eq!((roster.first(), roster.count(), roster.codec()), (1, 2, Codec::Stored));
@@ -130,10 +129,10 @@ fn a_file_that_changes_between_the_passes_gives_nothing_more() {
         let unsealed = SealedBundle::read(reader).unwrap().unseal(&[&world.hub]).unwrap();
         if lies_from == 0 {
             lying.set(true);
-            assert!(matches!(unsealed.verify(&mut world.trust(), &mut NoHistory), Err(OpenError::Changed)));
+            assert!(matches!(unsealed.verify(&mut world.trust()), Err(OpenError::Changed)));
             continue;
         }
-        let mut verified = unsealed.verify(&mut world.trust(), &mut NoHistory).unwrap();
+        let mut verified = unsealed.verify(&mut world.trust()).unwrap();
         lying.set(true);
         let first = verified.next_range();
         if lies_from > 65_557 {
@@ -151,42 +150,33 @@ fn what_is_not_read_a_second_time_is_still_hashed() {
     let lying = std::rc::Rc::new(std::cell::Cell::new(false));
     let reader = Turncoat { honest: Cursor::new(file.clone()), lies_from: file.len() as u64 - 100, is_cut: false, lying: lying.clone() };
     let unsealed = SealedBundle::read(reader).unwrap().unseal(&[&world.hub]).unwrap();
-    let mut verified = unsealed.verify(&mut world.trust(), &mut NoHistory).unwrap();
+    let mut verified = unsealed.verify(&mut world.trust()).unwrap();
     lying.set(true);
     assert!(verified.next_range().unwrap().is_some());
     assert!(matches!(verified.finish(), Err(OpenError::Changed)), "the manifest counts only when everything was seen again");
 }
 
-/// The events of one log, for primed ranges.
-struct Held<'a>(&'a Log);
-
-impl History for Held<'_> {
-    fn prefix(&mut self, origin: &Origin, first: u64, count: u64) -> std::io::Result<Option<Vec<u8>>> {
-        let part = usize::try_from(first - 1).unwrap()..usize::try_from(first - 1 + count).unwrap();
-        Ok(self.0.events.get(part).filter(|_| *origin == self.0.origin).map(<[Vec<u8>]>::concat))
-    }
-}
-
 #[test]
-fn a_primed_range_opens_with_its_history_alone() {
+fn a_primed_range_is_verified_with_its_history_alone_and_stands_in_no_file() {
     let world = World::new();
     let ada = log(1, Lane::Routine, 120);
     let checkpoint = world.checkpoint(&ada, 120);
-    let build = |prefix: &[u8]| Range::build_primed(ada.origin, &ada.run(100..120), &[(20, checkpoint)], (1, 100), prefix).unwrap();
-    let range = build(&ada.events[..100].concat());
+    let history = ada.events[..100].concat();
+    let range = Range::build_primed(ada.origin, &ada.run(100..120), &[(20, checkpoint)], (1, 100), &history).unwrap();
     assert!(range.data.len() * 2 < world.range(&ada, 100..120, Coding::Zstd).data.len(), "history helps");
-    let (file, _) = world.seal(std::slice::from_ref(&range));
-    let open = |history: &mut dyn History| {
-        let mut bundle = SealedBundle::read(Cursor::new(&file))?.unseal(&[&world.hub])?.verify(&mut world.trust(), history)?;
-        let range = bundle.next_range_with(history)?.unwrap();
-        Ok::<_, OpenError>(range.raw().to_vec())
-    };
-    assert_eq!(open(&mut Held(&ada)).unwrap(), ada.events[100..].concat());
-    assert_eq!(open(&mut NoHistory).unwrap_err().code(), Code::Z227);
-    let mut other = log(1, Lane::Routine, 120);
-    other.events[..100].reverse();
-    let code = open(&mut Held(&other)).unwrap_err().code();
+    let verify = |prefix: Option<&[u8]>| range.clone().verify(range.base.unwrap(), &world.trust(), prefix);
+    assert_eq!(verify(Some(&history)).unwrap().raw(), ada.events[100..].concat());
+    assert_eq!(verify(None).unwrap_err().code(), Code::Z227);
+    let mut other = ada.events[..100].to_vec();
+    other.reverse();
+    let code = verify(Some(&other.concat())).unwrap_err().code();
     assert!([Code::Z224, Code::Z225, Code::Z226].contains(&code), "wrong history is found out: {code}");
+
+    let mut sealer = world.sealer(1);
+    sealer.manifest(&world::manifest(std::slice::from_ref(&range))).unwrap();
+    assert!(matches!(sealer.range(&range), Err(SealError::Primed)), "R4.4-d");
+    let file = raw::file(&world, raw::header(&world), &raw::inner(std::slice::from_ref(&range)));
+    assert_eq!(self::verify(&world, &file).unwrap_err().code(), Code::Z222, "R4.4-d");
 }
 
 #[test]

@@ -11,7 +11,6 @@ use bundle_format::manifest::Manifest;
 use bundle_format::open::{OpenError, SealedBundle};
 use bundle_format::range::{Coding, Range};
 use bundle_format::seal::SealingKey;
-use bundle_format::trust::NoHistory;
 use ciborium::Value;
 use std::io::Cursor;
 use world::raw::{self, Map, bytes, set, uint, unset};
@@ -19,7 +18,7 @@ use world::{World, log, roster, signing_key};
 
 fn open(world: &World, file: &[u8]) -> Result<Manifest, OpenError> {
     let unsealed = SealedBundle::read(Cursor::new(file))?.unseal(&[&world.hub])?;
-    let mut verified = unsealed.verify(&mut world.trust(), &mut NoHistory)?;
+    let mut verified = unsealed.verify(&mut world.trust())?;
     while verified.next_range()?.is_some() {}
     verified.finish()
 }
@@ -439,7 +438,7 @@ fn no_byte_inside_can_be_changed_by_the_sender_without_being_found_out() {
         let read = |inner: &[u8]| {
             let file = raw::file(&world, raw::header(&world), inner);
             let unsealed = SealedBundle::read(Cursor::new(file))?.unseal(&[&world.hub])?;
-            let mut verified = unsealed.verify(&mut world.trust(), &mut NoHistory)?;
+            let mut verified = unsealed.verify(&mut world.trust())?;
             let mut found = Vec::new();
             while let Some(range) = verified.next_range()? {
                 found.extend(range.events().map(|(_, event)| event.to_vec()));

@@ -5,7 +5,7 @@ use super::hop::Hop;
 use super::session::{Session, Taken};
 use super::turns::{PIECE_LEN, between_turns};
 use super::workshop::Workshop;
-use super::{Node, history::LogHistory, known};
+use super::{Node, history, known};
 use crate::link::Refusal;
 use crate::ports::store::{Log as _, Stream};
 use bundle_format::chain::Position;
@@ -15,7 +15,6 @@ use bundle_format::ids::Hash;
 use bundle_format::message::Reason;
 use bundle_format::mix::{Decoding, Learned};
 use bundle_format::range::{Range, RangeError};
-use bundle_format::trust::History as _;
 use std::rc::Rc;
 
 impl Hop {
@@ -114,13 +113,10 @@ impl Session {
         };
         let prefix = match range.prefix.filter(|_| range.codec != Codec::Stored) {
             None => None,
-            Some((first, count)) => {
-                let prefix = LogHistory(&node.wal).prefix(&origin, first, count);
-                match prefix.map_err(|error| NodeError::reading(&node.layout.log(), error))? {
-                    None => return self.again(node, &origin, Reason::Differs).map(Err),
-                    some => some,
-                }
-            }
+            Some((first, count)) => match history::prefix(&node.wal, &origin, first, count)? {
+                None => return self.again(node, &origin, Reason::Differs).map(Err),
+                some => some,
+            },
         };
         Ok(Ok(Means { base, prefix }))
     }

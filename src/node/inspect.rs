@@ -2,7 +2,6 @@
 
 use super::View;
 use super::error::NodeError;
-use super::history::LogHistory;
 use crate::carry::finding::{self, Candidate};
 use crate::ports::Ports;
 use crate::ports::disk::{Kind, Open};
@@ -110,7 +109,7 @@ impl View {
     pub fn inside(&self, path: &Path, show: &mut dyn FnMut(&EventId, &Event<'_>)) -> Result<Vec<Inside>, OpenError> {
         let mut bundle = self.open_bundle(path)?;
         let mut ranges = Vec::new();
-        while let Some(range) = bundle.next_range_with(&mut LogHistory(&self.log))? {
+        while let Some(range) = bundle.next_range()? {
             for ((seq, bytes), digest) in range.events().zip(range.digests()) {
                 if let Ok(event) = Event::from_bytes(bytes) {
                     show(&EventId::new(range.origin(), seq, digest), &event);
@@ -135,7 +134,7 @@ impl View {
         sealed.check_domain(&self.roster.domain())?;
         let keys = self.keyring.sealing_keys();
         let unsealed = sealed.unseal(&keys.iter().collect::<Vec<_>>())?;
-        unsealed.verify(&mut self.roster.clone(), &mut LogHistory(&self.log))
+        unsealed.verify(&mut self.roster.clone())
     }
 }
 

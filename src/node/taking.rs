@@ -2,7 +2,6 @@
 
 use super::error::NodeError;
 use super::held::{Held, Kept};
-use super::history::LogHistory;
 use super::ledger::TakenBundle;
 use super::peers::{Receipt, Renewal};
 use super::waiting::Waits;
@@ -309,8 +308,7 @@ impl Node {
         let keys = self.keyring.sealing_keys();
         let unsealed = sealed.unseal(&keys.iter().collect::<Vec<_>>())?;
         let mut trust = self.roster.clone(); // the bundle's own roster events teach the copy
-        let mut history = LogHistory(&self.wal);
-        unsealed.verify(&mut trust, &mut history)
+        unsealed.verify(&mut trust)
     }
 
     /// A bundle that is not taken: say why, keep a copy where that may help (R6.1-g).

@@ -336,7 +336,7 @@ def primed(prefix):
 
 reject("prefix_missing", "codec 2 without a prefix", ["R4.4-a"], "Z222", primed(None))
 reject("prefix_reaches_into_range", "a prefix that ends at first", ["R4.4-a", "R4.4-d"], "Z222", primed([9, 2]))
-reject("prefix_not_held", "codec 2, and we lack the events of the prefix: to be kept until they come", ["R4.4-d"], "Z227", primed([1, 9]))
+reject("prefix_in_a_file", "codec 2, with a prefix that might be held: a file opens without the log", ["R4.4-d"], "Z222", primed([1, 9]))
 
 
 def mixed(edit):
@@ -351,7 +351,7 @@ reject("mixed_tables_small", "codec 3 with memories of 2^11 bytes", ["R4.8-a"], 
 reject("mixed_tables_large", "codec 3 with memories of 2^19 bytes", ["R4.8-a"], "Z224", mixed(lambda d: b"\x13" + d[1:]))
 reject("mixed_code_long", "codec 3, one zero behind the code: it would decode alike, and one value has one spelling", ["R4.8-b"], "Z224", mixed(lambda d: d + b"\0"))
 reject("mixed_code_short", "codec 3, the last two bytes of the code are missing", ["R4.8-b"], "Z224", mixed(lambda d: d[:-2]))
-reject("mixed_prefix_not_held", "codec 3, and we lack the events of the prefix: to be kept until they come", ["R4.4-d"], "Z227",
+reject("mixed_prefix_in_a_file", "codec 3, with a prefix that might be held: a file opens without the log", ["R4.4-d"], "Z222",
        lambda label: plain(label, ranges=[visits(count=10).range(10, domain=DOMAIN, codec=3, data=zbmix.encode(visits(count=10).events[9], b"".join(visits(count=10).events[:9])), edit=lambda r: r | {14: [1, 9]})]))
 
 # ---- the roster inside ----

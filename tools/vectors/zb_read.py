@@ -6,7 +6,7 @@
     zb_read.py --keys DIR/keys-for-readers.json FILE...
     zb_read.py --messages FILE...
 
-Not here: admission (§6.2), receipts (§6.5), after-revoke (R8.3-b). This reader has no log, so a range with a prefix is always Z227.
+Not here: admission (§6.2), receipts (§6.5), after-revoke (R8.3-b).
 """
 
 import argparse
@@ -234,8 +234,6 @@ def verify_range(r, roster: Roster, domain: bytes, base=None, prefix=None):
     base = base or r["base"]
     if base is None:
         raise Fault("Z222", "base is missing")
-    if r["prefix"] and prefix is None:
-        raise Fault("Z227", "needs events we do not hold")
     events = zbgrammar.events(inflate(r, prefix), r["count"])
     keys = []
     for _, number, _ in r["checkpoints"]:
@@ -289,6 +287,8 @@ def read(data: bytes, context: Context) -> dict:
         if length > zbgrammar.RANGE_ITEM_LEN_MAX:
             raise Fault("Z218", "range item too long")
         r = zbgrammar.range_(value, zbgrammar.in_file(manifest["nodes"]))
+        if r["prefix"]:
+            raise Fault("Z222", "a prefix in a file")                     # R4.4-d
         is_roster = r["origin"] == roster.origin
         if is_roster and (beyond_roster or r["codec"] != 0):
             raise Fault("Z222", "roster range after another, or compressed")

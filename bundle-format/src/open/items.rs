@@ -8,7 +8,7 @@ use crate::limits::{MANIFEST_LEN_MAX, MIX_FILE_RAW_LEN_MAX, RANGE_ITEM_LEN_MAX, 
 use crate::manifest::{Manifest, NodeTable};
 use crate::range::{Range, RangeError, VerifiedRange};
 use crate::seal::raw_len_max;
-use crate::trust::{History, Trust};
+use crate::trust::Trust;
 use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _};
 use sha2::{Digest as _, Sha256};
@@ -135,7 +135,11 @@ impl Items {
             return self.pad(sealed).map(|()| None);
         }
         let read = |reader: &mut Reader<'_>| Range::read(reader, nodes).map_err(OpenError::from_range);
-        self.item(sealed, ("bytes in a range", RANGE_ITEM_LEN_MAX), read).map(Some)
+        let range = self.item(sealed, ("bytes in a range", RANGE_ITEM_LEN_MAX), read)?;
+        if range.prefix.is_some() {
+            return Err(OpenError::Order("a range with a prefix: a file opens without the log"));
+        }
+        Ok(Some(range))
     }
 
     /// Zeros to the end, as many as the pad says.
@@ -155,19 +159,15 @@ impl Items {
     }
 
     /// Unpack `range` and, when `trust` is given, check its signatures. Without, its bytes are known to be those that were checked.
-    pub(super) fn open(&mut self, range: Range, trust: Option<&dyn Trust>, history: &mut dyn History) -> Result<VerifiedRange, OpenError> {
+    pub(super) fn open(&mut self, range: Range, trust: Option<&dyn Trust>) -> Result<VerifiedRange, OpenError> {
         let (origin, first) = (range.origin, range.first);
         self.raw_left = self.raw_left.checked_sub(range.raw_len as u64).ok_or(OpenError::Limit("raw bytes"))?;
         if range.codec == Codec::Mixed {
             self.mixed_left = self.mixed_left.checked_sub(range.raw_len as u64).ok_or(OpenError::Limit("raw bytes in codec 3"))?;
         }
-        let prefix = match range.prefix {
-            None => None,
-            Some((first, count)) => history.prefix(&origin, first, count)?,
-        };
         let opened = range.base.ok_or(RangeError::NoBase).and_then(|base| match trust {
-            Some(trust) => range.verify_with(base, trust, prefix.as_deref(), &mut self.decompressor),
-            None => range.unpack(base, prefix.as_deref(), &mut self.decompressor),
+            Some(trust) => range.verify_with(base, trust, None, &mut self.decompressor),
+            None => range.unpack(base, None, &mut self.decompressor),
         });
         opened.map_err(|error| OpenError::Range { origin, first, error })
     }

@@ -10,7 +10,7 @@ use bundle_format::open::{OpenError, SealedBundle};
 use bundle_format::range::VerifiedRange;
 use bundle_format::seal::SealingKey;
 use bundle_format::sign::VerifyingKey;
-use bundle_format::trust::{NoHistory, Trust};
+use bundle_format::trust::Trust;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -264,7 +264,7 @@ fn open<T: Roll>(bundle: &[u8], keys: &[SealingKey], roll: &T) -> Result<Opened<
     let sealed = SealedBundle::read(Cursor::new(bundle))?;
     sealed.check_domain(&roll.domain())?;
     let mut roll = roll.clone();
-    let mut verified = sealed.unseal(&keys.iter().collect::<Vec<_>>())?.verify(&mut roll, &mut NoHistory)?;
+    let mut verified = sealed.unseal(&keys.iter().collect::<Vec<_>>())?.verify(&mut roll)?;
     let mut ranges = Vec::new();
     while let Some(range) = verified.next_range()? {
         ranges.push(range);

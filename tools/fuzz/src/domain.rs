@@ -12,7 +12,6 @@ use bundle_format::manifest::Manifest;
 use bundle_format::open::{OpenError, SealedBundle};
 use bundle_format::seal::SealingKey;
 use bundle_format::sign::{SigningKey, VerifyingKey};
-use bundle_format::trust::NoHistory;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use serde_json::Value;
@@ -226,7 +225,7 @@ pub fn open_bundle(file: &[u8]) -> Result<Inside, Code> {
     let sealed = SealedBundle::read(Cursor::new(file)).map_err(code)?;
     let unsealed = sealed.unseal(&DOMAIN.sealing.iter().collect::<Vec<_>>()).map_err(code)?;
     let mut roster = DOMAIN.roster.clone();
-    let mut verified = unsealed.verify(&mut roster, &mut NoHistory).map_err(code)?;
+    let mut verified = unsealed.verify(&mut roster).map_err(code)?;
     let mut ranges = Vec::new();
     while let Some(range) = verified.next_range().expect("what was verified is handed out") {
         let events: Vec<Vec<u8>> = range.events().map(|(_, event)| event.to_vec()).collect();
