@@ -2,7 +2,6 @@
 
 use super::Node;
 use super::error::NodeError;
-use crate::ingest::apply::streams_of;
 use crate::keys::RosterEvent;
 use crate::ports::store::{Log as _, Stream};
 use bundle_format::chain::Position;
@@ -19,7 +18,7 @@ impl Node {
 
     fn said_up_to(&self, end: &Position) -> Result<Vec<String>, NodeError> {
         let mut said = Vec::new();
-        for (stream, head) in streams_of(&self.wal, &self.roster.pin().roster_origin()) {
+        for (stream, head) in self.wal.branches(&self.roster.pin().roster_origin()) {
             if stream.branch.is_some() && self.wal.position(&stream, end.seq)? == Some(*end) {
                 said.extend(self.said_by(&stream, head.base.seq, end.seq)?);
             }
