@@ -152,7 +152,8 @@ mod tests {
     fn answer(program: &BpfProgram, call: c_long, arguments: &[c_int]) -> c_int {
         // The first thing a program looks at is the processor; the right one is in its first comparison.
         let arch = program[1].k;
-        let argument = |place: u32| arguments.get((place / 8) as usize).filter(|_| place % 8 == 0).map_or(0, |argument| argument.unsigned_abs());
+        let argument =
+            |place: u32| arguments.get((place / 8) as usize).filter(|_| place.is_multiple_of(8)).map_or(0, |argument| argument.unsigned_abs());
         let (mut at, mut value) = (0_usize, 0_u32);
         loop {
             let line = &program[at];

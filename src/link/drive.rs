@@ -404,10 +404,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         if let Some(deadline_ms) = self.terms.deadline_ms {
             let left_ms = deadline_ms.saturating_sub(self.clock.monotonic_ms());
             let pace = self.exchange.pace();
-            let for_bytes_ms = left_ms.saturating_sub(pace.round_trip_ms());
-            let by_rate = self.allowance.as_ref().map_or(u64::MAX, |allowance| allowance.in_time(for_bytes_ms));
-            len = len.min(by_rate.saturating_sub(self.out.bytes.len() as u64));
-            if pace.time_ms(self.exchange.flight() + len) > for_bytes_ms {
+            let by_rate = self.allowance.as_ref().map(|allowance| allowance.in_time(left_ms.saturating_sub(pace.round_trip_ms())));
+            len = by_rate.map_or(len, |by_rate| len.min(by_rate.saturating_sub(self.out.bytes.len() as u64)));
+            let needs_ms = pace.round_trip_ms() + pace.time_ms(self.exchange.flight() + len);
+            if needs_ms > left_ms {
                 len = 0;
             }
         }

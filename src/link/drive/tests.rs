@@ -23,16 +23,17 @@ enum Seen {
 
 type Story = Rc<RefCell<Vec<Seen>>>;
 
-/// A peer that says no word, or this; or to whom nothing can be written.
+/// A peer that says no word, or this, and then this again and again; or to whom nothing can be written.
 struct Peer {
     story: Story,
     says: Option<Vec<u8>>,
+    again: Vec<u8>,
     is_broken: bool,
 }
 
 impl AsyncRead for Peer {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Some(says) = self.says.take() else { return Poll::Pending };
+        let Some(says) = self.says.take().or_else(|| Some(self.again.clone()).filter(|again| !again.is_empty())) else { return Poll::Pending };
         read.put_slice(&says);
         Poll::Ready(Ok(()))
     }
@@ -53,8 +54,9 @@ impl AsyncWrite for Peer {
     }
 }
 
-/// A node with ranges of these lengths to send, each of which takes so long to cut.
+/// A node with ranges of these lengths to send, each of which takes so long to cut; the key of a peer that talks without pause has ended.
 struct Sender {
+    key_ended: bool,
     lens: Vec<usize>,
     cut_ms: u64,
     clock: Rc<FakeClock>,
@@ -81,7 +83,7 @@ impl Home for Sender {
     }
 
     async fn changed(&mut self) -> Result<(), Refusal> {
-        std::future::pending().await
+        if self.key_ended { Err(Refusal { code: Code::Z614, why: String::new() }) } else { std::future::pending().await }
     }
 
     fn moved(&mut self, _: &Exchange) {}
@@ -90,7 +92,7 @@ impl Home for Sender {
 /// What a dialer does that remembers its peer, and has ranges of these lengths, each of which takes so long to cut.
 async fn sent(lens: &[usize], cut_ms: u64) -> Vec<Seen> {
     let story = Story::default();
-    let peer = Peer { story: Rc::clone(&story), says: None, is_broken: false };
+    let peer = Peer { story: Rc::clone(&story), says: None, again: Vec::new(), is_broken: false };
     assert!(driven(peer, lens, cut_ms).await.is_none(), "it waits for the peer");
     story.borrow().clone()
 }
@@ -101,7 +103,8 @@ async fn driven(mut stream: Peer, lens: &[usize], cut_ms: u64) -> Option<Result<
     let mut exchange = Exchange::new(true, u64::MAX, Pace::new(Some(30_000), 600));
     let told = vec![Told { origin: ORIGIN, seq: 10, tag: Tag([1; 4]) }];
     exchange.greet(pages(Manifest::new(told, Some((Incarnation([7; 4]), 1)), Vec::new(), [])), u64::MAX, None);
-    let mut home = Sender { lens: lens.iter().rev().copied().collect(), cut_ms, clock: Rc::clone(&clock), story };
+    let key_ended = !stream.again.is_empty();
+    let mut home = Sender { key_ended, lens: lens.iter().rev().copied().collect(), cut_ms, clock: Rc::clone(&clock), story };
     let (_asked, stop) = tokio::sync::watch::channel(false);
     let count = || Rc::new(|| 0_u64) as Rc<dyn Fn() -> u64>;
     let (carried, written, stall_ms) = (count(), count(), Terms::DIALLER_STALL_MS);
@@ -142,9 +145,21 @@ async fn what_could_not_be_written_is_not_written_again_though_there_is_somethin
     let mut other = Exchange::new(true, 0, Pace::new(None, 600));
     other.greet(pages(Manifest::new(Vec::new(), Some((Incarnation([8; 4]), 1)), Vec::new(), [])), u64::MAX, None);
     says.extend(other.poll_output());
-    let ended = driven(Peer { story: Rc::clone(&story), says: Some(says), is_broken: true }, &[300], 0).await;
+    let ended = driven(Peer { story: Rc::clone(&story), says: Some(says), again: Vec::new(), is_broken: true }, &[300], 0).await;
     assert!(matches!(ended, Some(Err(Broken::Link(_)))), "{ended:?}");
     assert_eq!(written(&story.borrow()).len(), 1, "{story:?}");
+}
+
+/// R7.4-j: what comes from such a peer is always there before any news.
+#[tokio::test(start_paused = true)]
+async fn news_are_heard_though_the_peer_talks_without_pause() {
+    let mut other = Exchange::new(true, 0, Pace::new(None, 600));
+    other.greet(pages(Manifest::new(Vec::new(), Some((Incarnation([8; 4]), 1)), Vec::new(), [])), u64::MAX, None);
+    let says = Some(other.poll_output());
+    other.busy();
+    let again = other.poll_output();
+    let ended = driven(Peer { story: Story::default(), says, again, is_broken: false }, &[], 0).await;
+    assert!(matches!(&ended, Some(Err(Broken::Home(refusal))) if refusal.code == Code::Z614), "{ended:?}");
 }
 
 /// The node's work goes on to its end though the peer cannot be told any more that it does.
@@ -158,7 +173,7 @@ async fn work_that_takes_long_is_told_of_and_is_not_broken_off_where_that_fails(
             tokio::time::sleep(3 * BUSY + BUSY / 2).await;
             Ok("done")
         };
-        let mut peer = Peer { story: Rc::clone(&story), says: None, is_broken };
+        let mut peer = Peer { story: Rc::clone(&story), says: None, again: Vec::new(), is_broken };
         assert_eq!(waiting(work, &mut peer, &mut exchange, &mut out).await.unwrap(), "done");
         assert_eq!(written(&story.borrow()).len(), count, "{story:?}");
         assert_eq!((out.unwritable.is_some(), out.bytes.is_empty()), (is_broken, !is_broken));
