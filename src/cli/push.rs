@@ -174,6 +174,7 @@ struct Naming {
 impl Naming {
     fn of(node: &Node, lane: Lane, to: &[String]) -> Result<Self, Halt> {
         let audiences = to.iter().map(|name| members::node_id(node, name)).collect::<Result<Vec<_>, _>>()?;
+        node.refuse_revoked(&audiences)?;
         let streams = node.push_streams(lane, &audiences)?;
         let names = streams.iter().map(|stream| node.naming().origin(&stream.origin)).collect();
         Ok(Self { streams, names })

@@ -4,6 +4,7 @@ use super::error::NodeError;
 use super::local::About;
 use super::log::find_event;
 use super::{Node, View};
+use crate::keys::Member;
 use crate::keys::naming::NamingError;
 use crate::ports::store::Stream;
 use crate::push::spool::Spool;
@@ -32,6 +33,7 @@ impl Node {
         let lane = lane.ok_or_else(|| NodeError::refused(Code::Z404, format!("no lane for people: {}", about.lane)))?;
         let audiences = about.audiences.iter().map(|name| self.naming().parse_node(name).map_err(|error| unnamed(&error)));
         let audiences: Vec<NodeId> = audiences.collect::<Result<_, _>>()?;
+        self.refuse_revoked(&audiences)?;
         self.push_streams(lane, &audiences)?;
         let base = about.base.as_ref().map(|ids| ids.iter().map(|id| self.event_id(id)).collect::<Result<_, _>>()).transpose()?;
         let About { kind, record_key, content_type, idempotency_key, author, .. } = about.clone();
@@ -65,6 +67,16 @@ impl Node {
     pub fn clock_jumped(&self) -> bool {
         let now_ms = self.ports.clock.now_ms();
         push::clock_jumped(push::last_stamp(&self.wal, &self.keyring.node(), now_ms), now_ms)
+    }
+
+    /// Nothing travels to whoever is revoked: a person, or a program of theirs, must hear that before it is stored.
+    ///
+    /// # Errors
+    /// Z616.
+    pub fn refuse_revoked(&self, audiences: &[NodeId]) -> Result<(), NodeError> {
+        let revoked = audiences.iter().find(|node| self.roster.member(node).is_some_and(Member::is_revoked));
+        let why = |node| format!("{} is revoked and would never get it", self.naming().node(node));
+        revoked.map_or(Ok(()), |node| Err(NodeError::refused(Code::Z616, why(node))))
     }
 
     /// Our streams that a push in `lane` to `audiences` goes to: the undirected one when nobody is named.

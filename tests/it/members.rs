@@ -4,6 +4,7 @@ use crate::world::World;
 use bundle_format::error::Code;
 use bundle_format::ids::{Lane, Name, NodeId};
 use zbundle::keys::Policy;
+use zbundle::node::local::About;
 use zbundle::node::taking::Outcome;
 
 fn hub_and_clinic() -> (World, NodeId, NodeId) {
@@ -38,7 +39,7 @@ fn what_a_revoked_node_wrote_before_counts_and_what_it_wrote_after_waits_for_the
 }
 
 #[test]
-fn nothing_is_cut_for_a_revoked_node() {
+fn nothing_is_cut_for_a_revoked_node_nor_pushed_to_it() {
     let (world, _, clinic) = hub_and_clinic();
     world.open("hub").revoke(clinic, false).unwrap();
     world.push("hub", &["news"]);
@@ -47,6 +48,8 @@ fn nothing_is_cut_for_a_revoked_node() {
     let refused = world.open("hub").cut(&order, &mut |_, _, _| {}).unwrap_err();
     assert_eq!(refused.code(), Code::Z616);
     assert!(!world.path("out").exists(), "not even the folder");
+    let about = About { lane: "routine".into(), audiences: vec!["clinic".into()], kind: "record".into(), ..About::default() };
+    assert_eq!(world.open("hub").intend(&about).err().map(|error| error.code()), Some(Code::Z616), "it would be stored, and never leave");
     assert_eq!(world.open("hub").revoke(clinic, false).unwrap_err().code(), Code::Z616, "once is enough");
 }
 
