@@ -142,8 +142,12 @@ pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport
     words.extend(file.detail.as_ref().map(|detail| escape::plain(detail).to_string()));
     words.extend(missing.iter().map(|gap| format!("missing {gap}")));
     words.extend(forks.iter().map(|fork| format!("FORK at {fork}")));
-    context.console.result(&format!("{name}{from}  {}", words.join("; ")), || {
+    let row = code.map(Code::row);
+    let advice = row.filter(|_| matches!(file.outcome, Outcome::Refused(_))).map(|row| format!(". {} Do this: {}", row.safe, row.hint));
+    context.console.result(&format!("{name}{from}  {}{}", words.join("; "), advice.unwrap_or_default()), || {
         let object = Object::of("file").with("file", &name).with("outcome", outcome).with_some("code", code.map(Code::as_str));
+        let object =
+            object.with_some("title", row.map(|row| row.title)).with_some("safe", row.map(|row| row.safe)).with_some("hint", row.map(|row| row.hint));
         let object = object.with_some("detail", file.detail.as_ref()).with_some("sender", sender.as_ref()).with("bytes", file.bytes);
         object
             .with("new", new)
