@@ -160,7 +160,7 @@ codes! {
     Z506 Link "the peer cannot go on now" "What was acknowledged stays safe; nothing else was marked as sent." "try again later; if it stays so, look after its machine: its disk may be full";
     Z601 WrongKey "the key file or passphrase does not fit this node" "Nothing was changed." "name the right one with --key-file";
     Z602 WrongKey "the key file is not there" "Nothing was changed." "name it with --key-file; it lies outside the data directory";
-    Z603 WrongKey "the key file cannot be used" "Nothing was changed." "it must be a file that `zbundle init` made, readable by you alone";
+    Z603 WrongKey "the key file or passphrase cannot be used" "Nothing was changed." "the file must be readable by you alone; a key file is one that `zbundle init` made";
     Z604 NotTrusted "this node has not joined a domain yet" "What was pushed is safe and will travel when it has joined." "run `zbundle request`, have it signed, then `zbundle join`";
     Z605 NotTrusted "the name is taken by another node" "Nothing was changed." "choose another name, or use --rekey for the same node";
     Z606 NotTrusted "this join file is for another node" "Nothing was changed." "take the one made from this node's own request";
