@@ -41,7 +41,10 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let view = context.view()?;
         context.tell_damage(&view)?;
-        let path = self.to.unwrap_or_else(|| Layout::new(&context.data_dir()).index());
+        let path = self.to.clone().unwrap_or_else(|| Layout::new(&context.data_dir()).index());
+        if self.rebuild && self.to.is_none() {
+            set_aside(context, &path)?;
+        }
         let mut tables = tables(&path, true)?;
         let done = view.project(&mut *tables, self.rebuild)?;
         view.project_beside(&mut *tables)?;
@@ -58,6 +61,19 @@ impl Args {
         let summary = summary("project").with("new", done.events).with("rebuilt", done.rebuilt).with("lacking", done.lacking);
         Ok(Finished { exit, summary })
     }
+}
+
+/// What bears the name of the node's own tables and cannot be opened as such is kept under another: from nothing means also where they have rotted.
+/// A file that somebody named may be anything, and stays.
+fn set_aside(context: &mut Context, path: &Path) -> Result<(), Halt> {
+    let opened = open_tables(path, true, PATIENCE);
+    if !opened.is_err_and(|error| matches!(error.code(), Code::Z410 | Code::Z411)) {
+        return Ok(());
+    }
+    let aside = path.with_extension("db.damaged");
+    context.ports.disk.rename(path, &aside).map_err(|error| Halt::from(NodeError::writing(&aside, error)))?;
+    context.console.note(&format!("what stood there is {} now", escape::plain_path(&aside)));
+    Ok(())
 }
 
 /// Tables in a file; those of the data directory hold payloads only when somebody asked for that.
