@@ -180,6 +180,7 @@ codes! {
     Z620 NotTrusted "the peer's key is not in the roster" "Nothing of ours was shown to it, nothing of it was taken." "check the address; if the peer is new, bring the newest roster, or have it join";
     Z621 NotTrusted "our roster is too old to know the peer" "Nothing was sent or taken; what was pushed here stays safe." "bring the newest roster by file: have a member cut a bundle for this node, and ingest it here";
     Z622 NotTrusted "the peer refuses our key: it has been replaced or revoked" "Nothing was sent or taken; what was pushed here stays safe." "ask the authority; a device that comes back needs new keys: `zbundle request --new-keys`";
+    Z623 WrongKey "the keyring of this node is not there" "Its log was not touched; without the keyring nothing in it can be read." "put the file `keyring` back from a copy of this directory; if there is none, choose another --data-dir for a new node";
 }
 
 impl Code {

@@ -4,7 +4,7 @@ use super::halt::Halt;
 use super::object::Object;
 use super::{Context, Finished, escape, summary};
 use crate::node::layout::Layout;
-use crate::node::{Node, NodeError, Opening, is_taken};
+use crate::node::{Node, NodeError, Opening, require_node};
 use bundle_format::error::Code;
 use bundle_format::ids::Name;
 
@@ -64,5 +64,9 @@ impl Args {
 
 /// Before a key file is made: there must be no node here.
 fn refuse_second(context: &Context, layout: &Layout) -> Result<(), Halt> {
-    if is_taken(&context.ports, layout)? { Err(Halt::new(Code::Z103, layout.root().to_string_lossy())) } else { Ok(()) }
+    match require_node(&context.ports, layout) {
+        Ok(()) => Err(Halt::new(Code::Z103, layout.root().to_string_lossy())),
+        Err(error) if error.code() == Code::Z102 => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

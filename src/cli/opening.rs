@@ -6,7 +6,7 @@ use crate::keys::{Keyring, KeysError, Secret};
 use crate::node::layout::Layout;
 use crate::node::local::{self, About, Reached, Through, open_beside};
 use crate::node::standing::Standing;
-use crate::node::{Node, NodeError, Opening, View};
+use crate::node::{Node, NodeError, Opening, View, require_node};
 use crate::ports::store::Finding;
 use crate::ports::{Ports, disk};
 use bundle_format::error::Code;
@@ -160,11 +160,9 @@ struct Unlocking {
 impl Unlocking {
     /// What opens the keyring. No node is told before a missing key is.
     fn secret(&self) -> Result<Secret, Halt> {
-        let (disk, keyring) = (&*self.ports.disk, Layout::new(&self.data_dir).keyring());
-        let look = disk.look(&keyring).map_err(|error| Halt::from(NodeError::reading(&keyring, error)))?;
-        if look.is_none() {
-            return Err(Halt::new(Code::Z102, self.data_dir.to_string_lossy()));
-        }
+        let layout = Layout::new(&self.data_dir);
+        require_node(&self.ports, &layout)?;
+        let (disk, keyring) = (&*self.ports.disk, layout.keyring());
         match &self.passphrase_file {
             Some(path) => passphrase_from(&self.ports, path),
             None if Keyring::wants_passphrase(disk, &keyring) == Some(true) => match typed("Passphrase: ") {

@@ -495,8 +495,16 @@ pub fn is_taken(ports: &Ports, layout: &Layout) -> Result<bool, NodeError> {
     Ok(exists(ports, &layout.keyring())? || (exists(ports, &log)? && has_log()?))
 }
 
-fn require_node(ports: &Ports, layout: &Layout) -> Result<(), NodeError> {
-    if exists(ports, &layout.keyring())? { Ok(()) } else { Err(NodeError::refused(Code::Z102, layout.root().display().to_string())) }
+/// That there is a node.
+///
+/// # Errors
+/// Z102 where nothing is, Z623 where there is a log that nobody has the keys of any more.
+pub fn require_node(ports: &Ports, layout: &Layout) -> Result<(), NodeError> {
+    if exists(ports, &layout.keyring())? {
+        return Ok(());
+    }
+    let code = if is_taken(ports, layout)? { Code::Z623 } else { Code::Z102 };
+    Err(NodeError::refused(code, layout.root().display().to_string()))
 }
 
 /// R10.2-a: one process writes.
