@@ -119,6 +119,7 @@ codes! {
     Z242 NoSpace "little space is left, so nothing more is taken from folders" "What came lies where it came; nothing was lost." "make room; what waits is taken then";
     Z243 Partial "the watched folder is not there" "Nothing was read or changed." "put the stick in or mount the folder; while `zbundle watch` runs it is taken up then";
     Z244 Partial "this user may not use the folder for bundles" "Nothing is lost: safe on this computer, and nothing was marked as sent." "let this user read and write it, or mount the stick so that it may";
+    Z245 Usage "there is no such file or folder" "Nothing was read or changed." "look at the path above";
     Z301 LogDamaged "a part of the log is damaged" "The rest is readable; the damaged bytes are kept aside." "run `zbundle fsck`; what others hold comes back with the next exchange";
     Z302 LogDamaged "the log was written with another key, or tampered with" "Nothing was changed." "check --key-file; if it is the right one, restore the directory from a copy";
     Z303 Internal "the disk failed to store what was written" "What was acknowledged before stays safe; what was not acknowledged is unknown." "check the disk and its cable, then run it again; before a push, look with `zbundle log` what is there";

@@ -2,7 +2,7 @@
 
 use super::halt::Halt;
 use super::object::Object;
-use super::{Context, escape, units};
+use super::{Context, escape, files, units};
 use crate::carry::finding::Candidate;
 use crate::node::inspect;
 use crate::ports::disk::Kind;
@@ -16,6 +16,7 @@ pub type Found = Result<PathBuf, (PathBuf, Code)>;
 pub fn find(context: &Context, paths: &[PathBuf]) -> Result<Vec<Found>, Halt> {
     let mut found = Vec::new();
     for path in paths {
+        files::must_be_there(&context.ports, path)?;
         found.extend(inspect::bundles(&context.ports, path)?.into_iter().map(|candidate| match candidate {
             Candidate::File(path) => Ok(path),
             Candidate::NotAFile(path) => Err(inspect::not_a_file(&path)),

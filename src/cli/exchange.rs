@@ -6,7 +6,7 @@ mod receipt;
 use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
-use super::{Context, Finished, Talks, confine, cut, escape, ingest, members, summary, units};
+use super::{Context, Finished, Talks, confine, cut, escape, files, ingest, members, summary, units};
 use crate::carry::stick::PlaceKind;
 use crate::node::Node;
 use crate::node::exchanging::{ExchangeOrder, Exchanged, Step};
@@ -61,6 +61,7 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        files::must_be_there(&context.ports, &self.place)?;
         if let (true, Some(store)) = (self.blind, &self.store) {
             let written = [Some(self.place.clone()), folder_of(context, &store.join("any"))];
             confine(&written.into_iter().flatten().collect::<Vec<_>>(), Talks::Here);

@@ -16,8 +16,15 @@ use std::path::{Path, PathBuf};
 const SMALL_LEN_MAX: u64 = 4 << 20;
 const PIECE_LEN: usize = 64 * 1024;
 
+/// A path that somebody wrote must lead to something: a slip of the hand is no failing disk.
+pub fn must_be_there(ports: &Ports, path: &Path) -> Result<(), Halt> {
+    let look = ports.disk.look(path).map_err(|error| Halt::from(NodeError::reading(path, error)))?;
+    if look.is_some() { Ok(()) } else { Err(Halt::new(Code::Z245, path.to_string_lossy())) }
+}
+
 /// Read a small file a person names.
-pub fn read_small(_ports: &Ports, path: &Path) -> Result<Vec<u8>, Halt> {
+pub fn read_small(ports: &Ports, path: &Path) -> Result<Vec<u8>, Halt> {
+    must_be_there(ports, path)?;
     let unreadable = |error| Halt::from(NodeError::reading(path, error));
     let input = OsInput::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();

@@ -25,6 +25,10 @@ impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let mut node = context.node()?;
+        if node.keyring().is_authority() && !node.roster().is_forked() {
+            context.console.result("the roster has not forked: there is nothing to heal", || Object::of("nothing"))?;
+            return Ok(Finished::done(summary("heal")));
+        }
         let branches = node.said_by_branches()?;
         for (said, number) in branches.iter().zip(1..) {
             context.console.remark(&format!("branch {number}:"));

@@ -32,6 +32,7 @@ pub struct Args {
 impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
+        self.paths.iter().filter(|path| path.as_os_str() != "-").try_for_each(|path| files::must_be_there(&context.ports, path))?;
         confine(&[context.data_dir()], Talks::Here);
         let mut node = context.node()?;
         let (mut paths, mut piped) = (Vec::new(), None);

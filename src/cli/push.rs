@@ -357,7 +357,11 @@ fn stdin() -> Result<OsInput, Halt> {
 
 fn open(path: &Path) -> Result<OsInput, Halt> {
     OsInput::open(path).map_err(|error| {
-        let code = if error.kind() == io::ErrorKind::IsADirectory { Code::Z229 } else { Code::Z201 };
+        let code = match error.kind() {
+            io::ErrorKind::IsADirectory => Code::Z229,
+            io::ErrorKind::NotFound => Code::Z245,
+            _ => Code::Z201,
+        };
         Halt::new(code, format!("{}: {error}", path.to_string_lossy()))
     })
 }

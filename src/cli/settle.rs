@@ -31,6 +31,7 @@ struct Count {
 
 /// Decide, then write, some at a time. Programs run while nobody waits for the node.
 pub fn run(context: &mut Context, dry_run: bool) -> Result<Finished, Halt> {
+    context.view()?; // before the tables: without a node there are none
     let index = Layout::new(&context.data_dir()).index();
     let (mut index, mut count, mut after) = (tables(&index, false)?, Count::default(), None::<String>);
     loop {
