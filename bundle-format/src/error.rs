@@ -80,7 +80,7 @@ codes! {
     Z105 Usage "this data directory was made by another version" "It was not touched." "use the version that made it, or one that can read it";
     Z106 Usage "the configuration file cannot be understood" "Nothing was changed." "mend the line named above";
     Z107 Usage "this is not a possible node name" "Nothing was changed." "use 1 to 32 of a-z, 0-9 and -, not beginning with -";
-    Z108 Usage "this needs a yes, and nobody is there to give it" "Nothing was changed." "run it in a terminal, or confirm with the flag named above";
+    Z108 Usage "this needs a yes, and nobody can be asked" "Nothing was changed." "run it in a terminal, or add the flag named above";
     Z109 Usage "the output file or folder is there already or cannot be made" "Nothing was overwritten." "choose another place, or remove what is there";
     Z110 Internal "the process that kept the node ended before it answered" "What has an id is safe; of the rest it is not known whether it was stored." "look with `zbundle log`, then push again what is missing";
     Z111 Internal "standard output cannot be written" "What the command did is done and stays." "look at the reason above; see with `zbundle log` or `zbundle status` what was done before you run it again";
@@ -90,7 +90,7 @@ codes! {
     Z211 Usage "this is not a bundle" "It was not touched." "choose a file that zbundle wrote; its name ends in .zb";
     Z212 Damaged "the bundle is cut short" "Nothing of it was taken; it was not touched." "copy it again, or wait until it has arrived whole";
     Z213 Damaged "the bundle is damaged: its checksum does not fit" "Nothing of it was taken." "copy it again from where it came";
-    Z214 Partial "the copy on the stick could not be proved" "Safe on this computer; nothing was marked as sent." "take the stick out and put it back, run it again, or try another stick";
+    Z214 Partial "the stick gave back wrong data" "Safe on this computer; nothing was marked as sent." "take the stick out and put it back, run it again, or try another stick";
     Z215 Damaged "the bundle is forged: its checksum fits and its signature does not" "Nothing of it was taken." "do not trust its source; ask the sender for a new one";
     Z216 Damaged "the bundle is of a version this program does not know" "Nothing of it was taken." "update zbundle and try again";
     Z217 Damaged "the bundle's header breaks the format" "Nothing of it was taken." "ask the sender for a new one; its program may be faulty";
@@ -125,7 +125,7 @@ codes! {
     Z303 Internal "the disk failed to store what was written" "What was acknowledged before stays safe; what was not acknowledged is unknown." "check the disk and its cable, then run it again; before a push, look with `zbundle log` what is there";
     Z304 Done "an unfinished write at the end of the log was dropped" "It had not been acknowledged; nothing acknowledged was lost." "nothing; this is what a power cut leaves";
     Z305 Done "the clock jumped by more than a day" "Order and identity of events do not depend on it." "set the clock; the events keep the stamp they got";
-    Z306 Done "this node has lost a part of its past and goes on in a new life" "What others hold of it comes back; what they lack is written again." "nothing; find out which card or image was restored";
+    Z306 Done "this computer lost some records and starts a new number series" "What others hold of it comes back; what they lack is written again." "nothing; find out which card or image was restored";
     Z307 LogDamaged "a record of the node beside the log cannot be read" "The log was not touched." "restore the file named above from a copy";
     Z401 Usage "the payload is larger than 16 MiB" "Nothing was stored." "split it, or keep it outside and push a reference";
     Z402 Partial "a line is not JSON" "It was not stored; the other lines go on." "mend the line and push it again";
@@ -165,7 +165,7 @@ codes! {
     Z604 NotTrusted "this node has not joined a domain yet" "What was pushed is safe and will travel when it has joined." "run `zbundle request`, have it signed, then `zbundle join`";
     Z605 NotTrusted "the name is taken by another node" "Nothing was changed." "choose another name, or use --rekey for the same node";
     Z606 NotTrusted "this join file is for another node" "Nothing was changed." "take the one made from this node's own request";
-    Z607 NotTrusted "the six words were not confirmed" "Nothing was changed." "compare the words on both screens; if they differ, somebody is in between";
+    Z607 NotTrusted "the six words were not confirmed" "Nothing was changed." "compare the words on both screens; if they differ, stop: somebody may have changed the file";
     Z608 NotTrusted "only the authority of the domain may do this" "Nothing was changed." "run it on the authority's node";
     Z609 Damaged "this is not a request or join file, or it is damaged" "Nothing was changed." "copy it again from where it came";
     Z610 NotTrusted "the roster may have lost its newest events" "Nothing was signed." "take in a member's bundle first, or be sure with --i-am-sure";

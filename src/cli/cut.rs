@@ -70,7 +70,8 @@ impl Args {
         let left: u64 = report.left.iter().sum();
         let is_partial = left > 0 || report.full;
         if is_partial {
-            context.console.remark(&format!("{} did not fit ({}); they go with the next one", units::count(left, "record"), lanes(&report.left)));
+            let what = if report.full { "there is no room; use another stick for the rest" } else { "use a larger --max-size" };
+            context.console.remark(&format!("{} not written ({}): {what}", units::count(left, "record"), lanes(&report.left)));
         }
         let (events, bytes) =
             report.files.iter().fold((0, 0), |(events, bytes), file| (events + file.events.iter().sum::<u64>(), bytes + file.bytes));

@@ -87,7 +87,7 @@ impl Args {
         };
         let ended = Ended::of(&exchanged, self.dry_run);
         if let Some(code) = ended.code {
-            let why = exchanged.trouble.as_ref().map(ToString::to_string).unwrap_or_default();
+            let why = exchanged.trouble.as_ref().map_or_else(|| escape::plain_path(&self.place), ToString::to_string);
             context.console.refuse(code, &why)?;
         }
         if ended.state != State::Nothing || !context.globals.quiet {
@@ -239,7 +239,10 @@ impl Ended {
             }
             (None, true) => {
                 let code = if exchanged.lying.is_empty() { Code::Z236 } else { Code::Z235 };
-                words.push(format!("{place} is full: {copied} of {} copied. Use {other} for the rest.", copied + left));
+                words.push(match copied {
+                    0 => format!("Nothing copied: no room. Use {other}."),
+                    _ => format!("{place} is full: {copied} of {} copied. Use {other} for the rest.", copied + left),
+                });
                 (State::Partial, Some(code))
             }
             (None, false) if copied > 0 => {

@@ -136,6 +136,7 @@ pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport
     let mut words = vec![match (said, &file.outcome) {
         (None, _) => counts,
         (Some(code), Outcome::Held) => format!("held {code}; {counts}"),
+        (Some(code), Outcome::NotForUs) => format!("for another place, leave it on the stick ({code})"),
         (Some(code), _) => format!("{} {code} {}", outcome.replace('_', " "), code.row().title),
     }];
     let mended = file.counts.mended;
@@ -167,7 +168,9 @@ pub(super) fn remarks(context: &mut Context, naming: &Naming<'_>, ingested: &Ing
         context.console.warn(Code::Z306, &why)?;
     }
     for peer in &ingested.renewed_peers {
-        context.console.note(&format!("{} goes on in a new life: its card or image was replaced or restored", naming.node(peer)));
+        context
+            .console
+            .note(&format!("{} lost some records and starts a new number series: its card or image was replaced or restored", naming.node(peer)));
     }
     if ingested.counts.left_out > 0 {
         context.console.note(&format!("{} left out: a branch of a fork is full", units::count(ingested.counts.left_out, "event")));

@@ -85,7 +85,7 @@ impl Context {
         for finding in view.findings() {
             let Finding::Hole { segment, offset, bytes, .. } = finding else { continue };
             let place = place(*segment, *offset, *bytes);
-            self.console.warn(Code::Z301, &format!("{place}; what stands behind it is shown again when the next command has written"))?;
+            self.console.warn(Code::Z301, &format!("{place}; later records appear after the next push"))?;
             count += 1;
         }
         Ok(count)
