@@ -218,18 +218,29 @@ fn run(globals: Globals, command: Command) -> Exit {
     }
 }
 
-/// `--help` and `--version` are results; all else that clap says is a usage error.
+/// `--help` and `--version` are results; all else that clap says is a usage error. With `--json` either is told to programs too.
 fn not_understood(error: &clap::Error, arguments: &[OsString]) -> Exit {
     let usage = !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    error.print().unwrap_or(()); // a closed pipe is a quiet end
-    if usage && arguments.iter().any(|argument| argument == "--json") {
-        let mut console = Console::new(true, true, Color::Never);
-        let why = error.to_string();
-        let first = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let told = console.object(halt::to_object(Code::Z101, first));
-        told.and_then(|()| console.summary(Object::of("summary").with("code", Code::Z101.as_str()), Exit::Usage)).unwrap_or(());
+    let (json, version) = (arguments.iter().any(|argument| argument == "--json"), error.kind() == ErrorKind::DisplayVersion);
+    if !(json && version) {
+        error.print().unwrap_or(()); // a closed pipe is a quiet end
     }
-    if usage { Exit::Usage } else { Exit::Done }
+    let mut console = Console::new(json, true, Color::Never);
+    let exit = if usage { Exit::Usage } else { Exit::Done };
+    let commands = <CommandLine as clap::CommandFactory>::command();
+    let named = arguments.iter().skip(1).filter_map(|argument| argument.to_str()).find(|word| commands.find_subcommand(word).is_some());
+    let told = if usage {
+        let text = error.to_string();
+        let why = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ").trim_end();
+        let summary = Object::of("summary").with_some("command", named).with("code", Code::Z101.as_str());
+        console.object(halt::to_object(Code::Z101, why)).and_then(|()| console.summary(summary, exit))
+    } else if version {
+        console.summary(summary("version").with("version", env!("CARGO_PKG_VERSION")), exit)
+    } else {
+        Ok(())
+    };
+    told.unwrap_or(()); // nobody listens any more
+    exit
 }
 
 macro_rules! commands {
