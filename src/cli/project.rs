@@ -42,6 +42,9 @@ impl Args {
         let view = context.view()?;
         context.tell_damage(&view)?;
         let path = self.to.clone().unwrap_or_else(|| Layout::new(&context.data_dir()).index());
+        if let Some(folder) = self.to.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty()) {
+            context.ports.disk.create_folder(folder).map_err(|error| Halt::from(NodeError::writing(folder, error)))?;
+        }
         if self.rebuild && self.to.is_none() {
             set_aside(context, &path)?;
         }

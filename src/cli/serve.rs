@@ -28,9 +28,10 @@ on the same directory. Only members of the roster are talked to; a stranger lear
 /// Let other nodes sync with this one over the network
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(group(clap::ArgGroup::new("where").required(true).multiple(true).args(["listen", "http"])))]
 pub struct Args {
     /// HOST:PORT to listen at; port 0 takes any free one; may be given several times
-    #[arg(long, value_name = "ADDR", required_unless_present = "http")]
+    #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// Offer HTTP to this machine: unix (http.sock in the data directory), unix:PATH, or 127.0.0.1:PORT (needs the token in http.token)
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "unix", value_parser = http::address)]
