@@ -155,7 +155,7 @@ impl Args {
         match self.base.as_slice() {
             [] => Ok(None),
             [word] if word == "none" => Ok(Some(Vec::new())),
-            ids => Ok(Some(ids.iter().map(|id| node.event_id(id)).collect::<Result<_, _>>()?)),
+            ids => Ok(Some(node.base(ids, self.key.as_deref())?)),
         }
     }
 }

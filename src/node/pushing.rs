@@ -6,10 +6,11 @@ use super::log::find_event;
 use super::{Node, View};
 use crate::keys::Member;
 use crate::keys::naming::NamingError;
-use crate::ports::store::Stream;
+use crate::ports::store::{Log as _, Stream};
 use crate::push::spool::Spool;
 use crate::push::{self, Fields, PushError, Pushed, Pusher};
 use bundle_format::error::Code;
+use bundle_format::event::Event;
 use bundle_format::ids::{EventId, Lane, NodeId};
 use std::rc::Rc;
 
@@ -35,7 +36,7 @@ impl Node {
         let audiences: Vec<NodeId> = audiences.collect::<Result<_, _>>()?;
         self.refuse_revoked(&audiences)?;
         self.push_streams(lane, &audiences)?;
-        let base = about.base.as_ref().map(|ids| ids.iter().map(|id| self.event_id(id)).collect::<Result<_, _>>()).transpose()?;
+        let base = about.base.as_ref().map(|ids| self.base(ids, about.record_key.as_deref())).transpose()?;
         let About { kind, record_key, content_type, idempotency_key, author, .. } = about.clone();
         let fields = Fields { kind, record_key, base, content_type, idempotency_key, author, ..Fields::default() };
         fields.check()?;
@@ -113,7 +114,23 @@ impl Node {
         Spool::new(&self.ports, self.layout.root())
     }
 
-    /// The event a writer names as seen.
+    /// The events that a writer of this record names as seen (R11.1-b).
+    ///
+    /// # Errors
+    /// Z405 when one is not held here, or in two branches; Z404 when it is about another record.
+    pub fn base(&self, ids: &[String], record_key: Option<&str>) -> Result<Vec<EventId>, NodeError> {
+        let one_of_it = |text: &String| {
+            let reference = self.naming().parse_event(text).map_err(|error| unnamed(&error))?;
+            let (stream, id) = one(text, &find_event(self.log(), &reference)?)?;
+            let mut events = self.wal.events(&stream, id.seq)?;
+            let event = events.next()?.and_then(|(_, bytes)| Event::from_bytes(bytes).ok());
+            let is_of_it = record_key.is_some() && event.is_some_and(|event| event.ext.record_key == record_key);
+            if is_of_it { Ok(id) } else { Err(NodeError::refused(Code::Z404, format!("base: {text} is not about the record that is written"))) }
+        };
+        ids.iter().map(one_of_it).collect()
+    }
+
+    /// The event that somebody names.
     ///
     /// # Errors
     /// Z405 when it is not held here, or in two branches.
