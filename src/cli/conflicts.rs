@@ -1,16 +1,18 @@
 //! `zbundle conflicts`: records that differ, side by side, and what a person decides.
 
+use super::console::Console;
 use super::escape::{plain, plain_path};
 use super::halt::Halt;
 use super::object::Object;
 use super::project::tables;
 use super::{Context, Finished, OsInput, summary, units};
-use crate::hub::differing::differences;
+use crate::hub::differing::{differences, visible};
 use crate::node::View;
 use crate::node::conflicts::{Conflict, Payload, Resolution};
 use crate::node::layout::Layout;
 use crate::node::told::Told;
 use crate::ports::projection::{Projection, State, Version};
+use crate::push::json::value;
 use bundle_format::error::{Code, Exit};
 use bundle_format::event::Op;
 use bundle_format::ids::EventId;
@@ -27,6 +29,8 @@ const SHOWN_HEAD_COUNT_MAX: u64 = 100;
 const COMPARED_LEN_MAX: u64 = 4 << 20;
 /// Columns of a value in a table of differences.
 const VALUE_COUNT: usize = 40;
+/// Columns of a version that cannot be compared.
+const RAW_COUNT: usize = 4000;
 const EXAMPLES: &str = "\
 Examples:
   zbundle conflicts list
@@ -171,7 +175,11 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
             console.line("     cannot be read here: it has rotted")?;
         }
         left -= version.shown_len();
-        values.push(version.bytes().and_then(|payload| serde_json::from_slice::<Value>(payload).ok()));
+        let read = version.bytes().and_then(value);
+        if let (None, Some(payload)) = (&read, version.bytes()) {
+            tell_raw(console, head, payload, &view)?;
+        }
+        values.push(read);
     }
     if conflict.more() > 0 {
         console.line(&format!("  and {} more, which are not compared", conflict.more()))?;
@@ -188,15 +196,14 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
         for (version, place) in told.versions.iter().zip(1..) {
             let gone = if version.op == Op::Delete { " deleted" } else { "" };
             console.line(&format!("  {place}  {}{gone}", view.naming().event(&version.id)))?;
-            values.push(version.payload.as_deref().and_then(|payload| serde_json::from_slice(payload).ok()));
+            values.push(version.payload.as_deref().and_then(value));
         }
     }
     let different = differences(&values);
     for (path, versions) in &different {
-        console
-            .result(&format!("  {}: {}", plain(path), versions.iter().map(|value| told(value.as_ref())).collect::<Vec<_>>().join(" | ")), || {
-                Object::of("field").with("path", path).with("values", versions)
-            })?;
+        console.result(&format!("  {}: {}", visible(path), told(versions).join(" | ")), || {
+            Object::of("field").with("path", path).with("values", versions)
+        })?;
     }
     if rotten > 0 {
         console.warn(Code::Z301, &format!("{} cannot be read here and may come back from who has it", units::count(rotten, "version")))?;
@@ -205,11 +212,28 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
     Ok(Finished { exit: if rotten == 0 { Exit::Done } else { Exit::LogDamaged }, summary: summary.with("rotten", rotten) })
 }
 
-/// A value on a line of text.
-fn told(value: Option<&Value>) -> String {
-    let text = value.map_or_else(|| "(none)".to_owned(), Value::to_string);
-    let short: String = text.chars().take(VALUE_COUNT).collect();
-    plain(&if short.len() < text.len() { short + "…" } else { short }).to_string()
+/// A version that cannot be compared place by place, as it is.
+fn tell_raw(console: &mut Console, head: &Version, payload: &[u8], view: &View) -> Result<(), Halt> {
+    let text = std::str::from_utf8(payload).ok();
+    let line = text.map_or_else(|| "(not text)".to_owned(), |text| shortened(&visible(text), 0, RAW_COUNT));
+    console.result(&format!("     {line}"), || Object::of("raw").with("id", view.naming().event(&head.id)).with("payload", text))
+}
+
+/// Values of one place on a line of text, from where they differ.
+fn told(values: &[Option<Value>]) -> Vec<String> {
+    let texts: Vec<String> =
+        values.iter().map(|value| value.as_ref().map_or_else(|| "(none)".to_owned(), |value| visible(&value.to_string()))).collect();
+    let alike = |text: &String| text.chars().zip(texts[0].chars()).take_while(|(one, other)| one == other).count();
+    let alike = texts.iter().skip(1).map(alike).min().unwrap_or(0);
+    let from = if texts.iter().all(|text| text.chars().count() <= VALUE_COUNT) { 0 } else { alike.saturating_sub(VALUE_COUNT / 4) };
+    texts.iter().map(|text| shortened(text, from, VALUE_COUNT)).collect()
+}
+
+/// At most `count` characters of a text, behind the first `from`.
+fn shortened(text: &str, from: usize, count: usize) -> String {
+    let short: String = text.chars().skip(from).take(count).collect();
+    let [before, behind] = [from > 0, text.chars().nth(from + count).is_some()].map(|cut| if cut { "…" } else { "" });
+    [before, &short, behind].concat()
 }
 
 fn resolve(context: &mut Context, key: &str, take: Option<&str>, merge: Option<PathBuf>, author: Option<String>) -> Result<Finished, Halt> {

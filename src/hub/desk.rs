@@ -5,8 +5,8 @@
 //! (`node::conflicts`).
 
 use super::answer::{Answer, Problem, whole};
-use super::differing::differences;
-use super::page::{in_place, word, words};
+use super::differing::{differences, visible};
+use super::page::{in_place, word};
 use super::routes::{decode, query};
 use super::server::Hub;
 use super::taking::receive;
@@ -14,7 +14,7 @@ use super::telling::date;
 use crate::node::NodeError;
 use crate::node::conflicts::{Conflict, Payload, Resolution, heads_digest};
 use crate::ports::projection::State;
-use crate::push::json::is_json;
+use crate::push::json::{is_json, value};
 use bundle_format::error::Code;
 use bundle_format::event::Op;
 use hyper::body::Incoming;
@@ -31,8 +31,6 @@ const HEAD_COUNT_MAX: u64 = 8;
 const PAYLOAD_LEN_MAX: u64 = 64 * 1024;
 /// Places at which versions differ that are listed.
 const FIELD_COUNT_MAX: usize = 200;
-/// Characters of a value: who decides must see where two of them differ.
-const VALUE_LEN_MAX: usize = 4000;
 /// The button that takes what was written by hand.
 const BY_HAND: &str = "by hand";
 
@@ -74,8 +72,7 @@ pub async fn show(hub: &Rc<Hub>, request: &Request<Incoming>) -> Result<Answer, 
 fn render(seen: &Seen, token: &str) -> Markup {
     let Seen { record, versions, digest } = seen;
     let open = record.folded.state.differs();
-    let values: Vec<Option<Value>> =
-        versions.iter().map(|(_, _, shown)| shown.bytes().and_then(|payload| serde_json::from_slice(payload).ok())).collect();
+    let values: Vec<Option<Value>> = versions.iter().map(|(_, _, shown)| shown.bytes().and_then(value)).collect();
     let fields = differences(&values);
     html! {
         p { a href="/ui" { "All clinics" } }
@@ -100,7 +97,7 @@ fn render(seen: &Seen, token: &str) -> Markup {
                     }
                 }
                 @for (place, values) in fields.iter().take(FIELD_COUNT_MAX) {
-                    tr { th { code { (word(place)) } } @for value in values { td { (told(value.as_ref())) } } }
+                    tr { th { code { (visible(place)) } } @for value in values { td { (told(value.as_ref())) } } }
                 }
                 @if fields.len() > FIELD_COUNT_MAX { tr { th { "and " (fields.len() - FIELD_COUNT_MAX) " more" } } }
                 @if fields.is_empty() {
@@ -129,8 +126,7 @@ fn told(value: Option<&Value>) -> Markup {
     html! {
         @match value {
             None => { span.quiet { "none" } }
-            Some(Value::String(text)) => { div.value { (words(text, VALUE_LEN_MAX)) } }
-            Some(value) => { div.value { code { (words(&value.to_string(), VALUE_LEN_MAX)) } } }
+            Some(value) => { div.value { code { (visible(&value.to_string())) } } }
         }
     }
 }
@@ -141,7 +137,7 @@ fn text(op: Op, shown: &Payload) -> Markup {
             Payload::Rotten => { strong { "cannot be read here: it has rotted" } }
             _ if op == Op::Delete => { "deleted" }
             Payload::TooLong => { span.quiet { "too large for this page: " code { "zbundle conflicts show" } } }
-            Payload::Here(payload) => { div.value { code { (words(&String::from_utf8_lossy(payload), VALUE_LEN_MAX)) } } }
+            Payload::Here(payload) => { div.value { code { (visible(&String::from_utf8_lossy(payload))) } } }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::conflicts::{Conflict, Resolution, heads_digest};
 use super::error::NodeError;
 use super::{Node, View};
 use crate::ports::projection::{Projection, State, Version, id_text};
+use crate::push::json::value;
 use crate::push::{Fields, PushError, Pushed};
 use bundle_format::error::Code;
 use bundle_format::ids::{Hash, Lane, NodeId, hex};
@@ -134,13 +135,13 @@ impl View {
     }
 }
 
-/// A version in JSON; its payload as JSON where it is JSON.
+/// A version in JSON; its payload as JSON where it is JSON and reading loses nothing of it.
 fn head_json(head: &Version, payload: Option<&[u8]>) -> Value {
     let mut told = json!({"id": id_text(&head.id), "type": head.kind, "op": head.op.name()});
-    match payload.map(|payload| (serde_json::from_slice::<Value>(payload), payload)) {
+    match payload.map(|payload| (value(payload), payload)) {
         None => {}
-        Some((Ok(value), _)) => told["payload"] = value,
-        Some((Err(_), bytes)) => told["payload_base64"] = json!(BASE64.encode(bytes)),
+        Some((Some(value), _)) => told["payload"] = value,
+        Some((None, bytes)) => told["payload_base64"] = json!(BASE64.encode(bytes)),
     }
     told
 }

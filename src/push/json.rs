@@ -4,6 +4,7 @@
 
 use super::utf8::Utf8;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use std::io::{self, BufReader, Read};
 
 /// Bytes read at a time: `serde_json` asks for single ones.
@@ -25,6 +26,76 @@ pub fn reads_as_json(input: impl Read) -> io::Result<bool> {
         Err(error) if error.is_io() => Err(error.into()),
         Err(_) => Ok(false),
     }
+}
+
+/// The value of a payload that is JSON, unless reading loses something of it: a number of more digits than there is room for, a name that stands twice.
+pub fn value(payload: &[u8]) -> Option<Value> {
+    let value = serde_json::from_slice(payload).ok()?;
+    is_all_of(payload, &value).then_some(value)
+}
+
+/// Whether `value` holds every name and every number of `text`, which is JSON.
+fn is_all_of(text: &[u8], value: &Value) -> bool {
+    let (mut names, mut rest) = (0, text);
+    while let Some((first, behind)) = rest.split_first() {
+        rest = match first {
+            b'"' => behind_string(behind),
+            b'-' | b'0'..=b'9' => {
+                let end = rest.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).unwrap_or(rest.len());
+                let (number, behind) = rest.split_at(end);
+                if !is_kept(number) {
+                    return false;
+                }
+                behind
+            }
+            b':' => {
+                names += 1;
+                behind
+            }
+            _ => behind,
+        };
+    }
+    names == name_count(value)
+}
+
+/// What stands behind a string whose first quote has been read.
+fn behind_string(mut rest: &[u8]) -> &[u8] {
+    loop {
+        rest = match rest {
+            [b'\\', _, behind @ ..] => behind,
+            [b'"', behind @ ..] => return behind,
+            [_, behind @ ..] => behind,
+            [] => return rest,
+        }
+    }
+}
+
+fn name_count(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => values.iter().map(name_count).sum(),
+        Value::Object(values) => values.len() + values.values().map(name_count).sum::<usize>(),
+        _ => 0,
+    }
+}
+
+/// Whether a number is the same after it was read.
+fn is_kept(number: &[u8]) -> bool {
+    let read = serde_json::from_slice::<Value>(number).map(|value| value.to_string());
+    let decimal = std::str::from_utf8(number).ok().and_then(decimal);
+    decimal.is_some() && read.is_ok_and(|read| self::decimal(&read) == decimal)
+}
+
+/// A number as its digits, without zeros at either end, and the power of ten that they stand before; zero has no digits.
+fn decimal(number: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, power) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let is_negative = whole.starts_with('-');
+    let all = [whole.trim_start_matches('-'), fraction].concat();
+    let digits = all.trim_end_matches('0');
+    let zeros = i64::try_from(all.len() - digits.len()).ok()? - i64::try_from(fraction.len()).ok()?;
+    let power = power.parse::<i64>().ok()?.checked_add(zeros)?;
+    let digits = digits.trim_start_matches('0').to_owned();
+    Some(if digits.is_empty() { (false, digits, 0) } else { (is_negative, digits, power) })
 }
 
 /// Lets bytes through and sees whether they are UTF-8.
@@ -65,6 +136,47 @@ mod tests {
         }
         for text in [b"\"\xff\"".as_slice(), b"\"\xc0\x80\"", b"\"\xed\xa0\x80\"", b"{\"\xff\":1}", b"1 \xc3"] {
             check(text, false); // strings are UTF-8
+        }
+    }
+
+    /// R10.13-i
+    #[test]
+    fn what_reading_would_lose_is_no_value() {
+        for text in [
+            "{}",
+            "-0",
+            "0.10",
+            "1e2",
+            "1E+2",
+            "100",
+            "-1.50e-3",
+            "12345678901234567890",
+            "18446744073709551615",
+            "0.1",
+            "1e300",
+            " {\"a\" : [1, {\"b\":2}]} ",
+            r#"{"a:\\":"1:\" 12345678901234567890123","b":{"a":null}}"#,
+            r#"["\u00e9",":"]"#,
+            "[]",
+            "true",
+        ] {
+            assert!(value(text.as_bytes()).is_some(), "{text}");
+        }
+        for text in [
+            "98765432109876543210987",
+            "{\"a\":0.1234567890123456789}",
+            "[1e400]",
+            "123456789012345678901",
+            r#"{"a":1,"a":2}"#,
+            r#"[{"x":{"a":1,"\u0061":1}}]"#,
+            "{",
+            "",
+            "\u{fe}",
+            "1e99999999999999999999",
+            "0e9223372036854775807",
+            "0.01e-9223372036854775808",
+        ] {
+            assert_eq!(value(text.as_bytes()), None, "{text}");
         }
     }
 

@@ -204,6 +204,33 @@ fn a_conflict_is_decided_by_a_form_that_we_made_about_what_it_showed() {
     assert_eq!(open(), serde_json::json!(4));
 }
 
+/// R10.13-i
+#[test]
+fn who_decides_sees_every_difference() {
+    let dir = world::hub();
+    let push = |key: &str, payload: &str| world::zbundle(&dir.path(), &["push", payload, "--key", key, "--base", "none"]);
+    for (key, payloads) in [
+        ("number", ["{\"id\":98765432109876543210987}", "{\"id\":98765432109876543210988}"]),
+        ("twice", ["{\"dose\":1,\"dose\":20}", "{\"dose\":20}"]),
+        ("unseen", ["{\"name\":\"Kar\u{200b}ma\"}", "{\"name\":\"Karma\"}"]),
+        ("kind", ["{\"age\":\"7\"}", "{\"age\":7}"]),
+    ] {
+        payloads.iter().for_each(|payload| push(key, payload));
+    }
+    let served = Served::start(&dir.path(), &["--http", "127.0.0.1:0"]);
+    let page = |key: &str| served.get(&format!("/ui/record?{}", form(&[("key", key)]))).text().to_owned();
+    for (key, shown, is_offered) in [
+        ("number", ["98765432109876543210987", "98765432109876543210988"], false),
+        ("twice", ["{&quot;dose&quot;:1,&quot;dose&quot;:20}", "{&quot;dose&quot;:20}"], true), // of the one that is whole
+        ("unseen", ["Kar\\u200bma", "Karma"], true),
+        ("kind", ["<code>&quot;7&quot;</code>", "<code>7</code>"], true),
+    ] {
+        let page = page(key);
+        assert!(shown.iter().all(|shown| page.contains(shown)), "{key}: {page}");
+        assert_eq!(page.contains("<textarea"), is_offered, "{key}");
+    }
+}
+
 #[test]
 fn the_page_is_told_when_something_has_come() {
     let dir = world::node();
