@@ -23,6 +23,17 @@ impl Display for Plain<'_> {
     }
 }
 
+/// The same of a text that may have lines and columns of its own.
+pub fn plain_within(text: &str) -> String {
+    let mut out = String::new();
+    for piece in text.split_inclusive(['\t', '\r', '\n']) {
+        let inside = piece.trim_end_matches(['\t', '\r', '\n']);
+        out += &plain(inside).to_string();
+        out += &piece[inside.len()..];
+    }
+    out
+}
+
 /// A path for people: as text, escaped; bytes that are no UTF-8 become U+FFFD.
 pub fn plain_path(path: &std::path::Path) -> String {
     plain(&path.to_string_lossy()).to_string()

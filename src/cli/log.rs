@@ -34,7 +34,7 @@ enum Format {
     Text,
     /// One JSON object per line, payload included.
     Json,
-    /// A table with a header, payload included.
+    /// A table with a header, payload included, for a spreadsheet: no cell is a formula, controls are spelled out.
     Csv,
 }
 

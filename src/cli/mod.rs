@@ -6,6 +6,7 @@ mod accept;
 mod alarm;
 mod ask;
 mod bundle;
+mod cells;
 mod config;
 mod conflicts;
 mod console;

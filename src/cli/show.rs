@@ -1,10 +1,11 @@
 //! One event of the log as text, JSON or CSV. Payloads stream: whatever their size, a few pieces of them are in memory at a time.
 
+use super::cells::{Pieces, cell};
 use super::escape::plain;
 use super::halt::Halt;
 use super::object::Object;
 use super::units;
-use crate::hub::telling::{Facts, Spelling, Told, escaped, open_line};
+use crate::hub::telling::{Facts, Spelling, Told, open_line};
 use crate::node::log::Shown;
 use crate::node::payload;
 use crate::ports::store::Log;
@@ -74,11 +75,12 @@ pub fn csv(out: &mut impl Write, log: &dyn Log, shown: &Shown<'_>, names: &mut N
         shown.payload.len.to_string(),
         shown.payload.sha256.to_string(),
     ];
-    let row: String = cells.iter().map(|cell| csv_cell(cell) + ",").collect();
+    let row: String = cells.iter().map(|text| cell(text) + ",").collect();
     write(out, row.as_bytes())?;
     if shown.payload.is_text {
         write(out, b"\"")?;
-        stream(log, shown, |piece| csv_escaped(out, piece))?;
+        let mut pieces = Pieces::default();
+        stream(log, shown, |piece| pieces.piece(out, piece, shown.payload.len))?;
         write(out, b"\",\r\n")
     } else {
         write(out, b",")?;
@@ -109,24 +111,4 @@ fn stream(log: &dyn Log, shown: &Shown<'_>, mut write: impl FnMut(&[u8]) -> io::
 fn spelled(out: &mut impl Write, log: &dyn Log, shown: &Shown<'_>, mut spelling: Spelling) -> Result<(), Halt> {
     stream(log, shown, |piece| spelling.piece(out, piece))?;
     spelling.end(out).map_err(|error| Halt::output(&error))
-}
-
-fn csv_escaped(out: &mut impl Write, piece: &[u8]) -> io::Result<()> {
-    escaped(out, piece, |byte| (byte == b'"').then(|| "\"\"".to_owned()))
-}
-
-fn csv_cell(text: &str) -> String {
-    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_quoted_when_it_must_be() {
-        for (text, cell) in [("a", "a"), ("", ""), ("a,b", "\"a,b\""), ("say \"hi\"", "\"say \"\"hi\"\"\""), ("a\nb", "\"a\nb\"")] {
-            assert_eq!(csv_cell(text), cell);
-        }
-    }
 }
