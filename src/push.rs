@@ -74,6 +74,14 @@ impl Fields {
         self.event(Hlc(0), b"", None).to_bytes()?;
         Ok(())
     }
+
+    /// Whether a payload of so many bytes may be what these say it is: nothing at all is no JSON.
+    ///
+    /// # Errors
+    /// [`PushError::Empty`].
+    pub fn check_len(&self, len: u64) -> Result<(), PushError> {
+        if len == 0 && json::is_json_type(self.content_type.as_deref()) { Err(PushError::Empty) } else { Ok(()) }
+    }
 }
 
 /// Why something was not pushed. What was acknowledged before stays.
@@ -92,6 +100,9 @@ pub enum PushError {
         /// How large, when it was read to its end.
         len: Option<u64>,
     },
+    /// No payload at all, and JSON was to come.
+    #[error("it is empty")]
+    Empty,
     /// The payload could not be read.
     #[error("the input cannot be read: {0}")]
     Input(#[source] io::Error),
@@ -120,6 +131,7 @@ impl PushError {
         match self {
             Self::Field(_) | Self::Reserved => Code::Z404,
             Self::TooLarge { .. } => Code::Z401,
+            Self::Empty => Code::Z431,
             Self::Input(_) | Self::Changed => Code::Z201,
             Self::Spool(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Code::Z203,
             Self::Spool(_) => Code::Z202,

@@ -220,6 +220,7 @@ fn whole<T: Taker>(
     mut spool: Spool,
 ) -> Result<Finished, Halt> {
     spool.fill(input)?;
+    fields.check_len(spool.len())?;
     must_fit(schema, &spool)?;
     taker.take(fields, spool.len(), &mut spool.read())?;
     let mut events = Vec::new();
@@ -249,6 +250,7 @@ fn once(
     mut spool: Spool,
 ) -> Result<Finished, Halt> {
     spool.fill(input)?;
+    fields.check_len(spool.len())?;
     must_fit(schema, &spool)?;
     let mut sha = Sha256::new();
     io::copy(&mut spool.read(), &mut HashInto(&mut sha)).map_err(|error| Halt::new(Code::Z202, error.to_string()))?;

@@ -29,7 +29,7 @@ use tokio::time::timeout;
 
 /// The content type of lines.
 const LINES: &str = "application/x-ndjson";
-/// The content type whose payloads are checked, and of a body that names none.
+/// The content type of a body that names none.
 const JSON: &str = "application/json";
 /// One line of many is held in memory; a larger payload is sent alone.
 const LINE_LEN_MAX: usize = 256 * 1024;
@@ -58,7 +58,7 @@ pub async fn take(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, P
                 None => Ok(()),
             }
         })?;
-    } else if is_json_type(about.content_type.as_deref()) && !spelling::reads_as_json(body.read()).map_err(broken)? {
+    } else if spelling::is_json_type(about.content_type.as_deref()) && !spelling::reads_as_json(body.read()).map_err(broken)? {
         return Err(Problem::new(Code::Z431, ""));
     } else if let Some(schema) = &hub.schema {
         schema.check_in(&body)?;
@@ -198,17 +198,9 @@ fn about(request: &Request<Incoming>) -> Result<(About, bool), Problem> {
     };
     about.idempotency_key = header("idempotency-key")?;
     let kind = header(CONTENT_TYPE.as_str())?;
-    let is_lines = kind.as_deref().is_some_and(|kind| essence(kind) == LINES);
+    let is_lines = kind.as_deref().is_some_and(|kind| spelling::essence(kind) == LINES);
     about.content_type = kind.filter(|kind| !is_lines && kind != JSON); // JSON is what an event without a type is
     Ok((about, is_lines))
-}
-
-fn essence(kind: &str) -> String {
-    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-fn is_json_type(kind: Option<&str>) -> bool {
-    kind.is_none_or(|kind| essence(kind) == JSON || essence(kind).ends_with("+json"))
 }
 
 /// All of a body, however large it may be.

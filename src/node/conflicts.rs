@@ -242,7 +242,7 @@ impl Node {
     /// the one before. `tables` must have caught up. The ids of the last ones.
     ///
     /// # Errors
-    /// Z412 no such record, Z413 nothing to settle, or another event than a head was taken; what the log says.
+    /// Z412 no such record, Z413 nothing to settle, or another event than a head was taken; Z431 nothing was merged; what the log says.
     pub fn resolve(
         &mut self,
         tables: &mut dyn Projection,
@@ -276,6 +276,9 @@ impl Node {
         };
         let fields = Fields { kind: chosen.kind.clone(), record_key: Some(key.to_owned()), author, op, ..Fields::default() };
         fields.check()?;
+        if matches!(resolution, Resolution::Merge(_)) {
+            fields.check_len(payload.len() as u64)?;
+        }
         let disclose = self.config().unwrap_or_default().conflicts.disclose; // what does not read sets nothing
         let own = self.push_streams(Lane::Routine, &[])?;
         let mut resolved = self.resolve_in(tables, &own, &fields, &payload, None)?;

@@ -10,6 +10,16 @@ use std::io::{self, BufReader, Read};
 /// Bytes read at a time: `serde_json` asks for single ones.
 const READ_LEN: usize = 8 * 1024;
 
+/// Whether what is of this content type is JSON, as what names none is.
+pub fn is_json_type(kind: Option<&str>) -> bool {
+    kind.map(essence).is_none_or(|kind| kind == "application/json" || kind.ends_with("+json"))
+}
+
+/// A content type without its parameters.
+pub fn essence(kind: &str) -> String {
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// Whether `text` is one JSON value and nothing else but white space.
 pub fn is_json(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
