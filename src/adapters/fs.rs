@@ -60,6 +60,14 @@ impl Disk for OsDisk {
         })
     }
 
+    fn is_program(&self, path: &Path) -> io::Result<bool> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(metadata.is_file() && metadata.mode() & 0o111 != 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
         looked_at(folder, &|_| true)
     }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   zbundle config show                   where the file is, and all that holds, defaults too
-  zbundle config check                  whether it is understood, and whether the programs it names are there
+  zbundle config check                  whether it is understood, and whether the programs it names can be run
   zbundle config check new.toml && cp new.toml ~/.local/share/zbundle/config.toml
 
 A file that is not understood sets nothing at all; it is refused with its line and column (Z106). What may stand in it: docs/sql.md.";
@@ -120,8 +120,8 @@ fn check(context: &mut Context, file: Option<PathBuf>) -> Result<Finished, Halt>
     context.console.result(&format!("{name}: {said}"), || Object::of("file").with("file", &name).with("present", text.is_some()))?;
     let mut missing = 0u64;
     for program in config.conflicts.rules.iter().filter_map(|rule| rule.program.as_deref()) {
-        if !context.ports.disk.look(program).is_ok_and(|found| found.is_some()) {
-            context.console.warn(Code::Z415, &format!("{}: it is not there", plain_path(program)))?;
+        if !context.ports.disk.is_program(program).unwrap_or(false) {
+            context.console.warn(Code::Z415, &format!("{}: there is no program that can be run", plain_path(program)))?;
             missing += 1;
         }
     }

@@ -4,7 +4,7 @@ use super::escape::{plain, plain_path};
 use super::halt::Halt;
 use super::object::Object;
 use super::project::tables;
-use super::{Context, Finished, ask_program, summary};
+use super::{Context, Finished, ask_program, summary, units};
 use crate::node::config::{Conflicts, Rule};
 use crate::node::layout::Layout;
 use crate::node::settling::{Decision, Outcome, Settled};
@@ -51,6 +51,10 @@ pub fn run(context: &mut Context, dry_run: bool) -> Result<Finished, Halt> {
         if dry_run { foretell(context, &decisions)? } else { write(context, &mut *index, &decisions, &rules, &mut count)? }
     }
     let Count { settled, left, told, failed } = count;
+    if !dry_run {
+        let told = if told > 0 { format!("; {} told", units::count(told, "writer")) } else { String::new() };
+        context.console.line(&format!("{} settled, {left} left to a person{told}", units::count(settled, "record")))?;
+    }
     let summary = summary("conflicts").with("settled", settled).with("left", left).with("told", told).with("failed", failed);
     Ok(Finished { exit: if failed > 0 { Exit::Partial } else { Exit::Done }, summary })
 }

@@ -117,6 +117,7 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(|error| said(text, &error))?;
         for (number, rule) in config.conflicts.rules.iter().enumerate() {
             let wrong = match (rule.how, &rule.program) {
+                _ if rule.key.is_none() && rule.kind.is_none() => "it names no key and no type; key = \"*\" means every record",
                 (How::Exec, None) => "how = \"exec\" needs a program",
                 (How::Exec, Some(program)) if !program.is_absolute() => "program must be an absolute path",
                 (How::Manual | How::Append | How::Lww, Some(_)) => "only how = \"exec\" has a program",
@@ -257,10 +258,11 @@ mod tests {
                 "line 3, column 7: unknown variant `newest`, expected one of `manual`, `append`, `lww`",
             ),
             ("[[conflicts.rule]]\nkeys = \"*\"\nhow = \"lww\"", "`key`"),
-            ("[[conflicts.rule]]\nhow = \"exec\"", "line 1, column 1: [[conflicts.rule]] number 1"),
-            ("[[conflicts.rule]]\nhow = \"exec\"\nprogram = \"decide\"", "absolute"),
-            ("[[conflicts.rule]]\nhow = \"exec\"\nprogram = \"/d\"\ntimeout_s = 0", "300"),
-            ("[[conflicts.rule]]\nhow = \"lww\"\nprogram = \"/d\"", "only"),
+            ("[[conflicts.rule]]\nhow = \"lww\"", "line 1, column 1: [[conflicts.rule]] number 1: it names no key and no type"),
+            ("[[conflicts.rule]]\nkey = \"*\"\nhow = \"exec\"", "line 1, column 1: [[conflicts.rule]] number 1"),
+            ("[[conflicts.rule]]\nkey = \"*\"\nhow = \"exec\"\nprogram = \"decide\"", "absolute"),
+            ("[[conflicts.rule]]\nkey = \"*\"\nhow = \"exec\"\nprogram = \"/d\"\ntimeout_s = 0", "300"),
+            ("[[conflicts.rule]]\nkey = \"*\"\nhow = \"lww\"\nprogram = \"/d\"", "only"),
             ("conflicts = ", "line 1, column"),
         ] {
             let why = Config::parse(text).unwrap_err();

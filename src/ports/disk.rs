@@ -71,6 +71,10 @@ pub trait Disk {
         let _ = path;
         Ok(true)
     }
+    /// Whether what stands at `path`, or where a link there leads, is a file that may be run; false where nothing stands.
+    fn is_program(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.look(path)?.is_some())
+    }
     /// Entries of a folder, sorted by name, not following links.
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>>;
     /// Like [`Disk::list`], only folders and what has a name that is `wanted`: the rest, however much it is, costs no look and no memory.

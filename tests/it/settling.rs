@@ -87,7 +87,11 @@ fn a_rule_settles_at_the_hub_and_who_wrote_what_it_took_has_it_too() {
     for node in ["hub", "gasa"] {
         assert_eq!(shown(&world, node), taken, "{node}");
     }
-    assert_eq!(shown(&world, "lunana"), (State::Settled, "{\"by\":\"lunana\"}".into(), None), "whoever writes under a key is not told what stands there");
+    assert_eq!(
+        shown(&world, "lunana"),
+        (State::Settled, "{\"by\":\"lunana\"}".into(), None),
+        "whoever writes under a key is not told what stands there"
+    );
     assert!(told(&world, "lunana")[0].decided);
     let world = differing();
     settle(&world, "hub", &format!("[conflicts]\ndisclose = \"payload\"\n{LWW}"));
@@ -127,7 +131,7 @@ fn a_program_decides_and_its_failure_leaves_the_record_as_it_is() {
         let path = world.path(name);
         std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        format!("[[conflicts.rule]]\nhow = \"exec\"\nprogram = \"{}\"\n", path.display())
+        format!("[[conflicts.rule]]\nkey = \"*\"\nhow = \"exec\"\nprogram = \"{}\"\n", path.display())
     };
     for (name, body) in
         [("fails", "exit 3"), ("mumbles", "echo maybe"), ("invents", "echo '{\"take\":\"@0:1\"}'"), ("two", "echo '{\"leave\":true,\"merge\":1}'")]
@@ -176,7 +180,7 @@ fn writers_are_told_once_and_nothing_of_each_others_words() {
     );
     let third = World::new();
     third.init("hub", true);
-    assert!(settle(&third, "hub", "[[conflicts.rule]]\nhow = \"append\"").0.is_empty());
+    assert!(settle(&third, "hub", "[[conflicts.rule]]\nkey = \"*\"\nhow = \"append\"").0.is_empty());
 }
 
 pub fn told(world: &World, name: &str) -> Vec<Told> {
