@@ -185,13 +185,16 @@ fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool
     };
     let state = match () {
         () if silent => "SILENT",
-        () if peer.unacknowledged > 0 => "behind",
+        () if peer.lacking > 0 || peer.unacknowledged > 0 => "behind",
         () => "level",
     };
     let answer = if peer.answer_due { ", is owed an answer" } else { "" };
     let link = link(peer, now_ms);
-    let line =
-        format!("  peer {:<24} {heard}; has {} of our events, lacks {}{answer}{link}   {state}", peer.name, peer.acknowledged, peer.unacknowledged);
+    let lacking = if peer.lacking > 0 { format!("; {} of its own are not here", units::count(peer.lacking, "event")) } else { String::new() };
+    let line = format!(
+        "  peer {:<24} {heard}; has {} of our events, lacks {}{lacking}{answer}{link}   {state}",
+        peer.name, peer.acknowledged, peer.unacknowledged
+    );
     context.console.result(&line, || {
         let object = Object::of("peer").with("name", &peer.name).with("node", peer.node.to_string()).with("state", state.to_ascii_lowercase());
         let object = object.with("heard", (peer.heard_ms > 0).then(|| units::date(peer.heard_ms)).flatten());
