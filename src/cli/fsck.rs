@@ -2,6 +2,7 @@
 
 use super::halt::Halt;
 use super::object::Object;
+use super::opening::short;
 use super::progress::Progress;
 use super::{Context, Finished, summary, units};
 use crate::ports::store::Finding;
@@ -30,6 +31,7 @@ impl Args {
             let (code, text) = match finding {
                 Finding::TornTail { bytes } => (Code::Z304, format!("unfinished write at the end: {bytes} bytes, never acknowledged")),
                 Finding::Hole { segment, offset, bytes, .. } => (Code::Z301, format!("log/{segment:08}.seg at byte {offset}: {bytes} damaged bytes")),
+                Finding::Short { segment, offset } => (Code::Z301, short(*segment, *offset)),
                 Finding::Index { segment } => (Code::Z301, format!("log/{segment:08}.seg: its index is damaged; nothing is missing for it")),
             };
             console.result(&text, || Object::of("finding").with("code", code.as_str()).with("what", &text))?;

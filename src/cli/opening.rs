@@ -68,6 +68,7 @@ impl Context {
             match finding {
                 Finding::TornTail { bytes } => self.console.warn(Code::Z304, &format!("{bytes} bytes"))?,
                 Finding::Hole { segment, offset, bytes, .. } => self.console.warn(Code::Z301, &place(*segment, *offset, *bytes))?,
+                Finding::Short { segment, offset } => self.console.warn(Code::Z301, &short(*segment, *offset))?,
                 Finding::Index { segment } => self.console.warn(Code::Z301, &format!("the index of segment {segment}; it was rebuilt in memory"))?,
             }
         }
@@ -83,9 +84,14 @@ impl Context {
     pub fn tell_damage(&mut self, view: &View) -> Result<u64, Halt> {
         let mut count = 0;
         for finding in view.findings() {
-            let Finding::Hole { segment, offset, bytes, .. } = finding else { continue };
-            let place = place(*segment, *offset, *bytes);
-            self.console.warn(Code::Z301, &format!("{place}; later records appear after the next push"))?;
+            let text = match finding {
+                Finding::Hole { segment, offset, bytes, .. } => {
+                    format!("{}; later records appear after the next push", place(*segment, *offset, *bytes))
+                }
+                Finding::Short { segment, offset } => short(*segment, *offset),
+                Finding::TornTail { .. } | Finding::Index { .. } => continue,
+            };
+            self.console.warn(Code::Z301, &text)?;
             count += 1;
         }
         Ok(count)
@@ -142,6 +148,11 @@ fn home() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let share = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
     share.map(|share| share.join("zbundle"))
+}
+
+/// What is missing at the end of a log.
+pub fn short(segment: u32, offset: u64) -> String {
+    format!("log/{segment:08}.seg is gone, or ends before byte {offset}, which it had reached: what stood there is missing here")
 }
 
 /// Where a hole is, in plain words.

@@ -3,6 +3,7 @@
 use super::escape::{plain, plain_path};
 use super::halt::Halt;
 use super::object::Object;
+use super::opening::short;
 use super::{Context, Finished, open_tables, run_program, summary, units};
 use crate::node::alarm::{self, Alarm, alarms};
 use crate::node::layout::Layout;
@@ -259,6 +260,7 @@ fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
             Finding::Hole { segment, offset, bytes, .. } => {
                 context.console.warn(Code::Z301, &format!("segment {segment}: {bytes} bytes at {offset}"))?;
             }
+            Finding::Short { segment, offset } => context.console.warn(Code::Z301, &short(*segment, *offset))?,
             Finding::Index { segment } => context.console.warn(Code::Z301, &format!("the index of segment {segment}"))?,
         }
     }

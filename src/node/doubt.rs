@@ -8,7 +8,7 @@ use crate::keys::Roster;
 use crate::ports::store::{Log, Stream};
 use bundle_format::ids::NodeId;
 
-/// Why the roster may have lost its newest events, in words; nothing when there is no doubt: events of it lie behind a hole, `orphans`, and it does not reach
+/// Why the roster may have lost its newest events, in words; nothing when there is no doubt: nothing of it is here, events of it lie behind a hole, `orphans`, and it does not reach
 /// so far yet, some rotted, somebody's receipt is ahead of it or differs from it, or it has forked (R8.4-a, R8.4-b).
 pub fn doubt(
     log: &dyn Log,
@@ -19,6 +19,9 @@ pub fn doubt(
 ) -> Result<Option<String>, NodeError> {
     let origin = roster.pin().roster_origin();
     let end = log.head(&Stream::main(origin)).map_or(0, |head| head.end.seq);
+    if end == 0 {
+        return Ok(Some("nothing of the roster is here any more".to_owned()));
+    }
     if orphans.iter().any(|(seq, _)| *seq > end) {
         return Ok(Some("a part of the roster lies behind damage, and is not here again".to_owned()));
     }

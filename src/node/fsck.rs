@@ -43,7 +43,7 @@ pub struct Fault {
 impl Checked {
     /// Nothing is missing or false. A torn tail is no fault: a power cut leaves it. Nor is a lost index, which is made again whenever it is needed.
     pub fn is_whole(&self) -> bool {
-        self.fault_count == 0 && !self.findings.iter().any(|finding| matches!(finding, Finding::Hole { .. }))
+        self.fault_count == 0 && !self.findings.iter().any(|finding| matches!(finding, Finding::Hole { .. } | Finding::Short { .. }))
     }
 
     fn fault(&mut self, event: Option<(Stream, u64)>, what: String) {
@@ -90,6 +90,12 @@ impl View {
             progress,
         )?;
         self.lost_in_holes(&mut checked)?;
+        if self.keyring.pin().is_some() && self.roster.head().seq == 0 {
+            checked.fault(
+                None,
+                "the roster of its domain is not in the log: the log, or a file of it, is gone; join again with the same file".to_owned(),
+            );
+        }
         checked.events = verified.event_count;
         checked.bytes = verified.byte_count;
         for (stream, head) in self.log.streams() {
@@ -155,6 +161,6 @@ fn is_told(finding: &Finding, fault: &fsck::Fault) -> bool {
     match finding {
         Finding::Hole { segment, offset, .. } => fault.stream.is_none() && (fault.segment, fault.offset) == (*segment, *offset),
         Finding::Index { segment } => fault.flaw == Flaw::Index && fault.segment == *segment,
-        Finding::TornTail { .. } => false,
+        Finding::TornTail { .. } | Finding::Short { .. } => false,
     }
 }

@@ -145,6 +145,7 @@ impl Node {
         if authority {
             node.enrol_itself()?;
         }
+        node.note_durable()?;
         Ok(node)
     }
 
@@ -172,13 +173,15 @@ impl Node {
 
     /// An authority whose `init` was broken off before its roster began: nothing is in its log, and it never told anybody anything.
     fn finish_init(&mut self) -> Result<(), NodeError> {
-        let lost = self.receipt_told > 0 || self.wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. }));
+        let is_loss = |finding: &Finding| matches!(finding, Finding::Hole { .. } | Finding::Short { .. });
+        let lost = self.receipt_told > 0 || !self.keyring.earlier_incarnations().is_empty() || self.wal.findings().iter().any(is_loss);
         if self.keyring.is_authority() && self.wal.streams().is_empty() && !lost { self.enrol_itself() } else { Ok(()) }
     }
 
     fn assemble(ports: &Ports, layout: Layout, keyring: Keyring, wrap: keys::Lock, lock: Box<dyn Lock>) -> Result<Self, NodeError> {
-        let wal = Wal::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring), ports.entropy.clone(), ports.clock.clone())?;
+        let mut wal = Wal::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring), ports.entropy.clone(), ports.clock.clone())?;
         let state = State::load(&*ports.disk, &layout.state())?;
+        wal.hold_against(state.as_ref().map_or((0, 0), |state| state.log_end));
         let roster = Roster::from_log(pin_of(&keyring), &wal, keyring.is_authority())?;
         let peers = Peers::at(&layout.peers());
         let forgotten = state.is_none();
@@ -227,7 +230,8 @@ impl Node {
         &self.wal
     }
 
-    /// A hole cut some of our streams back, or may have taken one whole, with its definition, so that nothing here knows it any more. Foreign ones are asked
+    /// A hole cut some of our streams back, or may have taken one whole, with its definition, so that nothing here knows it any more; a log that is shorter
+    /// than it was has done the same. Foreign ones are asked
     /// for again by our next vector; our own are lost state: a new life, and what was readable behind the hole is written again (R6.6-f). Done when `state`
     /// says so: the log has put the hole aside by now, and would not tell of it a second time.
     fn answer_findings(&mut self) -> Result<(), NodeError> {
@@ -236,7 +240,11 @@ impl Node {
             self.save_ledger()?;
         }
         let aside = self.wal.holes_aside();
-        if aside > self.state.holes_answered || self.wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. })) {
+        let is_short = self.wal.findings().iter().any(|finding| matches!(finding, Finding::Short { .. }));
+        if is_short {
+            self.state.log_end = self.wal.end(); // in one write with the life that ends
+        }
+        if is_short || aside > self.state.holes_answered || self.wal.findings().iter().any(|finding| matches!(finding, Finding::Hole { .. })) {
             self.begin_new_life()?;
             for (stream, _) in self.wal.streams() {
                 self.rescue_orphans(&stream)?;
@@ -244,7 +252,8 @@ impl Node {
             self.wal.sync()?;
         }
         self.state.holes_answered = aside;
-        self.save_state()
+        self.note_durable()?;
+        Ok(())
     }
 
     fn rescue_orphans(&mut self, stream: &Stream) -> Result<(), NodeError> {
@@ -303,6 +312,14 @@ impl Node {
     fn leave_life(&mut self) -> Result<(), NodeError> {
         self.keyring.begin_incarnation(&*self.ports.entropy);
         self.save_keyring()
+    }
+
+    /// All that was appended is durable. Returns where it ends.
+    fn note_durable(&mut self) -> Result<(u32, u64), NodeError> {
+        let end = self.wal.end();
+        self.state.reach(end);
+        self.save_state()?;
+        Ok(end)
     }
 
     /// Write the file `state` if it has changed.
@@ -431,9 +448,10 @@ impl View {
         let layout = Layout::new(data_dir);
         require_node(ports, &layout)?;
         let (keyring, _) = Keyring::load(&*ports.disk, &layout.keyring(), secret)?;
-        let log = WalReader::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring))?;
+        let state = State::load(&*ports.disk, &layout.state())?.unwrap_or_default(); // before the log, which only grows
+        let mut log = WalReader::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring))?;
+        log.hold_against(state.log_end);
         let roster = Roster::from_log(pin_of(&keyring), &log, keyring.is_authority())?;
-        let state = State::load(&*ports.disk, &layout.state())?.unwrap_or_default();
         let peers = Peers::at(&layout.peers());
         rot::look_again(&*ports.disk, &layout, &log)?;
         Ok(Self { ports: ports.clone(), layout, keyring, log, roster, peers, state })

@@ -7,7 +7,7 @@ use super::payload;
 use super::{Node, View, naming::Naming, rot};
 use crate::keys::Roster;
 use crate::ports::projection::{Content, Place, Projection, Row};
-use crate::ports::store::{Head, Log, Stream};
+use crate::ports::store::{Finding, Head, Log, Stream};
 use bundle_format::chain::digest;
 use bundle_format::event::{Event, Part};
 use bundle_format::ids::{EventId, Hash, Lane, NodeId};
@@ -350,6 +350,11 @@ impl View {
 
     fn catch_up(&self, tables: &mut dyn Projection, rebuild: bool, stride: Stride) -> Result<Projected, NodeError> {
         let rules = rules_of(self.config());
+        let short = self.findings().iter().any(|finding| matches!(finding, Finding::Short { .. }));
+        if short && !rebuild {
+            let why = "the end of the log is gone, and these tables may hold what stood there: copy them first";
+            return Err(NodeError::refused(bundle_format::error::Code::Z301, why));
+        }
         each_step(rebuild, stride, |way| {
             tables.begin()?;
             if way == Way::Anew || self.source().holds_all_of(tables)? {

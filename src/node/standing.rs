@@ -290,7 +290,7 @@ impl Standing {
         let committed = {
             let mut home = self.home.borrow_mut();
             let node = home.as_mut().expect("a life that has not ended has its node at home");
-            crate::ports::Store::sync(&mut node.wal).map_err(NodeError::from).and_then(|()| node.save_state()).map(|()| node.wal.end())
+            crate::ports::Store::sync(&mut node.wal).map_err(NodeError::from).and_then(|()| node.note_durable())
         };
         match committed {
             Ok(end) => {

@@ -24,13 +24,15 @@ pub struct State {
     pub repeated: Vec<(Origin, u64)>,
     /// How many holes of the log are known to be answered (R6.6-f). None in a file of an earlier version: to answer them again costs a life and no record.
     pub holes_answered: u64,
+    /// How far the log had durably reached, segment and byte, when that was last noted: who finds it shorter has lost what stood there (R10.8-i).
+    pub log_end: (u32, u64),
 }
 
 impl State {
     fn to_bytes(&self) -> Vec<u8> {
         let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
-        let Self { closed, repeated, holes_answered, .. } = self;
-        cbor::to_vec(&(self.receipt_number, lives, self.alive_due, self.alive_ms, &closed.origins, &closed.forks, repeated, holes_answered))
+        let Self { closed, repeated, holes_answered, log_end, .. } = self;
+        cbor::to_vec(&(self.receipt_number, lives, self.alive_due, self.alive_ms, &closed.origins, &closed.forks, repeated, holes_answered, log_end))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
@@ -44,12 +46,20 @@ impl State {
         let repeated = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
         let holes_answered = match count {
             7 => 0,
-            8 => reader.uint()?,
+            8 | 9 => reader.uint()?,
             _ => return Err(CborError::Shape),
         };
-        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed: Closed { origins, forks }, repeated, holes_answered };
+        let log_end = if count == 9 { read_place(reader)? } else { (0, 0) };
+        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed: Closed { origins, forks }, repeated, holes_answered, log_end };
         reader.finish()?;
         Ok(state)
+    }
+
+    /// The log ends at `end`, durably. Noted where that is worth a write: of another segment, or twice as much of it (R10.8-i).
+    pub fn reach(&mut self, end: (u32, u64)) {
+        if end.0 > self.log_end.0 || end.0 == self.log_end.0 && end.1 / 2 >= self.log_end.1 {
+            self.log_end = end;
+        }
     }
 
     /// How far a history of ours that ends at `end` is to get to others: what was written again in a later life is not under its old numbers, nor what
@@ -77,6 +87,12 @@ impl State {
     pub fn save(&self, disk: &dyn Disk, path: &Path) -> Result<(), RecordError> {
         record::save(disk, path, &self.to_bytes())
     }
+}
+
+fn read_place(reader: &mut Reader<'_>) -> Result<(u32, u64), CborError> {
+    reader.array_exact(2)?;
+    let segment = u32::try_from(reader.uint()?).map_err(|_| CborError::Shape)?;
+    Ok((segment, reader.uint()?))
 }
 
 fn read_origin(reader: &mut Reader<'_>) -> Result<(Origin, u64), CborError> {

@@ -212,9 +212,9 @@ impl Status {
         self.origins.iter().filter(its).map(|status| status.after_revoke).sum()
     }
 
-    /// Whether a hole was found in the log, or events of it have rotted and are not here again.
+    /// Whether a hole was found in the log, or its end is gone, or events of it have rotted and are not here again.
     pub fn is_damaged(&self) -> bool {
-        let is_hole = |finding: &Finding| matches!(finding, Finding::Hole { .. });
+        let is_hole = |finding: &Finding| matches!(finding, Finding::Hole { .. } | Finding::Short { .. });
         self.findings.iter().any(is_hole) || self.rotten.iter().any(|(_, rotten)| rotten.events)
     }
 }

@@ -64,6 +64,13 @@ pub enum Finding {
         /// Streams with readable events behind the hole, cut back to before it.
         cut_back: Vec<Stream>,
     },
+    /// The log ends before a place that it had durably reached: its newest file is gone, or a part of it.
+    Short {
+        /// The segment it had reached.
+        segment: u32,
+        /// Byte offset in that.
+        offset: u64,
+    },
     /// The index of a sealed segment is damaged; it was rebuilt in memory from its frames.
     Index {
         /// Segment number.

@@ -91,13 +91,15 @@ impl Wal {
             }
             let active = writer::create(&*place.disk, folder, newest + 1, clock.now_ms())?;
             let mut writer = Writer::new(entropy, clock, options, active.end, (0, 0));
-            let mut view = View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() };
+            let found_end = sealed_end(newest);
+            let mut view = View { place, streams, active, first, findings, found_end, recent: RefCell::default(), rot: RefCell::default() };
             if view.has_holes() {
                 writer.close_holes(&mut view, &[])?;
             }
             return Ok(Self { view, writer });
         };
         active.tail_offset = active.end;
+        let found_end = (newest, active.end);
         let mut file_len = active.file.len().map_err(io)?;
         if replayed.torn_len > 0 || replayed.sealing {
             active.file.set_len(active.end).map_err(io)?;
@@ -120,7 +122,7 @@ impl Wal {
         findings.extend(hole_findings(newest, &replayed.holes, &streams, |_| true));
         place.holes.note(&findings);
         let mut writer = Writer::new(entropy, clock, options, file_len, replayed.since_mark);
-        let mut view = View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() };
+        let mut view = View { place, streams, active, first, findings, found_end, recent: RefCell::default(), rot: RefCell::default() };
         if view.has_holes() {
             writer.close_holes(&mut view, &replayed.holes)?;
         } else if options.sync_at_open && !empty {
@@ -134,6 +136,11 @@ impl Wal {
     /// How many holes were put aside since the log began.
     pub fn holes_aside(&self) -> u64 {
         self.view.place.holes.kept_count()
+    }
+
+    /// See [`WalReader::hold_against`].
+    pub fn hold_against(&mut self, place: (u32, u64)) {
+        self.view.hold_against(place);
     }
 
     /// What every append says once a write or sync has failed: nothing more is taken, and only opening anew tells what is there.
@@ -215,6 +222,7 @@ impl WalReader {
     pub fn open(disk: Rc<dyn Disk>, folder: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
         let mut place = Place::new(disk, folder, keys);
         let Opened { streams, first, active, newest, mut findings } = place.open(Open::Read)?;
+        let found_end = active.as_ref().map_or_else(|| sealed_end(newest), |(active, ..)| (newest, active.end));
         let active = match active {
             Some((active, replayed, _)) => {
                 // the writer may have been killed before its sync: what is shown must stay
@@ -225,7 +233,12 @@ impl WalReader {
             }
             None => Segment::in_memory(newest + 1, Box::new(NoFile), Tables::default(), tables::HEADER_LEN as u64),
         };
-        Ok(Self { view: View { place, streams, active, first, findings, recent: RefCell::default(), rot: RefCell::default() } })
+        Ok(Self { view: View { place, streams, active, first, findings, found_end, recent: RefCell::default(), rot: RefCell::default() } })
+    }
+
+    /// Somebody remembers that the log had durably reached `place`, segment and byte: [`Finding::Short`] when it did not when it was opened.
+    pub fn hold_against(&mut self, place: (u32, u64)) {
+        self.view.hold_against(place);
     }
 
     /// See [`Store::orphans`].
@@ -248,6 +261,11 @@ impl WalReader {
     pub fn orphan_span(&self, stream: &Stream, after: u64) -> Result<Option<(u64, u64)>, StoreError> {
         self.view.orphan_span(stream, after)
     }
+}
+
+/// Where a log ends whose newest segment, if there is any, is sealed.
+fn sealed_end(newest: u32) -> (u32, u64) {
+    if newest == 0 { (0, 0) } else { (newest, u64::MAX) }
 }
 
 /// The active segment of a log that has none.

@@ -23,6 +23,8 @@ pub(super) struct View {
     /// Lowest segment there is.
     pub first: u32,
     pub findings: Vec<Finding>,
+    /// Where the log ended when it was opened, before anything was mended: segment and byte, of a sealed segment behind all of it.
+    pub found_end: (u32, u64),
     /// The sealed segment looked at last.
     pub recent: RefCell<Option<Rc<Segment>>>,
     /// What reading has found of rot.
@@ -194,6 +196,13 @@ impl View {
     pub fn has_holes(&self) -> bool {
         self.findings.iter().any(|finding| matches!(finding, Finding::Hole { .. }))
             || self.streams.numbered().any(|(_, state)| state.broken.is_some())
+    }
+
+    /// The log had durably reached `place` once. Damage at its end is told as such already.
+    pub fn hold_against(&mut self, place: (u32, u64)) {
+        if self.found_end < place && !self.has_holes() {
+            self.findings.push(Finding::Short { segment: place.0, offset: place.1 });
+        }
     }
 
     /// Number and state of a stream.

@@ -25,6 +25,7 @@ mod project;
 mod restored;
 mod rot;
 mod settling;
+mod short;
 mod side_by_side;
 mod stick;
 mod stick_blind;

@@ -296,7 +296,7 @@ fn flip(disk: &MemoryDisk, path: &Path, bit: usize, segment_len: u64, whole: &[(
     disk.edit(path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
     let is_here = |finding: &Finding| match finding {
         Finding::TornTail { .. } => true, // of the newest segment, and no other is changed at its end
-        Finding::Hole { segment, .. } | Finding::Index { segment } => *segment == number,
+        Finding::Hole { segment, .. } | Finding::Index { segment } | Finding::Short { segment, .. } => *segment == number,
     };
     let said_here =
         |error: &StoreError| matches!(error, StoreError::Damaged { segment, .. } | StoreError::Tampered { segment, .. } if *segment == number);

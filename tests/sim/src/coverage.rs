@@ -91,6 +91,7 @@ impl Coverage {
             Finding::TornTail { .. } => "a torn tail is cut off",
             Finding::Hole { .. } => "a hole is found",
             Finding::Index { .. } => "an index is made again",
+            Finding::Short { .. } => "the end of a log is gone",
         });
     }
 }

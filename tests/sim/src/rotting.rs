@@ -148,7 +148,7 @@ impl World {
         self.look(at, true)?;
         // Of an index alone nothing is missing, and an unfinished write is what nobody was promised; more than a byte may make the one of the other (R10.8-g).
         let says_so = findings.iter().any(|finding| match finding {
-            Finding::Hole { .. } => true,
+            Finding::Hole { .. } | Finding::Short { .. } => true,
             Finding::TornTail { .. } => len > 1,
             Finding::Index { .. } => false,
         });
