@@ -11,8 +11,8 @@ use sha2::Sha256;
 pub struct Named<'a> {
     /// For whom.
     pub recipients: &'a [NodeId],
-    /// Which ranges: stream, first, last.
-    pub ranges: &'a [(Stream, u64, u64)],
+    /// Which ranges: stream, first, last, and the beginning of the chain hash there: a card that was put back gives old numbers to new events.
+    pub ranges: &'a [(Stream, u64, u64, [u8; 8])],
     /// The vector that rides along, without tags.
     pub vector: &'a [(Origin, u64)],
     /// How far the roster is known.
@@ -32,8 +32,8 @@ pub fn file_name(data_key: &[u8; 32], named: &Named<'_>) -> String {
         .expect("32 in, 32 out");
     let recipients: Vec<_> = named.recipients.iter().map(|node| Bytes(&node.0)).collect();
     let branch = |stream: &Stream| stream.branch.unwrap_or_default();
-    let ranges: Vec<_> = named.ranges.iter().map(|(stream, first, last)| (stream.origin, branch(stream), first, last)).collect();
-    let ranges: Vec<_> = ranges.iter().map(|(origin, branch, first, last)| (origin, Bytes(branch), first, last)).collect();
+    let ranges: Vec<_> = named.ranges.iter().map(|(stream, first, last, chain)| (stream.origin, branch(stream), first, last, chain)).collect();
+    let ranges: Vec<_> = ranges.iter().map(|(origin, branch, first, last, chain)| (origin, Bytes(branch), first, last, Bytes(*chain))).collect();
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("any key length");
     mac.update(&cbor::to_vec(&(recipients, ranges, named.vector, named.roster_seq, Bytes(&named.incarnation.0))));
     let digest = mac.finalize().into_bytes();
@@ -49,6 +49,7 @@ pub fn is_bundle_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bundle_format::ids::Lane;
 
     #[test]
     fn equal_content_has_one_name_and_any_difference_another() {
@@ -60,5 +61,11 @@ mod tests {
         assert!(is_bundle_name(&name(1, 1, 1, 1)));
         let others = [name(2, 1, 1, 1), name(1, 2, 1, 1), name(1, 1, 2, 1), name(1, 1, 1, 2)];
         assert!(others.iter().all(|other| *other != name(1, 1, 1, 1)));
+        let origin = Origin { node: NodeId([1; 8]), incarnation: Incarnation([1; 4]), lane: Lane::Routine, audience: None };
+        let with = |chain: u8| {
+            let ranges = &[(Stream::main(origin), 1, 2, [chain; 8])];
+            file_name(&[1; 32], &Named { recipients: &[], ranges, vector: &[], roster_seq: 1, incarnation: Incarnation([1; 4]) })
+        };
+        assert_ne!(with(1), with(2), "other events under the same numbers");
     }
 }

@@ -378,7 +378,7 @@ impl Node {
     /// A bundle with this very content that lies in the folder already, whole (R10.5-c).
     fn find_existing(&self, group: &Group, lacks: &[Lack], order: &CutOrder<'_>) -> Result<Option<CutFile>, NodeError> {
         let ranges: Vec<_> = lacks.iter().map(|lack| (lack.stream, lack.after + 1, lack.to)).collect();
-        let path = order.out.join(self.file_name(group, &ranges));
+        let path = order.out.join(self.file_name(group, &ranges)?);
         let disk = &*self.ports.disk;
         if disk.look(&path).map_err(|error| NodeError::reading(&path, error))?.is_none() {
             return Ok(None);
@@ -390,11 +390,20 @@ impl Node {
     }
 
     /// The name of a file with `ranges`; without any, of one that only tells what we hold.
-    pub(super) fn file_name(&self, group: &Group, ranges: &[(Stream, u64, u64)]) -> String {
+    ///
+    /// # Errors
+    /// What the log says.
+    pub(super) fn file_name(&self, group: &Group, ranges: &[(Stream, u64, u64)]) -> Result<String, NodeError> {
+        let mut chained = Vec::new();
+        for &(stream, first, last) in ranges {
+            let at = known::position(&self.wal, &stream, last)?; // nothing where it has rotted: then no file is made either
+            let chain = at.and_then(|at| at.hash.0.first_chunk().copied()).unwrap_or_default();
+            chained.push((stream, first, last, chain));
+        }
         let vector: Vec<_> = group.vector.iter().map(|(stream, head)| (stream.origin, head.checkpoint_seq)).collect();
         let (roster_seq, incarnation) = (self.roster.head().seq, self.keyring.incarnation());
-        let named = Named { recipients: &group.nodes, ranges, vector: &vector, roster_seq, incarnation };
-        name::file_name(self.keyring.data_keys().current().1, &named)
+        let named = Named { recipients: &group.nodes, ranges: &chained, vector: &vector, roster_seq, incarnation };
+        Ok(name::file_name(self.keyring.data_keys().current().1, &named))
     }
 
     /// Write one file with as much of `lacks` as fits; `None` when not even one range does (R4.6-j).
@@ -409,7 +418,7 @@ impl Node {
         let order = target.order;
         if order.dry_run {
             let (_, fixed) = self.fix(group, lacks, (len_max, order.small), std::io::sink(), progress)?;
-            let path = order.out.join(self.file_name(group, &fixed.ranges));
+            let path = order.out.join(self.file_name(group, &fixed.ranges)?);
             return Ok(Some((cut_file(path, group, &fixed), fixed)).filter(|(_, fixed)| !fixed.ranges.is_empty() || lacks.is_empty()));
         }
         self.next_receipt_number(0)?;
@@ -423,7 +432,7 @@ impl Node {
             return Ok(None);
         }
         writer.finish().map_err(|error| NodeError::writing(order.out, error))?;
-        let name = self.file_name(group, &fixed.ranges);
+        let name = self.file_name(group, &fixed.ranges)?;
         let path = order.out.join(&name);
         let mut cut = cut_file(path.clone(), group, &fixed);
         let there = disk.look(&path).map_err(|error| NodeError::reading(&path, error))?;

@@ -328,7 +328,7 @@ impl Writing<'_> {
     /// Write what `group` lacks and what is not on its way already.
     fn write(&mut self, group: &Group, elsewhere: &mut [(PlaceRecord, bool)], tell: &mut dyn FnMut(Step<'_>)) -> Result<(), NodeError> {
         let rest = self.not_on_its_way(group, elsewhere)?;
-        let receipt_name = self.node.file_name(group, &[]);
+        let receipt_name = self.node.file_name(group, &[])?;
         let told = self.record.written.iter().any(|written| written.is_for(&group.nodes) && written.receipt_name == receipt_name);
         let cut = CutOrder { to: &group.nodes, out: &self.place.files, max_size: self.order.max_size, dry_run: self.order.dry_run, small: false };
         if rest.is_empty() && told && group.answer_due {

@@ -53,6 +53,25 @@ fn a_card_restored_and_silent_fetches_its_own_past_back() {
     assert_eq!(world.view("hub").forks().unwrap(), []);
 }
 
+/// Both had one name, which tells numbers: the second was said to be there already, and the stick safe to remove.
+#[test]
+fn a_stick_with_a_file_of_before_the_card_was_put_back_takes_what_was_written_since() {
+    let (world, hub, clinic) = domain();
+    world.image("clinic", "image");
+    world.push("clinic", &["b1"]);
+    world.cut("clinic", &[hub], "stick");
+    world.restore("image", "clinic");
+    world.push("clinic", &["c1"]);
+    let cut = world.cut("clinic", &[hub], "stick");
+    assert!(cut.files.iter().all(|file| !file.already_there), "{:?}", cut.files);
+    assert!(world.cut("clinic", &[hub], "stick").files.iter().all(|file| file.already_there), "what is there with this content is not written again");
+    world.ingest("hub", "stick");
+    settle(&world, "r", hub, clinic);
+    for payload in ["b1", "c1"] {
+        assert!(world.payloads("hub").iter().any(|held| held == payload), "{payload}");
+    }
+}
+
 #[test]
 fn a_card_restored_that_wrote_on_loses_neither_branch() {
     let (world, hub, clinic) = domain();
