@@ -10,6 +10,7 @@ use bundle_format::ids::{Incarnation, NodeId, Origin};
 use bundle_format::manifest::Granted;
 use bundle_format::vector::{Salt, Tag, Told};
 use serde::ser::{Serialize, SerializeSeq as _, Serializer};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,8 @@ pub struct Link {
     pub day: u64,
     /// Bytes on the socket that day, both ways.
     pub day_bytes: u64,
+    /// The latest day before `day` that the clock has told since: it was ahead once, or begins anew at each start.
+    pub earlier_day: Option<u64>,
     /// What it takes in codec 3, by its last hello.
     pub granted: Option<Granted>,
     /// What our own processor did in codec 3 then, bytes a second: a process of a few seconds need not find it out again.
@@ -48,15 +51,21 @@ pub struct Link {
 }
 
 impl Link {
-    /// Bytes carried on `day` so far. A clock that goes back does not make a new day: nobody gets a budget twice by it.
+    /// Bytes carried on `day` so far. A clock that goes back does not make a new day: nobody gets a budget twice by it, nor by a clock that begins in 1970
+    /// at each start. A day that is later than any since it went back is a new one: a clock that was ahead once costs one day's budget, not all until then.
     pub fn spent_on(&self, day: u64) -> u64 {
-        if day > self.day { 0 } else { self.day_bytes }
+        let is_new = day > self.day || day != self.day && self.earlier_day.is_some_and(|earlier| day > earlier);
+        if is_new { 0 } else { self.day_bytes }
     }
 
     /// Count `bytes` of `day`.
     pub fn spend(&mut self, day: u64, bytes: u64) {
         self.day_bytes = self.spent_on(day).saturating_add(bytes);
-        self.day = self.day.max(day);
+        match day.cmp(&self.day) {
+            Ordering::Greater => (self.day, self.earlier_day) = (day, None),
+            Ordering::Less => self.earlier_day = self.earlier_day.max(Some(day)),
+            Ordering::Equal => {}
+        }
     }
 
     fn is_blank(&self) -> bool {
@@ -70,26 +79,24 @@ impl Link {
         let (round_trip_ms, settled_ms) = (reader.uint()?, reader.uint()?);
         let (day, day_bytes) = (reader.uint()?, reader.uint()?);
         let (granted, own_speed) = match fields {
-            6 => (None, None),
-            9 => (Some(Granted { work: reader.uint()?, speed: reader.uint()? }), Some(reader.uint()?).filter(|speed| *speed > 0)),
+            6 | 7 => (None, None),
+            9 | 10 => (Some(Granted { work: reader.uint()?, speed: reader.uint()? }), Some(reader.uint()?).filter(|speed| *speed > 0)),
             _ => return Err(CborError::Shape),
         };
-        Ok(Self { address, rate, round_trip_ms, settled_ms, day, day_bytes, granted, own_speed })
+        let earlier_day = if matches!(fields, 7 | 10) { Some(reader.uint()?) } else { None };
+        Ok(Self { address, rate, round_trip_ms, settled_ms, day, day_bytes, earlier_day, granted, own_speed })
     }
 }
 
 impl Serialize for Link {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let address = self.address.as_deref().unwrap_or_default();
-        let (rate, round_trip_ms, settled_ms, day, day_bytes) =
-            (self.rate.unwrap_or(0), self.round_trip_ms, self.settled_ms, self.day, self.day_bytes);
-        match self.granted {
-            None => (address, rate, round_trip_ms, settled_ms, day, day_bytes).serialize(serializer),
-            Some(Granted { work, speed }) => {
-                let own_speed = self.own_speed.unwrap_or(0);
-                (address, rate, round_trip_ms, settled_ms, day, day_bytes, work, speed, own_speed).serialize(serializer)
-            }
-        }
+        let numbers = [self.rate.unwrap_or(0), self.round_trip_ms, self.settled_ms, self.day, self.day_bytes];
+        let mixing = self.granted.map(|granted| [granted.work, granted.speed, self.own_speed.unwrap_or(0)]);
+        let numbers: Vec<u64> = numbers.into_iter().chain(mixing.into_iter().flatten()).chain(self.earlier_day).collect();
+        let mut array = serializer.serialize_seq(Some(1 + numbers.len()))?;
+        array.serialize_element(self.address.as_deref().unwrap_or_default())?;
+        numbers.iter().try_for_each(|number| array.serialize_element(number))?;
+        array.end()
     }
 }
 
@@ -341,14 +348,35 @@ mod tests {
             settled_ms: 1,
             day: 20_000,
             day_bytes: 7,
+            earlier_day: None,
             granted: None,
             own_speed: None,
         };
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         peer.link.granted = Some(Granted { work: 60_000, speed: 240_000 });
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
+        peer.link.earlier_day = Some(9);
+        assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
+        peer.link.granted = None;
+        assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
+        (peer.link.granted, peer.link.earlier_day) = (Some(Granted { work: 60_000, speed: 240_000 }), None);
         peer.link.own_speed = Some(90_000);
         assert_eq!(Peer::from_bytes(&cbor::to_vec(&peer)).unwrap(), peer);
         assert_eq!((peer.link.spent_on(20_000), peer.link.spent_on(20_001), peer.link.spent_on(3)), (7, 0, 7), "no day comes twice");
+    }
+
+    /// A sync while the clock was ahead took the budget of every day until that date.
+    #[test]
+    fn a_clock_that_was_ahead_costs_one_day_and_one_that_begins_in_1970_gains_none() {
+        let spent = |days: &[u64]| {
+            let mut link = Link::default();
+            days.iter().map(|day| (link.spent_on(*day), link.spend(*day, 1)).0).collect::<Vec<_>>()
+        };
+        assert_eq!(spent(&[20_000, 20_000, 20_001]), [0, 1, 0]);
+        assert_eq!(spent(&[30_000, 20_000, 20_000, 20_001, 20_001, 20_002]), [0, 1, 2, 0, 1, 0], "it was ahead, and was set right");
+        assert_eq!(spent(&[30_000, 20_000, 20_001, 30_000, 30_001]), [0, 1, 0, 1, 0], "and the day it told has come");
+        assert_eq!(spent(&[20_000, 0, 20_000, 0, 20_000, 20_001]), [0, 1, 2, 3, 4, 0], "it has none, and is told the time later at each start");
+        assert_eq!(spent(&[0, 0, 0, 1, 0, 1]), [0, 1, 2, 0, 1, 2], "nobody ever tells it");
+        assert_eq!(spent(&[20_000, 0, 1, 0, 1, 20_000]), [0, 1, 0, 1, 2, 3]);
     }
 }

@@ -143,6 +143,7 @@ pub fn record_seeds() -> Vec<Vec<u8>> {
         settled_ms: 9,
         day: 3,
         day_bytes: 77,
+        earlier_day: Some(2),
         granted: None,
         own_speed: None,
     };
