@@ -69,11 +69,11 @@ impl Disk for OsDisk {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
-        looked_at(folder, &|_| true)
+        looked_at(folder, &|_| true, None)
     }
 
     fn list_wanted(&self, folder: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
-        looked_at(folder, &|found| found.file_type().is_ok_and(|kind| kind.is_dir()) || wanted(&found.file_name()))
+        looked_at(folder, &|found| found.file_type().is_ok_and(|kind| kind.is_dir()) || wanted(&found.file_name()), Some(Kind::Other))
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
@@ -228,8 +228,8 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Entries of a folder that are `wanted`, sorted; what nobody wants is not looked at.
-fn looked_at(folder: &Path, wanted: &dyn Fn(&fs::DirEntry) -> bool) -> io::Result<Vec<Entry>> {
+/// Entries of a folder that are `wanted`, sorted; what nobody wants is not looked at. What cannot be looked at is `unseen`, or an error.
+fn looked_at(folder: &Path, wanted: &dyn Fn(&fs::DirEntry) -> bool, unseen: Option<Kind>) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for found in fs::read_dir(folder)? {
         let found = found?;
@@ -240,7 +240,10 @@ fn looked_at(folder: &Path, wanted: &dyn Fn(&fs::DirEntry) -> bool) -> io::Resul
         match fs::symlink_metadata(&path) {
             Ok(metadata) => entries.push(entry(path, &metadata)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {} // gone since: as if never seen
-            Err(error) => return Err(error),
+            Err(error) => {
+                let kind = unseen.ok_or(error)?; // one bad entry of a damaged stick hides nothing beside it
+                entries.push(Entry { path, kind, len: 0, print: Print::default() });
+            }
         }
     }
     entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -287,6 +290,25 @@ mod tests {
         assert_eq!(OsDisk.open(&at("plain"), Open::Read).unwrap().read_at(&mut bytes, 1).unwrap(), 2);
         let kinds: Vec<_> = OsDisk.list(dir.path()).unwrap().into_iter().map(|entry| entry.kind).collect();
         assert_eq!(kinds, [Kind::Other, Kind::Other, Kind::File]);
+    }
+
+    /// On a damaged FAT a look at an entry fails; here its path is longer than a path may be.
+    #[test]
+    fn an_entry_that_cannot_be_looked_at_hides_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut deep = dir.path().to_owned();
+        while deep.as_os_str().len() < 3900 {
+            deep.push("d".repeat(100));
+            fs::create_dir(&deep).unwrap();
+        }
+        let long = format!("{}.zb", "n".repeat(240));
+        let inside = open_folder(&deep).unwrap();
+        for name in ["b.zb", long.as_str()] {
+            rustix::fs::openat(&inside, name, OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
+        }
+        let found: Vec<_> = OsDisk.list_wanted(&deep, &|_| true).unwrap().into_iter().map(|entry| (entry.path, entry.kind)).collect();
+        assert_eq!(found, [(deep.join("b.zb"), Kind::File), (deep.join(&long), Kind::Other)]);
+        assert!(OsDisk.list(&deep).is_err(), "of our own folders nothing is passed over");
     }
 
     /// R10.2-b.
