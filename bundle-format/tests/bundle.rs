@@ -257,7 +257,9 @@ fn a_reader_decodes_2_mib_of_a_file_in_codec_3_and_no_byte_more() {
 
     let mut bundle = world.sealer(1);
     bundle.manifest(&world::manifest(&ranges)).unwrap();
-    ranges.iter().for_each(|range| bundle.range(range).unwrap());
+    for range in &ranges {
+        bundle.range(range).unwrap();
+    }
     assert!(!bundle.takes_mixed(1));
     assert!(matches!(bundle.range(&more), Err(SealError::Full)));
     assert!(bundle.range(&world.range(&noise, 0..40, Coding::Zstd)).is_ok(), "in another codec");

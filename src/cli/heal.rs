@@ -32,7 +32,9 @@ impl Args {
         let branches = node.said_by_branches()?;
         for (said, number) in branches.iter().zip(1..) {
             context.console.remark(&format!("branch {number}:"));
-            said.iter().for_each(|sentence| context.console.remark(&format!("  {}", escape::plain(sentence))));
+            for sentence in said {
+                context.console.remark(&format!("  {}", escape::plain(sentence)));
+            }
         }
         if !branches.is_empty() && !self.yes && !ask::yes("Is all of this yours, and may it count?", "--yes")? {
             return Err(Halt::new(Code::Z616, "the roster was not healed"));

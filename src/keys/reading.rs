@@ -44,7 +44,9 @@ impl Roster {
         let signed = signed(&lines);
         let mut paths: Vec<Path<'_>> = lines.iter().map(|line| entries(line, &signed)).collect();
         if !is_authority && paths.len() > 1 {
-            paths.iter_mut().for_each(|path| keep_signed(path, shared));
+            for path in &mut paths {
+                keep_signed(path, shared);
+            }
         }
         let mut stored_first = |places: &[Position]| stored_first(log, &lines, places);
         let left_out = keep_counting(pin, &mut paths, is_authority, &mut stored_first)?;

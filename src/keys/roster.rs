@@ -163,7 +163,9 @@ impl Roster {
             Some(RosterEvent::Policy { node, .. }) => Some(*node),
             _ => None,
         };
-        roster_event.into_iter().for_each(|roster_event| self.commit(roster_event, position));
+        if let Some(roster_event) = roster_event {
+            self.commit(roster_event, position);
+        }
         Ok(policy_of)
     }
 

@@ -60,7 +60,7 @@ pub fn keep_counting<E>(
     let mut refused = Vec::new();
     for number in 2..2 + most {
         let held = paths.iter().zip(&rekeys).flat_map(|(path, rekeys)| rekeys.iter().filter(|rekey| stands_on(path, &rekey.position)));
-        let ruling = ruling(held.filter(|rekey| rekey.number == number).copied().collect(), stored_first)?;
+        let ruling = ruling(&held.filter(|rekey| rekey.number == number).copied().collect::<Vec<_>>(), stored_first)?;
         if ruling.is_empty() {
             break;
         }
@@ -110,7 +110,7 @@ fn rekeys(pin: Pin, path: &[Entry<'_>]) -> Vec<Rekey> {
 
 /// Where the authority's key was replaced: of rival keys the one that was stored first rules. An authority that was put back may have signed the same new
 /// key twice: then both places hold, once the key itself has signed there. Anybody with the old key could name it.
-fn ruling<E>(rekeys: Vec<Rekey>, stored_first: &mut dyn FnMut(&[Position]) -> Result<Position, E>) -> Result<Vec<Position>, E> {
+fn ruling<E>(rekeys: &[Rekey], stored_first: &mut dyn FnMut(&[Position]) -> Result<Position, E>) -> Result<Vec<Position>, E> {
     let Some(some) = rekeys.first().copied() else { return Ok(Vec::new()) };
     let key = if rekeys.iter().all(|rekey| rekey.key == some.key) {
         some.key

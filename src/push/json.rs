@@ -72,9 +72,8 @@ fn is_all_of(text: &[u8], value: &Value) -> bool {
 fn behind_string(mut rest: &[u8]) -> &[u8] {
     loop {
         rest = match rest {
-            [b'\\', _, behind @ ..] => behind,
             [b'"', behind @ ..] => return behind,
-            [_, behind @ ..] => behind,
+            [b'\\', _, behind @ ..] | [_, behind @ ..] => behind,
             [] => return rest,
         }
     }
