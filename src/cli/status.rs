@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const EXAMPLES: &str = "\
 Examples:
   zbundle status
-  zbundle status --check && echo all well        exit 17 when a fork or a conflict is open, 18 when a peer is silent
+  zbundle status --check && echo all well        exit 17 when a fork or a conflict is open, 18 when a peer is silent,
+                                                 3 when config.toml or index.db cannot be used, or a peer's clock is ahead
   zbundle status --check --quiet --exec /usr/local/bin/tell-me     from cron or a timer
 
 The program of --exec is run without a shell and without arguments; on its stdin it finds one JSON object per thing that needs a person:
@@ -37,7 +38,7 @@ in_step, behind, none, or which error keeps them from it.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Exit 17 or 18 when something needs a person
+    /// Exit 3, 17, 18 or 19 when something needs a person
     #[arg(long)]
     check: bool,
     /// How long a peer may be unheard before it counts as silent [default: learned from how often it is heard; 7d until that is known]
@@ -65,10 +66,11 @@ impl Args {
         if counted.conflicts > 0 {
             context.console.line(&format!("  in conflict: {}; `zbundle conflicts list`", units::count(counted.conflicts, "record")))?;
         }
+        let mut alarms = alarms(&status, self.silent_after);
+        alarms.extend(alarm::conflicts(counted.conflicts));
+        alarms.extend(counted.trouble.map(alarm::tables));
+        tell_unusable(context, &alarms)?;
         if let Some(program) = &self.exec {
-            let mut alarms = alarms(&status, self.silent_after);
-            alarms.extend(alarm::conflicts(counted.conflicts));
-            alarms.extend(counted.trouble.map(alarm::tables));
             tell(context, program, &alarms)?;
         }
         let open_forks = status.open_forks().count();
@@ -79,6 +81,7 @@ impl Args {
             () if forked => Exit::Conflict,
             () if !silent.is_empty() => Exit::Silent,
             () if counted.conflicts > 0 => Exit::Conflict,
+            () if alarms.iter().any(is_unusable) => Exit::Partial,
             () => Exit::Done,
         };
         let held: u64 = status.origins.iter().map(|origin| origin.held).sum();
@@ -121,6 +124,21 @@ impl Counted {
         };
         counted().unwrap_or_else(|error| Self { conflicts: 0, tables: Some(error.code().as_str()), trouble: Some(error.code()) })
     }
+}
+
+/// What holds up nothing and is not as it should be: nothing else of the status shows it.
+fn is_unusable(alarm: &Alarm) -> bool {
+    matches!(alarm.kind, "config" | "tables" | "clock_ahead")
+}
+
+fn tell_unusable(context: &mut Context, alarms: &[Alarm]) -> Result<(), Halt> {
+    for alarm in alarms.iter().filter(|alarm| is_unusable(alarm)) {
+        match alarm.code {
+            Some(code) => context.console.warn(code, &alarm.about)?,
+            None => context.console.line(&format!("  the clock of {} is {} ahead", plain(&alarm.about), units::span(alarm.ms)))?,
+        }
+    }
+    Ok(())
 }
 
 /// What happens to the program is told, and changes nothing of what the status is (R10.14-b).
