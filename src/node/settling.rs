@@ -214,7 +214,8 @@ impl Node {
 
     /// Tell a writer, durably; not once more of what `about` says. Whether it was new.
     fn tell(&mut self, tables: &mut dyn Projection, writer: NodeId, about: &[u8], notice: &Value) -> Result<bool, NodeError> {
-        let idempotency_key = Some(format!("{NOTICE_KIND}:{}>{writer}", hex(&Sha256::digest(about)[..16])));
+        let named = Sha256::new_with_prefix(self.keyring.name_key()).chain_update(about).finalize(); // ids are in it, and a guess could be tried against them
+        let idempotency_key = Some(format!("{NOTICE_KIND}:{}>{writer}", hex(&named[..16])));
         let fields = Fields { kind: NOTICE_KIND.to_owned(), idempotency_key, ..Fields::default() };
         let (streams, payload) = (self.push_streams(Lane::Routine, &[writer])?, notice.to_string().into_bytes());
         let sha256 = Hash(Sha256::digest(&payload).into());

@@ -215,7 +215,9 @@ fn who_decides_sees_every_difference() {
         ("unseen", ["{\"name\":\"Kar\u{200b}ma\"}", "{\"name\":\"Karma\"}"]),
         ("kind", ["{\"age\":\"7\"}", "{\"age\":7}"]),
     ] {
-        payloads.iter().for_each(|payload| push(key, payload));
+        for payload in payloads {
+            push(key, payload);
+        }
     }
     let served = Served::start(&dir.path(), &["--http", "127.0.0.1:0"]);
     let page = |key: &str| served.get(&format!("/ui/record?{}", form(&[("key", key)]))).text().to_owned();
