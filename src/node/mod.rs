@@ -100,7 +100,8 @@ pub struct Node {
     pub(crate) roster: Roster,
     pub(crate) peers: Peers,
     pub(crate) state: State,
-    saved: State,
+    /// As it stands on the disk; boxed, for nodes travel in futures.
+    saved: Box<State>,
     /// Read when it is first asked.
     ledger: Option<Ledger>,
     /// The number of the last receipt told; `state` on the disk may be ahead of it (R6.5-b).
@@ -186,7 +187,7 @@ impl Node {
         let peers = Peers::at(&layout.peers());
         let forgotten = state.is_none();
         let state = state.unwrap_or_default();
-        let (saved, receipt_told) = (state.clone(), state.receipt_number);
+        let (saved, receipt_told) = (Box::new(state.clone()), state.receipt_number);
         let mut node =
             Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, ledger: None, receipt_told, wrap, _lock: lock };
         if forgotten {
@@ -324,9 +325,9 @@ impl Node {
 
     /// Write the file `state` if it has changed.
     pub(crate) fn save_state(&mut self) -> Result<(), NodeError> {
-        if self.state != self.saved {
+        if self.state != *self.saved {
             self.state.save(&*self.ports.disk, &self.layout.state())?;
-            self.saved = self.state.clone();
+            (*self.saved).clone_from(&self.state);
         }
         Ok(())
     }

@@ -98,7 +98,7 @@ impl Place {
 #[test]
 fn a_member_that_breaks_the_protocol_is_ended_and_harms_nobody() {
     run(async {
-        let mut place = Box::pin(Place::new()).await;
+        let mut place = Place::new().await;
         let (own, tag) = (place.own(), Tag([7; 4]));
         let stories: Vec<(&str, Vec<Message>)> = vec![
             ("acknowledges what it was not sent", vec![Message::Ack(vec![(0, 9)])]),
@@ -135,7 +135,7 @@ fn a_member_that_breaks_the_protocol_is_ended_and_harms_nobody() {
 #[test]
 fn bytes_that_are_no_message_end_the_session_before_they_are_kept() {
     run(async {
-        let mut place = Box::pin(Place::new()).await;
+        let mut place = Place::new().await;
         for (story, bytes) in [
             ("a message too long", &b"\x5a\x00\x01\x80\x01"[..]),
             ("a message of 4 GiB", b"\x5b\x00\x00\x00\x01\x00\x00\x00\x00"),
@@ -156,7 +156,7 @@ fn bytes_that_are_no_message_end_the_session_before_they_are_kept() {
 #[test]
 fn who_is_silent_or_slow_in_the_middle_is_left_and_delays_nobody() {
     run(async {
-        let mut place = Box::pin(Place::new()).await;
+        let mut place = Place::new().await;
         // Half a message, then nothing.
         let mut hand = place.greeted().await;
         let bytes = Message::Range(place.range()).to_bytes(&hand.ours);
@@ -224,7 +224,7 @@ fn a_range_that_lies_is_asked_for_again_or_ends_the_session() {
         ),
     ];
     run(async {
-        let mut place = Box::pin(Place::new()).await;
+        let mut place = Place::new().await;
         for (lie, make, want) in lies {
             let mut hand = place.greeted().await;
             let mut range = place.range();
@@ -268,7 +268,7 @@ fn whatever_a_member_says_it_holds_costs_at_most_a_delay() {
             ("another history", Some(0), true, true, true),
             ("more than there is", Some(9), true, false, true),
         ] {
-            let mut place = Box::pin(Place::new()).await; // a hub in a new life would be another story
+            let mut place = Place::new().await; // a hub in a new life would be another story
             let hub = place.lab.world.view("hub");
             let hub_life = hub.keyring().incarnation();
             let of_hub = Origin { node: hub.keyring().node(), incarnation: hub_life, lane: Lane::Routine, audience: None };
@@ -305,7 +305,7 @@ fn whatever_a_member_says_it_holds_costs_at_most_a_delay() {
 #[test]
 fn a_session_that_is_played_again_is_no_session() {
     run(async {
-        let mut place = Box::pin(Place::new()).await;
+        let mut place = Place::new().await;
         place.lab.cable.record();
         place.lab.cable.passed();
         place.unharmed("recorded").await;
