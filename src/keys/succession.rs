@@ -60,18 +60,26 @@ pub fn keep_counting<E>(
     let mut refused = Vec::new();
     for number in 2..2 + most {
         let held = paths.iter().zip(&rekeys).flat_map(|(path, rekeys)| rekeys.iter().filter(|rekey| stands_on(path, &rekey.position)));
-        let ruling = ruling(&held.filter(|rekey| rekey.number == number).copied().collect::<Vec<_>>(), stored_first)?;
+        let held: Vec<Rekey> = held.filter(|rekey| rekey.number == number).copied().collect();
+        let ruling = ruling(&held, stored_first)?;
         if ruling.is_empty() {
             break;
         }
         let led_to = led_to(paths, &ruling);
+        let is_alone = paths.len() == 1;
         for (index, path) in paths.iter_mut().enumerate() {
-            let may_be_unsigned = is_own && index == 0 && ruling.iter().any(|position| stands_on(path, position));
+            let leads_on = ruling.iter().any(|position| stands_on(path, position));
+            let is_ours = is_own && index == 0 && leads_on;
             let counts = |entry: &Entry<'_>| {
-                let is_unsigned = may_be_unsigned && entry.key_numbers.is_empty();
+                let is_unsigned = is_ours && entry.key_numbers.is_empty();
                 led_to.contains(&entry.position.hash) || is_unsigned || entry.key_numbers.iter().any(|by| *by >= number)
             };
-            let kept = path.iter().take_while(|entry| counts(entry)).count();
+            // Other control events say nothing here. At the end of a branch they make none.
+            let passes = |entry: &Entry<'_>| counts(entry) || (leads_on && !RosterEvent::is_kind(entry.event.kind));
+            let mut kept = path.iter().take_while(|entry| passes(entry)).count();
+            if !is_alone && !is_ours {
+                kept = path[..kept].iter().rposition(counts).map_or(0, |last| last + 1);
+            }
             let lost = path.drain(kept..).filter(|entry| RosterEvent::is_kind(entry.event.kind));
             refused.extend(lost.map(|entry| Refused { position: entry.position, why: RosterError::EndedKey }));
         }
@@ -156,6 +164,7 @@ mod tests {
     use super::super::fixture::{Written, enrol, found, pin, rekey, written};
     use super::super::policy::Policy;
     use super::*;
+    use bundle_format::chain::digest;
 
     fn common() -> Written {
         written(&[found(), enrol(2, "two", Policy::Own), enrol(3, "three", Policy::All)])
@@ -176,7 +185,8 @@ mod tests {
         };
         let refused = keep_counting(pin(), &mut paths, false, &mut stored_first).unwrap();
         assert_eq!(paths.iter().map(Vec::len).collect::<Vec<_>>(), want);
-        assert_eq!(refused.is_empty(), lanes.iter().zip(want).all(|((lane, _), kept)| lane.0.len() == *kept));
+        let left_out = lanes.iter().zip(want).flat_map(|((lane, _), kept)| &lane.0[*kept..]);
+        assert_eq!(refused.is_empty(), left_out.filter(|(_, kind, _)| RosterEvent::is_kind(kind)).count() == 0, "{want:?}");
     }
 
     #[test]
@@ -187,6 +197,10 @@ mod tests {
         check(&[(&ours, &[(4, 1), (5, 2)]), (&theirs, &[(4, 1)])], 0, &[5, 3]);
         check(&[(&theirs, &[(4, 1)]), (&ours, &[(4, 1), (5, 2)])], 0, &[3, 5]);
         check(&[(&ours, &[(4, 1), (5, 1)])], 0, &[4]);
+        let alive = Written([&ours.0[..4], &[(ours.0[3].0.then(&digest(b"")), "zb/alive", vec![])]].concat());
+        check(&[(&alive, &[(5, 1)])], 0, &[5]); // an authority that does not use its new key yet
+        check(&[(&alive, &[(5, 1)]), (&ours, &[(4, 1), (5, 2)])], 0, &[4, 5]); // and it makes no branch
+        check(&[(&alive.then(&enrol(66, "evil", Policy::All)), &[(6, 1)])], 0, &[5]);
         check(&[(&ours, &[(4, 1), (5, 1)]), (&theirs, &[(4, 2)])], 0, &[4, 4]); // what the new key signs counts wherever it stands
     }
 

@@ -1,6 +1,7 @@
 //! The roster as `bundle_format` asks for it while a bundle is opened.
 
 use super::roster::Roster;
+use super::roster_event::RosterEvent;
 use bundle_format::event::Event;
 use bundle_format::ids::{DomainId, NodeId, Origin};
 use bundle_format::range::VerifiedRange;
@@ -52,7 +53,7 @@ impl Roster {
             position = position.then(digest);
             let Ok(event) = Event::from_bytes(bytes) else { return };
             let mut covering = range.checkpoints().iter().filter(|(at, _)| at.seq >= seq);
-            if !covering.any(|(_, checkpoint)| self.counts_under(checkpoint.key_number)) {
+            if RosterEvent::is_kind(event.kind) && !covering.any(|(_, checkpoint)| self.counts_under(checkpoint.key_number)) {
                 return; // behind a rekey: what another range vouches for is learned from the log
             }
             let _ = self.apply(position, &event); // what has no effect is remembered by the fold

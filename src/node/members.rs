@@ -271,10 +271,13 @@ impl Node {
 
     /// Whether `range` goes on with our roster under a key of ours that was replaced: behind it our next signature would vouch for it (R8.4-f).
     pub(super) fn would_be_signed_over(&self, range: &VerifiedRange) -> bool {
-        let last = range.checkpoints().iter().map(|(at, _)| at.seq).max();
-        let mut at_end = range.checkpoints().iter().filter(|(at, _)| Some(at.seq) == last);
-        let counts = at_end.any(|(_, checkpoint)| self.roster.counts_under(checkpoint.key_number));
-        self.keyring.is_authority() && self.roster.is_roster(&range.origin()) && !counts
+        if !self.keyring.is_authority() || !self.roster.is_roster(&range.origin()) {
+            return false;
+        }
+        let end = self.wal.head(&Stream::main(range.origin())).map_or(0, |head| head.end.seq);
+        let counts = |seq| range.checkpoints().iter().any(|(at, by)| at.seq >= seq && self.roster.counts_under(by.key_number));
+        let says = |bytes| Event::from_bytes(bytes).is_ok_and(|event| RosterEvent::is_kind(event.kind));
+        range.events().any(|(seq, bytes)| seq > end && says(bytes) && !counts(seq))
     }
 
     pub(super) fn enrol_itself(&mut self) -> Result<(), NodeError> {

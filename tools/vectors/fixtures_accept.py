@@ -73,6 +73,14 @@ def roster_by_both_keys(label):
     return send(label, [log.range(5, 5, domain=DOMAIN), both, visits(LAYA, 1).range(domain=DOMAIN)], REHUB, [GASA], sender_key=2)
 
 
+@accept("behind a rekey of the authority the outgoing key signs a sign of life, the new one an enrolment: the first says nothing, and stops nothing", ["R8.3-l"],
+        sender="punakha-hub", keys="gasa-bhu")
+def roster_alive_by_replaced_key(label):
+    log = enrol(rekey(roster(REHUB), REHUB, 2, []).add("zb/alive", enc({})), LAYA, 0)
+    return send(label, [log.range(5, 5, domain=DOMAIN), log.range(6, 6, domain=DOMAIN), log.range(7, 7, domain=DOMAIN, number=2),
+                        visits(LAYA, 1).range(domain=DOMAIN)], REHUB, [GASA], sender_key=2)
+
+
 @accept("the reader's roster parted from this one before its authority was rekeyed: it goes on from the rekey", ["R6.1-e", "R8.3-g"],
         sender="punakha-hub", keys="gasa-bhu")
 def authority_rekeyed_on_another_branch(label):

@@ -9,6 +9,7 @@ from zbgrammar import Fault, Shape
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 VOID = Shape("void")
+KINDS = {"zb/enrol", "zb/rekey", "zb/revoke", "zb/policy", "zb/accept", "zb/heal"}
 
 
 def covered(raws, checkpoints):
@@ -62,8 +63,8 @@ class Roster:
         """A verified roster range, by the table of §6.2 -> what became of it. `checkpoints`: (events from the start, key number, …)."""
         if not self.history_known:
             for raw, numbers in covered(raws, checkpoints):
-                if max(numbers) < self._authority_key():
-                    return "waits"                                        # R8.3-l
+                if self._waits(raw, numbers):
+                    return "waits"
                 self._fold([raw])
             return "learned"
         held = len(self.hashes) - 1
@@ -80,8 +81,8 @@ class Roster:
 
     def _take_covered(self, new) -> str:
         for raw, numbers in new:
-            if max(numbers) < self._authority_key():
-                return "waits"                                            # R8.3-l
+            if self._waits(raw, numbers):
+                return "waits"
             self.take([raw])
         return "learned" if new else "known"
 
@@ -100,6 +101,10 @@ class Roster:
         for raw in raws:
             self.hashes.append(h_next(self.hashes[-1], len(self.hashes), raw))
         self._fold(raws)
+
+    def _waits(self, raw: bytes, numbers) -> bool:
+        """What would take effect, and no key signs it that may say so (R8.3-l)."""
+        return zbcbor.whole(raw)[1] in KINDS and max(numbers) < self._authority_key()
 
     def _authority_key(self) -> int:
         """The number of its newest key so far."""
