@@ -178,7 +178,7 @@ fn a_node_that_shows_a_replaced_key_is_told_so_whoever_dials() {
 fn a_session_under_a_replaced_key_ends_though_its_peer_talks_without_pause() {
     let world = World::quick();
     world.init("hub", true);
-    world.join("clinic", "hub", Policy::All);
+    let clinic = world.join("clinic", "hub", Policy::All);
     run(async {
         let lab = Lab::new(world);
         let request = lab.world.open("clinic").request(true).unwrap();
@@ -191,7 +191,7 @@ fn a_session_under_a_replaced_key_ends_though_its_peer_talks_without_pause() {
         let busy = Message::Busy.to_bytes(&hand.ours).repeat(1000);
         let talking = spawn_local(async move { while hand.say_bytes(&busy).await {} });
         let begun = std::time::Instant::now(); // the other clock stands while somebody talks without pause
-        hub.standing.with(|node| node.sign(&request, Policy::All, None, false).map(drop)).await.unwrap();
+        hub.standing.with(|node| node.sign(&request, Policy::All, Some(clinic), false).map(drop)).await.unwrap();
         hub.standing.durable().await.unwrap();
         push(&hub.standing, "routine", &[], &text("not for who found the old key")).await;
         while hub.server.session_count() > 0 {
