@@ -151,6 +151,24 @@ impl Known {
         known
     }
 
+    /// Number of the authority's newest key.
+    fn newest_key(&self) -> u64 {
+        self.members.get(&self.origin.node).map_or(1, |member| member.keys.len() as u64)
+    }
+
+    /// Behind a rekey of the authority what its newest key vouches for, and no more (R8.3-l).
+    fn follow(&mut self, range: &VerifiedRange) {
+        let known = self.head.seq;
+        for (seq, event) in range.events().filter(|(seq, _)| *seq > known) {
+            let mut covering = range.checkpoints().iter().filter(|(at, _)| at.seq >= seq);
+            let counts = covering.any(|(_, checkpoint)| checkpoint.key_number >= self.newest_key());
+            if ROSTER_KINDS.contains(&Event::from_bytes(event).unwrap().kind) && !counts {
+                return;
+            }
+            self.take(event);
+        }
+    }
+
     fn take(&mut self, event: &[u8]) {
         self.head = self.head.then(&digest(event));
         let event = Event::from_bytes(event).unwrap();
@@ -186,6 +204,9 @@ impl Known {
     }
 }
 
+/// Types of roster events (SPEC §8.2).
+const ROSTER_KINDS: [&str; 6] = ["zb/enrol", "zb/rekey", "zb/revoke", "zb/policy", "zb/accept", "zb/heal"];
+
 fn roster_origin(authority: &VerifyingKey, incarnation: Incarnation) -> Origin {
     Origin { node: authority.node_id(), incarnation, lane: Lane::Control, audience: None }
 }
@@ -204,10 +225,17 @@ impl Trust for Known {
     fn is_roster(&self, origin: &Origin) -> bool {
         *origin == self.origin
     }
+    /// One that parts from what is known teaches nothing, unless the authority is rekeyed in it (R6.1-e).
     fn learn(&mut self, range: &VerifiedRange) {
-        let known = self.head;
-        if range.position(known.seq) == Some(known) {
-            range.events().filter(|(seq, _)| *seq > known.seq).for_each(|(_, event)| self.take(event));
+        let start = range.run().start();
+        if range.position(self.head.seq) == Some(self.head) {
+            self.follow(range);
+        } else if start.seq <= self.head.seq {
+            let mut other = Self { head: start, ..self.clone() };
+            other.follow(range);
+            if other.newest_key() > self.newest_key() {
+                *self = other;
+            }
         }
     }
 }
