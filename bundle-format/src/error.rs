@@ -127,6 +127,7 @@ codes! {
     Z305 Done "the clock jumped by more than a day" "Order and identity of events do not depend on it." "set the clock; the events keep the stamp they got";
     Z306 Done "this computer lost some records and starts a new number series" "What others hold of it comes back; what they lack is written again." "nothing; find out which card or image was restored";
     Z307 LogDamaged "a record of the node beside the log cannot be read" "The log was not touched." "restore the file named above from a copy";
+    Z308 Done "a small file beside the log was damaged" "No record is lost." "nothing; it is made again, and some things are sent twice";
     Z401 Usage "the payload is larger than 16 MiB" "Nothing was stored." "split it, or keep it outside and push a reference";
     Z402 Partial "a line is not JSON" "It was not stored; the other lines go on." "mend the line and push it again";
     Z403 Partial "a line is longer than a payload may be" "It was not stored; the other lines go on." "split it, or push it as a file";

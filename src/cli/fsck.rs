@@ -37,6 +37,7 @@ impl Args {
             console.result(&text, || Object::of("finding").with("code", code.as_str()).with("what", &text))?;
         }
         context.note_rot(&view)?;
+        context.tell_rotted()?;
         let console = &mut context.console;
         let naming = view.naming();
         for fault in &checked.faults {

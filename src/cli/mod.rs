@@ -54,6 +54,7 @@ use crate::adapters::{
     Confined, Files, Messenger, OsHints, OsInput, Talks, ask_program, asked_to_end, confine, open_tables, os_ports, read_hidden_line, run_program,
 };
 use crate::hub::object;
+use crate::node::record::Rotted;
 use crate::ports::Ports;
 use bundle_format::error::{Code, Exit};
 use clap::error::ErrorKind;
@@ -61,6 +62,7 @@ use clap::{Args, Parser, Subcommand};
 use console::{Color, Console};
 use halt::Halt;
 use object::Object;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -167,6 +169,8 @@ struct Context {
     globals: Globals,
     ports: Ports,
     console: Console,
+    /// What the nodes that were opened found rotten beside their logs, and nobody has told yet.
+    rotted: RefCell<Vec<Rotted>>,
 }
 
 /// How a command ended when nothing stopped it.
@@ -200,12 +204,15 @@ pub fn main() -> ExitCode {
 fn run(globals: Globals, command: Command) -> Exit {
     let console = Console::new(globals.json, globals.quiet, globals.color);
     let ports = os_ports();
-    let mut context = Context { globals, ports, console };
+    let mut context = Context { globals, ports, console, rotted: RefCell::default() };
     let name = command.name();
-    let ended = command.run(&mut context).and_then(|Finished { exit, summary }| match context.console.summary(summary, exit) {
-        Ok(()) | Err(Halt::PipeClosed) => Ok(exit), // what was done is done, whoever listens
-        Err(halt) => Err(halt),
-    });
+    let finished = command.run(&mut context);
+    let told = context.tell_rotted();
+    let ended =
+        finished.and_then(|finished| told.map(|()| finished)).and_then(|Finished { exit, summary }| match context.console.summary(summary, exit) {
+            Ok(()) | Err(Halt::PipeClosed) => Ok(exit), // what was done is done, whoever listens
+            Err(halt) => Err(halt),
+        });
     match ended {
         Ok(exit) => exit,
         Err(halt) => {

@@ -5,11 +5,13 @@ use super::{Context, ask, escape, read_hidden_line, units};
 use crate::keys::{Keyring, KeysError, Secret};
 use crate::node::layout::Layout;
 use crate::node::local::{self, About, Reached, Through, open_beside};
+use crate::node::record::Rotted;
 use crate::node::standing::Standing;
 use crate::node::{Node, NodeError, Opening, View, require_node};
 use crate::ports::store::Finding;
 use crate::ports::{Ports, disk};
 use bundle_format::error::Code;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -64,6 +66,7 @@ impl Context {
     }
 
     fn tell_findings(&mut self, node: &Node) -> Result<(), Halt> {
+        self.rotted.borrow_mut().push(node.rotted().clone());
         for finding in node.findings() {
             match finding {
                 Finding::TornTail { bytes } => self.console.warn(Code::Z304, &format!("{bytes} bytes"))?,
@@ -72,12 +75,28 @@ impl Context {
                 Finding::Index { segment } => self.console.warn(Code::Z301, &format!("the index of segment {segment}; it was rebuilt in memory"))?,
             }
         }
-        Ok(())
+        self.tell_rotted()
     }
 
     /// Open the node for reading.
     pub fn view(&self) -> Result<View, Halt> {
-        Ok(View::open(&self.ports, &self.data_dir(), &self.unlocking()?.secret()?)?)
+        let view = View::open(&self.ports, &self.data_dir(), &self.unlocking()?.secret()?)?;
+        self.rotted.borrow_mut().push(view.rotted().clone());
+        Ok(view)
+    }
+
+    /// Say which memories beside the log have rotted, and what that costs.
+    pub fn tell_rotted(&mut self) -> Result<(), Halt> {
+        let found: BTreeSet<PathBuf> = self.rotted.borrow().iter().flat_map(Rotted::take).collect();
+        for path in found {
+            let cost = if path.ends_with("state") {
+                "a new number series begins, and forks that were closed by hand are shown again"
+            } else {
+                "what that member has is asked again, its address must be told again, and a day's budget counts as spent today"
+            };
+            self.console.warn(Code::Z308, &format!("{}; {cost}", escape::plain_path(&path)))?;
+        }
+        Ok(())
     }
 
     /// Say of a log that is read what damage nobody has answered yet: what lies in it is not shown, nor what stands behind it. How many places.

@@ -226,7 +226,7 @@ fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool
         let settled = (peer.link.settled_ms > 0).then(|| units::date(peer.link.settled_ms)).flatten();
         let object = object.with_some("address", peer.link.address.as_ref()).with_some("settled", settled).with_some("rate", peer.link.rate);
         let round_trip_ms = Some(peer.link.round_trip_ms).filter(|round_trip_ms| *round_trip_ms > 0);
-        object.with_some("round_trip_ms", round_trip_ms).with("link_bytes_today", peer.link.today_bytes).with_some("mixing", peer.link.mixing)
+        object.with_some("round_trip_ms", round_trip_ms).with_some("link_bytes_today", peer.link.today_bytes).with_some("mixing", peer.link.mixing)
     })
 }
 

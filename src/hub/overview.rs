@@ -152,7 +152,7 @@ fn exposition(Overview { status, alarms, conflicts, pending, trouble }: &Overvie
     each("peer_silent_after_seconds", "How long the peer may be unheard, learned from how often it is.", &|peer| Some(peer.silent_after_ms / 1000));
     each("peer_silent", "1 when the peer has been unheard for longer than that.", &|peer| Some(u64::from(peer.is_silent(status.now_ms))));
     each("peer_clock_ahead_seconds", "By how much the peer's newest stamp is ahead of the moment it was heard.", &|peer| Some(peer.ahead_ms / 1000));
-    each("peer_link_bytes_today", "Bytes on the link to the peer today, both ways.", &|peer| Some(peer.link.today_bytes));
+    each("peer_link_bytes_today", "Bytes on the link to the peer today, both ways.", &|peer| peer.link.today_bytes);
     page.0
 }
 

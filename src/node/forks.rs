@@ -3,6 +3,7 @@
 
 use super::error::NodeError;
 use super::naming::Naming;
+use super::rot::each_readable;
 use super::{Node, View, control};
 use crate::ports::store::{Log, StoreError, Stream};
 use bundle_format::cbor::{CborError, Reader};
@@ -68,6 +69,29 @@ pub fn forks(log: &dyn Log, closed: &Closed, naming: &Naming<'_>) -> Result<Vec<
 }
 
 impl Closed {
+    /// What the control events of `log` say: who closed which history, and where. Which forks persons closed is not found again, for it counts only as far
+    /// as both branches were held then: those are shown once more.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn found_again(log: &dyn Log) -> Result<Self, NodeError> {
+        let mut closed = Self::default();
+        for (stream, head) in log.streams().into_iter().filter(|(stream, _)| stream.origin.lane == Lane::Control) {
+            each_readable(log, &stream, head.base.seq, &mut |_, bytes| {
+                if let Some(event) = Event::from_bytes(bytes).ok().filter(|event| event.kind == control::CLOSE) {
+                    closed.learn(log, stream.origin.node, &event);
+                }
+                true
+            })?;
+        }
+        Ok(closed)
+    }
+
+    /// Lives of `node` of which it closed a history: they are over.
+    pub fn lives_of(&self, node: NodeId) -> impl Iterator<Item = Incarnation> {
+        self.origins.iter().filter(move |(origin, _)| origin.node == node).map(|(origin, _)| origin.incarnation)
+    }
+
     /// Learn from a control event of `node`'s own lane. Returns whether it said something new.
     pub fn learn(&mut self, log: &dyn Log, node: NodeId, event: &Event<'_>) -> bool {
         let held = |origin: &Origin| log.streams().iter().filter(|(stream, _)| stream.origin == *origin).map(|(_, head)| head.end.seq).sum();

@@ -74,7 +74,7 @@ impl View {
     /// Check the whole log. `progress` is told bytes and events read.
     ///
     /// # Errors
-    /// What stops the reading altogether: a disk that does not answer.
+    /// What stops the reading altogether: a disk that does not answer, a file beside the log of a form that is not known.
     pub fn fsck(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, NodeError> {
         let mut checked = Checked { findings: self.log.findings().to_vec(), ..Checked::default() };
         let findings = checked.findings.clone();
@@ -96,6 +96,7 @@ impl View {
                 "the roster of its domain is not in the log: the log, or a file of it, is gone; join again with the same file".to_owned(),
             );
         }
+        self.peers.all(&*self.ports.disk)?; // which of them has rotted is noted
         checked.events = verified.event_count;
         checked.bytes = verified.byte_count;
         for (stream, head) in self.log.streams() {

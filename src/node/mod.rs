@@ -77,9 +77,11 @@ use control::Note;
 use layout::Layout;
 use ledger::{Ledger, Mark};
 use peers::{Peer, Peers};
+use record::{Recalled, Rotted};
 use state::State;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::rc::Rc;
 
 /// Where a node is and how to unlock it.
 pub struct Opening<'a> {
@@ -181,12 +183,14 @@ impl Node {
 
     fn assemble(ports: &Ports, layout: Layout, keyring: Keyring, wrap: keys::Lock, lock: Box<dyn Lock>) -> Result<Self, NodeError> {
         let mut wal = Wal::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring), ports.entropy.clone(), ports.clock.clone())?;
-        let state = State::load(&*ports.disk, &layout.state())?;
-        wal.hold_against(state.as_ref().map_or((0, 0), |state| state.log_end));
+        let peers = Peers::to_write(&layout.peers(), Rc::clone(&ports.clock));
+        let recalled = recall_state(ports, &layout, peers.rotted())?;
+        if matches!(recalled, Recalled::Rotten) {
+            record::put_aside(&*ports.disk, &layout.state())?;
+        }
+        let (state, forgotten) = state_or_found_again(recalled, &wal, &keyring)?;
+        wal.hold_against(state.log_end);
         let roster = Roster::from_log(pin_of(&keyring), &wal, keyring.is_authority())?;
-        let peers = Peers::at(&layout.peers());
-        let forgotten = state.is_none();
-        let state = state.unwrap_or_default();
         let (saved, receipt_told) = (Box::new(state.clone()), state.receipt_number);
         let mut node =
             Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, ledger: None, receipt_told, wrap, _lock: lock };
@@ -201,6 +205,11 @@ impl Node {
     /// What opening found in the log.
     pub fn findings(&self) -> &[Finding] {
         self.wal.findings()
+    }
+
+    /// Which memories beside the log were found rotten.
+    pub fn rotted(&self) -> &Rotted {
+        self.peers.rotted()
     }
 
     /// What we remember of a peer.
@@ -449,13 +458,19 @@ impl View {
         let layout = Layout::new(data_dir);
         require_node(ports, &layout)?;
         let (keyring, _) = Keyring::load(&*ports.disk, &layout.keyring(), secret)?;
-        let state = State::load(&*ports.disk, &layout.state())?.unwrap_or_default(); // before the log, which only grows
+        let peers = Peers::at(&layout.peers(), Rc::clone(&ports.clock));
+        let recalled = recall_state(ports, &layout, peers.rotted())?; // before the log, which only grows
         let mut log = WalReader::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring))?;
+        let (state, _) = state_or_found_again(recalled, &log, &keyring)?;
         log.hold_against(state.log_end);
         let roster = Roster::from_log(pin_of(&keyring), &log, keyring.is_authority())?;
-        let peers = Peers::at(&layout.peers());
         rot::look_again(&*ports.disk, &layout, &log)?;
         Ok(Self { ports: ports.clone(), layout, keyring, log, roster, peers, state })
+    }
+
+    /// Which memories beside the log were found rotten.
+    pub fn rotted(&self) -> &Rotted {
+        self.peers.rotted()
     }
 
     /// The log as it is by now, and whom it lets us trust.
@@ -483,6 +498,23 @@ impl View {
     /// What opening found in the log.
     pub fn findings(&self) -> &[Finding] {
         self.log.findings()
+    }
+}
+
+/// The file `state`; that it has rotted is noted.
+fn recall_state(ports: &Ports, layout: &Layout, rotted: &Rotted) -> Result<Recalled<State>, NodeError> {
+    let recalled = State::recall(&*ports.disk, &layout.state())?;
+    if matches!(recalled, Recalled::Rotten) {
+        rotted.note(&layout.state());
+    }
+    Ok(recalled)
+}
+
+/// What a node must remember, or what is found again of it; and whether it was forgotten.
+fn state_or_found_again(recalled: Recalled<State>, log: &dyn Log, keyring: &Keyring) -> Result<(State, bool), NodeError> {
+    match recalled {
+        Recalled::Whole(state) => Ok((state, false)),
+        Recalled::Nothing | Recalled::Rotten => Ok((State::found_again(log, keyring)?, true)),
     }
 }
 

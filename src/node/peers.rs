@@ -3,7 +3,9 @@
 //! A peer file is a memory, not the truth: without it a cut sends too much, never too little. SPEC §6.5.
 
 use super::radar::Rhythm;
-use super::record::{self, RecordError};
+use super::record::{self, Recalled, RecordError, Rotted};
+use super::syncing::DAY_MS;
+use crate::ports::clock::Clock;
 use crate::ports::disk::Disk;
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
 use bundle_format::ids::{Incarnation, NodeId, Origin};
@@ -13,6 +15,7 @@ use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// A vector authenticated by its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +53,20 @@ pub struct Link {
     pub own_speed: Option<u64>,
 }
 
+/// So much of a day's budget is spent where nobody knows how much: more than any budget, and every reader of JSON can say it.
+const UNKNOWN_LEN: u64 = (1 << 53) - 1;
+
 impl Link {
+    /// Of a peer whose file has rotted: a day's budget must not be given twice (R7.6-f).
+    fn forgotten_on(day: u64) -> Self {
+        Self { day, day_bytes: UNKNOWN_LEN, ..Self::default() }
+    }
+
+    /// Bytes carried on `day`, where that is known.
+    pub fn known_on(&self, day: u64) -> Option<u64> {
+        Some(self.spent_on(day)).filter(|spent| *spent < UNKNOWN_LEN)
+    }
+
     /// Bytes carried on `day` so far. A clock that goes back does not make a new day: nobody gets a budget twice by it, nor by a clock that begins in 1970
     /// at each start. A day that is later than any since it went back is a new one: a clock that was ahead once costs one day's budget, not all until then.
     pub fn spent_on(&self, day: u64) -> u64 {
@@ -143,6 +159,15 @@ impl Peer {
         self.via = via.chars().take(VIA_LEN_MAX).collect();
     }
 
+    /// Lives that it has closed itself are over, whatever is remembered here of its receipts.
+    pub fn retire(&mut self, lives: impl Iterator<Item = Incarnation>) {
+        for life in lives {
+            if !self.retired.contains(&life) {
+                self.retired.push(life);
+            }
+        }
+    }
+
     /// Let `receipt` count if it may (R6.5-d, R6.5-e).
     pub fn renew(&mut self, receipt: Receipt) -> Renewal {
         let renewal = match &self.receipt {
@@ -230,24 +255,49 @@ fn read_told(reader: &mut Reader<'_>) -> Result<Told, CborError> {
 /// The folder of peer files.
 pub struct Peers {
     folder: PathBuf,
+    clock: Rc<dyn Clock>,
+    mends: bool,
+    rotted: Rotted,
 }
 
 impl Peers {
-    /// Peer files live in `folder`.
-    pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+    /// Peer files live in `folder`; they are only read.
+    pub fn at(folder: &Path, clock: Rc<dyn Clock>) -> Self {
+        Self { folder: folder.to_owned(), clock, mends: false, rotted: Rotted::default() }
+    }
+
+    /// The same for the one process that writes: what it finds rotten it makes anew.
+    pub fn to_write(folder: &Path, clock: Rc<dyn Clock>) -> Self {
+        Self { mends: true, ..Self::at(folder, clock) }
+    }
+
+    /// Which were found rotten.
+    pub fn rotted(&self) -> &Rotted {
+        &self.rotted
     }
 
     fn path(&self, node: &NodeId) -> PathBuf {
         self.folder.join(node.to_string())
     }
 
-    /// What we know of `node`; a stranger when there is no file.
+    /// What we know of `node`; a stranger when there is no file, and one who is owed an answer when its file has rotted (R10.2-j).
     ///
     /// # Errors
     /// [`RecordError`] when the file is there and cannot be read.
     pub fn load(&self, disk: &dyn Disk, node: &NodeId) -> Result<Peer, RecordError> {
-        Ok(record::load(disk, &self.path(node), Peer::from_bytes)?.unwrap_or_default())
+        let path = self.path(node);
+        match record::recall(disk, &path, Peer::from_bytes)? {
+            Recalled::Whole(peer) => return Ok(peer),
+            Recalled::Nothing => return Ok(Peer::default()),
+            Recalled::Rotten => self.rotted.note(&path),
+        }
+        let link = Link::forgotten_on(self.clock.now_ms() / DAY_MS);
+        let forgotten = Peer { answer_due: true, link, ..Peer::default() };
+        if self.mends {
+            record::put_aside(disk, &path)?;
+            self.save(disk, node, &forgotten)?;
+        }
+        Ok(forgotten)
     }
 
     /// Remember `peer`.

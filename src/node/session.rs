@@ -240,6 +240,7 @@ impl Session {
         if let Some((incarnation, number)) = receipt {
             let told = Receipt { incarnation, number, salt: self.salt, vector };
             let before = self.record.receipt.as_ref().filter(|before| before.incarnation == incarnation).map(|before| before.number);
+            self.record.retire(node.state.closed.lives_of(self.peer));
             let retired = self.record.retired.contains(&incarnation);
             lost = before.filter(|before| *before >= number).or_else(|| retired.then_some(u64::MAX));
             // On a link the word of now counts, whatever was told before (R7.4-g).

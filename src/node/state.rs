@@ -1,8 +1,11 @@
 //! What a node must remember beside its log: the number of its last receipt, the lives it has not settled yet, what settled forks.
 
+use super::error::NodeError;
 use super::forks::Closed;
-use super::record::{self, RecordError};
+use super::record::{self, Recalled, RecordError};
+use crate::keys::Keyring;
 use crate::ports::disk::Disk;
+use crate::ports::store::Log;
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
 use bundle_format::ids::{Incarnation, Origin};
 use std::path::Path;
@@ -72,12 +75,22 @@ impl State {
         last(&self.repeated).or_else(|| last(&self.closed.origins)).map_or(end, |last| end.min(last))
     }
 
-    /// Read the file; `None` when there is none.
+    /// What is found again of it in the log and the keyring where the file is gone or has rotted. Which lives were settled is not known any more: all that
+    /// have ended are open, and are settled as they were, for what stands in the log already is neither closed nor written a second time.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn found_again(log: &dyn Log, keyring: &Keyring) -> Result<Self, NodeError> {
+        let open_lives = keyring.earlier_incarnations().to_vec();
+        Ok(Self { open_lives, alive_due: true, closed: Closed::found_again(log)?, ..Self::default() })
+    }
+
+    /// Read the file.
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn load(disk: &dyn Disk, path: &Path) -> Result<Option<Self>, RecordError> {
-        record::load(disk, path, Self::from_bytes)
+    pub fn recall(disk: &dyn Disk, path: &Path) -> Result<Recalled<Self>, RecordError> {
+        record::recall(disk, path, Self::from_bytes)
     }
 
     /// Write the file durably.

@@ -145,7 +145,7 @@ pub struct LinkStatus {
     /// The round trip then, milliseconds; 0 when never.
     pub round_trip_ms: u64,
     /// Bytes on the socket today, both ways.
-    pub today_bytes: u64,
+    pub today_bytes: Option<u64>,
     /// Bytes of work a second that it takes in codec 3, by its last hello; `None` when it takes none.
     pub mixing: Option<u64>,
 }
@@ -304,7 +304,7 @@ impl Looking<'_> {
         }
         let name = self.naming.node(&node);
         let Link { address, rate, round_trip_ms, settled_ms, granted, .. } = peer.link.clone();
-        let today_bytes = peer.link.spent_on(self.ports.clock.now_ms() / DAY_MS);
+        let today_bytes = peer.link.known_on(self.ports.clock.now_ms() / DAY_MS);
         let mixing = granted.map(|granted| granted.work).filter(|work| *work > 0);
         let link = LinkStatus { address, settled_ms, rate, round_trip_ms, today_bytes, mixing };
         let (mut held, mut lacking, mut newest_ms) = (0, 0, 0);

@@ -457,6 +457,7 @@ impl Node {
         peer.answer_due |= !sent.is_empty();
         peer.sent.extend(sent);
         peer.hear(super::radar::Path::File, via, self.ports.clock.now_ms());
+        peer.retire(self.state.closed.lives_of(node));
         if receipt.is_some_and(|receipt| peer.renew(receipt) == Renewal::NewLife) {
             ingested.renewed_peers.push(node);
         }

@@ -24,6 +24,7 @@ mod mend;
 mod project;
 mod restored;
 mod rot;
+mod rotted;
 mod settling;
 mod short;
 mod side_by_side;

@@ -484,7 +484,8 @@ impl World {
     /// # Errors
     /// What is not as it was promised.
     pub fn peers_of(&self, at: usize) -> Verdict<Vec<(NodeId, Peer)>> {
-        let peers = Peers::at(&std::path::Path::new(crate::station::NODE).join("peers"));
+        let peers =
+            Peers::at(&std::path::Path::new(crate::station::NODE).join("peers"), std::rc::Rc::new(zbundle::ports::clock::FakeClock::default()));
         peers.all(&self.machines[at].station.card.durable()).map_err(|error| format!("P3: peers at {}: {error}", self.name(at)))
     }
 

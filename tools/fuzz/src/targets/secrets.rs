@@ -9,9 +9,12 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 use zbundle::keys::{Join, Keyring, Lock, Request, Secret};
 use zbundle::node::peers::{Link, Peer, Peers, Receipt};
+use zbundle::node::record::Recalled;
 use zbundle::node::state::State;
+use zbundle::ports::clock::FakeClock;
 use zbundle::ports::entropy::SeededEntropy;
 use zbundle::ports::{Disk, MemoryDisk};
 
@@ -113,12 +116,12 @@ pub fn records(bytes: &[u8]) {
     let path = if choice % 2 == 0 { folder.join("state") } else { folder.join(node.to_string()) };
     zbundle::ports::disk::replace(&disk, &path, &file).expect("a disk in memory takes it");
     if choice % 2 == 0 {
-        let Ok(Some(state)) = State::load(&disk, &path) else { return };
+        let Ok(Recalled::Whole(state)) = State::recall(&disk, &path) else { return };
         state.save(&disk, &path).expect("a disk in memory takes it");
-        assert_eq!(State::load(&disk, &path).expect("it is what we wrote"), Some(state));
+        assert!(matches!(State::recall(&disk, &path), Ok(Recalled::Whole(again)) if again == state), "it is what we wrote");
         return;
     }
-    let peers = Peers::at(folder);
+    let peers = Peers::at(folder, Rc::new(FakeClock::default()));
     let Ok(mut peer) = peers.load(&disk, &node) else { return };
     peers.save(&disk, &node, &peer).expect("a disk in memory takes it");
     assert_eq!(peers.load(&disk, &node).expect("it is what we wrote"), peer);
@@ -150,8 +153,9 @@ pub fn record_seeds() -> Vec<Vec<u8>> {
     let mut peer = Peer { receipt, retired: vec![life], sent: [origin].into(), answer_due: true, heard_ms: 5, link, ..Peer::default() };
     peer.rhythm.hear(zbundle::node::radar::Path::Link, 5, 90_000_000);
     let state = State { receipt_number: 4, open_lives: vec![life], alive_due: true, alive_ms: 9, ..State::default() };
-    Peers::at(folder).save(&disk, &node, &peer).expect("a disk in memory takes it");
-    Peers::at(folder).save(&disk, &NodeId([2; 8]), &Peer::default()).expect("a disk in memory takes it");
+    let peers = Peers::at(folder, Rc::new(FakeClock::default()));
+    peers.save(&disk, &node, &peer).expect("a disk in memory takes it");
+    peers.save(&disk, &NodeId([2; 8]), &Peer::default()).expect("a disk in memory takes it");
     state.save(&disk, &folder.join("state")).expect("a disk in memory takes it");
     let body = |name: &str| {
         let bytes = disk.bytes(&folder.join(name)).expect("it was written");
