@@ -173,12 +173,15 @@ fn tell_node(context: &mut Context, status: &Status) -> Result<(), Halt> {
         let object = object.with_some("authority", status.domain.as_ref().map(|domain| &domain.authority));
         let object = object.with_some("members", status.domain.as_ref().map(|domain| domain.member_count));
         let object = object.with_some("roster_seq", status.domain.as_ref().map(|domain| domain.roster_seq));
-        let roster_time = status.domain.as_ref().and_then(|domain| units::date(domain.roster_hlc.ms()));
+        let roster_time = status.domain.as_ref().filter(|domain| domain.roster_seq > 0).and_then(|domain| units::date(domain.roster_hlc.ms()));
         return console.object(object.with_some("roster_time", roster_time));
     }
     console.line(&format!("{}  @{}~{}", console.strong(&status.name), status.node, status.incarnation))?;
     match &status.domain {
         None => console.line("  has not joined a domain yet: `zbundle request`"),
+        Some(domain) if domain.roster_seq == 0 => {
+            console.line(&format!("  domain of {}; its roster is not here, so nothing is known of any peer: join again", domain.authority))
+        }
         Some(domain) => {
             let age = units::span(status.now_ms.saturating_sub(domain.roster_hlc.ms()));
             let members = units::count(domain.member_count as u64, "member");
@@ -205,6 +208,7 @@ fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool
     let state = match () {
         () if silent => "SILENT",
         () if peer.lacking > 0 || peer.unacknowledged > 0 => "behind",
+        () if !peer.is_known => "unknown",
         () => "level",
     };
     let answer = if peer.answer_due { ", is owed an answer" } else { "" };

@@ -207,6 +207,7 @@ fn state(peer: &PeerStatus, now_ms: u64) -> (u8, &'static str) {
         () if peer.is_silent(now_ms) => (3, "SILENT"),
         () if peer.lacking > 0 || peer.unacknowledged > 0 => (2, "behind"),
         () if peer.heard_ms == 0 => (1, "never heard"),
+        () if !peer.is_known => (1, "unknown"),
         () => (0, "level"),
     }
 }

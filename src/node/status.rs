@@ -127,6 +127,8 @@ pub struct PeerStatus {
     pub unacknowledged: u64,
     /// Events of ours it has acknowledged.
     pub acknowledged: u64,
+    /// Something came from it, and the roster is here that tells what it may see: else that nothing is lacking says nothing.
+    pub is_known: bool,
     /// It is owed an answer.
     pub answer_due: bool,
     /// What is remembered of the link to it.
@@ -331,6 +333,7 @@ impl Looking<'_> {
             heard_ms: peer.heard_ms,
             unacknowledged,
             acknowledged,
+            is_known: peer.heard_ms > 0 && self.roster.head().seq > 0,
             answer_due: peer.answer_due,
             link,
         };
