@@ -110,7 +110,7 @@ fn render(seen: &Seen, token: &str) -> Markup {
             @if open {
                 @if record.more() > 0 { p { "More versions than fit here: " code { "zbundle conflicts show" } } }
                 p { label { "Who decides: " input name="author" required maxlength="100"; } }
-                @if let Some(Some(value)) = values.first() {
+                @if let Some(value) = begun_by_hand(seen, &values) {
                     details {
                         summary { "None of them: write what is right" }
                         textarea name="merged" rows="12" { (serde_json::to_string_pretty(value).unwrap_or_default()) }
@@ -120,6 +120,14 @@ fn render(seen: &Seen, token: &str) -> Markup {
             }
         }
     }
+}
+
+/// What a person changes who takes none of the versions: the one displayed first. None where a version beside it is shown as it came, for it says something
+/// that the form would lose (R10.13-i).
+fn begun_by_hand<'a>(seen: &Seen, values: &'a [Option<Value>]) -> Option<&'a Value> {
+    let versions = seen.record.heads.iter().zip(&seen.versions).zip(values);
+    let mut is_raw = versions.map(|((head, (_, _, shown)), value)| head.op != Op::Delete && shown.bytes().is_some() && value.is_none());
+    if is_raw.any(|raw| raw) { None } else { values.first()?.as_ref() }
 }
 
 fn told(value: Option<&Value>) -> Markup {
