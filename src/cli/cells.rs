@@ -3,7 +3,7 @@
 //! In: text that anybody may have written. Out: cells. Invariants: no cell is a formula, or moves a cursor; nothing else is changed. Who needs every byte
 //! reads JSON, or the payload alone. Not here: which cells a row has (`show`).
 
-use super::escape::plain_within;
+use super::escape::{Whole, plain_within};
 use std::io::{self, Write};
 
 /// A cell, quoted when it must be.
@@ -25,7 +25,7 @@ fn guard(text: &str, is_whole: bool) -> &'static str {
 /// The inside of a quoted cell whose text comes in pieces, which may end within a character.
 #[derive(Debug, Default)]
 pub struct Pieces {
-    carry: Vec<u8>,
+    whole: Whole,
     is_begun: bool,
 }
 
@@ -35,19 +35,12 @@ impl Pieces {
     /// # Errors
     /// What `out` says.
     pub fn piece(&mut self, out: &mut impl Write, piece: &[u8], len: u64) -> io::Result<()> {
-        self.carry.extend_from_slice(piece);
-        let whole = match std::str::from_utf8(&self.carry) {
-            Ok(text) => text.len(),
-            Err(error) => error.valid_up_to(),
-        };
-        let rest = self.carry.split_off(whole);
-        let text = String::from_utf8_lossy(&self.carry);
+        let text = self.whole.piece(piece);
         if !self.is_begun {
             out.write_all(guard(&text, text.len() as u64 == len).as_bytes())?;
             self.is_begun = true;
         }
         out.write_all(plain_within(&text).replace('"', "\"\"").as_bytes())?;
-        self.carry = rest;
         Ok(())
     }
 }

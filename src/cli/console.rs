@@ -1,8 +1,8 @@
 //! The person, or the script, in front of us. stdout carries the result and nothing else; stderr carries progress, notes and refusals.
 //!
-//! With `--json` stdout is one object per line and the last is always the summary.
+//! With `--json` stdout is one object per line and the last is always the summary. Nothing in them moves the cursor of a terminal.
 
-use super::escape::plain;
+use super::escape::{JsonOut, plain};
 use super::halt::{self, Halt};
 use super::object::Object;
 use bundle_format::error::{Code, Exit};
@@ -92,8 +92,8 @@ impl Console {
         if !self.json {
             return Ok(());
         }
-        let line = object.into_line() + "\n";
-        self.stdout.write_all(line.as_bytes()).map_err(|error| Halt::output(&error))
+        let mut json = JsonOut::new(&mut self.stdout);
+        json.write_all(object.into_line().as_bytes()).and_then(|()| self.stdout.write_all(b"\n")).map_err(|error| Halt::output(&error))
     }
 
     /// stdout itself, for results that stream.

@@ -1,7 +1,7 @@
 //! One event of the log as text, JSON or CSV. Payloads stream: whatever their size, a few pieces of them are in memory at a time.
 
 use super::cells::{Pieces, cell};
-use super::escape::plain;
+use super::escape::{JsonOut, plain};
 use super::halt::Halt;
 use super::object::Object;
 use super::units;
@@ -48,8 +48,9 @@ fn told<'a>(shown: &'a Shown<'_>) -> Told<'a> {
 pub fn json(out: &mut impl Write, log: &dyn Log, shown: &Shown<'_>, names: &mut Names<'_>) -> Result<(), Halt> {
     let spelling = Spelling::new(shown.payload.is_text);
     let line = open_line(&told(shown), names, Object::empty())? + spelling.key();
-    write(out, line.as_bytes())?;
-    spelled(out, log, shown, spelling)?;
+    let mut json = JsonOut::new(out);
+    write(&mut json, line.as_bytes())?;
+    spelled(&mut json, log, shown, spelling)?;
     write(out, b"\"}\n")
 }
 
