@@ -8,6 +8,7 @@ use super::{Node, View};
 use crate::ports::Ports;
 use crate::ports::projection::{Folded, Projection, State, Version, id_text};
 use crate::ports::store::{Log as _, Store as _, StoreError, Stream};
+use crate::push::json::{is_json, is_json_type};
 use crate::push::{Fields, PushError, Pushed};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
@@ -80,6 +81,9 @@ pub fn heads_digest(tables: &mut dyn Projection, key: &str) -> Result<Hash, Node
     Ok(Hash(hasher.finalize().into()))
 }
 
+/// A content type as an event names it; `None` is `application/json`.
+type Typed = Option<String>;
+
 /// What can be shown of a version of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
@@ -125,6 +129,23 @@ impl Source<'_> {
 
     /// The whole payload of an event, if it is not longer than `len_max`.
     fn payload(&self, id: &EventId, len_max: u64) -> Result<Option<Vec<u8>>, NodeError> {
+        let read = self.with_event(id, |stream, event| {
+            let part_count = event.ext.part.map_or(1, |part| part.count);
+            if part_count.saturating_mul(PART_LEN as u64) > len_max.saturating_add(PART_LEN as u64) {
+                return Ok(None);
+            }
+            let mut whole = Vec::new();
+            let all = payload::each_piece(self.log, stream, id.seq, event, |piece| {
+                whole.extend_from_slice(piece);
+                Ok::<_, StoreError>(())
+            })?;
+            Ok(Some(whole).filter(|whole| all && whole.len() as u64 <= len_max))
+        });
+        read.map(Option::flatten)
+    }
+
+    /// What `tell` makes of the event of that id, if it is held; of its first part, if there are several.
+    fn with_event<T>(&self, id: &EventId, tell: impl FnOnce(&Stream, &Event<'_>) -> Result<T, NodeError>) -> Result<Option<T>, NodeError> {
         for (stream, _) in self.log.streams().into_iter().filter(|(stream, _)| stream.origin == id.origin) {
             let mut events = self.log.events(&stream, id.seq)?;
             let Some((seq, bytes)) = events.next()? else { continue };
@@ -132,18 +153,37 @@ impl Source<'_> {
                 continue;
             }
             let Ok(event) = Event::from_bytes(bytes) else { continue };
-            let part_count = event.ext.part.map_or(1, |part| part.count);
-            if part_count.saturating_mul(PART_LEN as u64) > len_max.saturating_add(PART_LEN as u64) {
-                return Ok(None);
-            }
-            let mut whole = Vec::new();
-            let all = payload::each_piece(self.log, &stream, seq, &event, |piece| {
-                whole.extend_from_slice(piece);
-                Ok::<_, StoreError>(())
-            })?;
-            return Ok(Some(whole).filter(|whole| all && whole.len() as u64 <= len_max));
+            return tell(&stream, &event).map(Some);
         }
         Ok(None)
+    }
+
+    /// What the payload of a version is; `None` is of a version that has none, or that cannot be read here.
+    fn content_type(&self, id: &EventId) -> Result<Option<Typed>, NodeError> {
+        let said = |event: &Event<'_>| (event.ext.op != Op::Delete).then(|| event.ext.content_type.map(str::to_owned));
+        match self.with_event(id, |_, event| Ok(said(event))) {
+            Err(NodeError::Log(StoreError::Damaged { .. })) => Ok(None),
+            found => found.map(Option::flatten),
+        }
+    }
+
+    /// What a resolution is (R11.3-i).
+    fn resolved_type(&self, tables: &mut dyn Projection, key: &str, resolution: &Resolution<'_>) -> Result<Typed, NodeError> {
+        let merged = match resolution {
+            Resolution::Take(id) => return Ok(self.content_type(id)?.flatten()),
+            Resolution::Merge(merged) => merged,
+        };
+        let (mut common, mut differ, mut failed) = (None::<Typed>, false, None);
+        tables.each_head(key, &mut |head| {
+            match self.content_type(&head) {
+                Ok(Some(own)) => differ = *common.get_or_insert_with(|| own.clone()) != own,
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+            !differ && failed.is_none()
+        })?;
+        let common = failed.map_or(Ok(common.flatten().filter(|_| !differ)), Err)?;
+        Ok(common.filter(|common| is_json_type(Some(common)) || !is_json(merged)))
     }
 }
 
@@ -274,7 +314,8 @@ impl Node {
             (Resolution::Take(_), Op::Delete) => Op::Delete,
             _ => Op::Resolve,
         };
-        let fields = Fields { kind: chosen.kind.clone(), record_key: Some(key.to_owned()), author, op, ..Fields::default() };
+        let content_type = self.source().resolved_type(tables, key, resolution)?;
+        let fields = Fields { kind: chosen.kind.clone(), record_key: Some(key.to_owned()), content_type, author, op, ..Fields::default() };
         fields.check()?;
         if matches!(resolution, Resolution::Merge(_)) {
             fields.check_len(payload.len() as u64)?;

@@ -9,6 +9,7 @@ use bundle_format::ids::{Hash, Lane};
 use zbundle::adapters::{SqliteProjection, ask_program};
 use zbundle::keys::Policy;
 use zbundle::node::config::Rule;
+use zbundle::node::conflicts::Resolution;
 use zbundle::node::settling::{NOTICE_KIND, Outcome};
 use zbundle::node::told::Told;
 use zbundle::ports::projection::{State, id_text};
@@ -100,6 +101,56 @@ fn a_rule_settles_at_the_hub_and_who_wrote_what_it_took_has_it_too() {
     let clinic = world.view("gasa");
     let mut tables = SqliteProjection::open(&world.path("gasa.db"), false).unwrap();
     assert_eq!(clinic.decide(&mut tables, &clinic.config().unwrap().conflicts, None, &mut ask).unwrap_err().code(), Code::Z416);
+}
+
+/// R11.3-i: a picture that was taken stays one, and what a program made of two pictures is what it is.
+#[test]
+fn a_resolution_is_of_the_type_of_what_it_says() {
+    const JPEG: &str = "image/jpeg";
+    const NOTE: &str = "text/plain";
+    let script = "#!/bin/sh\ncat >/dev/null; echo '{\"merge\":{}}'\n";
+    for (types, merged, by_rule, by_hand, by_program) in [
+        ([Some(JPEG), None], "{}", None, None, None),
+        ([None, Some(JPEG)], "{}", Some(JPEG), None, None),
+        ([Some(JPEG), Some(JPEG)], "\u{ff}", Some(JPEG), Some(JPEG), None),
+        ([Some(NOTE), Some(JPEG)], "both", Some(JPEG), None, None),
+        ([Some("application/fhir+json"); 2], "{}", Some("application/fhir+json"), Some("application/fhir+json"), Some("application/fhir+json")),
+    ] {
+        for way in ["rule", "hand", "program"] {
+            let world = World::new();
+            world.init("hub", true);
+            for (kind, payload) in types.iter().zip(["1", "2"]) {
+                world.clock.set(world.clock.get() + 1000);
+                let fields = Fields { content_type: kind.map(str::to_owned), base: Some(Vec::new()), ..of_record(KEY) };
+                push_record(&world, "hub", Lane::Routine, &fields, payload.as_bytes());
+            }
+            let want = match way {
+                "rule" => {
+                    settle(&world, "hub", LWW);
+                    by_rule
+                }
+                "hand" => {
+                    conflicts(&world, "hub");
+                    let mut tables = SqliteProjection::open(&world.path("hub.db"), false).unwrap();
+                    world.open("hub").resolve(&mut tables, KEY, &Resolution::Merge(merged.as_bytes()), None).unwrap();
+                    by_hand
+                }
+                _ => {
+                    let program = world.path("program");
+                    std::fs::write(&program, script).unwrap();
+                    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+                    settle(&world, "hub", &format!("[[conflicts.rule]]\nkey = \"*\"\nhow = \"exec\"\nprogram = \"{}\"\n", program.display()));
+                    by_program
+                }
+            };
+            let record = conflict(&world, "hub", KEY);
+            assert_eq!((record.folded.state, record.heads.len()), (State::Settled, 1), "{types:?} by {way}");
+            let database = rusqlite::Connection::open(world.path("hub.db")).unwrap();
+            let sql = "SELECT content_type FROM event WHERE op = 'resolve'";
+            let found: String = database.query_row(sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(found, want.unwrap_or("application/json"), "{types:?} by {way}");
+        }
+    }
 }
 
 /// R11.3-e: two hubs apply one rule before they have heard of each other.
