@@ -5,9 +5,11 @@ use super::meeting::{Identity, Learned};
 use super::sending::{Next, Wanted};
 use super::session::{ByLane, Session, Taken, Unconfirmed};
 use super::standing::{Standing, Ticket};
+use super::syncing::DAY_MS;
 use super::workshop::Workshop;
 use crate::carry::exchange::{Action, Exchange};
 use crate::link::{Answer, Due, Greeting, Home, Refusal};
+use crate::ports::net::Traffic;
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use bundle_format::manifest::Granted;
@@ -70,6 +72,8 @@ pub struct HopTerms {
     pub known: Box<dyn FnMut(NodeId)>,
     /// Where the peer is, for people.
     pub via: String,
+    /// What passes the socket.
+    pub traffic: Rc<Traffic>,
 }
 
 /// The node at this end of one link.
@@ -100,7 +104,7 @@ impl Hop {
         terms: HopTerms,
         watcher: Box<dyn FnMut(&Moved)>,
     ) -> Self {
-        let (changes, present) = (standing.changes(), Rc::clone(&workshop.borrow().present));
+        let (changes, present, saved_ms) = (standing.changes(), Rc::clone(&workshop.borrow().present), standing.now_ms());
         Self {
             standing,
             workshop,
@@ -112,7 +116,7 @@ impl Hop {
             due: Vec::new(),
             changes,
             look_at: None,
-            saved_ms: 0,
+            saved_ms,
             watcher,
             last_moved: None,
             _present: present,
@@ -234,8 +238,21 @@ impl Hop {
     /// What the disk says.
     pub async fn remember(&mut self, change: impl FnOnce(&mut super::peers::Peer)) -> Result<(), NodeError> {
         let Some(session) = &mut self.session else { return Ok(()) };
-        change(session.record_mut());
-        self.standing.with(|node| session.save(node)).await
+        self.saved_ms = self.standing.now_ms();
+        let traffic = &self.terms.traffic;
+        let save = |node: &mut super::Node| {
+            let record = session.record_mut();
+            change(record);
+            record.link.spend(node.ports.clock.now_ms() / DAY_MS, traffic.book());
+            session.save(node)
+        };
+        self.standing.with(save).await
+    }
+
+    /// The same while it talks, if there is anything: who is killed would send again what was acknowledged long ago.
+    async fn remember_now_and_then(&mut self) -> Result<(), NodeError> {
+        let is_due = self.standing.now_ms().saturating_sub(self.saved_ms) >= SAVE_MS;
+        if is_due && self.session().is_some_and(Session::has_learned) { self.remember(|_| {}).await } else { Ok(()) }
     }
 
     /// What the peer lacks still, by lane.
@@ -307,12 +324,8 @@ impl Home for Hop {
         if let Some(ticket) = self.ticket.take() {
             self.standing.settled(&ticket).await?;
         }
-        let now_ms = self.standing.now_ms();
-        let keep = now_ms.saturating_sub(self.saved_ms) >= SAVE_MS;
-        self.on(|session, node, _| if keep { session.save(node) } else { Ok(()) }.and_then(|()| session.settle(node))).await?;
-        if keep {
-            self.saved_ms = now_ms;
-        }
+        self.remember_now_and_then().await?;
+        self.on(|session, node, _| session.settle(node)).await?;
         Ok(std::mem::take(&mut self.due))
     }
 

@@ -227,7 +227,7 @@ impl Server {
         let server = Rc::clone(self);
         let known = Box::new(move |peer| server.is_known(id, peer));
         let window = (WINDOWS_LEN / self.session_count().max(1) as u64).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
-        let terms = HopTerms { expected: None, window, take: None, known, via: format!("line {address}") };
+        let terms = HopTerms { expected: None, window, take: None, known, via: format!("line {address}"), traffic: Rc::clone(&traffic) };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), (key, salt), terms, Box::new(|_| {}));
         let met = hop.meet().await;
         let before = hop.session().filter(|session| self.broke.borrow_mut().insert(session.peer())); // it counts as broken until it ends
@@ -241,13 +241,13 @@ impl Server {
             Ok(None) => {} // it counts as a stranger until it has introduced itself
             Err(Refusal { code, .. }) => exchange.close(Some(code)),
         }
-        let (carried, written) = (Rc::clone(&traffic), Rc::clone(&traffic));
+        let (passed, written) = (Rc::clone(&traffic), Rc::clone(&traffic));
         let terms = Terms {
             once: false,
             deadline_ms: None,
             budget: None,
             rate: None,
-            carried: Rc::new(move || carried.read_len.get() + carried.written_len.get()),
+            carried: Rc::new(move || passed.carried()),
             written: Rc::new(move || written.written_len.get()),
             stall_ms: Terms::LISTENER_STALL_MS,
             stop,

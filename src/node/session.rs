@@ -162,6 +162,11 @@ impl Session {
         &self.record
     }
 
+    /// Whether more is known of it than was saved.
+    pub fn has_learned(&self) -> bool {
+        self.dirty
+    }
+
     /// Change what is remembered of it.
     pub fn record_mut(&mut self) -> &mut Peer {
         self.dirty = true;

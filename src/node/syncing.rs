@@ -143,7 +143,6 @@ pub struct Syncer<'a> {
     stop: watch::Receiver<bool>,
     watcher: Rc<dyn Fn(Step)>,
     traffic: Rc<Traffic>,
-    counted: u64,
     began_ms: u64,
     last_progress_ms: u64,
     dialled_ms: u64,
@@ -193,7 +192,6 @@ impl<'a> Syncer<'a> {
             stop,
             watcher,
             traffic: Rc::default(),
-            counted: 0,
             began_ms: now_ms,
             last_progress_ms: now_ms,
             dialled_ms: now_ms,
@@ -277,14 +275,10 @@ impl<'a> Syncer<'a> {
         left.is_some_and(|left| left < BUDGET_MIN).then_some(SyncEnd::Budget)
     }
 
-    fn carried(&self) -> u64 {
-        self.traffic.written_len.get() + self.traffic.read_len.get()
-    }
-
     /// Bytes that may still pass, of this run's budget and of the day's.
     async fn budget_left(&mut self) -> Option<u64> {
-        let of_run = self.order.budget.map(|budget| budget.saturating_sub(self.carried()));
-        let (day, fresh) = (self.ports.clock.now_ms() / DAY_MS, self.carried() - self.counted);
+        let of_run = self.order.budget.map(|budget| budget.saturating_sub(self.traffic.carried()));
+        let (day, fresh) = (self.ports.clock.now_ms() / DAY_MS, self.traffic.unbooked());
         let of_day = match (self.order.daily_budget, self.order.expected.or(self.done.peer)) {
             (Some(budget), Some(peer)) => {
                 let spent = self.standing.with(|node| Ok(node.peer(&peer)?.link.spent_on(day))).await.unwrap_or(u64::MAX); // unknown is spent
@@ -392,6 +386,7 @@ impl<'a> Syncer<'a> {
             Some(session) if session.is_remembered() && self.broke => 1,
             Some(session) if session.is_remembered() => u64::MAX,
             _ => 0,
+            traffic: Rc::clone(&self.traffic),
         };
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), ahead_len, pace);
         let refusal = met.as_ref().err().cloned();
@@ -400,13 +395,13 @@ impl<'a> Syncer<'a> {
             Ok(None) => {}
             Err(Refusal { code, .. }) => exchange.close(Some(code)), // the peer is told before our own side is
         }
-        let (carried, base, written) = (Rc::clone(&self.traffic), self.carried(), Rc::clone(&self.traffic));
+        let (passed, base, written) = (Rc::clone(&self.traffic), self.traffic.carried(), Rc::clone(&self.traffic));
         let terms = Terms {
             once: self.order.every_ms.is_none(),
             deadline_ms: self.order.deadline_ms,
             budget,
             rate: self.order.rate,
-            carried: Rc::new(move || (carried.read_len.get() + carried.written_len.get()).saturating_sub(base)),
+            carried: Rc::new(move || passed.carried().saturating_sub(base)),
             written: Rc::new(move || written.written_len.get()),
             stall_ms: Terms::DIALLER_STALL_MS,
             stop: self.stop.clone(),
@@ -436,14 +431,11 @@ impl<'a> Syncer<'a> {
         self.done.left = session.left.len();
         self.done.rate = exchange.pace().rate().or(self.done.rate);
         self.done.remaining = Some(hop.remaining().await?);
-        let (now_ms, fresh) = (self.ports.clock.now_ms(), self.carried() - self.counted);
-        self.counted += fresh;
-        let (rate, settled) = (self.done.rate, matches!(ended, Ok(Ended::Settled)));
+        let (now_ms, rate, settled) = (self.ports.clock.now_ms(), self.done.rate, matches!(ended, Ok(Ended::Settled)));
         hop.remember(|record| {
             record.link.rate = rate.or(record.link.rate);
             record.link.round_trip_ms = round_trip_ms;
             record.link.settled_ms = if settled { now_ms } else { record.link.settled_ms };
-            record.link.spend(now_ms / DAY_MS, fresh);
         })
         .await?;
         self.standing.take_held().await

@@ -47,6 +47,27 @@ pub struct Traffic {
     pub read_len: Cell<u64>,
     /// Bytes it took for writing.
     pub written_len: Cell<u64>,
+    /// How many of all are in the books of some day already.
+    booked_len: Cell<u64>,
+}
+
+impl Traffic {
+    /// Bytes both ways.
+    pub fn carried(&self) -> u64 {
+        self.read_len.get() + self.written_len.get()
+    }
+
+    /// Those that are in no books yet.
+    pub fn unbooked(&self) -> u64 {
+        self.carried() - self.booked_len.get()
+    }
+
+    /// The same, which are in them now.
+    pub fn book(&self) -> u64 {
+        let unbooked = self.unbooked();
+        self.booked_len.set(self.carried());
+        unbooked
+    }
 }
 
 /// A stream that counts what passes: the bytes we report are those on the socket, whatever lies above it.

@@ -332,6 +332,26 @@ fn a_sync_stops_at_its_deadline_and_its_budget_and_says_what_is_left() {
     });
 }
 
+/// R10.2-g: what a line costs is the same at both its ends.
+#[test]
+fn both_ends_of_a_line_count_what_it_carried_that_day() {
+    run(async {
+        let (lab, hub_id, clinic_id) = hub_and_clinic();
+        let (hub, clinic) = (lab.serve("hub").await, lab.stay("clinic"));
+        let mut carried = 0;
+        for _ in 0..2 {
+            push(&clinic, "routine", &[], &[Luck(1).bytes(3000)]).await;
+            let synced = lab.complete(&clinic, "hub").await;
+            hub.quiet().await;
+            carried += synced.bytes.0 + synced.bytes.1;
+        }
+        let at_hub = hub.standing.with(|node| Ok(node.peer(&clinic_id)?.link.day_bytes)).await.unwrap();
+        let at_clinic = clinic.with(|node| Ok(node.peer(&hub_id)?.link.day_bytes)).await.unwrap();
+        assert_eq!((at_hub, at_clinic), (carried, carried));
+        drop(hub);
+    });
+}
+
 /// R10.2-g: the other end of the line is told on both sides.
 #[test]
 fn each_end_tells_by_which_line_it_heard_the_other() {
