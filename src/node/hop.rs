@@ -306,6 +306,7 @@ impl Home for Hop {
             }
             Action::Credit { origin, seq } => {
                 self.on(|session, node, _| session.credit(node, &origin, seq)).await?;
+                self.remember_now_and_then().await.unwrap_or(()); // what is sent needs no room here; at the end it is tried again, and told
                 Ok(Answer::Nothing)
             }
             Action::Resend { origin, seq, tag, reason } => {

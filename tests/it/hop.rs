@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use zbundle::keys::Policy;
 use zbundle::node::standing::Standing;
 use zbundle::node::syncing::{Step, SyncEnd, SyncOrder};
@@ -328,6 +328,25 @@ fn a_sync_stops_at_its_deadline_and_its_budget_and_says_what_is_left() {
         assert!(second.took_ms <= 13_000 && second.delivered[2] >= 20, "{second:?}");
         let third = lab.complete(&clinic, "hub").await;
         assert_eq!(synced.delivered[2] + second.delivered[2] + third.delivered[2], 100);
+        drop(hub);
+    });
+}
+
+/// R7.7-d: a session may last for days, and its process be killed.
+#[test]
+fn what_was_acknowledged_is_remembered_before_the_session_ends() {
+    run(async {
+        let (lab, hub_id, clinic_id) = hub_and_clinic();
+        let (hub, clinic) = both(&lab).await;
+        lab.cable.slow(Line { rate: 2000, delay_ms: 150 });
+        let payload: Vec<_> = (0..300).map(|number| Luck(number).bytes(2000)).collect();
+        push(&clinic, "routine", &[], &payload).await;
+        let syncing = lab.sync_as(&clinic, "hub", SyncOrder { expected: Some(hub_id), ..SyncOrder::default() }, |_| {});
+        assert!(timeout(Duration::from_mins(2), syncing).await.is_err(), "it is killed");
+        let held = count(&hub.standing, clinic_id, Lane::Routine).await;
+        let waiting = clinic.with(|node| node.lacking(&hub_id)).await.unwrap()[Lane::Routine as usize];
+        let again = held.saturating_sub(300 - waiting);
+        assert!((100..=120).contains(&held) && again <= 36, "{held} are there, {again} of them would be sent again: those of 30 s, and what was on its way");
         drop(hub);
     });
 }
