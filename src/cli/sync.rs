@@ -359,6 +359,11 @@ fn finish(context: &mut Context, synced: &Synced) -> Result<Finished, Halt> {
     let bytes = units::size(synced.bytes.0 + synced.bytes.1);
     let (name, new, took) = (synced.name.as_deref().unwrap_or("nobody reached"), synced.taken.0, units::span(synced.took_ms));
     context.console.line(&format!("{name}: {sent} sent, {new} new{left}; {bytes} in {took}"))?;
+    let goes_on = synced.goes_on_ms.and_then(units::date);
+    if let Some(goes_on) = &goes_on {
+        context.console.line(&format!("the budget of the day is used up; it goes on with the first sync after {goes_on}"))?;
+    }
+    let summary = summary.with_some("goes_on", goes_on);
     let exit = match &synced.end {
         SyncEnd::Failed(code, why) => {
             context.console.refuse(*code, why)?;

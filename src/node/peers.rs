@@ -84,6 +84,12 @@ impl Link {
         }
     }
 
+    /// The first day behind `day`, which has been counted, on which nothing is spent.
+    pub fn next_day(&self, day: u64) -> u64 {
+        let next = self.earlier_day.filter(|_| day < self.day).unwrap_or(self.day).max(day).saturating_add(1);
+        if next == self.day { next.saturating_add(1) } else { next }
+    }
+
     fn is_blank(&self) -> bool {
         *self == Self::default()
     }
@@ -422,6 +428,16 @@ mod tests {
             let mut link = Link::default();
             days.iter().map(|day| (link.spent_on(*day), link.spend(*day, 1)).0).collect::<Vec<_>>()
         };
+        for days in [&[20_000, 20_000][..], &[30_000, 20_000], &[30_000, 20_000, 29_999], &[20_000, 0], &[20_000, 5, 3], &[9, 5, 8]] {
+            let (mut link, mut next) = (Link::default(), 0);
+            for day in days {
+                link.spend(*day, 1);
+                next = link.next_day(*day);
+                assert_eq!((link.spent_on(next), link.spent_on(*day).min(1)), (0, 1), "{days:?}: {link:?}");
+            }
+            let last = days[days.len() - 1];
+            assert!((last + 1..next).all(|day| link.spent_on(day) > 0), "{days:?}: none before {next}");
+        }
         assert_eq!(spent(&[20_000, 20_000, 20_001]), [0, 1, 0]);
         assert_eq!(spent(&[30_000, 20_000, 20_000, 20_001, 20_001, 20_002]), [0, 1, 2, 0, 1, 0], "it was ahead, and was set right");
         assert_eq!(spent(&[30_000, 20_000, 20_001, 30_000, 30_001]), [0, 1, 0, 1, 0], "and the day it told has come");

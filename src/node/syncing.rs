@@ -1,5 +1,6 @@
 //! A node that dials: until both sides have everything, again whenever the link dies, within what time and bytes allow. SPEC §7.6, §7.7.
 
+use super::Node;
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
 use super::mixing::Mixed;
@@ -119,6 +120,8 @@ pub struct Synced {
     pub mixed: Mixed,
     /// Some histories were left for a bundle by file: a stretch of them is too long for a link, or the peer could not take them.
     pub left: usize,
+    /// When the budget of a day is new, milliseconds since 1970 by our clock, where that is what ended it.
+    pub goes_on_ms: Option<u64>,
 }
 
 impl Synced {
@@ -183,6 +186,7 @@ impl<'a> Syncer<'a> {
             rate: None,
             mixed: Mixed::default(),
             left: 0,
+            goes_on_ms: None,
         };
         Self {
             standing,
@@ -251,6 +255,9 @@ impl<'a> Syncer<'a> {
             (SyncEnd::Deadline, Some((code, why))) => SyncEnd::Failed(code, why),
             (end, _) => end,
         };
+        if self.done.end == SyncEnd::Budget {
+            self.wait_for_a_day().await;
+        }
         self.done.took_ms = self.now_ms().saturating_sub(self.began_ms);
         self.done.bytes = (self.traffic.written_len.get(), self.traffic.read_len.get());
         if let Some(peer) = self.done.peer.or(self.order.expected) {
@@ -273,6 +280,15 @@ impl<'a> Syncer<'a> {
         }
         let left = self.budget_left().await;
         left.is_some_and(|left| left < BUDGET_MIN).then_some(SyncEnd::Budget)
+    }
+
+    /// The budget of a day is used up: when it is new, and, where nobody was talked to, what waits until then.
+    async fn wait_for_a_day(&mut self) {
+        let (Some(peer), Some(_)) = (self.order.expected.or(self.done.peer), self.order.daily_budget) else { return };
+        self.done.goes_on_ms = self.standing.with(|node| node.budget_is_new_ms(&peer)).await.ok(); // what cannot be looked at is not told
+        if self.done.remaining.is_none() {
+            self.done.remaining = self.standing.with(|node| node.lacking(&peer)).await.ok();
+        }
     }
 
     /// Bytes that may still pass, of this run's budget and of the day's.
@@ -374,6 +390,7 @@ impl<'a> Syncer<'a> {
             take: budget,
             known: Box::new(|_| {}),
             via: format!("line {}", self.order.address),
+            traffic: Rc::clone(&self.traffic),
         };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), key, terms, tell);
         let met = hop.meet().await;
@@ -386,7 +403,6 @@ impl<'a> Syncer<'a> {
             Some(session) if session.is_remembered() && self.broke => 1,
             Some(session) if session.is_remembered() => u64::MAX,
             _ => 0,
-            traffic: Rc::clone(&self.traffic),
         };
         let mut exchange = Exchange::new(!matches!(met, Ok(None)), ahead_len, pace);
         let refusal = met.as_ref().err().cloned();
@@ -439,6 +455,19 @@ impl<'a> Syncer<'a> {
         })
         .await?;
         self.standing.take_held().await
+    }
+}
+
+impl Node {
+    /// When the budget of a day is new of which nothing is left today. That today was is noted: once it is past, a clock that was ahead holds nothing up.
+    fn budget_is_new_ms(&self, peer: &NodeId) -> Result<u64, NodeError> {
+        let (mut known, day) = (self.peer(peer)?, self.ports.clock.now_ms() / DAY_MS);
+        let before = known.link.clone();
+        known.link.spend(day, 0);
+        if known.link != before {
+            self.peers.save(&*self.ports.disk, peer, &known)?;
+        }
+        Ok(known.link.next_day(day).saturating_mul(DAY_MS))
     }
 }
 

@@ -332,6 +332,35 @@ fn a_sync_stops_at_its_deadline_and_its_budget_and_says_what_is_left() {
     });
 }
 
+/// R7.6-f
+#[test]
+fn who_has_no_budget_left_today_is_told_what_waits_and_until_when() {
+    const DAY_MS: u64 = 24 * 3600 * 1000;
+    run(async {
+        let (lab, hub_id, _) = hub_and_clinic();
+        let (_hub, clinic) = both(&lab).await;
+        push(&clinic, "routine", &[], &(0..100).map(|number| Luck(number).bytes(2000)).collect::<Vec<_>>()).await;
+        let order = SyncOrder { daily_budget: Some(30_000), expected: Some(hub_id), ..SyncOrder::default() };
+        let (today, began_ms) = (lab.ports().clock.now_ms() / DAY_MS, lab.world.clock.get());
+        let mut delivered = 0;
+        // It is right, then ahead, then right again: what was spent on the wrong day holds up one day and not all until then.
+        for (days_ahead, goes_on, is_new) in [(0, 1, true), (10, 11, true), (0, 1, false), (1, 2, true)] {
+            lab.world.clock.set(began_ms + days_ahead * DAY_MS);
+            let before = delivered;
+            let last = loop {
+                let synced = lab.sync_as(&clinic, "hub", order.clone(), |_| {}).await;
+                delivered += synced.delivered[Lane::Routine as usize];
+                assert_eq!((&synced.end, synced.goes_on_ms), (&SyncEnd::Budget, Some((today + goes_on) * DAY_MS)), "{synced:?}");
+                if synced.dials == 0 {
+                    break synced;
+                }
+            };
+            assert_eq!(last.remaining.unwrap()[Lane::Routine as usize], 100 - delivered, "{days_ahead}");
+            assert_eq!(delivered > before, is_new, "{days_ahead}");
+        }
+    });
+}
+
 /// R7.7-d: a session may last for days, and its process be killed.
 #[test]
 fn what_was_acknowledged_is_remembered_before_the_session_ends() {
