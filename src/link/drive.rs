@@ -49,13 +49,35 @@ pub trait Home {
     async fn act(&mut self, action: Action) -> Result<Answer, Refusal>;
     /// Make everything that was taken durable; what may be acknowledged then goes to `exchange`.
     async fn durable(&mut self) -> Result<Vec<Due>, Refusal>;
-    /// The next range, of about `len` bytes on a link of `rate` bytes a second.
-    async fn cut(&mut self, len: u64, rate: Option<u64>) -> Result<Option<Range>, Refusal>;
+    /// The next range.
+    async fn cut(&mut self, room: Room) -> Result<Cut, Refusal>;
     /// Returns when there may be something new to send; an error when the peer may not be talked to any more. It may be begun again and again: what it has
     /// heard stays heard.
     async fn changed(&mut self) -> Result<(), Refusal>;
     /// Something moved: for people who watch.
     fn moved(&mut self, exchange: &Exchange);
+}
+
+/// What there is room for on the link.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// About so many bytes are wanted …
+    pub len: u64,
+    /// … and no more than these fit.
+    pub most: u64,
+    /// Bytes a second, where known.
+    pub rate: Option<u64>,
+}
+
+/// What comes of cutting.
+#[derive(Debug)]
+pub enum Cut {
+    /// The peer lacks nothing.
+    Nothing,
+    /// What is next cannot be as short as there is room for.
+    TooLong,
+    /// This.
+    Range(Range),
 }
 
 /// What the node answers to an [`Action`].
@@ -367,18 +389,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             && self.out.bytes.len() < UNWRITTEN_LEN_MAX
             && let Some(len) = self.exchange.wants_range()
         {
-            let Some(len) = self.within_bounds(len) else { return Ok(()) };
-            let (rate, began_ms) = (self.exchange.pace().rate(), self.clock.monotonic_ms());
-            match waiting(self.home.cut(len, rate), self.stream, self.exchange, &mut self.out).await? {
-                None => {
+            let Some(room) = self.room(len) else { return Ok(()) };
+            let began_ms = self.clock.monotonic_ms();
+            match waiting(self.home.cut(room), self.stream, self.exchange, &mut self.out).await? {
+                Cut::Nothing => {
                     self.exchange.nothing_more();
                     return Ok(());
                 }
-                Some(range) if self.breaks_budget(&range) => {
+                Cut::TooLong => {
                     self.bounded = true;
                     return Ok(());
                 }
-                Some(range) => {
+                Cut::Range(range) if self.fits_no_more(&range) => {
+                    self.bounded = true;
+                    return Ok(());
+                }
+                Cut::Range(range) => {
                     self.out.bytes.extend(self.exchange.poll_output());
                     let len = self.exchange.send(range, self.clock.monotonic_ms());
                     self.out.range_at = if len > UNWRITTEN_LEN_MAX as u64 { self.out.bytes.len() } else { 0 };
@@ -395,24 +421,27 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         Ok(())
     }
 
-    /// A range of `len` bytes, or as long as budget and deadline leave room for; `None` when they leave none (R7.6-f, R7.6-g).
-    fn within_bounds(&mut self, len: u64) -> Option<u64> {
+    /// Room for a range of `len` bytes, or for as much as budget and deadline leave; `None` when they leave none (R7.6-f, R7.6-g).
+    fn room(&mut self, len: u64) -> Option<Room> {
         /// A shorter range is not worth its checkpoint.
         const SHORTEST: u64 = 256;
-        let mut len = len;
-        len = len.min(self.budget_left());
-        if let Some(deadline_ms) = self.terms.deadline_ms {
-            let left_ms = deadline_ms.saturating_sub(self.clock.monotonic_ms());
-            let pace = self.exchange.pace();
-            let by_rate = self.allowance.as_ref().map(|allowance| allowance.in_time(left_ms.saturating_sub(pace.round_trip_ms())));
-            len = by_rate.map_or(len, |by_rate| len.min(by_rate.saturating_sub(self.out.bytes.len() as u64)));
-            let needs_ms = pace.round_trip_ms() + pace.time_ms(self.exchange.flight() + len);
-            if needs_ms > left_ms {
-                len = 0;
-            }
-        }
+        let most = self.most();
+        let len = len.min(most);
         self.bounded |= len < SHORTEST;
-        (!self.bounded).then_some(len)
+        (!self.bounded).then_some(Room { len, most, rate: self.exchange.pace().rate() })
+    }
+
+    /// Bytes that the budget leaves, and that are acknowledged before the deadline.
+    fn most(&self) -> u64 {
+        let Some(deadline_ms) = self.terms.deadline_ms else { return self.budget_left() };
+        let pace = self.exchange.pace();
+        let left_ms = deadline_ms.saturating_sub(self.clock.monotonic_ms()).saturating_sub(pace.round_trip_ms());
+        if left_ms == 0 {
+            return 0;
+        }
+        let by_pace = pace.rate().map_or(u64::MAX, |rate| (rate.saturating_mul(left_ms) / 1000).saturating_sub(self.exchange.flight()));
+        let by_rate = self.allowance.as_ref().map(|allowance| allowance.in_time(left_ms).saturating_sub(self.out.bytes.len() as u64));
+        self.budget_left().min(by_pace).min(by_rate.unwrap_or(u64::MAX))
     }
 
     /// Bytes that may still be cut, those that wait already counted.
@@ -425,9 +454,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         self.terms.budget.map_or(u64::MAX, |budget| budget.saturating_sub(spent()))
     }
 
-    /// Whether a range came out longer than it was asked for, and than there is room for.
-    fn breaks_budget(&self, range: &Range) -> bool {
-        self.terms.budget.is_some() && range.wire_len(&LogTable::default()).is_none_or(|len| len > self.budget_left())
+    /// Whether there is no room left for a range: while it was cut something else was said, or time went by.
+    fn fits_no_more(&self, range: &Range) -> bool {
+        let most = self.most();
+        most < u64::MAX && range.wire_len(&LogTable::default()).is_none_or(|len| len > most)
     }
 
     fn is_late(&self) -> bool {

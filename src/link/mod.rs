@@ -9,7 +9,7 @@ pub mod error;
 pub mod first;
 pub mod tls;
 
-pub use drive::{Answer, Broken, Drive, Due, Ended, Greeting, Home, Refusal, Terms};
+pub use drive::{Answer, Broken, Cut, Drive, Due, Ended, Greeting, Home, Refusal, Room, Terms};
 pub use error::{LinkError, explain};
 pub use first::Begun;
 pub use tls::{Profile, Revoked, Secured};

@@ -8,7 +8,7 @@ use super::standing::{Standing, Ticket};
 use super::syncing::DAY_MS;
 use super::workshop::Workshop;
 use crate::carry::exchange::{Action, Exchange};
-use crate::link::{Answer, Due, Greeting, Home, Refusal};
+use crate::link::{Answer, Cut, Due, Greeting, Home, Refusal, Room};
 use crate::ports::net::Traffic;
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
@@ -330,15 +330,16 @@ impl Home for Hop {
         Ok(std::mem::take(&mut self.due))
     }
 
-    async fn cut(&mut self, len: u64, rate: Option<u64>) -> Result<Option<Range>, Refusal> {
+    async fn cut(&mut self, room: Room) -> Result<Cut, Refusal> {
         let gate = Rc::clone(&self.workshop.borrow().model);
         let alone = gate.try_acquire().ok();
         loop {
             let may_mix = alone.is_some();
-            let next = self.on_good_key(|session, node, workshop| session.next(node, workshop, Wanted { len, rate, may_mix }));
+            let next = self.on_good_key(|session, node, workshop| session.next(node, workshop, Wanted { room, may_mix }));
             match next.await? {
-                Next::Nothing => return Ok(None),
-                Next::Range(range) => return Ok(Some(range)),
+                Next::Nothing => return Ok(Cut::Nothing),
+                Next::TooLong => return Ok(Cut::TooLong),
+                Next::Range(range) => return Ok(Cut::Range(range)),
                 Next::Job(job) => {
                     let coded = job.run_between_turns(|| self.now_ms()).await?;
                     let told = |session: &mut Session, _: &mut super::Node, workshop: &mut Workshop| {

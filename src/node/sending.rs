@@ -13,6 +13,7 @@ use crate::cut::pieces::SMALLEST;
 use crate::cut::{self, CutError, Lack, sign};
 use crate::keys::keyring::Keyring;
 use crate::keys::roster::Roster;
+use crate::link::Room;
 use crate::ports::store::{Log as _, Store as _, Stream};
 use bundle_format::limits::{CHECKPOINT_RAW_LEN, MESSAGE_LEN_MAX};
 use bundle_format::logs::LogTable;
@@ -33,6 +34,8 @@ const FAST_RATE: u64 = 500_000;
 pub(super) enum Next {
     /// The peer lacks nothing.
     Nothing,
+    /// What is next cannot be made as short as there is room for.
+    TooLong,
     /// This.
     Range(Range),
     /// What this is made into; to be told by [`Session::coded`], and then asked again.
@@ -42,10 +45,8 @@ pub(super) enum Next {
 /// What a link wants.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
-    /// About so many bytes on it.
-    pub(super) len: u64,
-    /// Bytes a second, where known.
-    pub(super) rate: Option<u64>,
+    /// What there is room for on it.
+    pub(super) room: Room,
     /// Whether a model may be had: while a range is decoded, what goes meanwhile goes by zstd.
     pub(super) may_mix: bool,
 }
@@ -70,8 +71,8 @@ impl Session {
     /// What the log says.
     pub fn next_range(&mut self, node: &mut Node, workshop: &mut Workshop, len: u64, rate: Option<u64>) -> Result<Option<Range>, NodeError> {
         loop {
-            match self.next(node, workshop, Wanted { len, rate, may_mix: true })? {
-                Next::Nothing => return Ok(None),
+            match self.next(node, workshop, Wanted { room: Room { len, most: u64::MAX, rate }, may_mix: true })? {
+                Next::Nothing | Next::TooLong => return Ok(None),
                 Next::Range(range) => return Ok(Some(range)),
                 Next::Job(job) => self.coded(workshop, job.run_at_once(&*node.ports.clock)?),
             }
@@ -83,8 +84,9 @@ impl Session {
     /// # Errors
     /// What the log says.
     pub(super) fn next(&mut self, node: &mut Node, workshop: &mut Workshop, link: Wanted) -> Result<Next, NodeError> {
-        let wanted = usize::try_from(link.len).unwrap_or(usize::MAX).min(MESSAGE_LEN_MAX);
-        let fast = link.rate.is_some_and(|rate| rate > FAST_RATE);
+        let [wanted, most] = [link.room.len, link.room.most].map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+        let wanted = wanted.min(MESSAGE_LEN_MAX);
+        let fast = link.room.rate.is_some_and(|rate| rate > FAST_RATE);
         loop {
             let known = node.wal.rotten();
             let Some(lack) = self.lacks(node)?.into_iter().next() else { return Ok(Next::Nothing) };
@@ -97,11 +99,11 @@ impl Session {
             let Some(lack) = Self::provable(node, lack, raw_len)? else { return Ok(Next::Nothing) };
             let flying = self.reach.values().any(|reach| reach.held < reach.sent);
             let reach = self.reach.get(&lack.stream).copied();
-            let terms = self.mixing.terms(link.rate.filter(|_| link.may_mix), workshop.speed, (flying, last), node.ports.clock.monotonic_ms());
+            let terms = self.mixing.terms(link.room.rate.filter(|_| link.may_mix), workshop.speed, (flying, last), node.ports.clock.monotonic_ms());
             let mixing = terms.map(|terms| terms.knowing(workshop.known(&lack.stream)));
             let shape = Shape { raw_len, stored, whole: !reach.is_some_and(|reach| reach.ours), fast, mixing };
             node.wal.sync()?; // a cut never reaches beyond what is durable (R4.6-f)
-            let made = match self.range_that_fits(node, workshop, &lack, shape, wanted) {
+            let made = match self.range_that_fits(node, workshop, &lack, shape, (wanted.min(most), most)) {
                 Err(NodeError::Cut(CutError::NoCheckpoint { .. })) => {
                     if node.note_new(&known)? {
                         node.sign_lost()?;
@@ -124,7 +126,7 @@ impl Session {
                     }
                     return Ok(Next::Range(range));
                 }
-                Next::Job(job) => return Ok(Next::Job(job)),
+                Next::Job(_) | Next::TooLong => return Ok(made),
                 Next::Nothing => self.leave(lack.stream),
             }
         }
@@ -139,10 +141,17 @@ impl Session {
     }
 
     /// The first range of `lack`, of about `wanted` bytes on the link if its checkpoints stand close enough; where they do not and the history is
-    /// ours, they do afterwards. Nothing when even the shortest is too long for a message.
-    fn range_that_fits(&mut self, node: &mut Node, workshop: &mut Workshop, lack: &Lack, mut shape: Shape, wanted: usize) -> Result<Next, NodeError> {
+    /// ours, they do afterwards. Nothing when even the shortest is too long for a message; too long when it is longer than `most`.
+    fn range_that_fits(
+        &mut self,
+        node: &mut Node,
+        workshop: &mut Workshop,
+        lack: &Lack,
+        mut shape: Shape,
+        (wanted, most): (usize, usize),
+    ) -> Result<Next, NodeError> {
         let signs = Self::is_signed_here(node, &lack.stream) && node.may_sign_within(&lack.stream)?;
-        let (mut fitting, mut coded, mut begun) = (None, None, 0);
+        let (mut fitting, mut is_too_long, mut coded, mut begun) = (None, false, None, 0);
         if let Some(drafted) = self.drafted.take_if(|on| on.stream == lack.stream && on.after == lack.after && on.whole == shape.whole) {
             (shape.raw_len, coded, begun) = (drafted.raw_len, drafted.coded, drafted.tried);
         }
@@ -163,14 +172,15 @@ impl Session {
             let len = range.wire_len(&LogTable::default()).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
             let (raw_len, count, stretches) = (range.raw_len, range.count, range.checkpoints.len());
             fitting = Some(range).filter(|_| len + 16 <= MESSAGE_LEN_MAX);
-            if len <= wanted.saturating_add(wanted / 2) {
+            is_too_long = len > most;
+            if len <= wanted.saturating_add(wanted / 2).min(most) {
                 break;
             }
             if stretches > 1 {
                 // The last try is one stretch.
                 shape.raw_len = if tried + 2 < TRIES { shorter(raw_len, stretches, len, wanted) } else { SMALLEST };
-            } else if signs && count > 1 && len > STRETCH_LEN_MAX {
-                let apart = raw_len.saturating_mul(STRETCH_LEN_MAX) / len;
+            } else if signs && count > 1 && len > STRETCH_LEN_MAX.min(most) {
+                let apart = raw_len.saturating_mul(STRETCH_LEN_MAX.min(most - most / 4)) / len; // its checkpoint takes some of it
                 if sign::sign_between(&mut node.wal, &lack.stream, &Self::signer(&node.keyring, &node.roster), lack.after, apart)? == 0 {
                     break;
                 }
@@ -180,7 +190,7 @@ impl Session {
                 break;
             }
         }
-        Ok(fitting.map_or(Next::Nothing, Next::Range))
+        Ok(fitting.map_or(Next::Nothing, |range| if is_too_long { Next::TooLong } else { Next::Range(range) }))
     }
 
     /// Whether the history is ours to sign; the roster is signed where it is written.

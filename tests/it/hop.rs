@@ -332,6 +332,23 @@ fn a_sync_stops_at_its_deadline_and_its_budget_and_says_what_is_left() {
     });
 }
 
+/// R7.6-g: events that nothing makes shorter come out longer than a first range aims at, and there was no time for that.
+#[test]
+fn what_has_time_before_a_deadline_goes_though_the_range_that_was_aimed_at_has_none() {
+    run(async {
+        let (lab, hub_id, _) = hub_and_clinic();
+        let (_hub, clinic) = both(&lab).await;
+        lab.cable.slow(Line { rate: 8000, delay_ms: 50 });
+        push(&clinic, "routine", &[], &(0..60).map(|number| Luck(number).bytes(300)).collect::<Vec<_>>()).await;
+        let deadline_ms = Some(lab.ports().clock.monotonic_ms() + 6000);
+        let order = SyncOrder { deadline_ms, rate: Some(400), expected: Some(hub_id), ..SyncOrder::default() };
+        let synced = lab.sync_as(&clinic, "hub", order, |_| {}).await;
+        assert!(synced.end == SyncEnd::Deadline && synced.took_ms <= 6500, "{synced:?}");
+        assert!((2..=6).contains(&synced.delivered[Lane::Routine as usize]), "{synced:?}");
+        lab.complete(&clinic, "hub").await;
+    });
+}
+
 /// R7.6-f
 #[test]
 fn who_has_no_budget_left_today_is_told_what_waits_and_until_when() {

@@ -72,14 +72,14 @@ impl Home for Sender {
         Ok(Vec::new())
     }
 
-    async fn cut(&mut self, _: u64, _: Option<u64>) -> Result<Option<Range>, Refusal> {
-        let Some(len) = self.lens.pop() else { return Ok(None) };
+    async fn cut(&mut self, _: Room) -> Result<Cut, Refusal> {
+        let Some(len) = self.lens.pop() else { return Ok(Cut::Nothing) };
         self.clock.0.set(self.clock.0.get() + self.cut_ms);
         self.story.borrow_mut().push(Seen::Cut(len));
         let first = 10 - self.lens.len() as u64;
         let checkpoints = vec![(1, Checkpoint { key_number: 1, signature: Signature([0; 64]) })];
         let codec = Codec::Stored;
-        Ok(Some(Range { origin: ORIGIN, first, count: 1, codec, raw_len: len, data: vec![7; len], checkpoints, base: None, prefix: None }))
+        Ok(Cut::Range(Range { origin: ORIGIN, first, count: 1, codec, raw_len: len, data: vec![7; len], checkpoints, base: None, prefix: None }))
     }
 
     async fn changed(&mut self) -> Result<(), Refusal> {
