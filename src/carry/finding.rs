@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Folders below the named one that are searched: a stick's `zbundle/` and what a file manager may have wrapped around it.
-const DEPTH_MAX: usize = 3;
+pub const DEPTH_MAX: usize = 3;
 /// So many folders are searched, those nearest first: a stick of empty folders must not hold us up (R10.11-a).
 const FOLDERS_MAX: usize = 4096;
 /// So many names are taken from one search: at 150 bytes each, what a small machine can spare.
@@ -24,6 +24,8 @@ pub enum Candidate {
     NotAFile(PathBuf),
     /// A folder with more in it than is searched: what was found first counts, and this is told.
     TooMuch(PathBuf),
+    /// So many folders lie deeper than is searched.
+    Deeper(usize),
 }
 
 /// What a search found.
@@ -35,6 +37,8 @@ pub struct Found {
     pub folders: Vec<PathBuf>,
     /// There was more than is searched.
     pub too_much: bool,
+    /// Folders that lie too deep to be looked into.
+    pub deeper: usize,
 }
 
 /// Everything below `folder` that bears a bundle's name; links are never followed, hidden files and operating systems' litter are passed over in
@@ -74,6 +78,7 @@ pub fn search(disk: &dyn Disk, folder: &Path) -> io::Result<Found> {
         }
         level = below;
     }
+    found.deeper = if found.too_much { 0 } else { level.len() };
     found.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
@@ -87,6 +92,7 @@ pub fn candidates(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Candidate>> 
     let each = |entry: Entry| if entry.kind == Kind::File { Candidate::File(entry.path) } else { Candidate::NotAFile(entry.path) };
     let mut candidates: Vec<_> = found.entries.into_iter().map(each).collect();
     candidates.extend(found.too_much.then(|| Candidate::TooMuch(folder.to_owned())));
+    candidates.extend((found.deeper > 0).then_some(Candidate::Deeper(found.deeper)));
     Ok(candidates)
 }
 
@@ -113,6 +119,8 @@ mod tests {
             disk.open(&path, Open::New).unwrap();
         }
         let found = search(&disk, Path::new("/d")).unwrap();
+        let deep = |name: &&&str| name.split('/').count() > DEPTH_MAX + 1;
+        assert_eq!(found.deeper, names.iter().filter(deep).count(), "each is in a folder of its own");
         let found: Vec<_> = found.entries.iter().map(|entry| entry.path.strip_prefix("/d").unwrap().to_str().unwrap().to_owned()).collect();
         assert_eq!(found, want);
     }

@@ -3,7 +3,7 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::{Context, escape, files, units};
-use crate::carry::finding::Candidate;
+use crate::carry::finding::{Candidate, DEPTH_MAX};
 use crate::node::inspect;
 use crate::ports::disk::Kind;
 use bundle_format::error::{Code, Exit};
@@ -13,17 +13,26 @@ use std::path::{Path, PathBuf};
 pub type Found = Result<PathBuf, (PathBuf, Code)>;
 
 /// Everything that `paths` name or hold.
-pub fn find(context: &Context, paths: &[PathBuf]) -> Result<Vec<Found>, Halt> {
+pub fn find(context: &mut Context, paths: &[PathBuf]) -> Result<Vec<Found>, Halt> {
     let mut found = Vec::new();
     for path in paths {
         files::must_be_there(&context.ports, path)?;
-        found.extend(inspect::bundles(&context.ports, path)?.into_iter().map(|candidate| match candidate {
-            Candidate::File(path) => Ok(path),
-            Candidate::NotAFile(path) => Err(inspect::not_a_file(&path)),
-            Candidate::TooMuch(path) => Err((path, Code::Z241)),
+        found.extend(inspect::bundles(&context.ports, path)?.into_iter().filter_map(|candidate| match candidate {
+            Candidate::File(path) => Some(Ok(path)),
+            Candidate::NotAFile(path) => Some(Err(inspect::not_a_file(&path))),
+            Candidate::TooMuch(path) => Some(Err((path, Code::Z241))),
+            Candidate::Deeper(count) => {
+                context.console.note(&too_deep(count));
+                None
+            }
         }));
     }
     Ok(found)
+}
+
+/// That bundles may lie where nobody looks.
+pub fn too_deep(count: usize) -> String {
+    format!("{} deeper than {DEPTH_MAX} below the one that was named: not looked into", units::count(count as u64, "folder"))
 }
 
 /// Whether one file was named, and no folder: then its reason is the exit status.

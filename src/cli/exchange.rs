@@ -297,6 +297,10 @@ fn sum_up(exchanged: &Exchanged, ended: &Ended, dry_run: bool) -> Object {
     let summary = summary.with_some("code", ended.code.map(Code::as_str)).with("id", marker.id.to_string()).with("kind", marker.kind.name());
     let summary = summary.with("label", escape::plain(&marker.label).to_string()).with("new", exchanged.ingested.counts.new);
     let summary = summary.with("duplicate", exchanged.ingested.counts.duplicate).with("refused", refused).with("held", held);
-    let summary = summary.with("incomplete", incomplete).with("copied", records(&exchanged.copied)).with("left", records(&exchanged.left));
+    let summary = summary
+        .with("incomplete", incomplete)
+        .with("deeper", exchanged.ingested.deeper)
+        .with("copied", records(&exchanged.copied))
+        .with("left", records(&exchanged.left));
     summary.with("files", files).with("bytes", bytes).with("tidied", exchanged.tidied).with("dry_run", dry_run)
 }

@@ -70,7 +70,7 @@ impl Args {
         let missing: Vec<_> = ingested.missing.iter().map(|gap| missing_text(&naming, gap)).collect();
         let summary = summary("ingest").with("files", ingested.files.len()).with("new", counts.new).with("duplicate", counts.duplicate);
         let summary = summary.with("control", counts.control).with("refused", refused).with("held", held).with("missing", missing);
-        let summary = summary.with("incomplete", incomplete);
+        let summary = summary.with("incomplete", incomplete).with("deeper", ingested.deeper);
         let cut_short = if incomplete > 0 { format!(", {incomplete} cut short") } else { String::new() };
         let text = format!("{} new, {} already here, {refused} refused, {held} held{cut_short}", counts.new, counts.duplicate);
         context.console.line(&text)?;
@@ -83,7 +83,7 @@ fn total_len(context: &Context, paths: &[PathBuf]) -> Option<u64> {
     let bundles = paths.iter().filter_map(|path| inspect::bundles(&context.ports, path).ok()).flatten();
     let len = |candidate: Candidate| match candidate {
         Candidate::File(path) => context.ports.disk.look(&path).ok().flatten().map_or(0, |entry| entry.len),
-        Candidate::NotAFile(_) | Candidate::TooMuch(_) => 0,
+        Candidate::NotAFile(_) | Candidate::TooMuch(_) | Candidate::Deeper(_) => 0,
     };
     Some(bundles.map(len).sum()).filter(|total| *total > 0)
 }
@@ -174,6 +174,9 @@ pub(super) fn remarks(context: &mut Context, naming: &Naming<'_>, ingested: &Ing
     }
     if ingested.counts.left_out > 0 {
         context.console.note(&format!("{} left out: a branch of a fork is full", units::count(ingested.counts.left_out, "event")));
+        if ingested.deeper > 0 {
+            context.console.note(&bundle::too_deep(ingested.deeper));
+        }
     }
     Ok(())
 }

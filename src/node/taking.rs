@@ -135,6 +135,8 @@ pub struct Ingested {
     pub missing: Vec<Missing>,
     /// Events written again in the new life, because others lacked them.
     pub reappended: u64,
+    /// Folders that lie too deep in a named one to be looked into.
+    pub deeper: usize,
     /// Who sent bundles that had been taken before.
     known_senders: BTreeSet<NodeId>,
 }
@@ -166,6 +168,10 @@ impl Node {
                     Candidate::File(path) => self.take_file(&path, Manner::Asked, &mut ingested)?,
                     Candidate::NotAFile(path) => FileReport::of(path, Outcome::Foreign(Code::Z229), None),
                     Candidate::TooMuch(path) => FileReport::of(path, Outcome::Refused(Code::Z241), None),
+                    Candidate::Deeper(count) => {
+                        ingested.deeper += count;
+                        continue;
+                    }
                 };
                 if report.outcome == Outcome::Held {
                     early.push(report);
