@@ -174,6 +174,8 @@ pub trait Taker {
     /// # Errors
     /// [`PushError`]: what was told before is durable, and nothing more may be acknowledged.
     fn settle(&mut self, stored: &mut dyn FnMut(Vec<Self::Event>)) -> Result<(), PushError>;
+    /// All is settled, and nobody knows when more comes: what others may need is let go of until then.
+    fn rest(&mut self) {}
 }
 
 /// Appends payloads to our own streams: the same payload to each (one per audience), one sync for many.

@@ -6,6 +6,7 @@ use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 /// An open input.
 #[derive(Debug)]
@@ -54,8 +55,13 @@ impl Read for OsInput {
 
 impl Input for OsInput {
     fn ready(&mut self) -> bool {
+        self.ready_within(0)
+    }
+
+    fn ready_within(&mut self, wait_ms: u64) -> bool {
         let mut waited = [PollFd::from_borrowed_fd(self.descriptor.as_fd(), PollFlags::IN)];
+        let wait = Timespec::try_from(Duration::from_millis(wait_ms)).ok();
         // An error of poll means that read will tell what is wrong, at once.
-        self.file_len.is_some() || poll(&mut waited, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) != Ok(0)
+        self.file_len.is_some() || poll(&mut waited, wait.as_ref()) != Ok(0)
     }
 }

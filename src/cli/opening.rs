@@ -132,9 +132,17 @@ impl Context {
                 return Err(Halt::new(Code::Z602, format!("no key file at {}", escape::plain_path(path))));
             }
         }
+        Ok(Through::begin(&self.ports, self.data_dir(), self.globals.lock_wait, about, self.asks_secret()?)?)
+    }
+
+    /// A push to `node`, which is let go of whenever nothing comes.
+    pub fn through_own(&self, node: Node, about: About) -> Result<Through, Halt> {
+        Ok(Through::on(&self.ports, self.data_dir(), self.globals.lock_wait, about, self.asks_secret()?, node)?)
+    }
+
+    fn asks_secret(&self) -> Result<Box<dyn Fn() -> Result<Secret, NodeError>>, Halt> {
         let unlocking = self.unlocking()?;
-        let secret = move || unlocking.secret().map_err(Halt::into_refusal);
-        Ok(Through::begin(&self.ports, self.data_dir(), self.globals.lock_wait, about, Box::new(secret))?)
+        Ok(Box::new(move || unlocking.secret().map_err(Halt::into_refusal)))
     }
 
     fn unlocking(&self) -> Result<Unlocking, Halt> {

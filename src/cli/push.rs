@@ -10,7 +10,7 @@ use super::{Context, Finished, OsInput, members, schema, summary, units};
 use crate::node::Node;
 use crate::node::idempotency::Repeated;
 use crate::node::layout::Layout;
-use crate::node::local::About;
+use crate::node::local::{About, Through};
 use crate::ports::store::Stream;
 use crate::push::lines::{Tally, Told, push_lines};
 use crate::push::schema::{Schema, Violation};
@@ -32,6 +32,8 @@ Examples:
   tail -f app.ndjson | zbundle push --ndjson -   one event per line, stored as they come
   zbundle push --schema vitals.json --ndjson app.ndjson     lines that do not fit are named and left out
   zbundle push --to lunana-bhu --type lab/result --file result.json
+
+Where lines come from a pipe and none comes for a second, other commands get the node until the next one comes.
 
 A payload is any bytes up to 16 MiB and comes out byte for byte. A line that is not JSON is named and left out; the others go on (exit 3).
 An event is safe when its id is printed, not before.";
@@ -102,12 +104,14 @@ impl Args {
         let mut source = self.source()?;
         // Whether a key was used before is looked up and answered by whoever has the node: so a push with a key borrows it.
         let through = if self.idempotency_key.is_some() { None } else { context.through(self.about())? };
-        if let Some(mut through) = through {
-            warn_of_clock(context, through.clock_jumped())?;
-            let spool = Spool::new(&context.ports, &context.data_dir());
-            return take(context, &mut through, &fields, &|id: &String| id.clone(), &mut source, schema.as_ref(), spool);
+        if let Some(through) = through {
+            return by_way(context, through, &fields, &mut source, schema.as_ref());
         }
         let mut node = context.node()?;
+        if source.may_pause() {
+            let own = context.through_own(node, self.about())?;
+            return by_way(context, own, &fields, &mut source, schema.as_ref());
+        }
         fields.base = self.base(&node)?;
         fields.check()?;
         let naming = Naming::of(&node, self.lane, &self.to)?;
@@ -165,6 +169,13 @@ enum Source {
     Lines(OsInput),
 }
 
+impl Source {
+    /// Whether lines come when somebody else likes: until then others work with the node.
+    fn may_pause(&self) -> bool {
+        matches!(self, Self::Lines(input) if input.file_len().is_none())
+    }
+}
+
 /// How acks name the histories pushed to.
 struct Naming {
     streams: Vec<Stream>,
@@ -184,6 +195,13 @@ impl Naming {
         let name = self.streams.iter().zip(&self.names).find(|(own, _)| *own == stream).map_or("", |(_, name)| name);
         format!("{name}:{seq}")
     }
+}
+
+/// Push by way of whoever keeps the node.
+fn by_way(context: &mut Context, mut through: Through, fields: &Fields, source: &mut Source, schema: Option<&Schema>) -> Result<Finished, Halt> {
+    warn_of_clock(context, through.clock_jumped())?;
+    let spool = Spool::new(&context.ports, &context.data_dir());
+    take(context, &mut through, fields, &|id: &String| id.clone(), source, schema, spool)
 }
 
 fn warn_of_clock(context: &mut Context, jumped: bool) -> Result<(), Halt> {

@@ -6,6 +6,10 @@ use std::io::Read;
 pub trait Input: Read {
     /// Whether the next read returns at once, be it with the end. A file always does.
     fn ready(&mut self) -> bool;
+    /// The same within so long.
+    fn ready_within(&mut self, _wait_ms: u64) -> bool {
+        self.ready()
+    }
 }
 
 impl Input for &[u8] {

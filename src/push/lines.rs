@@ -1,6 +1,7 @@
 //! Many events from one stream of lines (NDJSON): acknowledged in the order they came, one sync for as many as had come.
 //!
 //! A batch is synced when it is large, or when the next read would wait: so a slow writer gets its ack at once and a fast one shares the flush.
+//! Where nothing comes for a second, the taker lets go of what others may need.
 //! Memory does not grow with the length of a line: above 256 KiB it waits in a spool file, above a payload's limit it is read past.
 
 use super::json::{is_json, reads_as_json};
@@ -16,6 +17,8 @@ use std::collections::VecDeque;
 const BATCH_LINE_COUNT_MAX: usize = 4096;
 /// Bytes of events in one batch at most.
 const BATCH_LEN_MAX: u64 = 1 << 20;
+/// After so long without a byte nobody else is kept from the node.
+const REST_MS: u64 = 1000;
 /// Bytes asked of the input at a time: what a pipe holds.
 const READ_LEN: usize = 64 * 1024;
 
@@ -73,6 +76,9 @@ pub fn push_lines<T: Taker, E: From<PushError>>(
     loop {
         if !lines.waiting.is_empty() && !input.ready() {
             lines.commit(&mut tell)?;
+        }
+        if !input.ready_within(REST_MS) {
+            lines.taker.rest();
         }
         let read = match input.read(&mut buffer) {
             Ok(0) => break,

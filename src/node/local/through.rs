@@ -1,5 +1,5 @@
-//! A push by way of the process that keeps the node. When that process ends in order, the push goes on by itself; when it is killed, what it had not
-//! answered is told as unknown.
+//! A push by way of the process that keeps the node, or by opening it for as long as payloads come. When that process ends in order, the push goes on by
+//! itself; when it is killed, what it had not answered is told as unknown.
 
 use super::borrow::{Reached, open_beside, reach};
 use super::line::{Line, Said, unexpected};
@@ -14,6 +14,9 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::path::PathBuf;
 
+/// Who let go of the node for others waits for them, however short `--lock-wait` is: what comes meanwhile is not lost for it.
+const WAIT_AGAIN_MS: u64 = 24 * 3600 * 1000;
+
 /// Takes payloads, whoever keeps the node.
 pub struct Through {
     ports: Ports,
@@ -22,7 +25,8 @@ pub struct Through {
     /// Asked for only when the node must be opened after all.
     secret: Box<dyn Fn() -> Result<Secret, NodeError>>,
     about: About,
-    reached: Reached,
+    /// None while nothing comes.
+    reached: Option<Reached>,
     clock_jumped: bool,
     /// Sent and not answered, in order: should the other process end, they are pushed again.
     unanswered: VecDeque<Vec<u8>>,
@@ -47,9 +51,36 @@ impl Through {
         let wait_ms = lock_wait_ms.max(1000);
         let Some(mut line) = Line::reach(ports, &layout, wait_ms)? else { return Ok(None) };
         let Some(clock_jumped) = line.begin(&about, Some(wait_ms))? else { return Ok(None) };
-        let (ports, reached) = (ports.clone(), Reached::Line(line));
-        let (unanswered, stored) = (VecDeque::new(), Vec::new());
-        Ok(Some(Self { ports, data_dir, lock_wait_ms, secret, about, reached, clock_jumped, unanswered, unanswered_len: 0, stored }))
+        Ok(Some(Self::by(ports, data_dir, lock_wait_ms, about, secret, (Reached::Line(line), clock_jumped))))
+    }
+
+    /// Begin a push of `about` on the node itself, which is let go of whenever nothing comes.
+    ///
+    /// # Errors
+    /// What the node refuses.
+    pub fn on(
+        ports: &Ports,
+        data_dir: PathBuf,
+        lock_wait_ms: u64,
+        about: About,
+        secret: Box<dyn Fn() -> Result<Secret, NodeError>>,
+        node: Node,
+    ) -> Result<Self, NodeError> {
+        node.intend(&about)?;
+        let clock_jumped = node.clock_jumped();
+        Ok(Self::by(ports, data_dir, lock_wait_ms, about, secret, (Reached::Node(Box::new(node)), clock_jumped)))
+    }
+
+    fn by(
+        ports: &Ports,
+        data_dir: PathBuf,
+        lock_wait_ms: u64,
+        about: About,
+        secret: Box<dyn Fn() -> Result<Secret, NodeError>>,
+        (reached, clock_jumped): (Reached, bool),
+    ) -> Self {
+        let (ports, reached, unanswered, stored) = (ports.clone(), Some(reached), VecDeque::new(), Vec::new());
+        Self { ports, data_dir, lock_wait_ms, secret, about, reached, clock_jumped, unanswered, unanswered_len: 0, stored }
     }
 
     /// Whether the clock stands more than a day past the node's last event: worth telling (Z305).
@@ -61,13 +92,14 @@ impl Through {
     fn resolve(&mut self) -> Result<(), NodeError> {
         while !self.unanswered.is_empty() {
             match &mut self.reached {
-                Reached::Node(node) => {
+                None => self.reach_again()?,
+                Some(Reached::Node(node)) => {
                     let intent = node.intend(&self.about)?;
                     let pushed = push_durably(node, &intent, self.unanswered.make_contiguous())?;
                     self.stored.extend(pushed);
                     self.unanswered.clear();
                 }
-                Reached::Line(line) => match line.answer(None)? {
+                Some(Reached::Line(line)) => match line.answer(None)? {
                     Said::Answer(Answer::Pushed { ids }) => {
                         self.stored.push(ids);
                         self.unanswered.pop_front();
@@ -88,7 +120,7 @@ impl Through {
         Ok(())
     }
 
-    /// The process has ended in order: open the node, or go on with the one that keeps it now. Either way what was not answered is pushed there.
+    /// The process has ended in order, or payloads come again: open the node, or go on with the one that keeps it now. Either way what was not answered is pushed there.
     fn reach_again(&mut self) -> Result<(), NodeError> {
         let secret = (self.secret)()?;
         let opening = Opening { data_dir: &self.data_dir, secret: &secret, lock_wait_ms: self.lock_wait_ms };
@@ -101,9 +133,9 @@ impl Through {
                     for payload in &mut self.unanswered {
                         *payload = line.push(std::mem::take(payload));
                     }
-                    self.reached = Reached::Line(line);
+                    self.reached = Some(Reached::Line(line));
                 }
-                node @ Reached::Node(_) => self.reached = node,
+                node @ Reached::Node(_) => self.reached = Some(node),
             }
             return Ok(());
         }
@@ -113,8 +145,8 @@ impl Through {
     fn push_large(&mut self, fields: &Fields, len: u64, payload: &mut dyn Read) -> Result<(), PushError> {
         let mut borrowed;
         let node = match &mut self.reached {
-            Reached::Node(node) => &mut **node,
-            Reached::Line(_) => {
+            Some(Reached::Node(node)) => &mut **node,
+            Some(Reached::Line(_)) | None => {
                 let secret = (self.secret)().map_err(kept)?;
                 let opening = Opening { data_dir: &self.data_dir, secret: &secret, lock_wait_ms: self.lock_wait_ms };
                 borrowed = open_beside(&self.ports, &opening).map_err(kept)?;
@@ -161,7 +193,7 @@ impl Taker for Through {
             return Err(PushError::Changed);
         }
         self.unanswered_len += len;
-        if let Reached::Line(line) = &mut self.reached {
+        if let Some(Reached::Line(line)) = &mut self.reached {
             bytes = line.push(bytes);
         }
         self.unanswered.push_back(bytes);
@@ -177,5 +209,12 @@ impl Taker for Through {
         self.unanswered_len = 0;
         self.stored.drain(..).for_each(stored);
         resolved.map_err(kept)
+    }
+
+    fn rest(&mut self) {
+        if matches!(self.reached, Some(Reached::Node(_))) {
+            self.reached = None;
+            self.lock_wait_ms = self.lock_wait_ms.max(WAIT_AGAIN_MS);
+        }
     }
 }
