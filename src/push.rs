@@ -18,6 +18,7 @@ use bundle_format::event::{Event, EventError, Ext, Op, Part};
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Lane, NodeId};
 use bundle_format::limits::{CLOCK_AHEAD_MS_MAX, PART_LEN, PAYLOAD_LEN_MAX};
+use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::rc::Rc;
 
@@ -153,9 +154,24 @@ pub fn last_stamp(log: &dyn Log, node: &NodeId, now_ms: u64) -> Hlc {
     own.max(newest(&|_, hlc| hlc.ms() <= floor_ms.saturating_add(CLOCK_AHEAD_MS_MAX)))
 }
 
-/// Whether our clock stands more than a day past our last stamp (R3.3-c). A node's first event has nothing to be held against.
-pub fn clock_jumped(last: Hlc, now_ms: u64) -> bool {
-    last != Hlc::default() && now_ms > last.ms().saturating_add(CLOCK_AHEAD_MS_MAX)
+/// How our clock and our stamps stand apart by more than a day: worth telling (Z305).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Skew {
+    /// The clock stands past our last stamp: it may have jumped ahead.
+    Jumped,
+    /// Our stamps run so many milliseconds ahead of the clock: it was ahead when one was written, or is behind now.
+    Ahead(u64),
+}
+
+impl Skew {
+    /// Between our last stamp and our clock, if there is any (R3.3-c). A node's first event has nothing to be held against.
+    pub fn between(last: Hlc, now_ms: u64) -> Option<Self> {
+        let ahead_ms = last.ms().saturating_sub(now_ms);
+        if ahead_ms > CLOCK_AHEAD_MS_MAX {
+            return Some(Self::Ahead(ahead_ms));
+        }
+        (last != Hlc::default() && now_ms > last.ms().saturating_add(CLOCK_AHEAD_MS_MAX)).then_some(Self::Jumped)
+    }
 }
 
 /// Where payloads go: into the log, or to the process that keeps it.
@@ -183,7 +199,7 @@ pub struct Pusher<'a> {
     store: &'a mut dyn Store,
     clock: Rc<dyn Clock>,
     last: Hlc,
-    clock_jumped: bool,
+    skew: Option<Skew>,
     tails: Vec<Tail>,
     unsynced_len: u64,
     taken: Vec<Vec<Pushed>>,
@@ -215,12 +231,12 @@ impl<'a> Pusher<'a> {
             Tail { stream: *stream, end, bytes: Vec::new(), ends: Vec::new(), hlc: Hlc::default() }
         };
         let tails = streams.iter().map(tail).collect();
-        Self { store, clock, last, clock_jumped: clock_jumped(last, now_ms), tails, unsynced_len: 0, taken: Vec::new() }
+        Self { store, clock, last, skew: Skew::between(last, now_ms), tails, unsynced_len: 0, taken: Vec::new() }
     }
 
-    /// Whether our clock stood more than a day past our last stamp when we began: worth telling (Z305).
-    pub fn clock_jumped(&self) -> bool {
-        self.clock_jumped
+    /// How our clock and our stamps stood apart when we began, if that is worth telling.
+    pub fn skew(&self) -> Option<Skew> {
+        self.skew
     }
 
     /// Append one payload of exactly `len` bytes. Durable only after [`Pusher::sync`] (R3.2-g).
@@ -413,6 +429,10 @@ mod tests {
             }
             assert_eq!(last_stamp(&store, &NodeId([1; 8]), now_ms).ms(), want_ms);
         }
-        assert!(!clock_jumped(Hlc(0), day * 9) && !clock_jumped(Hlc(1 << 16), day) && clock_jumped(Hlc(1 << 16), day + 2));
+        for (last_ms, now_ms, want) in
+            [(0, day * 9, None), (1, day, None), (1, day + 2, Some(Skew::Jumped)), (day, 0, None), (day + 1, 0, Some(Skew::Ahead(day + 1)))]
+        {
+            assert_eq!(Skew::between(Hlc(last_ms << 16), now_ms), want, "{last_ms} {now_ms}");
+        }
     }
 }

@@ -124,7 +124,7 @@ codes! {
     Z302 LogDamaged "the log was written with another key, or tampered with" "Nothing was changed." "check --key-file; if it is the right one, restore the directory from a copy";
     Z303 Internal "the disk failed to store what was written" "What was acknowledged before stays safe; what was not acknowledged is unknown." "check the disk and its cable, then run it again; before a push, look with `zbundle log` what is there";
     Z304 Done "an unfinished write at the end of the log was dropped" "It had not been acknowledged; nothing acknowledged was lost." "nothing; this is what a power cut leaves";
-    Z305 Done "the clock jumped by more than a day" "Order and identity of events do not depend on it." "set the clock; the events keep the stamp they got";
+    Z305 Done "the clock and this node's stamps stand more than a day apart" "Order and identity of events do not depend on it." "set the clock; the events keep the stamp they got";
     Z306 Done "this computer lost some records and starts a new number series" "What others hold of it comes back; what they lack is written again." "nothing; find out which card or image was restored";
     Z307 LogDamaged "a record of the node beside the log cannot be read" "The log was not touched." "restore the file named above from a copy";
     Z308 Done "a small file beside the log was damaged" "No record is lost." "nothing; it is made again, and some things are sent twice";

@@ -6,7 +6,7 @@ use super::halt::Halt;
 use super::object::Object;
 use super::progress::Progress;
 use super::project::tables;
-use super::{Context, Finished, OsInput, members, schema, summary, units};
+use super::{Context, Finished, OsInput, members, schema, status, summary, units};
 use crate::node::Node;
 use crate::node::idempotency::Repeated;
 use crate::node::layout::Layout;
@@ -15,7 +15,7 @@ use crate::ports::store::Stream;
 use crate::push::lines::{Tally, Told, push_lines};
 use crate::push::schema::{Schema, Violation};
 use crate::push::spool::Spool;
-use crate::push::{Fields, Pushed, Taker};
+use crate::push::{Fields, Pushed, Skew, Taker};
 use bundle_format::error::{Code, Exit};
 use bundle_format::ids::{EventId, Hash, Lane};
 use sha2::{Digest as _, Sha256};
@@ -120,7 +120,7 @@ impl Args {
             return once(context, &mut node, &naming, &fields, input, schema.as_ref(), spool);
         }
         node.with_pusher(&naming.streams, |pusher| {
-            warn_of_clock(context, pusher.clock_jumped())?;
+            warn_of_clock(context, pusher.skew())?;
             take(context, pusher, &fields, &|event| naming.id(event), &mut source, schema.as_ref(), spool)
         })
     }
@@ -199,13 +199,17 @@ impl Naming {
 
 /// Push by way of whoever keeps the node.
 fn by_way(context: &mut Context, mut through: Through, fields: &Fields, source: &mut Source, schema: Option<&Schema>) -> Result<Finished, Halt> {
-    warn_of_clock(context, through.clock_jumped())?;
+    warn_of_clock(context, through.skew())?;
     let spool = Spool::new(&context.ports, &context.data_dir());
     take(context, &mut through, fields, &|id: &String| id.clone(), source, schema, spool)
 }
 
-fn warn_of_clock(context: &mut Context, jumped: bool) -> Result<(), Halt> {
-    if jumped { context.console.warn(Code::Z305, "it stands more than a day past the last event of this node") } else { Ok(()) }
+fn warn_of_clock(context: &mut Context, skew: Option<Skew>) -> Result<(), Halt> {
+    match skew {
+        None => Ok(()),
+        Some(Skew::Jumped) => context.console.warn(Code::Z305, "it stands more than a day past the last event of this node"),
+        Some(Skew::Ahead(ms)) => context.console.warn(Code::Z305, &status::stamps_ahead(ms)),
+    }
 }
 
 fn ack(console: &mut Console, id: &str, line: Option<u64>) -> Result<(), Halt> {
@@ -278,7 +282,7 @@ fn once(
     let before = stored.len();
     if !replayed {
         stored.extend(node.with_pusher(&missing, |pusher| {
-            warn_of_clock(context, pusher.clock_jumped())?;
+            warn_of_clock(context, pusher.skew())?;
             let pushed = pusher.push(fields, spool.len(), &mut spool.read())?;
             pusher.sync()?;
             Ok::<_, Halt>(pushed)

@@ -24,12 +24,12 @@ const EXAMPLES: &str = "\
 Examples:
   zbundle status
   zbundle status --check && echo all well        exit 17 when a fork or a conflict is open, 18 when a peer is silent,
-                                                 3 when config.toml or index.db cannot be used, or a peer's clock is ahead
+                                                 3 when config.toml or index.db cannot be used, or a clock is wrong
   zbundle status --check --quiet --exec /usr/local/bin/tell-me     from cron or a timer
 
 The program of --exec is run without a shell and without arguments; on its stdin it finds one JSON object per thing that needs a person:
   {\"type\":\"alarm\",\"kind\":\"silent\",\"about\":\"lunana-bhu\",\"ms\":604800000}
-kinds: damaged, roster_forked, fork, silent, clock_ahead, config, quarantine, unknown_sender, conflicts, tables
+kinds: damaged, roster_forked, fork, silent, clock_ahead, stamps_ahead, config, quarantine, unknown_sender, conflicts, tables
 
 Conflicts are counted once `conflicts`, `project` or `serve --http` has made the tables (index.db); with --json, \"tables\" in the summary says whether they are
 in_step, behind, none, or which error keeps them from it.";
@@ -128,17 +128,26 @@ impl Counted {
 
 /// What holds up nothing and is not as it should be: nothing else of the status shows it.
 fn is_unusable(alarm: &Alarm) -> bool {
-    matches!(alarm.kind, "config" | "tables" | "clock_ahead")
+    matches!(alarm.kind, "config" | "tables" | "clock_ahead" | "stamps_ahead")
 }
 
 fn tell_unusable(context: &mut Context, alarms: &[Alarm]) -> Result<(), Halt> {
     for alarm in alarms.iter().filter(|alarm| is_unusable(alarm)) {
         match alarm.code {
+            Some(code) if alarm.kind == "stamps_ahead" => context.console.warn(code, &stamps_ahead(alarm.ms))?,
             Some(code) => context.console.warn(code, &alarm.about)?,
             None => context.console.line(&format!("  the clock of {} is {} ahead", plain(&alarm.about), units::span(alarm.ms)))?,
         }
     }
     Ok(())
+}
+
+/// This node's stamps run ahead of its clock, and what to do.
+pub fn stamps_ahead(ms: u64) -> String {
+    let ahead = units::span(ms);
+    format!(
+        "the stamps of this node run {ahead} ahead of its clock; set the clock, or, if it is right, read \"The clock is wrong\" in docs/operations.md"
+    )
 }
 
 /// What happens to the program is told, and changes nothing of what the status is (R10.14-b).

@@ -282,6 +282,7 @@ fn told(alarm: &Alarm) -> Markup {
         @match alarm.kind {
             "silent" => { strong { (about) } " has been silent for " (span(alarm.ms)) ". Call them." }
             "clock_ahead" => { strong { (about) } ": its clock is at least " (span(alarm.ms)) " ahead, or ours is behind." }
+            "stamps_ahead" => { strong { "The stamps of this node" } " run " (span(alarm.ms)) " ahead of its clock. Set the clock." }
             "fork" => { strong { "Fork" } " " (about) ": one history was written twice. Both are kept." }
             "roster_forked" => { strong { "The roster has forked." } " The authority must heal it." }
             "damaged" => { strong { "The log is damaged." } " See " code { "zbundle fsck" } "." }

@@ -46,7 +46,7 @@ pub async fn take(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, P
     let (about, is_lines) = about(&request)?;
     let permit = hub.body()?;
     // A wrong name is told before the body is read.
-    let (fields, clock) = hub.standing.with(|node| node.intend(&about).map(|intent| (intent.fields, node.clock_jumped()))).await?;
+    let (fields, skew) = hub.standing.with(|node| node.intend(&about).map(|intent| (intent.fields, node.skew()))).await?;
     let body = receive(hub, request.into_body()).await?;
     if is_lines {
         each_line(&body, |line, text| {
@@ -100,7 +100,7 @@ pub async fn take(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, P
     } else {
         stored.first().map_or_else(Object::empty, |stored| named(Object::empty(), stored, once))
     };
-    Ok(json(StatusCode::CREATED, object.with_some("warning", clock.then_some(Code::Z305.as_str()))))
+    Ok(json(StatusCode::CREATED, object.with_some("warning", skew.map(|_| Code::Z305.as_str()))))
 }
 
 /// The id, and all of them when there are several: one per node it is for.

@@ -1,6 +1,7 @@
 //! What needs a person, out of how a node stands. Pure; the worst first.
 
 use super::status::Status;
+use crate::push::Skew;
 use bundle_format::error::Code;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,9 @@ pub fn alarms(status: &Status, silent_after_ms: Option<u64>) -> Vec<Alarm> {
     }
     for peer in status.peers.iter().filter(|peer| peer.ahead_ms > AHEAD_MS) {
         all.push(alarm("clock_ahead", None, &peer.name, peer.ahead_ms));
+    }
+    if let Some(Skew::Ahead(ms)) = status.skew {
+        all.push(alarm("stamps_ahead", Some(Code::Z305), &status.name, ms));
     }
     if let Some(why) = &status.config {
         all.push(alarm("config", Some(Code::Z106), why, 0));

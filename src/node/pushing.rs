@@ -8,7 +8,7 @@ use crate::keys::Member;
 use crate::keys::naming::NamingError;
 use crate::ports::store::{Log as _, Stream};
 use crate::push::spool::Spool;
-use crate::push::{self, Fields, PushError, Pushed, Pusher};
+use crate::push::{self, Fields, PushError, Pushed, Pusher, Skew};
 use bundle_format::error::Code;
 use bundle_format::event::Event;
 use bundle_format::ids::{EventId, Lane, NodeId};
@@ -64,10 +64,10 @@ impl Node {
         events.iter().map(|(stream, seq)| format!("{}:{seq}", self.naming().origin(&stream.origin))).collect()
     }
 
-    /// Whether our clock stands more than a day past our last event: worth telling (Z305).
-    pub fn clock_jumped(&self) -> bool {
+    /// How our clock and our stamps stand apart, if that is worth telling (Z305).
+    pub fn skew(&self) -> Option<Skew> {
         let now_ms = self.ports.clock.now_ms();
-        push::clock_jumped(push::last_stamp(&self.wal, &self.keyring.node(), now_ms), now_ms)
+        Skew::between(push::last_stamp(&self.wal, &self.keyring.node(), now_ms), now_ms)
     }
 
     /// Nothing travels to whoever is revoked: a person, or a program of theirs, must hear that before it is stored.

@@ -16,6 +16,7 @@ use crate::keys::{Keyring, Roster};
 use crate::ports::Ports;
 use crate::ports::disk::read_small;
 use crate::ports::store::{Finding, Head, Log, Rotten, Store as _, StoreError, Stream};
+use crate::push::{self, Skew};
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
 
@@ -66,6 +67,8 @@ pub struct Status {
     pub log_bytes: u64,
     /// Now, milliseconds since 1970 by our clock.
     pub now_ms: u64,
+    /// How our clock and our stamps stand apart, if that is worth telling.
+    pub skew: Option<Skew>,
 }
 
 /// The domain as this node knows it.
@@ -223,6 +226,7 @@ impl Status {
 
 impl Looking<'_> {
     fn status(&self) -> Result<Status, NodeError> {
+        let now_ms = self.ports.clock.now_ms();
         let streams = self.log.streams();
         let naming = &self.naming;
         let origin = |(stream, head): &(Stream, Head)| {
@@ -251,7 +255,8 @@ impl Looking<'_> {
             config: super::config::read(self.ports, self.layout).err().map(|error| error.to_string()),
             rotten: self.log.rotten().into_iter().map(|rotten| (self.naming.origin(&rotten.stream.origin), rotten)).collect(),
             log_bytes: self.log_bytes()?,
-            now_ms: self.ports.clock.now_ms(),
+            now_ms,
+            skew: Skew::between(push::last_stamp(self.log, &self.keyring.node(), now_ms), now_ms),
         })
     }
 

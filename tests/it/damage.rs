@@ -7,9 +7,11 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zbundle::keys::{Policy, Secret};
+use zbundle::node::alarm::alarms;
 use zbundle::node::taking::Outcome;
 use zbundle::node::{Node, Opening, View};
 use zbundle::ports::store::Finding;
+use zbundle::push::Skew;
 
 fn hub_and_clinic() -> (World, NodeId) {
     let world = World::new();
@@ -238,7 +240,9 @@ fn a_clock_at_1970_or_2100_spoils_neither_order_nor_delivery() {
 fn a_clock_that_jumps_ahead_is_told_and_nothing_is_refused() {
     let (world, _) = hub_and_clinic();
     let good = world.clock.get();
-    for (now, jumped) in [(good, false), (0, false), (good + 3_600_000, false), (4_102_444_800_000, true), (good, false)] {
+    let ahead = 4_102_444_800_000;
+    let told_of = [None, Some(Skew::Ahead(good)), None, Some(Skew::Jumped), Some(Skew::Ahead(ahead - good)), Some(Skew::Ahead(ahead - good))];
+    for (now, skew) in [good, 0, good + 3_600_000, ahead, good, good].into_iter().zip(told_of) {
         world.clock.set(now);
         let mut node = world.open("clinic");
         let streams = node.push_streams(Lane::Routine, &[]).unwrap();
@@ -246,9 +250,12 @@ fn a_clock_that_jumps_ahead_is_told_and_nothing_is_refused() {
         let told = node.with_pusher(&streams, |pusher| {
             pusher.push(&fields, 1, &mut &b"x"[..]).unwrap();
             pusher.sync().unwrap();
-            pusher.clock_jumped()
+            pusher.skew()
         });
-        assert_eq!(told, jumped, "at {now}");
+        assert_eq!(told, skew, "at {now}");
+        drop(node);
+        let is_alarm = alarms(&world.view("clinic").status().unwrap(), None).iter().any(|alarm| alarm.kind == "stamps_ahead");
+        assert_eq!(is_alarm, matches!(skew, Some(Skew::Ahead(_))), "at {now}");
     }
 }
 

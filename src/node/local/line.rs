@@ -5,6 +5,7 @@ use crate::node::NodeError;
 use crate::node::layout::Layout;
 use crate::ports::local::{Heard, LocalLine};
 use crate::ports::{Lock, Ports};
+use crate::push::Skew;
 use bundle_format::error::Code;
 use std::io;
 
@@ -49,16 +50,16 @@ impl Line {
         }
     }
 
-    /// Say once what is true of the payloads that follow. Whether the clock has jumped; `None` when the process has gone meanwhile.
+    /// Say once what is true of the payloads that follow. How clock and stamps stand apart; `None` when the process has gone meanwhile.
     ///
     /// # Errors
     /// Its refusal; Z104 when it does not answer in time, because somebody else has borrowed the node.
-    pub fn begin(&mut self, about: &About, wait_ms: Option<u64>) -> Result<Option<bool>, NodeError> {
+    pub fn begin(&mut self, about: &About, wait_ms: Option<u64>) -> Result<Option<Option<Skew>>, NodeError> {
         let mut sized = Vec::new();
         write(&mut sized, &Request::Begin(about.clone())).map_err(|_| NodeError::refused(Code::Z404, "the fields are too long together"))?;
         self.unsent.append(&mut sized);
         match self.answer(wait_ms)? {
-            Said::Answer(Answer::Ready { clock_jumped }) => Ok(Some(clock_jumped)),
+            Said::Answer(Answer::Ready { skew }) => Ok(Some(skew)),
             Said::Answer(Answer::Bye) | Said::Gone => Ok(None),
             Said::Nothing => Err(NodeError::refused(Code::Z104, "the process that keeps the node has lent it to another")),
             Said::Answer(answer) => Err(unexpected(&answer)),

@@ -206,11 +206,11 @@ impl Client {
             Request::Push { payload } => self.push(payload).await,
             Request::Begin(about) => {
                 let standing = Rc::clone(&self.standing);
-                let intended = self.in_turn(standing.with(|node| Ok((node.intend(&about)?, node.clock_jumped())))).await?;
+                let intended = self.in_turn(standing.with(|node| Ok((node.intend(&about)?, node.skew())))).await?;
                 match intended {
-                    Ok((intent, clock_jumped)) => {
+                    Ok((intent, skew)) => {
                         self.intent = Some(intent);
-                        self.say(Answer::Ready { clock_jumped }).await
+                        self.say(Answer::Ready { skew }).await
                     }
                     Err(error) => self.say(refusal(&error)).await,
                 }

@@ -8,7 +8,7 @@ use crate::keys::Secret;
 use crate::node::pushing::Intent;
 use crate::node::{Node, NodeError, Opening};
 use crate::ports::Ports;
-use crate::push::{Fields, PushError, Taker};
+use crate::push::{Fields, PushError, Skew, Taker};
 use bundle_format::error::Code;
 use std::collections::VecDeque;
 use std::io::Read;
@@ -27,7 +27,7 @@ pub struct Through {
     about: About,
     /// None while nothing comes.
     reached: Option<Reached>,
-    clock_jumped: bool,
+    skew: Option<Skew>,
     /// Sent and not answered, in order: should the other process end, they are pushed again.
     unanswered: VecDeque<Vec<u8>>,
     unanswered_len: u64,
@@ -50,8 +50,8 @@ impl Through {
         let layout = crate::node::layout::Layout::new(&data_dir);
         let wait_ms = lock_wait_ms.max(1000);
         let Some(mut line) = Line::reach(ports, &layout, wait_ms)? else { return Ok(None) };
-        let Some(clock_jumped) = line.begin(&about, Some(wait_ms))? else { return Ok(None) };
-        Ok(Some(Self::by(ports, data_dir, lock_wait_ms, about, secret, (Reached::Line(line), clock_jumped))))
+        let Some(skew) = line.begin(&about, Some(wait_ms))? else { return Ok(None) };
+        Ok(Some(Self::by(ports, data_dir, lock_wait_ms, about, secret, (Reached::Line(line), skew))))
     }
 
     /// Begin a push of `about` on the node itself, which is let go of whenever nothing comes.
@@ -67,8 +67,8 @@ impl Through {
         node: Node,
     ) -> Result<Self, NodeError> {
         node.intend(&about)?;
-        let clock_jumped = node.clock_jumped();
-        Ok(Self::by(ports, data_dir, lock_wait_ms, about, secret, (Reached::Node(Box::new(node)), clock_jumped)))
+        let skew = node.skew();
+        Ok(Self::by(ports, data_dir, lock_wait_ms, about, secret, (Reached::Node(Box::new(node)), skew)))
     }
 
     fn by(
@@ -77,15 +77,15 @@ impl Through {
         lock_wait_ms: u64,
         about: About,
         secret: Box<dyn Fn() -> Result<Secret, NodeError>>,
-        (reached, clock_jumped): (Reached, bool),
+        (reached, skew): (Reached, Option<Skew>),
     ) -> Self {
         let (ports, reached, unanswered, stored) = (ports.clone(), Some(reached), VecDeque::new(), Vec::new());
-        Self { ports, data_dir, lock_wait_ms, secret, about, reached, clock_jumped, unanswered, unanswered_len: 0, stored }
+        Self { ports, data_dir, lock_wait_ms, secret, about, reached, skew, unanswered, unanswered_len: 0, stored }
     }
 
-    /// Whether the clock stands more than a day past the node's last event: worth telling (Z305).
-    pub fn clock_jumped(&self) -> bool {
-        self.clock_jumped
+    /// How the clock and the node's stamps stood apart when we began, if that is worth telling (Z305).
+    pub fn skew(&self) -> Option<Skew> {
+        self.skew
     }
 
     /// Settle what is unanswered; ids go to `stored`.

@@ -1,11 +1,12 @@
 //! What the two ends say to each other: frames of CBOR, length first. Local, of one user, of one version; the strict decoder is for strangers.
 
+use crate::push::Skew;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
 
 /// Of these words.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// A larger payload is not sent: its process borrows the node and writes it itself.
 pub const PAYLOAD_LEN_MAX: usize = 64 * 1024;
 /// One frame: a payload, or the fields of a push, whose texts are far below this.
@@ -50,8 +51,8 @@ pub enum Answer {
     },
     /// Payloads may come.
     Ready {
-        /// Whether our clock stands more than a day past our last event (Z305).
-        clock_jumped: bool,
+        /// How our clock and our stamps stand apart (Z305).
+        skew: Option<Skew>,
     },
     /// A payload is durable.
     Pushed {
