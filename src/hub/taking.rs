@@ -53,13 +53,15 @@ pub async fn take(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, P
             let of_this = |problem| Problem { line: Some(line), ..problem };
             of_line(&fields, line).check().map_err(|error| of_this(NodeError::from(error).into()))?; // its key is longer than the request's
             match &hub.schema {
-                _ if !spelling::is_json(text) => Err(Problem::at(Code::Z431, line, "")),
+                _ if !spelling::is_json(text) => Err(Problem::at(Code::Z431, line, spelling::fault(text).map_err(broken)?.unwrap_or_default())),
                 Some(schema) => schema.check(text).map_err(|violation| of_this(violation.into())),
                 None => Ok(()),
             }
         })?;
-    } else if spelling::is_json_type(about.content_type.as_deref()) && !spelling::reads_as_json(body.read()).map_err(broken)? {
-        return Err(Problem::new(Code::Z431, ""));
+    } else if spelling::is_json_type(about.content_type.as_deref())
+        && let Some(fault) = spelling::fault(body.read()).map_err(broken)?
+    {
+        return Err(Problem::new(Code::Z431, fault));
     } else if let Some(schema) = &hub.schema {
         schema.check_in(&body)?;
     }

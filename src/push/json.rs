@@ -30,11 +30,19 @@ pub fn is_json(text: &[u8]) -> bool {
 /// # Errors
 /// What `input` says.
 pub fn reads_as_json(input: impl Read) -> io::Result<bool> {
+    Ok(fault(input)?.is_none())
+}
+
+/// Why a text is not one JSON value, and where; none of its words are in it.
+///
+/// # Errors
+/// What `input` says.
+pub fn fault(input: impl Read) -> io::Result<Option<String>> {
     let mut watched = Watched { input, utf8: Utf8::default() };
     match serde_json::from_reader::<_, IgnoredAny>(BufReader::with_capacity(READ_LEN, &mut watched)) {
-        Ok(_) => Ok(watched.utf8.is_whole()),
+        Ok(_) => Ok((!watched.utf8.is_whole()).then(|| "a text in it is not UTF-8".to_owned())),
         Err(error) if error.is_io() => Err(error.into()),
-        Err(_) => Ok(false),
+        Err(error) => Ok(Some(error.to_string())),
     }
 }
 

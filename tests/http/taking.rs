@@ -59,6 +59,7 @@ fn of_lines_all_are_stored_or_none() {
     let bad = served.post("/v1/events", "application/x-ndjson", "{\"a\":1}\n\n{\"a\"}\n");
     let problem = bad.json();
     assert_eq!((bad.status, &problem["code"], &problem["error"], &problem["line"]), (400, &json!("Z431"), &json!("INVALID_JSON"), &json!(3)));
+    assert_eq!(problem["detail"], "expected `:` at line 1 column 5");
     assert_eq!(bad.header("content-type"), "application/problem+json");
     assert_eq!(served.get("/v1/events").json()["events"], json!([]));
     let good = served.post("/v1/events", "application/x-ndjson", "{\"a\":1}\r\n\n[2]");
@@ -100,7 +101,9 @@ fn a_payload_that_does_not_fit_the_schema_is_refused_at_push_and_taken_from_othe
     };
     let (status, problem) = said("application/json", "{\"bp\":[120,777]}");
     assert_eq!((status, &problem["error"], &problem["code"]), (422, &json!("SCHEMA_VIOLATION"), &json!("Z438")), "{problem}");
+    assert_eq!((&problem["pointer"], &problem["detail"]), (&json!("/bp/1"), &json!("/bp/1 is more than 300")));
     let (status, problem) = said("application/x-ndjson", "{\"bp\":[1]}\n\n{\"bp\":[2]}\n{}\n");
+    assert_eq!((status, &problem["line"], &problem["pointer"], &problem["detail"]), (422, &json!(4), &json!(""), &json!("the payload lacks bp")));
     assert_eq!(said("text/plain", "no JSON at all").0, 422, "another content type is no way around it");
     let huge = format!("{{\"bp\":[],\"note\":\"{}\"}}", "x".repeat(300_000));
     assert_eq!(said("application/json", &huge).1["code"], json!("Z438"));
