@@ -357,7 +357,8 @@ fn finish(context: &mut Context, synced: &Synced) -> Result<Finished, Halt> {
     }
     let left = remaining.filter(|left| *left > 0).map(|left| format!("; {} still to send", units::count(left, "event"))).unwrap_or_default();
     let bytes = units::size(synced.bytes.0 + synced.bytes.1);
-    let (name, new, took) = (synced.name.as_deref().unwrap_or("nobody reached"), synced.taken.0, units::span(synced.took_ms));
+    let (name, new, took) =
+        (synced.name.as_deref().unwrap_or(if synced.met { "the other side" } else { "nobody reached" }), synced.taken.0, units::span(synced.took_ms));
     context.console.line(&format!("{name}: {sent} sent, {new} new{left}; {bytes} in {took}"))?;
     let goes_on = synced.goes_on_ms.and_then(units::date);
     if let Some(goes_on) = &goes_on {

@@ -98,6 +98,8 @@ pub struct Synced {
     pub peer: Option<NodeId>,
     /// What people call it.
     pub name: Option<String>,
+    /// Whether anybody proved a key there, known or not.
+    pub met: bool,
     /// Events the peer acknowledged, by lane.
     pub delivered: ByLane,
     /// What the peer lacks still, by lane, when that is known.
@@ -175,6 +177,7 @@ impl<'a> Syncer<'a> {
             end: SyncEnd::Complete,
             peer: None,
             name: None,
+            met: false,
             delivered: [0; 4],
             remaining: None,
             taken: (0, 0),
@@ -310,10 +313,12 @@ impl<'a> Syncer<'a> {
     async fn again(&mut self, code: Code, why: String) -> bool {
         let now_ms = self.now_ms();
         let patience_ms = PATIENCE_MS[usize::from(self.round_trip_ms.is_some())];
-        if self.order.every_ms.is_none() && now_ms.saturating_sub(self.last_progress_ms) > patience_ms {
+        let patience_left_ms =
+            if self.order.every_ms.is_some() { u64::MAX } else { patience_ms.saturating_sub(now_ms.saturating_sub(self.last_progress_ms)) };
+        if patience_left_ms == 0 {
             return false;
         }
-        let wait_ms = self.backoff_ms(now_ms);
+        let wait_ms = self.backoff_ms(now_ms).min(patience_left_ms); // the last attempt is made when it is over
         self.failures += 1;
         let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(now_ms));
         (self.watcher)(Step::Again(code, why, wait_ms.min(left_ms)));
@@ -371,6 +376,7 @@ impl<'a> Syncer<'a> {
         // Each takes one; either may have lost a packet.
         let round_trip_ms = (connected_ms - dialled_ms).min(self.now_ms().saturating_sub(connected_ms));
         self.round_trip_ms = Some(round_trip_ms);
+        self.done.met = true;
         (self.watcher)(Step::Connected(round_trip_ms));
         self.converse(stream, (peer, salt), round_trip_ms).await
     }

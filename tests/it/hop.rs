@@ -332,6 +332,18 @@ fn a_sync_stops_at_its_deadline_and_its_budget_and_says_what_is_left() {
     });
 }
 
+/// R7.6-e
+#[test]
+fn who_reaches_nobody_gives_up_when_it_says() {
+    run(async {
+        let (lab, hub_id, _) = hub_and_clinic();
+        let clinic = lab.stay("clinic");
+        let synced = lab.sync_as(&clinic, "hub", SyncOrder { expected: Some(hub_id), ..SyncOrder::default() }, |_| {}).await;
+        assert!(matches!(synced.end, SyncEnd::Failed(..)) && (20_000..20_100).contains(&synced.took_ms), "{synced:?}");
+        assert!(synced.dials > 4 && !synced.met, "{synced:?}");
+    });
+}
+
 /// R7.6-g: events that nothing makes shorter come out longer than a first range aims at, and there was no time for that.
 #[test]
 fn what_has_time_before_a_deadline_goes_though_the_range_that_was_aimed_at_has_none() {
@@ -392,7 +404,10 @@ fn what_was_acknowledged_is_remembered_before_the_session_ends() {
         let held = count(&hub.standing, clinic_id, Lane::Routine).await;
         let waiting = clinic.with(|node| node.lacking(&hub_id)).await.unwrap()[Lane::Routine as usize];
         let again = held.saturating_sub(300 - waiting);
-        assert!((100..=120).contains(&held) && again <= 36, "{held} are there, {again} of them would be sent again: those of 30 s, and what was on its way");
+        assert!(
+            (100..=120).contains(&held) && again <= 36,
+            "{held} are there, {again} of them would be sent again: those of 30 s, and what was on its way"
+        );
         drop(hub);
     });
 }
