@@ -2,7 +2,7 @@
 
 use super::halt::Halt;
 use super::object::Object;
-use super::{Context, Finished, summary};
+use super::{Context, Finished, summary, units};
 use crate::keys::{Member, Policy};
 use crate::node::Node;
 use crate::node::naming::Naming;
@@ -38,10 +38,14 @@ impl Args {
             };
             tell(context, member, role, &naming)?;
         }
+        let (updated_ms, now_ms) = (roster.updated().ms(), context.ports.clock.now_ms());
+        let age = units::span(now_ms.saturating_sub(updated_ms));
+        context.console.line(&format!("roster {} from {age} ago, as it is known here", roster.head().seq))?;
         if roster.is_forked() {
             context.console.warn(Code::Z617, "")?;
         }
-        Ok(Finished::done(summary("members").with("members", members.len()).with("forked", roster.is_forked())))
+        let summary = summary("members").with("members", members.len()).with("forked", roster.is_forked());
+        Ok(Finished::done(summary.with("roster_seq", roster.head().seq).with("roster_time", units::date(updated_ms))))
     }
 }
 
