@@ -6,10 +6,13 @@ use crate::carry::finding::{self, Candidate};
 use crate::ports::Ports;
 use crate::ports::disk::{Kind, Open};
 use crate::ports::stream::FileReader;
+use bundle_format::cbor::Reader;
 use bundle_format::compress::Codec;
+use bundle_format::envelope::{Header, MAGIC};
 use bundle_format::error::Code;
 use bundle_format::event::Event;
 use bundle_format::ids::{EventId, Hash, Lane, NodeId, Origin};
+use bundle_format::limits::HEADER_LEN_MAX;
 use bundle_format::open::{OpenError, SealedBundle, VerifiedBundle};
 use bundle_format::sign::VerifyingKey;
 use std::path::{Path, PathBuf};
@@ -95,6 +98,14 @@ pub fn outside(ports: &Ports, path: &Path, view: Option<&View>) -> Result<Outsid
         digest: sealed.digest(),
         sender_known: ours.map(|view| view.roster.sender(&header.sender, &header.sender_key).is_some()),
     })
+}
+
+/// Who a bundle says it is from, by its first bytes alone.
+pub fn sender(ports: &Ports, path: &Path) -> Option<NodeId> {
+    let mut head = vec![0; MAGIC.len() + HEADER_LEN_MAX];
+    let len = ports.disk.open(path, Open::Read).ok()?.read_at(&mut head, 0).ok()?;
+    let header = head.get(..len)?.strip_prefix(&MAGIC)?;
+    Header::read(&mut Reader::new(header)).ok().map(|header| header.sender)
 }
 
 fn reader(ports: &Ports, path: &Path) -> Result<FileReader, OpenError> {

@@ -59,7 +59,7 @@ pub mod syncing;
 pub mod taking;
 pub mod told;
 mod turns;
-mod waiting;
+pub mod waiting;
 pub mod watching;
 pub mod workshop;
 

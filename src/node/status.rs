@@ -396,17 +396,6 @@ impl View {
     pub fn refused(&self, count_max: u64) -> Result<Vec<Refused>, NodeError> {
         refused(&self.ports, &self.layout, count_max)
     }
-
-    /// The bundles kept for later: early ones, then those of unknown senders.
-    ///
-    /// # Errors
-    /// When the folders cannot be read.
-    pub fn held(&self) -> Result<Vec<(std::path::PathBuf, u64)>, NodeError> {
-        let disk = &*self.ports.disk;
-        let mut entries = Held::at(&self.layout.held()).entries(disk)?;
-        entries.extend(Held::unknown_at(&self.layout.held_unknown()).entries(disk)?);
-        Ok(entries)
-    }
 }
 
 /// A refused bundle that is kept.

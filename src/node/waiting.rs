@@ -9,12 +9,12 @@ use super::error::NodeError;
 use super::held::{self, Held};
 use super::record::{self, RecordError};
 use super::taking::{FileReport, Ingested, Manner, Missing, Outcome, nearest};
-use super::{Node, settle};
+use super::{Node, View, inspect, settle};
 use crate::ports::disk::Disk;
 use crate::ports::store::Log;
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
 use bundle_format::error::Code;
-use bundle_format::ids::Origin;
+use bundle_format::ids::{NodeId, Origin};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -81,6 +81,36 @@ impl Waits {
 /// Where it is noted what a kept bundle waits for.
 pub(super) fn beside(bundle: &Path) -> PathBuf {
     bundle.with_extension("waits")
+}
+
+/// A bundle that was kept for later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Bytes.
+    pub len: u64,
+    /// Who it is from, if that can still be read.
+    pub sender: Option<NodeId>,
+    /// What must come before it can count, of each history the nearest; empty: to be known who made it.
+    pub missing: Vec<Missing>,
+}
+
+impl View {
+    /// The bundles kept for later: early ones, then those of unknown senders.
+    ///
+    /// # Errors
+    /// When the folders cannot be read.
+    pub fn held(&self) -> Result<Vec<Parked>, NodeError> {
+        let disk = &*self.ports.disk;
+        let mut entries = Held::at(&self.layout.held()).entries(disk)?;
+        entries.extend(Held::unknown_at(&self.layout.held_unknown()).entries(disk)?);
+        let parked = |(path, len): (PathBuf, u64)| {
+            let missing = Waits::load(disk, &path)?.map(|waits| waits.gaps_in(self.log()).collect()).unwrap_or_default();
+            Ok(Parked { sender: inspect::sender(&self.ports, &path), path, len, missing })
+        };
+        entries.into_iter().map(parked).collect()
+    }
 }
 
 fn end_of(log: &dyn Log, origin: &Origin) -> u64 {

@@ -84,7 +84,7 @@ fn a_bundle_whose_note_is_lost_is_tried() {
     forge.ranges = vec![part(&world.view("clinic"), routine, 2, 3)];
     forge.seal(&world, hub, "third");
     world.ingest("hub", "third");
-    let bundle = world.view("hub").held().unwrap()[0].0.clone();
+    let bundle = world.view("hub").held().unwrap()[0].path.clone();
     let note = bundle.with_extension("waits");
     let before = std::fs::read(&note).unwrap();
     for damage in [Vec::new(), before[1..].to_vec()] {
