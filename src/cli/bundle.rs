@@ -57,7 +57,12 @@ impl Tally {
         let (file, title) = (escape::plain_path(path), code.row().title);
         let why_told = if why.is_empty() || title.contains(why) { String::new() } else { format!(": {}", escape::plain(why)) };
         context.console.result(&format!("{file}  {code} {title}{why_told}"), || {
-            Object::of("refused").with("file", &file).with("good", false).with("code", code.as_str()).with("title", title).with("why", why)
+            Object::of("refused")
+                .with("file", path.to_string_lossy())
+                .with("good", false)
+                .with("code", code.as_str())
+                .with("title", title)
+                .with("why", why)
         })
     }
 

@@ -87,7 +87,9 @@ fn show(context: &mut Context) -> Result<Finished, Halt> {
     let config = parsed(&path, text.as_deref().unwrap_or_default())?;
     let name = plain_path(&path);
     let is_there = if text.is_some() { "" } else { "  (not there: the defaults hold)" };
-    context.console.result(&format!("{name}{is_there}"), || Object::of("file").with("file", &name).with("present", text.is_some()))?;
+    context
+        .console
+        .result(&format!("{name}{is_there}"), || Object::of("file").with("file", path.to_string_lossy()).with("present", text.is_some()))?;
     for (name, value, from) in places(context) {
         context
             .console
@@ -103,7 +105,9 @@ fn show(context: &mut Context) -> Result<Finished, Halt> {
             object.with_some("line", setting.at.map(|at| at.line)).with_some("column", setting.at.map(|at| at.column))
         })?;
     }
-    Ok(Finished::done(summary("config").with("file", &name).with("present", text.is_some()).with("rules", config.conflicts.rules.len())))
+    Ok(Finished::done(
+        summary("config").with("file", path.to_string_lossy()).with("present", text.is_some()).with("rules", config.conflicts.rules.len()),
+    ))
 }
 
 fn check(context: &mut Context, file: Option<PathBuf>) -> Result<Finished, Halt> {
@@ -117,7 +121,7 @@ fn check(context: &mut Context, file: Option<PathBuf>) -> Result<Finished, Halt>
     let config = parsed(&path, text.as_deref().unwrap_or_default())?;
     let rules = config.conflicts.rules.len();
     let said = if text.is_some() { format!("understood, {}", units::count(rules as u64, "rule")) } else { "not there: the defaults hold".to_owned() };
-    context.console.result(&format!("{name}: {said}"), || Object::of("file").with("file", &name).with("present", text.is_some()))?;
+    context.console.result(&format!("{name}: {said}"), || Object::of("file").with("file", path.to_string_lossy()).with("present", text.is_some()))?;
     let mut missing = 0u64;
     for program in config.conflicts.rules.iter().filter_map(|rule| rule.program.as_deref()) {
         if !context.ports.disk.is_program(program).unwrap_or(false) {
@@ -125,6 +129,7 @@ fn check(context: &mut Context, file: Option<PathBuf>) -> Result<Finished, Halt>
             missing += 1;
         }
     }
-    let summary = summary("config").with("file", &name).with("present", text.is_some()).with("rules", rules).with("missing", missing);
+    let summary =
+        summary("config").with("file", path.to_string_lossy()).with("present", text.is_some()).with("rules", rules).with("missing", missing);
     Ok(Finished { exit: if missing > 0 { Exit::Partial } else { Exit::Done }, summary })
 }

@@ -117,7 +117,8 @@ pub(super) fn missing_text(naming: &Naming<'_>, gap: &Missing) -> String {
 
 /// One file's line.
 pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport, piped: Option<&Path>) -> Result<(), Halt> {
-    let name = if Some(file.path.as_path()) == piped { "-".to_owned() } else { escape::plain_path(&file.path) };
+    let path = if Some(file.path.as_path()) == piped { Path::new("-") } else { &file.path };
+    let name = escape::plain_path(path);
     let code = code_of(&file.outcome);
     let (outcome, said) = match &file.outcome {
         Outcome::Taken => ("taken", None),
@@ -147,7 +148,7 @@ pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport
     let row = code.map(Code::row);
     let advice = row.filter(|_| matches!(file.outcome, Outcome::Refused(_))).map(|row| format!(". {} Do this: {}", row.safe, row.hint));
     context.console.result(&format!("{name}{from}  {}{}", words.join("; "), advice.unwrap_or_default()), || {
-        let object = Object::of("file").with("file", &name).with("outcome", outcome).with_some("code", code.map(Code::as_str));
+        let object = Object::of("file").with("file", path.to_string_lossy()).with("outcome", outcome).with_some("code", code.map(Code::as_str));
         let object =
             object.with_some("title", row.map(|row| row.title)).with_some("safe", row.map(|row| row.safe)).with_some("hint", row.map(|row| row.hint));
         let object = object.with_some("detail", file.detail.as_ref()).with_some("sender", sender.as_ref()).with("bytes", file.bytes);

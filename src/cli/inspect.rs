@@ -117,7 +117,11 @@ fn tell_outside(context: &mut Context, path: &Path, outside: &Outside, view: Opt
     if console.json() {
         let recipients: Vec<_> = outside.recipients.iter().map(|(hint, node)| (hex(hint), node.and_then(name_of))).collect();
         let recipients = recipients.iter().map(|(hint, name)| Object::empty().with("hint", hint).with_some("name", name.as_ref()));
-        let object = Object::of("bundle").with("file", &file).with("bytes", outside.len).with("format", 1).with("domain", hex(&outside.domain_hint));
+        let object = Object::of("bundle")
+            .with("file", path.to_string_lossy())
+            .with("bytes", outside.len)
+            .with("format", 1)
+            .with("domain", hex(&outside.domain_hint));
         let object = object.with("sender", outside.sender.to_string()).with_some("sender_name", sender_name.as_ref()).with("signing_key", &key);
         let object =
             object.with("signature", "valid").with("sender_known", outside.sender_known).with("crc", "good").with_objects("recipients", recipients);

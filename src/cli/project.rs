@@ -54,7 +54,9 @@ impl Args {
         let (events, records) = tables.counts().map_err(NodeError::from)?;
         let name = escape::plain_path(&path);
         let text = format!("{name}: {} in {}, {} new", units::count(events, "event"), units::count(records, "record"), done.events);
-        context.console.result(&text, || Object::of("projection").with("file", &name).with("events", events).with("records", records))?;
+        context
+            .console
+            .result(&text, || Object::of("projection").with("file", path.to_string_lossy()).with("events", events).with("records", records))?;
         if done.lacking > 0 {
             let lacking = units::count(done.lacking, "event");
             context.note_rot(&view)?;

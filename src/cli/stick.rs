@@ -72,14 +72,15 @@ fn init(context: &mut Context, at: &std::path::Path, folder: bool, label: Option
 fn list(context: &mut Context) -> Result<Finished, Halt> {
     let places = context.view()?.places()?;
     for place in &places {
-        let (label, path) = (escape::plain(&place.marker.label).to_string(), escape::plain(&place.path).to_string());
+        let (label, path) = (escape::plain(&place.marker.label).to_string(), escape::plain(&place.path));
         let seen = units::date(place.seen_ms).unwrap_or_default();
         let bytes: u64 = place.written.iter().map(|written| written.bytes).sum();
         let lying = units::count(place.written.len() as u64, "bundle");
         let line = format!("{label:<16}  {:<6}  last at {path}, {seen}; of ours {lying}, {}", place.marker.kind.name(), units::size(bytes));
         context.console.result(&line, || {
-            let object = Object::of("stick").with("id", place.marker.id.to_string()).with("kind", place.marker.kind.name()).with("label", &label);
-            object.with("path", &path).with("seen", &seen).with("bundles", place.written.len()).with("bytes", bytes)
+            let object =
+                Object::of("stick").with("id", place.marker.id.to_string()).with("kind", place.marker.kind.name()).with("label", &place.marker.label);
+            object.with("path", &place.path).with("seen", &seen).with("bundles", place.written.len()).with("bytes", bytes)
         })?;
     }
     if places.is_empty() {

@@ -49,7 +49,7 @@ impl Args {
                     let key = bundle_format::ids::hex(outside.signing_key.as_bytes());
                     context.console.result(&format!("{name}  good  {}  signed by @{}", units::size(outside.len), outside.sender), || {
                         Object::of("bundle")
-                            .with("file", &name)
+                            .with("file", path.to_string_lossy())
                             .with("good", true)
                             .with("bytes", outside.len)
                             .with("sender", outside.sender.to_string())

@@ -15,9 +15,9 @@ pub fn run(context: &mut Context, place: &Path, store: &Path, quota: u64) -> Res
     let relayed = relay(&context.ports, &order)?;
     for (path, code) in &relayed.faulty {
         let file = escape::plain_path(path);
-        context
-            .console
-            .result(&format!("{file}  {code} {}", code.row().title), || Object::of("refused").with("file", &file).with("code", code.as_str()))?;
+        context.console.result(&format!("{file}  {code} {}", code.row().title), || {
+            Object::of("refused").with("file", path.to_string_lossy()).with("code", code.as_str())
+        })?;
     }
     let (place, other, stick) = match relayed.place.marker.kind {
         PlaceKind::Stick => ("Stick", "another stick", true),
