@@ -177,13 +177,18 @@ mod tests {
 
     /// What is left of each lane, whose checkpoints are told as (position, key number); the lane `first` was stored first.
     fn check(lanes: &[(&Written, &[(u64, u64)])], first: usize, want: &[usize]) {
+        check_at(false, lanes, first, want);
+    }
+
+    /// The same, at the authority if the first lane `is_own`.
+    fn check_at(is_own: bool, lanes: &[(&Written, &[(u64, u64)])], first: usize, want: &[usize]) {
         let mut paths: Vec<Path<'_>> = lanes.iter().map(|(lane, signed)| path(lane, signed)).collect();
         let whole = paths.clone();
         let mut stored_first = |places: &[Position]| -> Result<Position, ()> {
             let mut order = whole[first..=first].iter().chain(&whole).flatten().map(|entry| entry.position);
             order.find(|position| places.contains(position)).ok_or(())
         };
-        let refused = keep_counting(pin(), &mut paths, false, &mut stored_first).unwrap();
+        let refused = keep_counting(pin(), &mut paths, is_own, &mut stored_first).unwrap();
         assert_eq!(paths.iter().map(Vec::len).collect::<Vec<_>>(), want);
         let left_out = lanes.iter().zip(want).flat_map(|((lane, _), kept)| &lane.0[*kept..]);
         assert_eq!(refused.is_empty(), left_out.filter(|(_, kind, _)| RosterEvent::is_kind(kind)).count() == 0, "{want:?}");
@@ -202,6 +207,16 @@ mod tests {
         check(&[(&alive, &[(5, 1)]), (&ours, &[(4, 1), (5, 2)])], 0, &[4, 5]); // and it makes no branch
         check(&[(&alive.then(&enrol(66, "evil", Policy::All)), &[(6, 1)])], 0, &[5]);
         check(&[(&ours, &[(4, 1), (5, 1)]), (&theirs, &[(4, 2)])], 0, &[4, 4]); // what the new key signs counts wherever it stands
+    }
+
+    #[test]
+    fn what_the_authority_has_not_signed_yet_counts_with_itself_and_nowhere_else() {
+        let ours = common().then(&rekey(1, 2, 101, vec![])).then(&enrol(4, "four", Policy::Own));
+        let theirs = common().then(&enrol(66, "evil", Policy::All));
+        check_at(true, &[(&ours, &[(4, 1)])], 0, &[5]);
+        check_at(false, &[(&ours, &[(4, 1)])], 0, &[4]);
+        check_at(true, &[(&ours, &[(4, 1)]), (&theirs, &[(3, 1)])], 0, &[5, 3]);
+        check_at(true, &[(&theirs, &[(4, 1)]), (&ours, &[(4, 1)])], 1, &[3, 4]); // not ours: our main history does not lead there
     }
 
     #[test]
