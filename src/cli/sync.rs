@@ -286,6 +286,7 @@ impl Shown {
     fn step(&mut self, console: &mut Console, step: &Step) {
         match step {
             Step::Dialling(1) | Step::Settled => {}
+            Step::UsedUp(ms) => console.note(&used_up(*ms)),
             Step::Dialling(nth) => console.note(&format!("dialling again ({nth})")),
             Step::Connected(round_trip_ms) => console.note(&format!("connected, round trip {round_trip_ms} ms")),
             Step::Again(code, why, wait_ms) => console.note(&format!("{code} {why}; again in {}", units::span(*wait_ms))),
@@ -360,11 +361,10 @@ fn finish(context: &mut Context, synced: &Synced) -> Result<Finished, Halt> {
     let (name, new, took) =
         (synced.name.as_deref().unwrap_or(if synced.met { "the other side" } else { "nobody reached" }), synced.taken.0, units::span(synced.took_ms));
     context.console.line(&format!("{name}: {sent} sent, {new} new{left}; {bytes} in {took}"))?;
-    let goes_on = synced.goes_on_ms.and_then(units::date);
-    if let Some(goes_on) = &goes_on {
-        context.console.line(&format!("the budget of the day is used up; it goes on with the first sync after {goes_on}"))?;
+    if let Some(goes_on_ms) = synced.goes_on_ms {
+        context.console.line(&used_up(goes_on_ms))?;
     }
-    let summary = summary.with_some("goes_on", goes_on);
+    let summary = summary.with_some("goes_on", synced.goes_on_ms.and_then(units::date));
     let exit = match &synced.end {
         SyncEnd::Failed(code, why) => {
             context.console.refuse(*code, why)?;
@@ -379,6 +379,12 @@ fn finish(context: &mut Context, synced: &Synced) -> Result<Finished, Halt> {
     };
     let summary = if let SyncEnd::Failed(code, _) = &synced.end { summary.with("code", code.as_str()) } else { summary };
     Ok(Finished { exit, summary })
+}
+
+/// The budget of a day, and when the next one begins.
+fn used_up(goes_on_ms: u64) -> String {
+    let goes_on = units::date(goes_on_ms).unwrap_or_else(|| "the clock has been set".into());
+    format!("the budget of the day is used up; it goes on after {goes_on}")
 }
 
 /// Trust and damage exit as everywhere; whatever else the other side cannot do, it may later.

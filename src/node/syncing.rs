@@ -34,6 +34,8 @@ const SHORTEST_WAIT_MS: u64 = 300;
 const WINDOW_LEN: u64 = 64 * 1024;
 /// A budget below this does not pay for a handshake, two hellos and one range.
 pub const BUDGET_MIN: u64 = 4_000;
+/// Who waits for the next day looks at the clock this often: it may be set.
+const DAY_LOOK_MS: u64 = 60_000;
 /// A day, for a budget that is a day's.
 pub(super) const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -69,6 +71,8 @@ pub enum Step {
     Again(#[serde(with = "row")] Code, String, u64),
     /// Both sides have everything; the connection is kept.
     Settled,
+    /// The budget of the day is used up, and is new at this time, milliseconds since 1970 by our clock.
+    UsedUp(u64),
 }
 
 /// Why a sync ended.
@@ -215,6 +219,9 @@ impl<'a> Syncer<'a> {
     pub async fn run(mut self) -> Synced {
         let end = loop {
             if let Some(end) = self.bound().await {
+                if end == SyncEnd::Budget && self.outlasts_the_day().await {
+                    continue;
+                }
                 break end;
             }
             self.done.dials += 1;
@@ -229,13 +236,18 @@ impl<'a> Syncer<'a> {
             self.failure = attempt.as_ref().err().map(|broken| (broken.code(), broken.to_string()));
             match attempt {
                 Ok(Ended::Settled) => break self.done.settled(),
-                Ok(Ended::Bound) => match self.bound().await {
-                    Some(end) => break end,
-                    // It ends as soon as not even one range more would fit.
-                    None if self.order.budget.is_some() || self.order.daily_budget.is_some() => break SyncEnd::Budget,
-                    None if self.order.deadline_ms.is_some() => break SyncEnd::Deadline,
-                    None => break SyncEnd::Stopped,
-                },
+                Ok(Ended::Bound) => {
+                    let end = self.bound().await.unwrap_or_else(|| match &self.order {
+                        // It ends as soon as not even one range more would fit.
+                        order if order.budget.is_some() || order.daily_budget.is_some() => SyncEnd::Budget,
+                        order if order.deadline_ms.is_some() => SyncEnd::Deadline,
+                        _ => SyncEnd::Stopped,
+                    });
+                    if end == SyncEnd::Budget && self.outlasts_the_day().await {
+                        continue;
+                    }
+                    break end;
+                }
                 Ok(Ended::ByPeer) if self.order.every_ms.is_none() => {
                     if !self.again(Code::Z502, "the other side ended it".to_owned()).await {
                         break SyncEnd::Stopped;
@@ -259,7 +271,7 @@ impl<'a> Syncer<'a> {
             (end, _) => end,
         };
         if self.done.end == SyncEnd::Budget {
-            self.wait_for_a_day().await;
+            self.look_at_the_day().await;
         }
         self.done.took_ms = self.now_ms().saturating_sub(self.began_ms);
         self.done.bytes = (self.traffic.written_len.get(), self.traffic.read_len.get());
@@ -286,12 +298,36 @@ impl<'a> Syncer<'a> {
     }
 
     /// The budget of a day is used up: when it is new, and, where nobody was talked to, what waits until then.
-    async fn wait_for_a_day(&mut self) {
+    async fn look_at_the_day(&mut self) {
         let (Some(peer), Some(_)) = (self.order.expected.or(self.done.peer), self.order.daily_budget) else { return };
         self.done.goes_on_ms = self.standing.with(|node| node.budget_is_new_ms(&peer)).await.ok(); // what cannot be looked at is not told
         if self.done.remaining.is_none() {
             self.done.remaining = self.standing.with(|node| node.lacking(&peer)).await.ok();
         }
+    }
+
+    /// Who stays waits for the next day where the budget of this one is used up; false for who does not.
+    async fn outlasts_the_day(&mut self) -> bool {
+        if self.order.every_ms.is_none() || self.order.daily_budget.is_none() {
+            return false;
+        }
+        self.look_at_the_day().await;
+        if let Some(goes_on_ms) = self.done.goes_on_ms.take() {
+            (self.watcher)(Step::UsedUp(goes_on_ms));
+        }
+        let mut stop = self.stop.clone();
+        while !*self.stop.borrow() && self.budget_left().await.is_some_and(|left| left < BUDGET_MIN) {
+            let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(self.now_ms()));
+            if left_ms == 0 {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(DAY_LOOK_MS.min(left_ms))) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        }
+        self.last_progress_ms = self.now_ms();
+        true
     }
 
     /// Bytes that may still pass, of this run's budget and of the day's.

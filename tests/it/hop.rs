@@ -390,6 +390,30 @@ fn who_has_no_budget_left_today_is_told_what_waits_and_until_when() {
     });
 }
 
+/// R7.6-f: the service of a clinic has a budget for each day. It ended in order with the first that was used up, and nothing started it again.
+#[test]
+fn who_stays_goes_on_with_the_next_days_budget() {
+    run(async {
+        let (lab, hub_id, clinic_id) = hub_and_clinic();
+        let (hub, clinic) = both(&lab).await;
+        push(&clinic, "routine", &[], &(0..100).map(|number| Luck(number).bytes(2000)).collect::<Vec<_>>()).await;
+        let order = SyncOrder { daily_budget: Some(40_000), expected: Some(hub_id), every_ms: Some(900_000), ..SyncOrder::default() };
+        let used_up = Rc::<RefCell<Vec<u64>>>::default();
+        let told = used_up.clone();
+        let watcher = move |step| {
+            if let Step::UsedUp(ms) = step {
+                told.borrow_mut().push(ms);
+            }
+        };
+        let staying = lab.sync_as(&clinic, "hub", order, watcher);
+        assert!(timeout(Duration::from_hours(8 * 24), staying).await.is_err(), "it stays");
+        assert_eq!(count(&hub.standing, clinic_id, Lane::Routine).await, 100);
+        let mut days = used_up.borrow().clone();
+        days.dedup();
+        assert!((4..=7).contains(&days.len()) && days.windows(2).all(|pair| pair[1] - pair[0] == 24 * 3600 * 1000), "{days:?}");
+    });
+}
+
 /// R7.7-d: a session may last for days, and its process be killed.
 #[test]
 fn what_was_acknowledged_is_remembered_before_the_session_ends() {

@@ -168,7 +168,7 @@ impl Teller {
             Happened::Step(Step::Connected(ms)) => format!("connected, round trip {ms} ms"),
             Happened::Step(Step::Again(_, why, wait_ms)) => format!("{why}; dials again in {:.1} s", Duration::from_millis(wait_ms).as_secs_f64()),
             Happened::Step(Step::Moved(moved)) => return self.moved(story, &moved),
-            Happened::Step(Step::Dialling(_) | Step::Settled) | Happened::Ended(_) => return Ok(()),
+            Happened::Step(Step::Dialling(_) | Step::Settled | Step::UsedUp(_)) | Happened::Ended(_) => return Ok(()),
             Happened::Cut => {
                 self.died = true;
                 format!("THE LINK DIES, in the middle of a range; {} records are acknowledged, so they count", self.acknowledged)
