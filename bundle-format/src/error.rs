@@ -114,7 +114,7 @@ codes! {
     Z237 Partial "the stick was taken out too early, or stopped answering" "Nothing is lost: safe on this computer, and nothing was marked as sent." "put it back and run it again, or try another stick";
     Z238 Usage "this place has been prepared already" "It was not touched." "use it as it is; to prepare it anew remove its ZBUNDLE.TXT";
     Z239 Partial "the store for others is full" "What is in it stays; what found no room was left where it is." "give it more room with --quota, or carry it on first";
-    Z240 Partial "a file in a watched folder has stopped arriving" "Nothing of it was taken; it was not touched." "copy it again; if a sync program brings it, see whether that still runs";
+    Z240 Partial "a file in a watched folder has stopped arriving" "Nothing of it was taken; it was not touched." "wait, it is taken once it is whole; if nothing brings the rest, copy it again; see whether a sync program still runs";
     Z241 Partial "the folder holds more than is searched" "What was found first was taken; the rest was not touched." "take out what is no bundle, or name the inner folders one by one";
     Z242 NoSpace "little space is left, so nothing more is taken from folders" "What came lies where it came; nothing was lost." "make room; what waits is taken then";
     Z243 Partial "the watched folder is not there" "Nothing was read or changed." "put the stick in or mount the folder; while `zbundle watch` runs it is taken up then";

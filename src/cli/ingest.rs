@@ -125,6 +125,7 @@ pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport
         Outcome::Held => ("held", code),
         Outcome::Incomplete => ("incomplete", code),
         Outcome::NotForUs => ("not_for_us", code),
+        Outcome::Refused(Code::Z240) => ("stalled", code),
         Outcome::Refused(_) => ("refused", code),
         Outcome::Foreign(_) => ("foreign", code),
     };

@@ -10,7 +10,7 @@ use crate::node::naming::Naming;
 use crate::node::taking::{FileReport, Outcome};
 use crate::node::watching::{Answers, Watched, Watcher};
 use crate::ports::hints::{Hints, NoHints};
-use bundle_format::error::Exit;
+use bundle_format::error::{Code, Exit};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -164,6 +164,7 @@ pub struct Tally {
     /// Events taken.
     pub new: u64,
     refused: u64,
+    stalled: u64,
     held: u64,
     duplicate: u64,
     exit: Exit,
@@ -171,7 +172,7 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { files: 0, refused: 0, held: 0, new: 0, duplicate: 0, exit: Exit::Done }
+        Self { files: 0, refused: 0, stalled: 0, held: 0, new: 0, duplicate: 0, exit: Exit::Done }
     }
 }
 
@@ -226,8 +227,10 @@ impl Tally {
         self.files += 1;
         self.new += file.counts.new;
         self.duplicate += file.counts.duplicate;
+        let is_stalled = file.outcome == Outcome::Refused(Code::Z240);
         let is_refused = matches!(file.outcome, Outcome::Refused(_));
-        self.refused += u64::from(is_refused);
+        self.refused += u64::from(is_refused && !is_stalled);
+        self.stalled += u64::from(is_stalled);
         self.held += u64::from(file.outcome == Outcome::Held);
         if is_refused || file.outcome == Outcome::Held || !file.forks.is_empty() {
             self.exit = self.exit.max(Exit::Partial);
@@ -237,6 +240,6 @@ impl Tally {
     /// With what it did.
     pub fn summary(&self, summary: Object) -> Object {
         let summary = summary.with("files", self.files).with("new", self.new).with("duplicate", self.duplicate);
-        summary.with("refused", self.refused).with("held", self.held)
+        summary.with("refused", self.refused).with("held", self.held).with("stalled", self.stalled)
     }
 }

@@ -125,7 +125,9 @@ pub fn what_stops_arriving_is_told_once_and_taken_when_it_is_completed() {
     assert_eq!(watch.said().matches("Z240").count(), 1, "once: {}", watch.said());
     OpenOptions::new().append(true).open(&target).unwrap().write_all(&bytes[bytes.len() / 2..]).unwrap();
     place.wait_for_events(300);
-    end(watch);
+    let ended = end(watch);
+    let told: Vec<_> = ended.objects("file").iter().map(|file| file["outcome"].clone()).collect();
+    assert_eq!(told, ["stalled", "taken"], "not refused: {ended:?}");
 }
 
 pub fn a_damaged_bundle_is_told_once_and_its_repair_is_taken() {
