@@ -126,7 +126,7 @@ codes! {
     Z304 Done "an unfinished write at the end of the log was dropped" "It had not been acknowledged; nothing acknowledged was lost." "nothing; this is what a power cut leaves";
     Z305 Done "the clock and this node's stamps stand more than a day apart" "Order and identity of events do not depend on it." "set the clock; the events keep the stamp they got";
     Z306 Done "this computer lost some records and starts a new number series" "What others hold of it comes back; what they lack is written again." "nothing; find out which card or image was restored";
-    Z307 LogDamaged "a record of the node beside the log cannot be read" "The log was not touched." "restore the file named above from a copy";
+    Z307 LogDamaged "a small file of this node cannot be read" "Your records are safe: the log was not touched." "restore the file named above from a copy; one in peers or places may be moved away instead, it is made again";
     Z308 Done "a small file beside the log was damaged" "No record is lost." "nothing; it is made again, and some things are sent twice";
     Z401 Usage "the payload is larger than 16 MiB" "Nothing was stored." "split it, or keep it outside and push a reference";
     Z402 Partial "a line is not JSON" "It was not stored; the other lines go on." "mend the line and push it again";

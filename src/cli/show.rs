@@ -25,7 +25,7 @@ pub fn text(shown: &Shown<'_>, names: &mut Names<'_>) -> Result<String, Halt> {
     let key = shown.event.ext.record_key.unwrap_or("-");
     let preview = if shown.payload.is_text { beginning(shown.event.payload) } else { "(not text)".into() };
     let head = format!("{time}  {:<24}  {:<12}  {:<18}", names.short(&told(shown).id()), plain(shown.event.kind).to_string(), plain(key).to_string());
-    let mark = if names.is_after_revoke(&shown.stream, shown.seq)? { "AFTER-REVOKE  " } else { "" };
+    let mark = if names.is_after_revoke(&shown.stream, shown.seq)? { "OF AN ENDED KEY, NOT USED  " } else { "" };
     let orig = shown.event.ext.orig.as_ref().map(|orig| format!("again: {}  ", names.short(orig))).unwrap_or_default();
     Ok(format!("{head}  {:>8}  {mark}{orig}{preview}", units::size(shown.payload.len)))
 }

@@ -201,7 +201,8 @@ fn tell_node(context: &mut Context, status: &Status) -> Result<(), Halt> {
 
 fn tell_origin(context: &mut Context, origin: &OriginStatus, now_ms: u64) -> Result<(), Halt> {
     let last = units::span(now_ms.saturating_sub(origin.hlc.ms()));
-    let flag = if origin.after_revoke > 0 { format!("  {} AFTER-REVOKE", origin.after_revoke) } else { String::new() };
+    let flag =
+        if origin.after_revoke > 0 { format!("  {} OF AN ENDED KEY, NOT USED", units::count(origin.after_revoke, "event")) } else { String::new() };
     context.console.result(&format!("  {:<44} {:>8}   last {last} ago{flag}", origin.name, origin.held), || {
         let object = Object::of("origin").with("origin", &origin.name).with("held", origin.held).with("hlc", origin.hlc.0);
         object.with("time", units::date(origin.hlc.ms())).with("after_revoke", origin.after_revoke)
@@ -214,21 +215,21 @@ fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool
     } else {
         format!("heard {} ago by {}", units::span(now_ms.saturating_sub(peer.heard_ms)), plain(peer.heard_by()))
     };
-    let state = match () {
-        () if silent => "SILENT",
-        () if peer.lacking > 0 || peer.unacknowledged > 0 => "behind",
-        () if !peer.is_known => "unknown",
-        () => "level",
+    let (state, word) = match () {
+        () if silent => ("silent", "SILENT"),
+        () if peer.lacking > 0 || peer.unacknowledged > 0 => ("behind", "behind"),
+        () if !peer.is_known => ("unknown", "unknown"),
+        () => ("level", "up to date"),
     };
-    let answer = if peer.answer_due { ", is owed an answer" } else { "" };
+    let answer = if peer.answer_due { ", is still to be sent a receipt" } else { "" };
     let link = link(peer, now_ms);
     let lacking = if peer.lacking > 0 { format!("; {} of its own are not here", units::count(peer.lacking, "event")) } else { String::new() };
     let line = format!(
-        "  peer {:<24} {heard}; has {} of our events, lacks {}{lacking}{answer}{link}   {state}",
+        "  peer {:<24} {heard}; has {} of our events, lacks {}{lacking}{answer}{link}   {word}",
         peer.name, peer.acknowledged, peer.unacknowledged
     );
     context.console.result(&line, || {
-        let object = Object::of("peer").with("name", &peer.name).with("node", peer.node.to_string()).with("state", state.to_ascii_lowercase());
+        let object = Object::of("peer").with("name", &peer.name).with("node", peer.node.to_string()).with("state", state);
         let object = object.with("heard", (peer.heard_ms > 0).then(|| units::date(peer.heard_ms)).flatten());
         let object = object
             .with("path", peer.path.name())
@@ -243,12 +244,12 @@ fn tell_peer(context: &mut Context, peer: &PeerStatus, now_ms: u64, silent: bool
     })
 }
 
-/// What the link record knows, in a few words. "Level by link" is a moment of the past, not a claim about what was pushed since.
+/// What the link record knows, in a few words. "Up to date by link" is a moment of the past, not a claim about what was pushed since.
 fn link(peer: &PeerStatus, now_ms: u64) -> String {
     let mut words = Vec::new();
     words.extend(peer.link.address.as_ref().map(|address| format!("at {address}")));
     if peer.link.settled_ms > 0 {
-        words.push(format!("level by link {} ago", units::span(now_ms.saturating_sub(peer.link.settled_ms))));
+        words.push(format!("up to date by link {} ago", units::span(now_ms.saturating_sub(peer.link.settled_ms))));
     }
     words.extend(peer.link.rate.map(|rate| format!("{}/s", units::size(rate))));
     if words.is_empty() { String::new() } else { format!("; {}", words.join(", ")) }

@@ -208,7 +208,7 @@ fn state(peer: &PeerStatus, now_ms: u64) -> (u8, &'static str) {
         () if peer.lacking > 0 || peer.unacknowledged > 0 => (2, "behind"),
         () if peer.heard_ms == 0 => (1, "never heard"),
         () if !peer.is_known => (1, "unknown"),
-        () => (0, "level"),
+        () => (0, "up to date"),
     }
 }
 
@@ -227,7 +227,7 @@ fn row(seen: &Seen, peer: &PeerStatus) -> Markup {
                     p.quiet { "silent after " (span(peer.silent_after_ms)) }
                 } @else { "never" }
             }
-            td.number { (peer.held) @if after_revoke > 0 { p.quiet { (after_revoke) " after revoke" } } }
+            td.number { (peer.held) @if after_revoke > 0 { p.quiet { (after_revoke) " of an ended key, not used" } } }
             td.number {
                 (peer.lacking)
                 @if let Some(lag_ms) = peer.lag_ms(now_ms).filter(|_| peer.lacking > 0) { p.quiet { "here up to " (span(lag_ms)) " ago" } }

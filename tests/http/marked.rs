@@ -34,13 +34,13 @@ fn what_was_written_under_an_ended_key_is_marked_wherever_it_is_told() {
     let cells = |line: &str| line.split(',').nth(column).unwrap().to_owned();
     assert_eq!(csv.lines().skip(1).map(cells).collect::<Vec<_>>(), ["", "true"], "log as a table");
     let (_, text) = ended(&dir.path(), &["log"]);
-    assert_eq!(text.lines().map(|line| line.contains("AFTER-REVOKE")).collect::<Vec<_>>(), [false, true], "log to read: {text}");
+    assert_eq!(text.lines().map(|line| line.contains("OF AN ENDED KEY, NOT USED")).collect::<Vec<_>>(), [false, true], "log to read: {text}");
 
     let served = Served::start(&dir.path(), &[]);
     assert_eq!(marks(&feed(&served), "after_revoke"), wanted, "feed");
     let mut stream = served.stream("/v1/stream", None);
     assert_eq!(marks(&[event(&mut stream).1, event(&mut stream).1], "after_revoke"), wanted, "stream");
-    assert!(served.get("/ui").text().contains("1 after revoke"), "page: {}", served.get("/ui").text());
+    assert!(served.get("/ui").text().contains("1 of an ended key, not used"), "page: {}", served.get("/ui").text());
     zbundle(&dir.path(), &["accept", "lunana-bhu"]);
     assert_eq!(marks(&feed(&served), "after_revoke")[1].1, Value::Null, "the authority has accepted it");
 }
