@@ -156,7 +156,7 @@ impl Node {
     }
 
     fn places(&self) -> Places {
-        Places::at(&self.layout.places())
+        Places::at(&self.layout.places(), self.rotted().clone())
     }
 
     /// Everybody for whom something may be written: every member but us and the revoked (R10.12-a).

@@ -96,7 +96,8 @@ impl View {
                 "the roster of its domain is not in the log: the log, or a file of it, is gone; join again with the same file".to_owned(),
             );
         }
-        self.peers.all(&*self.ports.disk)?; // which of them has rotted is noted
+        self.peers.all(&*self.ports.disk)?; // which of these has rotted is noted
+        self.places()?;
         checked.events = verified.event_count;
         checked.bytes = verified.byte_count;
         for (stream, head) in self.log.streams() {

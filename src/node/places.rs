@@ -6,7 +6,7 @@
 
 use super::View;
 use super::error::NodeError;
-use super::record::{self, RecordError};
+use super::record::{self, Recalled, RecordError, Rotted};
 use crate::carry::stick::{FILES_NAME, Marker, Place, PlaceId, PlaceKind, read_marker};
 use crate::ports::disk::{Disk, Open};
 use crate::ports::store::Stream;
@@ -175,25 +175,39 @@ fn read_range(reader: &mut Reader<'_>) -> Result<(Stream, u64, u64), CborError> 
 /// The folder of what is known of places.
 pub struct Places {
     folder: PathBuf,
+    rotted: Rotted,
 }
 
 impl Places {
-    /// They are kept in `folder`.
-    pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+    /// They are kept in `folder`; which have rotted is noted in `rotted`.
+    pub fn at(folder: &Path, rotted: Rotted) -> Self {
+        Self { folder: folder.to_owned(), rotted }
     }
 
     fn path(&self, id: &PlaceId) -> PathBuf {
         self.folder.join(id.to_string())
     }
 
-    /// What is known of the place with this marker; a new one when nothing is.
+    /// What is known of the place with this marker; a new one when nothing is, and when that has rotted, which is put aside (R10.2-j).
     ///
     /// # Errors
     /// [`RecordError`] when it is known and cannot be read.
     pub fn load(&self, disk: &dyn Disk, marker: &Marker) -> Result<PlaceRecord, RecordError> {
-        let known = record::load(disk, &self.path(&marker.id), PlaceRecord::from_bytes)?;
-        Ok(known.map_or_else(|| PlaceRecord::new(marker.clone()), |known| PlaceRecord { marker: marker.clone(), ..known }))
+        let path = self.path(&marker.id);
+        match self.recall(disk, &path)? {
+            Recalled::Whole(known) => return Ok(PlaceRecord { marker: marker.clone(), ..known }),
+            Recalled::Nothing => {}
+            Recalled::Rotten => record::put_aside(disk, &path)?,
+        }
+        Ok(PlaceRecord::new(marker.clone()))
+    }
+
+    fn recall(&self, disk: &dyn Disk, path: &Path) -> Result<Recalled<PlaceRecord>, RecordError> {
+        let recalled = record::recall(disk, path, PlaceRecord::from_bytes)?;
+        if matches!(recalled, Recalled::Rotten) {
+            self.rotted.note(path);
+        }
+        Ok(recalled)
     }
 
     /// Remember it.
@@ -208,7 +222,7 @@ impl Places {
         record::save(disk, &path, &record.to_bytes())
     }
 
-    /// Every place, the one seen last first.
+    /// Every place of which something is known, the one seen last first.
     ///
     /// # Errors
     /// [`RecordError`].
@@ -220,7 +234,9 @@ impl Places {
         let is_record = |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(from_hex::<8>).is_some();
         let mut all = Vec::new();
         for entry in entries.iter().filter(|entry| is_record(&entry.path)) {
-            all.extend(record::load(disk, &entry.path, PlaceRecord::from_bytes)?);
+            if let Recalled::Whole(record) = self.recall(disk, &entry.path)? {
+                all.push(record);
+            }
         }
         all.sort_by_key(|record| std::cmp::Reverse(record.seen_ms));
         Ok(all)
@@ -241,7 +257,7 @@ impl View {
     /// # Errors
     /// [`RecordError`].
     pub fn places(&self) -> Result<Vec<PlaceRecord>, NodeError> {
-        Ok(Places::at(&self.layout.places()).all(&*self.ports.disk)?)
+        Ok(Places::at(&self.layout.places(), self.rotted().clone()).all(&*self.ports.disk)?)
     }
 }
 
@@ -282,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_place_reads_back_as_it_was_written() {
-        let (disk, places) = (MemoryDisk::new(), Places::at(Path::new("/node/places")));
+        let (disk, places) = (MemoryDisk::new(), Places::at(Path::new("/node/places"), Rotted::default()));
         assert!(places.all(&disk).unwrap().is_empty());
         places.save(&disk, &record(1, 5)).unwrap();
         places.save(&disk, &record(2, 6)).unwrap();
@@ -290,9 +306,25 @@ mod tests {
         assert_eq!(places.load(&disk, &record(1, 0).marker).unwrap(), record(1, 5));
     }
 
+    /// R10.2-j.
+    #[test]
+    fn what_is_known_of_a_place_may_rot() {
+        let (disk, places) = (MemoryDisk::new(), Places::at(Path::new("/node/places"), Rotted::default()));
+        places.save(&disk, &record(1, 5)).unwrap();
+        places.save(&disk, &record(2, 6)).unwrap();
+        let path = places.path(&record(1, 0).marker.id);
+        disk.edit(&path, |bytes| bytes[0] ^= 1);
+        let rotten = disk.bytes(&path);
+        assert_eq!(places.all(&disk).unwrap(), [record(2, 6)]);
+        assert_eq!(places.load(&disk, &record(1, 0).marker).unwrap(), PlaceRecord::new(record(1, 0).marker));
+        assert_eq!((disk.bytes(&path.with_extension("damaged")), places.rotted.take().len()), (rotten, 1));
+        places.save(&disk, &record(1, 7)).unwrap();
+        assert_eq!(places.all(&disk).unwrap(), [record(1, 7), record(2, 6)]);
+    }
+
     #[test]
     fn the_place_not_seen_for_longest_is_forgotten_first() {
-        let (disk, places) = (MemoryDisk::new(), Places::at(Path::new("/node/places")));
+        let (disk, places) = (MemoryDisk::new(), Places::at(Path::new("/node/places"), Rotted::default()));
         for at in 0..=u64::try_from(PLACES_MAX).unwrap() {
             let mut record = record(0, 1000 - at);
             record.marker.id = PlaceId(at.to_be_bytes());

@@ -22,6 +22,7 @@ const EXPECTED: &[&str] = &[
     "a lie is sealed",
     "a lie is told on a line",
     "a log rots",
+    "a memory beside the log rots",
     "a machine is cloned",
     "a member has new keys",
     "a member is revoked",

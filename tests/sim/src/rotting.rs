@@ -24,6 +24,11 @@ pub fn segment_len(seed: u64) -> Option<u64> {
     luck.once_in(2).then(|| luck.one_of(&SEGMENT_LENS))
 }
 
+/// Whether in this life what lies beside a log rots too: in one of eight, and in none of those that failed once (`stories`).
+fn rots_memories(seed: u64) -> bool {
+    matches!(seed % 16, 5 | 14)
+}
+
 impl World {
     /// Bytes of a log rot.
     ///
@@ -34,6 +39,9 @@ impl World {
             return Ok(());
         }
         let paths = self.machines[at].station.card.paths();
+        if rots_memories(self.seed) && luck.once_in(2) {
+            return self.rot_memory(at, &paths, luck);
+        }
         let segments: Vec<_> = paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect();
         let Some((newest, sealed)) = segments.split_last() else { return Ok(()) };
         self.rotten.push(self.machines[at].station.member);
@@ -46,6 +54,26 @@ impl World {
             let one_before = which.checked_sub(1).map(|one_before| &sealed[one_before]);
             self.rot_sealed(at, (&sealed[which], one_before), len, which + 1 == sealed.len(), luck)
         }
+    }
+
+    /// A memory beside the log rots: it is made anew, and the node goes on with a stranger, or in a new life in which it finds again what it was about.
+    fn rot_memory(&mut self, at: usize, paths: &[PathBuf], luck: &mut Luck) -> Verdict {
+        let is_memory = |path: &&PathBuf| path.ends_with("state") || path.parent().is_some_and(|folder| folder.ends_with("peers"));
+        let memories: Vec<_> = paths.iter().filter(is_memory).collect();
+        if memories.is_empty() {
+            return Ok(());
+        }
+        let path = luck.one_of(&memories);
+        self.change(at, path, 1, false, luck);
+        self.coverage.count("a memory beside the log rots");
+        self.tell(format!("   {}: {}", self.name(at), path.display()));
+        if let Err(error) = self.with_node(at, |_, _| Ok(())) {
+            return Err(format!("P3: a rotten memory at {} is answered with {} {error}", self.name(at), error.code()));
+        }
+        if path.ends_with("state") {
+            self.restored.push(self.machines[at].station.member);
+        }
+        self.look(at, true)
     }
 
     fn change(&self, at: usize, path: &Path, len: usize, before_index: bool, luck: &mut Luck) {

@@ -128,7 +128,8 @@ pub struct World {
     /// What is planted.
     pub planted: Option<Planted>,
     nonces: Nonces,
-    seed: u64,
+    /// What determines this life.
+    pub seed: u64,
 }
 
 /// Bytes a second that everybody's processor does in codec 3: in most lives so few that it is never worth it, for it takes real time.
