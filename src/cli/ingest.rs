@@ -175,10 +175,13 @@ pub(super) fn remarks(context: &mut Context, naming: &Naming<'_>, ingested: &Ing
             .note(&format!("{} lost some records and starts a new number series: its card or image was replaced or restored", naming.node(peer)));
     }
     if ingested.counts.left_out > 0 {
-        context.console.note(&format!("{} left out: a branch of a fork is full", units::count(ingested.counts.left_out, "event")));
-        if ingested.deeper > 0 {
-            context.console.note(&bundle::too_deep(ingested.deeper));
-        }
+        context.console.note(&format!(
+            "{} left out: a branch of a fork is full or one too many, or its ids are taken",
+            units::count(ingested.counts.left_out, "event")
+        ));
+    }
+    if ingested.deeper > 0 {
+        context.console.note(&bundle::too_deep(ingested.deeper));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use bundle_format::chain::{Position, Run, digest};
 use bundle_format::checkpoint::Checkpoint;
 use bundle_format::event::Event;
 use bundle_format::hlc::Hlc;
-use bundle_format::ids::{Lane, Origin};
+use bundle_format::ids::{Hash, Lane, Origin};
 use bundle_format::limits::FORK_BRANCH_LEN_MAX;
 use bundle_format::range::VerifiedRange;
 
@@ -185,7 +185,7 @@ fn branch(log: &dyn Log, from: &Stream, run: &Run<'_>, known: u64) -> Option<Str
 fn append_behind(store: &mut dyn Store, stream: &Stream, range: &VerifiedRange, run: &Run<'_>, known: u64) -> Result<u64, StoreError> {
     let start = position_in(run, run.start().seq + known);
     let events: Vec<_> = run.events().iter().skip(usize::try_from(known).unwrap_or(usize::MAX)).copied().collect();
-    if is_full(&*store, stream, &events)? {
+    if is_full(&*store, stream, &events)? || takes_an_id(&*store, stream, start.seq + 1, &events)? {
         return Ok(0);
     }
     let hlc = events.last().and_then(|event| Event::from_bytes(event).ok()).map_or(Hlc(0), |event| event.hlc);
@@ -215,6 +215,32 @@ fn is_full(log: &dyn Log, stream: &Stream, more: &[&[u8]]) -> Result<bool, Store
         }
     }
     Ok(len > FORK_BRANCH_LEN_MAX)
+}
+
+/// Whether one of `events`, of which the first would stand at `first` of `stream`, has the id of another event that stands there on another branch: two
+/// digests that begin alike cost who signs both some minutes (R6.4-h). What has rotted has no id that could be compared.
+pub(super) fn takes_an_id(log: &dyn Log, stream: &Stream, first: u64, events: &[&[u8]]) -> Result<bool, StoreError> {
+    let id = |digest: &Hash| digest.0.first_chunk::<8>().copied();
+    for (other, head) in log.branches(&stream.origin).into_iter().filter(|(other, _)| other != stream) {
+        let mut from = first.max(head.base.seq + 1);
+        let to = (first + events.len() as u64).min(head.end.seq + 1);
+        while from < to {
+            let mut stored = log.events(&other, from)?;
+            for theirs in events.iter().skip(usize::try_from(from - first).unwrap_or(usize::MAX)) {
+                match stored.next() {
+                    Ok(Some((_, ours))) if ours != *theirs && id(&digest(ours)) == id(&digest(theirs)) => return Ok(true),
+                    Ok(Some(_)) => from += 1,
+                    Ok(None) => from = to,
+                    Err(StoreError::Damaged { .. }) => {
+                        from = log.lost(&other, from, to)?.first().map_or(to, |(_, last)| last + 1);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

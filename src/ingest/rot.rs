@@ -1,6 +1,7 @@
 //! A range that meets a stretch of ours that rotted: do both tell one history, and what of it may be stored again. SPEC §6.2 (R6.2-i).
 
 use super::admit::{Contact, Meeting};
+use super::apply::takes_an_id;
 use crate::ports::store::{Head, Log, Store, StoreError, Stream};
 use bundle_format::chain::{Position, Run, digest};
 
@@ -105,6 +106,9 @@ pub fn mend(store: &mut dyn Store, meetings: &[Meeting], run: &Run<'_>) -> Resul
         for (first, last) in store.lost(&stream, start.max(head.base.seq) + 1, proved)? {
             let place = |seq: u64| usize::try_from(seq - start).unwrap_or(usize::MAX);
             let Some(events) = run.events().get(place(first) - 1..place(last)) else { continue };
+            if takes_an_id(&*store, &stream, first, events)? {
+                continue; // the other came while this could not be read
+            }
             store.mend(&stream, first, events)?;
             mended += events.len() as u64;
         }

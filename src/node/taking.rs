@@ -90,7 +90,7 @@ pub struct Counts {
     pub duplicate: u64,
     /// Control events appended now.
     pub control: u64,
-    /// Left out because a branch of a fork is full.
+    /// Left out because a branch of a fork is full or one too many, or an id is taken (R6.4-h).
     pub left_out: u64,
     /// Events that were held by number and had rotted, and are here again.
     pub mended: u64,

@@ -273,6 +273,8 @@ reject("manifest_vector_entry_twice", "the vector tells one position twice", ["R
 reject("manifest_receipt_text", "the receipt number is a text", ["R6.5-a"], "Z222", edit_manifest(lambda m: m | {3: [m[3][0], "1"]}))
 reject("manifest_fork_digests_unsorted", "the digests of a fork notice do not ascend", ["R4.2-a"], "Z222",
        edit_manifest(lambda m: m | {5: [[[0, LUNANA.incarnation, 2, None], 2, b"\x02" * 8, b"\x01" * 8]]}))
+reject("manifest_fork_digests_equal", "a fork notice tells one digest twice", ["R4.2-a", "R6.4-h"], "Z222",
+       edit_manifest(lambda m: m | {5: [[[0, LUNANA.incarnation, 2, None], 2, b"\x01" * 8, b"\x01" * 8]]}))
 reject("manifest_long_head", "a seq in more bytes than it needs", ["R2.1-a"], "Z222", raw_manifest(lambda m: m.replace(b"\x02\xf6\x03\x44", b"\x02\xf6\x18\x03\x44", 1)))
 for name_ in ("float", "null", "bignum", "duplicate", "nine_levels"):
     what_, item_, rule_ = BAD_VALUES[name_]

@@ -94,6 +94,56 @@ fn two_branches_of_one_name_are_not_mixed() {
     assert_eq!(events_of(&store, &theirs.branch(6)), (6..).zip(theirs.events[5..8].to_vec()).collect::<Vec<_>>());
 }
 
+/// Two events whose digests, and so their ids at one position, begin alike: c43979ddd8a5af67. Five thousand million hashes, twelve minutes of one processor.
+pub(super) fn alike() -> [Vec<u8>; 2] {
+    let event = |payload: &[u8]| Event { hlc: Hlc((1_800_000_000_000 << 16) | 7), kind: "note", payload, ext: Ext::default() }.to_bytes().unwrap();
+    [event(b"9e1969066958988b"), event(b"a7f29e49c6dbc7cf")]
+}
+
+impl History {
+    /// The same, but for its sixth event.
+    pub(super) fn with_sixth(&self, event: &[u8]) -> Self {
+        let mut other = self.clone();
+        other.events[5] = event.to_vec();
+        other
+    }
+}
+
+/// R6.4-h: of two events that would have one id the one that came first is held, wherever they would stand: at the fork, behind it, on either side, or on a
+/// branch of a branch. A notice that told both had equal digests, and whoever got it refused the whole file.
+#[test]
+fn no_two_events_have_one_id() {
+    let [first, second] = alike();
+    assert_ne!(digest(&first), digest(&second));
+    assert_eq!(digest(&first).0[..8], digest(&second).0[..8]);
+    for [first, second] in [[&first, &second], [&second, &first]] {
+        let ours = History::new(Lane::Routine).with_sixth(first);
+        let left_out = |count: u64, applied: Applied| Applied { left_out: count, ..applied };
+        let [at_it, before_it, another] =
+            [(6, "at it"), (4, "before it"), (5, "another")].map(|(at, words)| ours.parting(at, words).with_sixth(second));
+
+        let mut store = MemoryStore::default();
+        check(&mut store, &ours.range((1, 8), &[]), append(ours.main(), 0, 0, 8));
+        check(&mut store, &at_it.range((3, 8), &[]), left_out(3, fork(ours.main(), 6, 3, 0)));
+        check(&mut store, &before_it.range((1, 5), &[]), fork(ours.main(), 4, 3, 2));
+        check(&mut store, &before_it.range((4, 7), &[]), left_out(2, append(before_it.branch(4), 5, 2, 0)));
+        check(&mut store, &another.range((1, 7), &[]), left_out(3, fork(ours.main(), 5, 4, 0)));
+        assert_eq!(events_of(&store, &before_it.branch(4)), (4..).zip(before_it.events[3..5].to_vec()).collect::<Vec<_>>());
+
+        let mut store = MemoryStore::default();
+        let unlike = ours.parting(5, "unlike");
+        check(&mut store, &ours.range((1, 4), &[]), append(ours.main(), 0, 0, 4));
+        check(&mut store, &unlike.range((5, 5), &[]), append(ours.main(), 4, 0, 1));
+        check(&mut store, &ours.range((5, 8), &[]), fork(ours.main(), 5, 0, 4));
+        check(&mut store, &unlike.with_sixth(second).range((6, 9), &[]), left_out(4, append(ours.main(), 5, 0, 0)));
+        check(&mut store, &unlike.range((6, 9), &[]), append(ours.main(), 5, 0, 4)); // others go on there
+        check(&mut store, &unlike.with_sixth(second).range((5, 9), &[]), left_out(4, fork(ours.main(), 6, 1, 0)));
+        check(&mut store, &before_it.range((1, 5), &[]), fork(ours.main(), 4, 3, 2));
+        check(&mut store, &before_it.with_sixth(first).range((6, 9), &[]), append(before_it.branch(4), 5, 0, 4)); // the same one stands twice
+        assert_eq!(store.streams().len(), 3);
+    }
+}
+
 /// Ten events whose second half has this many bytes in all.
 fn long(history: &History, len: usize) -> History {
     let mut long = history.clone();

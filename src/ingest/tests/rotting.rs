@@ -229,3 +229,19 @@ fn a_branch_that_is_whole_proves_nothing_of_the_other() {
     assert!(store.lost(&theirs.branch(6), 1, 99).unwrap().is_empty());
     check_rotted(&mut store, &ours.range((6, 8), &[]), Applied { mended: 1, ..known(3) }, &[]);
 }
+
+/// R6.4-h: while it could not be read another event took its id; it does not come back beside that one.
+#[test]
+fn what_rotted_is_not_stored_again_beside_another_of_its_id() {
+    let [first, second] = super::forks::alike();
+    let ours = History::new(Lane::Routine).with_sixth(&first);
+    let theirs = ours.with_sixth(&second);
+    let mut store = rotted(&ours, &[5, 8], &[6..=6]);
+    check_rotted(&mut store, &theirs.range((1, 8), &[]), fork(ours.main(), 6, 5, 3), &[(6, 6)]);
+    check_rotted(&mut store, &ours.range((1, 8), &[]), Applied { duplicate: 8, ..only(Verdict::Unproved) }, &[(6, 6)]);
+    let mut store = rotted(&ours, &[5, 8], &[]);
+    check_rotted(&mut store, &ours.parting(5, "clone").range((1, 5), &[]), fork(ours.main(), 5, 4, 1), &[]);
+    store.lose(&ours.main(), 5..=5);
+    let grown = ours.parting(5, "clone").with_sixth(&second).range((6, 8), &[]);
+    check_rotted(&mut store, &grown, Applied { left_out: 3, ..append(ours.parting(5, "clone").branch(5), 5, 0, 0) }, &[(5, 5)]);
+}
