@@ -15,6 +15,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod also;
 mod rows;
 
 use rows::{
@@ -24,7 +25,7 @@ use rows::{
 /// "zbdl": whose database this is (`PRAGMA application_id`).
 const APPLICATION: i64 = 0x7a62_646c;
 /// The tables' version (`PRAGMA user_version`); an older one is made again from the log.
-const VERSION: i64 = 8;
+const VERSION: i64 = 9;
 /// Days of `activity`.
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long we wait for a reader's or another writer's lock, unless told otherwise.
@@ -253,7 +254,8 @@ impl Projection for SqliteProjection {
 
     fn clear(&mut self) -> Result<(), ProjectionError> {
         Ok(self.database.execute_batch(
-            "DELETE FROM event; DELETE FROM record; DELETE FROM record_head; DELETE FROM record_waiting; DELETE FROM origin; DELETE FROM activity;",
+            "DELETE FROM event; DELETE FROM event_also; DELETE FROM record; DELETE FROM record_head; DELETE FROM record_waiting; DELETE FROM origin;
+             DELETE FROM activity;",
         )?)
     }
 
@@ -272,14 +274,14 @@ impl Projection for SqliteProjection {
         Ok(())
     }
 
-    fn put(&mut self, row: &Row<'_>) -> Result<(), ProjectionError> {
+    fn put(&mut self, row: &Row<'_>) -> Result<bool, ProjectionError> {
         let payload = match row.content {
             Content::Text(text) => ValueRef::Text(text.as_bytes()),
             Content::Bytes(bytes) => ValueRef::Blob(bytes),
             Content::Elsewhere => ValueRef::Null,
         };
-        self.run(
-            "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+        let put = self.run(
+            "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT (id) DO NOTHING",
             params![
                 id_text(&row.id),
                 origin_text(&row.stream.origin),
@@ -302,8 +304,12 @@ impl Projection for SqliteProjection {
                 row.counts,
             ],
         )?;
+        if put == 0 {
+            also::put(self, row)?;
+            return Ok(false);
+        }
         *self.days.entry((row.id.origin.node, row.hlc.ms() / DAY_MS)).or_default() += 1;
-        Ok(())
+        Ok(true)
     }
 
     fn set_place(&mut self, place: &Place, name: &str, node_name: &str) -> Result<(), ProjectionError> {
@@ -333,18 +339,22 @@ impl Projection for SqliteProjection {
         let (origin, branch) = (origin_text(&stream.origin), branch_text(stream));
         // An id begins with its origin.
         let (from, to) = (format!("{origin}:"), format!("{origin};"));
-        let wrong = "id >= ?1 AND id < ?2 AND branch = ?3 AND counts <> (seq <= ?4)";
+        let here = "(branch = ?3 OR id IN (SELECT id FROM event_also WHERE id >= ?1 AND id < ?2 AND branch = ?3))";
+        let counts = "coalesce((SELECT max(p.counts) FROM event_also p WHERE p.id = event.id), seq <= ?4)";
+        let wrong = format!("id >= ?1 AND id < ?2 AND {here} AND counts <> {counts}");
         let values = params![from, to, branch, signed(counted)];
+        self.run(also::RECOUNT, values)?;
         let touched = format!("SELECT DISTINCT record FROM event WHERE {wrong} AND record IS NOT NULL");
         let touched = self.all(&touched, values, |row| Ok(row.get(0)?))?;
-        self.run(&format!("UPDATE event SET counts = (seq <= ?4) WHERE {wrong}"), values)?;
+        self.run(&format!("UPDATE event SET counts = {counts} WHERE {wrong}"), values)?;
         Ok(touched)
     }
 
     fn previous(&mut self, stream: &Stream, fork: u64, record_key: &str, seq: u64) -> Result<Option<EventId>, ProjectionError> {
-        let sql = "SELECT id FROM event WHERE record = ?1 AND origin = ?2 AND branch = ?3 AND seq < ?4 ORDER BY seq DESC LIMIT 1";
         let origin = origin_text(&stream.origin);
-        let on = |branch: &str, seq: u64| self.all(sql, params![record_key, origin, branch, signed(seq)], |row| id(row, 0)).map(|mut ids| ids.pop());
+        let on = |branch: &str, seq: u64| {
+            self.all(also::PREVIOUS, params![record_key, origin, branch, signed(seq)], |row| id(row, 0)).map(|mut ids| ids.pop())
+        };
         match (on(&branch_text(stream), seq)?, stream.branch) {
             (None, Some(_)) => on("", fork + 1),
             (found, _) => Ok(found),

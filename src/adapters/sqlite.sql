@@ -9,6 +9,11 @@ CREATE TABLE event (
     time TEXT, type TEXT NOT NULL, record TEXT, base TEXT, op TEXT NOT NULL, orig TEXT, content_type TEXT NOT NULL, author TEXT,
     idempotency_key TEXT, len INTEGER NOT NULL, sha256 TEXT NOT NULL, payload, counts INTEGER NOT NULL
 );
+-- Of an event that stands on several branches of its history: where, each time; its row is on the first of them.
+CREATE TABLE event_also (
+    id TEXT NOT NULL, origin TEXT NOT NULL, branch TEXT NOT NULL, record TEXT, seq INTEGER NOT NULL, counts INTEGER NOT NULL, PRIMARY KEY (id, branch)
+) WITHOUT ROWID;
+CREATE INDEX event_also_record ON event_also (record, origin, branch, seq) WHERE record IS NOT NULL;
 CREATE INDEX event_record ON event (record, origin, branch, seq) WHERE record IS NOT NULL;
 CREATE INDEX event_push ON event (idempotency_key, id) WHERE idempotency_key IS NOT NULL;
 -- Repetitions after a loss, and those that name another node's event: with them a record's heads are worked out from all its versions.

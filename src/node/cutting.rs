@@ -502,7 +502,8 @@ impl Node {
                 let ours: [u8; 8] = digest(bytes).0.first_chunk().copied().unwrap_or_default();
                 let mut digests = [ours, theirs];
                 digests.sort_unstable();
-                notices.push(ForkNotice { origin: branch.origin, seq, digests });
+                // A branch of a branch may begin with what stands on the first one too (R6.4-h): with one digest there is nothing to tell.
+                notices.extend((ours != theirs).then_some(ForkNotice { origin: branch.origin, seq, digests }));
             }
         }
         Ok(notices)

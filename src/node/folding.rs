@@ -32,7 +32,10 @@ impl Folding {
     /// # Errors
     /// What the tables say.
     pub fn put(&mut self, tables: &mut dyn Projection, row: &Row<'_>) -> Result<(), ProjectionError> {
-        tables.put(row)?;
+        if !tables.put(row)? {
+            self.touch(row.record_key.map(str::to_owned));
+            return Ok(());
+        }
         let waiters = tables.arrived(&row.id)?;
         let own = row.record_key.filter(|_| row.counts);
         for key in waiters.iter().filter(|key| Some(key.as_str()) != own) {
@@ -73,7 +76,7 @@ impl Folding {
         self.settle(tables, key, more)
     }
 
-    /// Work a record out from all its versions at the end: which of them count has changed.
+    /// Work a record out from all its versions at the end: which of them count has changed, or what one of them had seen.
     pub fn touch(&mut self, keys: impl IntoIterator<Item = String>) {
         self.whole.extend(keys);
     }

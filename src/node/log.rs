@@ -56,7 +56,7 @@ pub struct Read {
     pub damage: Vec<StoreError>,
 }
 
-/// The events that a person may mean: one, or one in each branch of a fork.
+/// The events that a person may mean: one, or one in each branch of a fork. One that stands on several branches is one (R6.4-h).
 ///
 /// # Errors
 /// What the log says.
@@ -68,7 +68,8 @@ pub fn find_event(log: &dyn Log, reference: &EventRef) -> Result<Vec<(Stream, Ev
             found.push((stream, EventId::new(stream.origin, reference.seq, &digest(bytes))));
         }
     }
-    found.retain(|(_, id)| reference.digest.is_none_or(|digest| digest == id.digest));
+    let mut ids = BTreeSet::new();
+    found.retain(|(_, id)| reference.digest.is_none_or(|digest| digest == id.digest) && ids.insert(*id));
     Ok(found)
 }
 

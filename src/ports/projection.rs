@@ -292,8 +292,8 @@ pub trait Projection {
     fn commit(&mut self) -> Result<(), ProjectionError>;
     /// Forget everything, inside the transaction.
     fn clear(&mut self) -> Result<(), ProjectionError>;
-    /// One event.
-    fn put(&mut self, row: &Row<'_>) -> Result<(), ProjectionError>;
+    /// One event. `false`: it has a row, for it stands on another branch too (R6.4-h); what its record comes to may be another.
+    fn put(&mut self, row: &Row<'_>) -> Result<bool, ProjectionError>;
     /// How far a history has come, and what people call it.
     fn set_place(&mut self, place: &Place, name: &str, node_name: &str) -> Result<(), ProjectionError>;
     /// Events of `stream` above `counted` count no more, the others do; the records that this touches.

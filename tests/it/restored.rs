@@ -1,8 +1,11 @@
 //! Cards restored from old images, and cloned: nothing is lost, nothing silently merged (R6.6-j).
 
+use crate::project::{content, of_record, push_record};
 use crate::world::World;
-use bundle_format::ids::NodeId;
+use bundle_format::ids::{Lane, NodeId};
+use zbundle::adapters::SqliteProjection;
 use zbundle::keys::Policy;
+use zbundle::node::taking::Outcome;
 
 fn domain() -> (World, NodeId, NodeId) {
     let world = World::new();
@@ -205,4 +208,68 @@ fn a_lost_life_says_whom_it_waits_for() {
     settle(&world, "r", hub, clinic);
     assert!(awaited().is_empty());
     assert_eq!(world.payloads("clinic"), ["a1", "a2", "b1"]);
+}
+
+/// R6.4-h: a device whose clock begins anew at each start stamps one after the other: what it wrote in both its pasts is the same event, byte for byte, and
+/// stands twice. The tables took it for two of one id, and were not brought up to date any more, here and at everybody.
+#[test]
+fn what_a_restored_card_wrote_in_both_its_pasts_is_one_event() {
+    let (world, hub, clinic) = domain();
+    let write = |payloads: &[&str]| {
+        for payload in payloads {
+            push_record(&world, "clinic", Lane::Routine, &of_record("patient"), payload.as_bytes());
+        }
+    };
+    let project = |file: &str| {
+        let mut tables = SqliteProjection::open(&world.path(file), true).unwrap();
+        world.view("hub").project(&mut tables, false).unwrap();
+        world.view("hub").log().streams().len()
+    };
+    world.image("clinic", "image");
+    write(&["before", "alike", "and on"]);
+    world.cut("clinic", &[hub], "s2");
+    world.ingest("hub", "s2");
+    project("steps.db");
+    world.restore("image", "clinic");
+    write(&["after", "alike", "elsewhere"]);
+    world.cut("clinic", &[hub], "s3");
+    assert_eq!(world.ingest("hub", "s3").files[0].forks.len(), 1);
+    project("steps.db");
+    project("once.db");
+    let steps = content(&world.path("steps.db"));
+    assert_eq!(steps, content(&world.path("once.db")));
+    let rows = |table: &str| steps.iter().filter(|(of, _)| of == table).count();
+    assert_eq!((rows("event"), rows("record_head")), (2 + 5, 2), "each once, and both ends stand, of which neither had seen the other");
+    let alike = world.view("hub").event(&format!("{}:4", world.view("hub").forks().unwrap()[0].id.split(':').next().unwrap()));
+    assert_eq!(alike.unwrap().1.seq, 4, "whoever names it means one event");
+    settle(&world, "r", hub, clinic);
+    world.open("hub").revoke(clinic, false).unwrap();
+    project("steps.db");
+    project("revoked.db");
+    assert_eq!(content(&world.path("steps.db")), content(&world.path("revoked.db")), "it counts, on the side that is kept");
+}
+
+/// R6.4-h: put back a third time, to a copy of the second past, it wrote what it had written in the first. Two branches then differ first where this one
+/// stands as on the main one: a notice of two equal digests was told, and whoever got the file refused it with Z222.
+#[test]
+fn a_branch_of_a_branch_that_begins_like_another_is_told_without_a_notice() {
+    let (world, hub, _) = domain();
+    world.join("reader", "hub", Policy::All);
+    let write = |payloads: &[&str], folder: &str| {
+        world.push("clinic", payloads);
+        world.cut("clinic", &[hub], folder);
+        world.ingest("hub", folder);
+    };
+    world.image("clinic", "first");
+    write(&["b1", "b2", "alike"], "s1");
+    world.restore("first", "clinic");
+    write(&["c1", "c2"], "s2");
+    world.image("clinic", "second");
+    write(&["c3"], "s3");
+    world.restore("second", "clinic");
+    write(&["alike"], "s4");
+    assert_eq!(world.view("hub").forks().unwrap().len(), 2);
+    let taken = world.carry("hub", "reader", "s5");
+    assert_eq!(taken.files[0].outcome, Outcome::Taken, "{taken:?}");
+    assert_eq!(world.payloads("reader"), world.payloads("hub"));
 }

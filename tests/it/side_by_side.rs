@@ -44,7 +44,7 @@ impl Projection for Shared<'_> {
         places() -> Vec<Place>;
         begin();
         clear();
-        put(row: &Row<'_>);
+        put(row: &Row<'_>) -> bool;
         set_place(place: &Place, name: &str, node_name: &str);
         recount(stream: &Stream, counted: u64) -> Vec<String>;
         previous(stream: &Stream, fork: u64, record_key: &str, seq: u64) -> Option<EventId>;

@@ -15,7 +15,7 @@ pub(super) fn ids_text(ids: &[EventId]) -> String {
     format!("[{}]", quoted.join(","))
 }
 
-fn parse_ids(text: &str) -> Option<Vec<EventId>> {
+pub(super) fn parse_ids(text: &str) -> Option<Vec<EventId>> {
     let inside = text.strip_prefix('[')?.strip_suffix(']')?;
     inside.split(',').filter(|quoted| !quoted.is_empty()).map(|quoted| parse_id(quoted.strip_prefix('"')?.strip_suffix('"')?)).collect()
 }
