@@ -33,10 +33,9 @@ pub fn alive() -> Note {
     Note { kind: ALIVE, payload: vec![0xa0] }
 }
 
-/// `zb/fork-closed {0: origin, 2: fork seq, 4: [d8, d8]}`.
-pub fn fork_closed(origin: &Origin, seq: u64, digests: [[u8; 8]; 2]) -> Note {
-    let closed = ForkClosed { origin: *origin, seq, digests };
-    Note { kind: FORK_CLOSED, payload: cbor::to_vec(&closed) }
+/// `zb/fork-closed {0: origin, 2: fork seq}`. No digest of what stands there: this lane is read by members who may not see that history.
+pub fn fork_closed(origin: &Origin, seq: u64) -> Note {
+    Note { kind: FORK_CLOSED, payload: cbor::to_vec(&ForkClosed { origin: *origin, seq }) }
 }
 
 /// How a fork is named for people: the first position where the branches differ, and a branch's digest.
@@ -57,15 +56,13 @@ impl<T: Serialize> Serialize for OneKey<'_, T> {
 struct ForkClosed {
     origin: Origin,
     seq: u64,
-    digests: [[u8; 8]; 2],
 }
 
 impl Serialize for ForkClosed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(3))?;
+        let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry(&0, &self.origin)?;
         map.serialize_entry(&2, &self.seq)?;
-        map.serialize_entry(&4, &self.digests.each_ref().map(|digest| Bytes(digest)))?;
         map.end()
     }
 }

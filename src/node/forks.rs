@@ -5,9 +5,8 @@ use super::error::NodeError;
 use super::naming::Naming;
 use super::rot::each_readable;
 use super::{Node, View, control};
-use crate::ports::store::{Log, StoreError, Stream};
+use crate::ports::store::{Log, Stream};
 use bundle_format::cbor::{CborError, Reader};
-use bundle_format::chain::digest;
 use bundle_format::error::Code;
 use bundle_format::event::Event;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
@@ -21,8 +20,6 @@ pub struct Fork {
     pub origin: Origin,
     /// The first position where the branches differ.
     pub seq: u64,
-    /// The first 8 bytes of both digests there: the branch that was here first (zeros where it has rotted), and the other.
-    pub digests: [[u8; 8]; 2],
     /// How far each branch is held.
     pub ends: [u64; 2],
     /// Settled by its origin or by a person, and not grown since (R6.2-h).
@@ -48,11 +45,6 @@ pub fn forks(log: &dyn Log, closed: &Closed, naming: &Naming<'_>) -> Result<Vec<
         let Some(theirs) = stream.branch else { continue };
         let seq = head.base.seq + 1;
         let main = Stream::main(stream.origin);
-        let mut events = log.events(&main, seq)?;
-        let ours = match events.next() {
-            Err(StoreError::Damaged { .. }) => None,
-            first => first?.and_then(|(_, bytes)| digest(bytes).0.first_chunk().copied()),
-        };
         let ends = [log.head(&main).map_or(0, |head| head.end.seq), head.end.seq];
         let by_origin = closed.origins.iter().any(|(origin, end)| *origin == stream.origin && ends.contains(end));
         let by_person = closed.forks.iter().any(|(origin, at, held)| (origin, *at) == (&stream.origin, seq) && ends[0] + ends[1] <= *held);
@@ -60,7 +52,6 @@ pub fn forks(log: &dyn Log, closed: &Closed, naming: &Naming<'_>) -> Result<Vec<
             id: control::fork_id(&naming.origin(&stream.origin), seq, &theirs),
             origin: stream.origin,
             seq,
-            digests: [ours.unwrap_or_default(), theirs],
             ends,
             closed: by_origin || by_person,
         });
@@ -147,7 +138,7 @@ impl Node {
         let all = forks(&self.wal, &self.state.closed, &self.naming())?;
         let fork = all.into_iter().find(|fork| fork.id == id).ok_or_else(|| NodeError::refused(Code::Z407, format!("no fork {id} is held here")))?;
         if !fork.closed {
-            self.note_control(&control::fork_closed(&fork.origin, fork.seq, fork.digests))?;
+            self.note_control(&control::fork_closed(&fork.origin, fork.seq))?;
             self.state.closed.forks.push((fork.origin, fork.seq, fork.ends[0] + fork.ends[1]));
             self.save_state()?;
         }

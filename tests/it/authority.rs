@@ -1,7 +1,9 @@
 //! An authority restored from an old card: it signs nothing it could have signed differently before, and what it did sign anyway is healed.
 
 use crate::world::World;
+use bundle_format::chain::digest;
 use bundle_format::error::Code;
+use bundle_format::event::Event;
 use bundle_format::ids::NodeId;
 use zbundle::keys::Policy;
 
@@ -174,4 +176,34 @@ fn a_person_closes_a_fork_and_it_opens_again_when_it_grows() {
     world.ingest("hub", "third");
     assert_eq!(world.payloads("hub"), ["b1", "b2", "c1"]);
     assert_eq!(world.view("hub").status().unwrap().open_forks().count(), 1, "somebody still writes it");
+}
+
+/// R6.4-g: every member reads a hub's control lane. What was said there of a fork held two digests, against which a guess at a payload could be tried.
+#[test]
+fn what_is_said_of_a_closed_fork_tells_nothing_of_what_stands_there() {
+    let (world, hub, _) = domain();
+    world.join("reader", "hub", Policy::Own);
+    world.image("clinic", "image");
+    for (payload, folder) in [("b1", "first"), ("c1", "second")] {
+        world.restore("image", "clinic");
+        world.push("clinic", &[payload]);
+        world.cut("clinic", &[hub], folder);
+        world.ingest("hub", folder);
+    }
+    let fork = world.view("hub").forks().unwrap().remove(0);
+    let view = world.view("hub");
+    let streams = view.log().branches(&fork.origin).into_iter().map(|(stream, _)| stream);
+    let guesses: Vec<_> = streams.map(|stream| digest(view.log().events(&stream, fork.seq).unwrap().next().unwrap().unwrap().1)).collect();
+    drop(view);
+    assert!(guesses.len() == 2 && world.open("hub").close_fork(&fork.id).unwrap().closed);
+    world.carry("hub", "reader", "news");
+    let view = world.view("reader");
+    let (mut scan, mut said) = (view.log().scan().unwrap(), Vec::new());
+    while let Some((_, _, bytes)) = scan.next().unwrap() {
+        said.extend(Event::from_bytes(bytes).ok().filter(|event| event.kind == "zb/fork-closed").map(|event| event.payload.to_vec()));
+    }
+    assert_eq!(said.len(), 1, "it is told that somebody has looked at it");
+    for guess in guesses {
+        assert!(!said[0].windows(4).any(|told| told == &guess.0[..4]), "{said:?}");
+    }
 }

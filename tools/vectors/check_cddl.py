@@ -81,7 +81,7 @@ GOOD = [
     ("range", RANGE), ("range", {**RANGE, 6: [2, 10], 14: [1, 2]}), ("pad", b(9)),
     ("enrol", ENROL), ("enrol", {**ENROL, 8: [b(8)]}), ("rekey", REKEY), ("revoke", {0: b(8), 2: 2, 8: []}), ("set-policy", {0: b(8), 8: 0}),
     ("accept", {0: b(8), 8: [KEEP]}), ("heal", {0: [3, b(32)], 2: [4, b(32)]}), ("roster-event", REKEY),
-    ("close", {0: KEEP}), ("alive", {}), ("fork-closed", {0: DIRECTED, 2: 3, 4: [b(8), b(8)]}),
+    ("close", {0: KEEP}), ("alive", {}), ("fork-closed", {0: DIRECTED, 2: 3}),
     ("request", ["zbundle/1 request", REQUEST, b(64)]), ("request", ["zbundle/1 request", {**REQUEST, 8: 2}, b(64), b(64)]),
     ("join", ["zbundle/1 join", JOIN, [RANGE]]),
     ("hello", [0, 1, False, 65536, None, MANIFEST]), ("hello", [0, 1, True, 0, 7, {0: [], 1: []}]),
