@@ -101,8 +101,9 @@ pub struct Node {
     pub(crate) wal: Wal,
     pub(crate) roster: Roster,
     pub(crate) peers: Peers,
-    pub(crate) state: State,
-    /// As it stands on the disk; boxed, for nodes travel in futures.
+    /// Boxed, for nodes travel in futures.
+    pub(crate) state: Box<State>,
+    /// As it stands on the disk.
     saved: Box<State>,
     /// Read when it is first asked.
     ledger: Option<Ledger>,
@@ -191,7 +192,8 @@ impl Node {
         let (state, forgotten) = state_or_found_again(recalled, &wal, &keyring)?;
         wal.hold_against(state.log_end);
         let roster = Roster::from_log(pin_of(&keyring), &wal, keyring.is_authority())?;
-        let (saved, receipt_told) = (Box::new(state.clone()), state.receipt_number);
+        let (receipt_told, state) = (state.receipt_number, Box::new(state));
+        let saved = state.clone();
         let mut node =
             Self { ports: ports.clone(), layout, keyring, wal, roster, peers, state, saved, ledger: None, receipt_told, wrap, _lock: lock };
         if forgotten {
@@ -292,6 +294,7 @@ impl Node {
         self.ledger()?.clear();
         self.save_ledger()?;
         self.state.open_lives.push(old);
+        self.note_written(old);
         (self.state.receipt_number, self.receipt_told) = (0, 0);
         self.save_state()?;
         self.leave_life()?;
@@ -299,6 +302,16 @@ impl Node {
         let mut heard: BTreeSet<_> = self.peers.all(&*self.ports.disk)?.into_iter().map(|(peer, _)| peer).collect();
         heard.extend(self.writers()); // heard too, perhaps, by a card that was put back to before
         self.owe_answers(&heard)
+    }
+
+    /// What stands in a life as it ends is our own work: nobody else's was stored in it, for that ends it (R6.6-d).
+    fn note_written(&mut self, life: Incarnation) {
+        let me = self.keyring.node();
+        let own = |stream: &Stream| stream.branch.is_none() && (stream.origin.node, stream.origin.incarnation) == (me, life);
+        let ends = self.wal.streams().into_iter().filter(|(stream, _)| own(stream)).map(|(stream, head)| (stream.origin, head.end.seq));
+        let none = (Origin { node: me, incarnation: life, lane: Lane::Routine, audience: None }, 0); // so that the life is told
+        self.state.written.retain(|(origin, _)| origin.incarnation != life);
+        self.state.written.extend(ends.chain([none]));
     }
 
     /// Every member whose records we may see.
@@ -334,9 +347,9 @@ impl Node {
 
     /// Write the file `state` if it has changed.
     pub(crate) fn save_state(&mut self) -> Result<(), NodeError> {
-        if self.state != *self.saved {
+        if self.state != self.saved {
             self.state.save(&*self.ports.disk, &self.layout.state())?;
-            (*self.saved).clone_from(&self.state);
+            self.saved.clone_from(&self.state);
         }
         Ok(())
     }

@@ -121,7 +121,10 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
     }
     let count = write_again(node, &main, held)?;
     node.state.repeated.retain(|(repeated, _)| repeated != origin);
-    node.state.repeated.push((*origin, held));
+    let end = node.wal.head(&main).map_or(0, |head| head.end.seq);
+    if held.max(ours_to(node, &main)?) >= end {
+        node.state.repeated.push((*origin, held)); // else it goes on its way under its old numbers
+    }
     for (_, head) in branches {
         close(node, origin, head.end)?;
     }
@@ -151,16 +154,25 @@ fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError
     Ok(())
 }
 
-/// Append the payload events of `stream` behind `after` again, in our new life, each naming the event it was (ext 13). Control events of the old
-/// life are not repeated: they spoke of that life.
+/// Up to where an ended life is ours to write again: what this node had written when it ended, and what counts. What came since and does not may be the work of
+/// whoever has an old key of ours, and would count under our new one (R6.6-d).
+fn ours_to(node: &Node, stream: &Stream) -> Result<u64, NodeError> {
+    let is_of_this_device = node.keyring.earlier_incarnations().contains(&stream.origin.incarnation);
+    let unknown = if is_of_this_device { u64::MAX } else { 0 };
+    Ok(node.naming().counting().counted(stream)?.max(node.state.written_to(&stream.origin).unwrap_or(unknown)))
+}
+
+/// Append the payload events of `stream` behind `after` that are ours again, in our new life, each naming the event it was (ext 13). Control events of the
+/// old life are not repeated: they spoke of that life.
 fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, NodeError> {
     if stream.origin.lane == Lane::Control {
         return Ok(0);
     }
     let target = Stream::main(Origin { incarnation: node.keyring.incarnation(), ..stream.origin });
     let mut repeats = Repeats::of(node, &stream.origin)?;
+    let last = ours_to(node, stream)?;
     let (mut count, mut after) = (0, after);
-    while let Some((seq, bytes)) = readable_behind(node, stream, after)? {
+    while let Some((seq, bytes)) = readable_behind(node, stream, after)?.filter(|(seq, _)| *seq <= last) {
         after = seq;
         let id = EventId::new(stream.origin, seq, &digest(&bytes));
         if repeats.have(id, &bytes) {

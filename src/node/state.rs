@@ -29,13 +29,17 @@ pub struct State {
     pub holes_answered: u64,
     /// How far the log had durably reached, segment and byte, when that was last noted: who finds it shorter has lost what stood there (R10.8-i).
     pub log_end: (u32, u64),
+    /// Own histories of ended lives, and how far this node had written each when that life ended. Of a life that is told the routine lane is named always. What
+    /// came of it since may be another's work (R6.6-d).
+    pub written: Vec<(Origin, u64)>,
 }
 
 impl State {
     fn to_bytes(&self) -> Vec<u8> {
         let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
-        let Self { closed, repeated, holes_answered, log_end, .. } = self;
-        cbor::to_vec(&(self.receipt_number, lives, self.alive_due, self.alive_ms, &closed.origins, &closed.forks, repeated, holes_answered, log_end))
+        let Self { closed, repeated, holes_answered, log_end, written, .. } = self;
+        let (number, alive_due, alive_ms) = (self.receipt_number, self.alive_due, self.alive_ms);
+        cbor::to_vec(&(number, lives, alive_due, alive_ms, &closed.origins, &closed.forks, repeated, holes_answered, log_end, written))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
@@ -49,11 +53,14 @@ impl State {
         let repeated = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
         let holes_answered = match count {
             7 => 0,
-            8 | 9 => reader.uint()?,
+            8..=10 => reader.uint()?,
             _ => return Err(CborError::Shape),
         };
-        let log_end = if count == 9 { read_place(reader)? } else { (0, 0) };
-        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed: Closed { origins, forks }, repeated, holes_answered, log_end };
+        let log_end = if count >= 9 { read_place(reader)? } else { (0, 0) };
+        let written_count = if count == 10 { reader.array()? } else { 0 };
+        let written = (0..written_count).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
+        let closed = Closed { origins, forks };
+        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed, repeated, holes_answered, log_end, written };
         reader.finish()?;
         Ok(state)
     }
@@ -73,6 +80,12 @@ impl State {
         }
         let last = |told: &[(Origin, u64)]| told.iter().filter(|(of, _)| of == origin).map(|(_, seq)| *seq).max();
         last(&self.repeated).or_else(|| last(&self.closed.origins)).map_or(end, |last| end.min(last))
+    }
+
+    /// How far this node had written a history of its own when that life ended; `None` when it is not known of that life.
+    pub fn written_to(&self, origin: &Origin) -> Option<u64> {
+        let is_told = self.written.iter().any(|(of, _)| of.incarnation == origin.incarnation);
+        is_told.then(|| self.written.iter().find(|(of, _)| of == origin).map_or(0, |(_, seq)| *seq))
     }
 
     /// What is found again of it in the log and the keyring where the file is gone or has rotted. Which lives were settled is not known any more: all that
