@@ -5,6 +5,7 @@ use super::halt::Halt;
 use super::object::Object;
 use super::opening::short;
 use super::{Context, Finished, open_tables, run_program, summary, units};
+use crate::keys::Refused as Void;
 use crate::node::alarm::{self, Alarm, alarms};
 use crate::node::layout::Layout;
 use crate::node::status::{OpenLife, OriginStatus, PeerStatus, Status, Stock};
@@ -255,6 +256,15 @@ fn link(peer: &PeerStatus, now_ms: u64) -> String {
     if words.is_empty() { String::new() } else { format!("; {}", words.join(", ")) }
 }
 
+/// Roster events without effect: the authority meant something by them, or somebody else has its key.
+fn tell_void(context: &mut Context, void: &[Void]) -> Result<(), Halt> {
+    let Some(Void { position, why }) = void.iter().min_by_key(|void| void.position.seq) else { return Ok(()) };
+    let (count, seq, why) = (units::count(void.len() as u64, "roster event"), position.seq, plain(&why.to_string()).to_string());
+    let line =
+        format!("  without effect: {count}, the first at {seq}: {why}; ask the authority whether it wrote that: if not, its key is in other hands");
+    context.console.result(&line, || Object::of("void").with("count", void.len()).with("seq", seq).with("why", &why))
+}
+
 /// What needs a person, or soon will.
 fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
     let stock = |stock: &Stock| format!("{}, {}", units::count(stock.count, "bundle"), units::size(stock.bytes));
@@ -285,6 +295,7 @@ fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
         if let Some(why) = &domain.doubt {
             context.console.warn(Code::Z610, why)?;
         }
+        tell_void(context, &domain.void)?;
     }
     for finding in &status.findings {
         match finding {

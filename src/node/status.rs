@@ -12,7 +12,7 @@ use super::radar;
 use super::state::State;
 use super::syncing::DAY_MS;
 use super::{Node, View};
-use crate::keys::{Keyring, Roster};
+use crate::keys::{Keyring, Refused as Void, Roster};
 use crate::ports::Ports;
 use crate::ports::disk::read_small;
 use crate::ports::store::{Finding, Head, Log, Rotten, Store as _, StoreError, Stream};
@@ -84,6 +84,8 @@ pub struct DomainStatus {
     pub roster_hlc: Hlc,
     /// Whether the roster has forked.
     pub forked: bool,
+    /// Roster events that have no effect, as the fold met them (§8.3).
+    pub void: Vec<Void>,
     /// The authority only: why it may have lost what it signed last, in words.
     pub doubt: Option<String>,
 }
@@ -281,6 +283,7 @@ impl Looking<'_> {
             roster_seq: self.roster.head().seq,
             roster_hlc: self.roster.updated(),
             forked: self.roster.is_forked(),
+            void: self.roster.refused().to_vec(),
             doubt,
         }))
     }

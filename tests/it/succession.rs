@@ -11,7 +11,7 @@ use bundle_format::ids::NodeId;
 use bundle_format::range::{Coding, Range};
 use bundle_format::seal::SealingKey;
 use bundle_format::sign::SigningKey;
-use zbundle::keys::{Policy, RosterEvent};
+use zbundle::keys::{Policy, Refused, RosterError, RosterEvent};
 use zbundle::ports::store::Stream;
 
 /// `thief` is the hub as it was: its files, its old key.
@@ -54,6 +54,8 @@ fn who_has_a_replaced_key_of_the_authority_enrols_nobody_below_its_replacement()
     let streams = world.view("hub").log().streams();
     assert!(streams.iter().any(|(stream, _)| stream.branch.is_some()), "the hub has heard what the thief says");
     is_as_the_authority_says(&world, hub, 2);
+    let void = world.view("clinic").status().unwrap().domain.unwrap().void;
+    assert!(matches!(&void[..], [Refused { why: RosterError::EndedKey, .. }]), "and status says so: {void:?}");
     world.join("other", "hub", Policy::Own);
     exchange(&world, "on");
     is_as_the_authority_says(&world, hub, 3);
