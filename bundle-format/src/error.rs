@@ -142,6 +142,7 @@ codes! {
     Z414 Usage "this idempotency key was used for another content" "Nothing was stored." "use a new key for a new event; the event above has the old one";
     Z415 Partial "the program of a conflict rule did not decide" "The record stays in conflict, all versions kept." "run it by hand; docs/sql.md says what it gets on stdin and what it may answer";
     Z416 NotTrusted "only a hub settles conflicts by rules" "Nothing was written." "run it at a hub: the authority, or a member signed with --policy all";
+    Z417 Usage "this node has begun as many histories as others take of it" "Nothing was stored." "push to a lane and audience that it has written to before, or join again as a new member";
     Z430 Usage "the cursor is not of this log" "Nothing was read or changed." "the log was restored or made anew: read again from the beginning; ids tell what you have already";
     Z431 Usage "the body is not JSON" "Nothing was stored." "mend it, or name its content type: other types are stored as they come";
     Z432 Usage "nothing is at this address, or not for this method" "Nothing was read or changed." "see docs/http-api.md, or ask for /v1/openapi.json";

@@ -63,6 +63,11 @@ pub const EXPANSION_FACTOR: u64 = 200;
 pub const CLOCK_AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;
 /// One branch of a fork, past the fork point.
 pub const FORK_BRANCH_LEN_MAX: u64 = 16 << 20;
+/// Histories of one member, branches among them, that others take: four lanes, directed to some hundreds, in several lives. A vector holds those of a dozen
+/// members who lie.
+pub const HISTORY_COUNT_MAX: usize = 4096;
+/// The same of a member that sees everything, and writes to everybody.
+pub const HUB_HISTORY_COUNT_MAX: usize = 16 * 1024;
 /// One message on a link. The smallest range is what lies between two checkpoints, at most 48 KiB raw, and a hub holds one message of each peer.
 pub const MESSAGE_LEN_MAX: usize = 96 * 1024;
 /// Vector entries in one hello; a long vector goes in several, so that what is urgent need not wait for all of it.

@@ -176,7 +176,7 @@ pub(super) fn remarks(context: &mut Context, naming: &Naming<'_>, ingested: &Ing
     }
     if ingested.counts.left_out > 0 {
         context.console.note(&format!(
-            "{} left out: a branch of a fork is full or one too many, or its ids are taken",
+            "{} left out: a branch of a fork is full or one too many, its ids are taken, or a member has begun too many histories",
             units::count(ingested.counts.left_out, "event")
         ));
     }

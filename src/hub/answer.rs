@@ -136,7 +136,7 @@ fn class(code: Code) -> (StatusCode, Option<&'static str>) {
         Code::Z402 | Code::Z431 => (StatusCode::BAD_REQUEST, Some("INVALID_JSON")),
         Code::Z404 | Code::Z405 | Code::Z406 | Code::Z438 | Code::Z616 => (StatusCode::UNPROCESSABLE_ENTITY, Some("SCHEMA_VIOLATION")),
         Code::Z401 | Code::Z403 => (StatusCode::PAYLOAD_TOO_LARGE, None),
-        Code::Z413 | Code::Z414 | Code::Z441 => (StatusCode::CONFLICT, None),
+        Code::Z413 | Code::Z414 | Code::Z417 | Code::Z441 => (StatusCode::CONFLICT, None),
         Code::Z430 => (StatusCode::GONE, None),
         Code::Z412 | Code::Z432 => (StatusCode::NOT_FOUND, None),
         Code::Z433 => (StatusCode::BAD_REQUEST, None),

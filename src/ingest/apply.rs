@@ -24,7 +24,7 @@ pub struct Applied {
     pub new: u64,
     /// Events that were held already, byte for byte.
     pub duplicate: u64,
-    /// A branch that was full or one too many: events left out, loudly.
+    /// A branch that was full, or a branch or history one too many: events left out, loudly.
     pub left_out: u64,
     /// Checkpoints of events held already that were lost here, and are held again.
     pub refilled: u64,
@@ -34,27 +34,32 @@ pub struct Applied {
     pub forked: Option<u64>,
 }
 
+/// What is not taken of a range whatever it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Within {
+    /// What would go on from the history that was here first becomes a branch: who writes that history must not go on from it.
+    pub apart: bool,
+    /// Streams of one node that are held at most: one that would be begun beyond that is left out (R6.2-j).
+    pub stream_count_max: usize,
+}
+
 /// Meet our streams of its origin and append what is new. The caller syncs before anyone is told.
 ///
 /// # Errors
 /// What the log says.
 pub fn apply(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, StoreError> {
-    take(store, range, false)
+    apply_within(store, range, Within { apart: false, stream_count_max: usize::MAX })
 }
 
-/// The same, but what would go on from the history that was here first becomes a branch: who writes that history must not go on from it.
+/// The same, within bounds.
 ///
 /// # Errors
 /// What the log says.
-pub fn apply_apart(store: &mut dyn Store, range: &VerifiedRange) -> Result<Applied, StoreError> {
-    take(store, range, true)
-}
-
-fn take(store: &mut dyn Store, range: &VerifiedRange, apart: bool) -> Result<Applied, StoreError> {
+pub fn apply_within(store: &mut dyn Store, range: &VerifiedRange, within: Within) -> Result<Applied, StoreError> {
     let run = range.run();
     let meetings = meetings(&*store, &range.origin(), &run)?;
     let verdict = match admitted(&range.origin(), &run, &meetings) {
-        Verdict::Append { stream, end } if apart && stream.branch.is_none() => Verdict::Fork { stream, at: end + 1 },
+        Verdict::Append { stream, end } if within.apart && stream.branch.is_none() => Verdict::Fork { stream, at: end + 1 },
         verdict => verdict,
     };
     let count = run.events().len() as u64;
@@ -69,10 +74,11 @@ fn take(store: &mut dyn Store, range: &VerifiedRange, apart: bool) -> Result<App
             return Ok(Applied { verdict: Verdict::Unproved, duplicate: count, ..applied });
         }
         Verdict::Duplicate | Verdict::Unproved | Verdict::Gap { .. } => return Ok(Applied { duplicate: count, ..applied }),
+        Verdict::Append { stream, .. } if is_one_too_many(&*store, &stream, within) => return Ok(Applied { left_out: count, ..applied }),
         Verdict::Append { stream, end } => (stream, end.saturating_sub(run.start().seq), parting_behind(&*store, &stream, end, run.end().seq)),
         Verdict::Fork { stream, at } => {
             let known = at - run.start().seq - 1;
-            match branch(&*store, &stream, &run, known) {
+            match branch(&*store, &stream, &run, known).filter(|branch| !is_one_too_many(&*store, branch, within)) {
                 Some(branch) => (branch, known, Some(at)),
                 None => return Ok(Applied { duplicate: known, left_out: count - known, forked: Some(at), ..applied }),
             }
@@ -80,6 +86,11 @@ fn take(store: &mut dyn Store, range: &VerifiedRange, apart: bool) -> Result<App
     };
     let new = append_behind(store, &stream, range, &run, known)?;
     Ok(Applied { new, duplicate: known, left_out: count - known - new, forked, ..applied })
+}
+
+/// Whether `stream` would be begun, and its node has begun as many as are held of it.
+fn is_one_too_many(log: &dyn Log, stream: &Stream, within: Within) -> bool {
+    log.head(stream).is_none() && log.count_of(&stream.origin.node) >= within.stream_count_max
 }
 
 /// The first position of another branch that `stream`, whose `end` rot has put back to where that branch parts or before, holds again.

@@ -11,4 +11,4 @@ mod rot;
 mod tests;
 
 pub use admit::{Meeting, Verdict, admit};
-pub use apply::{Applied, apply, apply_apart};
+pub use apply::{Applied, Within, apply, apply_within};

@@ -7,6 +7,7 @@ use super::standing::{Bound, EventStanding, Standing};
 use bundle_format::chain::Position;
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{DomainId, Hash, Lane, Name, NodeId, Origin};
+use bundle_format::limits::{HISTORY_COUNT_MAX, HUB_HISTORY_COUNT_MAX};
 use bundle_format::sign::VerifyingKey;
 
 impl Roster {
@@ -78,6 +79,11 @@ impl Roster {
     /// Whether the policy makes `node` a hub, revoked or not (R8.7-a).
     pub fn is_hub(&self, node: &NodeId) -> bool {
         self.member(node).is_some_and(|member| member.policy == Policy::All)
+    }
+
+    /// Histories of `node` that others take, branches among them (R6.2-j).
+    pub fn history_count_max(&self, node: &NodeId) -> usize {
+        if self.is_hub(node) { HUB_HISTORY_COUNT_MAX } else { HISTORY_COUNT_MAX }
     }
 
     /// The hubs with a present key: they see and carry everything.

@@ -83,7 +83,7 @@ impl Node {
     /// Our streams that a push in `lane` to `audiences` goes to: the undirected one when nobody is named.
     ///
     /// # Errors
-    /// Z616 for ourselves, Z406 for an id that is no member's.
+    /// Z616 for ourselves, Z406 for an id that is no member's, Z417 for a history too many.
     pub fn push_streams(&self, lane: Lane, audiences: &[NodeId]) -> Result<Vec<Stream>, NodeError> {
         let mut streams = Vec::new();
         for node in audiences {
@@ -101,7 +101,19 @@ impl Node {
         if streams.is_empty() {
             streams.push(Stream::main(self.own_origin(lane, None)));
         }
+        self.refuse_one_too_many(&streams)?;
         Ok(streams)
+    }
+
+    /// Others would leave it out. An eighth of what they take is for lives to come, which must write again what they have lost (R6.2-j).
+    fn refuse_one_too_many(&self, streams: &[Stream]) -> Result<(), NodeError> {
+        let me = self.keyring.node();
+        let new = streams.iter().filter(|stream| self.wal.head(stream).is_none()).count();
+        let most = self.roster.history_count_max(&me) / 8 * 7;
+        if new == 0 || self.wal.count_of(&me) + new <= most {
+            return Ok(());
+        }
+        Err(NodeError::refused(Code::Z417, format!("{most} histories, and {new} more would be begun")))
     }
 
     /// Push to `streams`, which [`Node::push_streams`] chose.

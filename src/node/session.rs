@@ -384,7 +384,7 @@ impl Session {
         };
         let end = verified.end();
         let Applied { verdict, duplicate, left_out, .. } = node.take_range(&verified, &mut self.tally)?;
-        if self.record.sent.insert(origin) {
+        if (left_out == 0 || node.holds_any_of(&origin)) && self.record.sent.insert(origin) {
             self.dirty = true;
         }
         match verdict {

@@ -358,11 +358,14 @@ impl Node {
     fn take_bundle(&mut self, mut bundle: VerifiedBundle<FileReader>, report: &mut FileReport, ingested: &mut Ingested) -> Result<bool, NodeError> {
         let (sender, sender_key, salt) = (bundle.sender(), bundle.sealed().header().sender_key, bundle.sealed().salt());
         report.sender = Some(sender);
-        let (mut sent, mut tally) = (Vec::new(), Tally::default());
+        let (mut sent, mut has_ranges, mut tally) = (Vec::new(), false, Tally::default());
         let taken = (|| {
             while let Some(range) = bundle.next_range()? {
-                sent.push(range.origin());
-                self.take_range(&range, &mut tally)?;
+                has_ranges = true;
+                let applied = self.take_range(&range, &mut tally)?;
+                if applied.left_out == 0 || self.holds_any_of(&range.origin()) {
+                    sent.push(range.origin());
+                }
             }
             Ok::<_, NodeError>(())
         })();
@@ -381,7 +384,6 @@ impl Node {
         }
         let receipt = manifest.receipt.filter(|_| current);
         let receipt = receipt.map(|(incarnation, number)| Receipt { incarnation, number, salt, vector: manifest.vector.clone() });
-        let has_ranges = !sent.is_empty();
         let via = self.whereabouts(&report.path);
         self.remember_peer(sender, receipt, sent, &via, ingested)?;
         if current && self.notice_proves_loss(&manifest.forks)? {
@@ -398,8 +400,8 @@ impl Node {
         if origin.node == self.keyring.node() {
             self.meet_own_history(range, tally)?;
         }
-        let apart = self.would_be_signed_over(range);
-        let applied = if apart { ingest::apply_apart(&mut self.wal, range)? } else { ingest::apply(&mut self.wal, range)? };
+        let within = ingest::Within { apart: self.would_be_signed_over(range), stream_count_max: self.stream_count_max(&origin) };
+        let applied = ingest::apply_within(&mut self.wal, range, within)?;
         count(range, &applied, &mut tally.counts);
         if let Verdict::Gap { from, to } = applied.verdict {
             tally.missing.push(Missing { origin, from, to });
@@ -421,6 +423,17 @@ impl Node {
             }
         }
         Ok(applied)
+    }
+
+    /// Streams of whoever writes `origin` that are held at most (R6.2-j): of ourselves all, for what others have of them is to come back.
+    fn stream_count_max(&self, origin: &Origin) -> usize {
+        let is_bound = origin.node != self.keyring.node() && !self.roster.is_roster(origin);
+        if is_bound { self.roster.history_count_max(&origin.node) } else { usize::MAX }
+    }
+
+    /// Whether anything of `origin` is held: of what is left out whole nobody need be told how far it is (R6.5-c).
+    pub(crate) fn holds_any_of(&self, origin: &Origin) -> bool {
+        !self.log().branches(origin).is_empty()
     }
 
     /// Something of our own comes back to us. If it is news, we have lost state: a new life before the next append (R6.6-a). The roster lane

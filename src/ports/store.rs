@@ -4,7 +4,7 @@ use bundle_format::chain::{Position, Run};
 use bundle_format::checkpoint::Checkpoint;
 use bundle_format::error::Code;
 use bundle_format::hlc::Hlc;
-use bundle_format::ids::Origin;
+use bundle_format::ids::{NodeId, Origin};
 
 /// One history as it is stored: an origin's, or one branch of its fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -195,6 +195,10 @@ pub trait Log {
     /// Those of one origin. A log of many histories finds them without looking through the others.
     fn branches(&self, origin: &Origin) -> Vec<(Stream, Head)> {
         self.streams().into_iter().filter(|(stream, _)| stream.origin == *origin).collect()
+    }
+    /// How many streams of one node are held.
+    fn count_of(&self, node: &NodeId) -> usize {
+        self.streams().iter().filter(|(stream, _)| stream.origin.node == *node).count()
     }
     /// One stream's head.
     fn head(&self, stream: &Stream) -> Option<Head>;

@@ -105,6 +105,12 @@ impl Streams {
         theirs.filter_map(|(_, number)| self.get(*number))
     }
 
+    /// How many there are of one node.
+    pub fn count_of(&self, node: &NodeId) -> usize {
+        let first = Origin { node: *node, incarnation: Incarnation([0; 4]), lane: Lane::Control, audience: None };
+        self.numbers.range(Stream::main(first)..).take_while(|(stream, _)| stream.origin.node == *node).count()
+    }
+
     /// All, sorted by stream.
     pub fn sorted(&self) -> impl Iterator<Item = (u32, &StreamState)> {
         self.numbers.values().filter_map(|number| Some((*number, self.get(*number)?)))

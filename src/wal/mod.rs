@@ -31,7 +31,7 @@ use crate::ports::store::{Checkpointed, Events, Finding, Head, Log, Rotten, Scan
 use crate::ports::{Clock, Entropy};
 use bundle_format::chain::Run;
 use bundle_format::hlc::Hlc;
-use bundle_format::ids::Origin;
+use bundle_format::ids::{NodeId, Origin};
 use read::{AllEvents, StreamEvents};
 use recover::{Opened, Place, hole_findings};
 use segment::Segment;
@@ -306,6 +306,10 @@ macro_rules! log_by_view {
 
             fn branches(&self, origin: &Origin) -> Vec<(Stream, Head)> {
                 self.view.streams.of(origin).map(|state| (state.stream, state.head())).collect()
+            }
+
+            fn count_of(&self, node: &NodeId) -> usize {
+                self.view.streams.count_of(node)
             }
 
             fn head(&self, stream: &Stream) -> Option<Head> {

@@ -19,6 +19,7 @@ mod hop_mixed;
 mod hop_restored;
 mod hostile;
 mod lab;
+mod many;
 mod members;
 mod mend;
 mod project;

@@ -185,3 +185,21 @@ fn a_branch_grows_to_its_bound_and_not_a_byte_further() {
         check(&mut store, &grown.range((count + 1, count + 5), &[]), Applied { left_out: if over == 0 { 0 } else { 5 }, ..want });
     }
 }
+
+/// R6.2-j: of one node so many streams are held, and what would begin one more is left out and told. What is held goes on.
+#[test]
+fn histories_and_branches_beyond_the_bound_are_left_out() {
+    let ours = History::new(Lane::Routine);
+    let mut store = MemoryStore::default();
+    let within = Within { apart: false, stream_count_max: 2 };
+    let mut taken = |range: &VerifiedRange| {
+        let applied = apply_within(&mut store, range, within).unwrap();
+        (applied.new, applied.left_out)
+    };
+    assert_eq!(taken(&ours.range((1, 8), &[])), (8, 0));
+    assert_eq!(taken(&ours.parting(6, "clone").range((3, 8), &[])), (3, 0));
+    assert_eq!(taken(&ours.parting(6, "another").range((3, 8), &[])), (0, 3), "a branch");
+    assert_eq!(taken(&History::new(Lane::Urgent).range((1, 4), &[])), (0, 4), "a history");
+    assert_eq!(taken(&ours.range((8, 9), &[])), (1, 0));
+    assert_eq!(store.streams().len(), 2);
+}

@@ -6,7 +6,7 @@ mod orders;
 mod rotting;
 
 use super::Verdict;
-use super::apply::{Applied, apply, judge};
+use super::apply::{Applied, Within, apply, apply_within, judge};
 use crate::ports::memory_store::MemoryStore;
 use crate::ports::store::{Checkpointed, Log, Store, Stream};
 use bundle_format::chain::{Position, Run, digest};

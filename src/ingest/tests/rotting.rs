@@ -54,6 +54,9 @@ impl Log for Rotting {
     fn events(&self, stream: &Stream, from: u64) -> Result<Box<dyn Events + '_>, StoreError> {
         Ok(Box::new(Walk(self, *stream, self.log.events(stream, from)?)))
     }
+    fn count_of(&self, node: &NodeId) -> usize {
+        self.log.count_of(node)
+    }
     fn checkpoints(&self, stream: &Stream, from: u64, to: u64) -> Result<Vec<Checkpointed>, StoreError> {
         let mut all = self.log.checkpoints(stream, from, to)?;
         all.retain(|held| !self.lost_checkpoints.contains(&(*stream, held.position.seq)));

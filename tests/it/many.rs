@@ -1,0 +1,105 @@
+//! A member that begins histories without end, with its real keys: others take so many of them, and no vector grows beyond its bounds (R6.2-j).
+
+use crate::hostile::Forge;
+use crate::lab::{Lab, run};
+use crate::world::World;
+use bundle_format::chain::{Position, Run};
+use bundle_format::checkpoint::Checkpoint;
+use bundle_format::compress::Compressor;
+use bundle_format::error::Code;
+use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+use bundle_format::limits::HISTORY_COUNT_MAX;
+use bundle_format::range::{Coding, Range};
+use std::ops::Range as Numbers;
+use std::rc::Rc;
+use zbundle::keys::Policy;
+use zbundle::node::syncing::SyncEnd;
+use zbundle::ports::store::Stream;
+
+/// Two hubs, and a clinic with one record that both hold.
+fn domain() -> (World, NodeId, NodeId, NodeId) {
+    let world = World::quick();
+    let hub = world.init("hub", true);
+    let district = world.join("district", "hub", Policy::All);
+    let rogue = world.join("rogue", "hub", Policy::Own);
+    world.push("rogue", &["r1"]);
+    world.carry("rogue", "hub", "first");
+    world.carry("hub", "district", "first-on");
+    (world, hub, district, rogue)
+}
+
+/// Histories of one event each, of lives that never were.
+fn histories(world: &World, numbers: Numbers<usize>) -> Vec<Range> {
+    let view = world.view("rogue");
+    let (keys, domain, node) = (view.keyring().current(), view.roster().domain(), view.keyring().node());
+    let own = Origin { node, incarnation: view.keyring().incarnation(), lane: Lane::Routine, audience: None };
+    let event = view.log().events(&Stream::main(own), 1).unwrap().next().unwrap().unwrap().1.to_vec();
+    let compressor = &mut Compressor::new().unwrap();
+    let mut range = |number: usize| {
+        let origin = Origin { incarnation: Incarnation(u32::try_from(number).unwrap().to_be_bytes()), ..own };
+        let run = Run::link(Position::start(&origin), vec![event.as_slice()]);
+        let checkpoint = Checkpoint::sign(&keys.signing, &domain, &origin, keys.number, &run.end());
+        Range::build(origin, &run, &[(1, checkpoint)], Coding::Stored, compressor).unwrap()
+    };
+    numbers.map(&mut range).collect()
+}
+
+/// A file with these, by `from`, for `to`.
+fn bring(world: &World, (from, numbers): (&str, Numbers<usize>), (name, to): (&str, NodeId), folder: &str) -> u64 {
+    let mut forge = Forge::at(world, from).roster(false);
+    forge.ranges = histories(world, numbers);
+    forge.seal(world, to, folder);
+    world.ingest(name, folder).counts.left_out
+}
+
+fn count_of(world: &World, name: &str, rogue: NodeId) -> usize {
+    world.view(name).log().count_of(&rogue)
+}
+
+#[test]
+fn of_histories_without_end_so_many_are_taken_and_a_hub_goes_on_to_cut_for_a_hub() {
+    let (world, hub, district, rogue) = domain();
+    let held = count_of(&world, "hub", rogue);
+    for round in 0..2 {
+        let left_out = bring(&world, ("rogue", 0..HISTORY_COUNT_MAX), ("hub", hub), &format!("many{round}"));
+        assert_eq!((left_out, count_of(&world, "hub", rogue)), (held as u64, HISTORY_COUNT_MAX), "round {round}");
+    }
+    let sent = world.open("hub").peer(&rogue).unwrap().sent.len();
+    assert!(sent <= HISTORY_COUNT_MAX, "what is not held is not remembered: {sent}");
+    world.push("rogue", &["r2"]);
+    assert_eq!(world.carry("rogue", "hub", "grown").counts.new, 1, "what had begun goes on");
+    assert_eq!(world.carry("hub", "district", "on").counts.left_out, 0);
+    assert_eq!(count_of(&world, "district", rogue), HISTORY_COUNT_MAX);
+    // Its own node, which gets all of them back, begins no more of them.
+    assert_eq!(bring(&world, ("hub", 0..HISTORY_COUNT_MAX), ("rogue", rogue), "back"), 0);
+    let node = world.open("rogue");
+    assert_eq!(node.push_streams(Lane::Urgent, &[]).unwrap_err().code(), Code::Z417);
+    assert_eq!(node.push_streams(Lane::Routine, &[hub]).unwrap_err().code(), Code::Z417);
+    node.push_streams(Lane::Routine, &[]).unwrap();
+    drop(node);
+    world.push("district", &["another is not touched"]);
+    assert_eq!(world.carry("district", "hub", "other").counts.new, 1, "{district}");
+}
+
+#[test]
+fn a_link_between_hubs_that_hold_others_of_such_histories_ends() {
+    let (world, hub, district, rogue) = domain();
+    bring(&world, ("rogue", 10_000..10_003), ("district", district), "other");
+    bring(&world, ("rogue", 0..HISTORY_COUNT_MAX), ("hub", hub), "many");
+    assert_eq!(world.carry("hub", "district", "on").counts.left_out, 3);
+    let world = Rc::new(world);
+    run(async {
+        let lab = Lab::new(world.clone());
+        let (serving, standing) = (lab.serve("hub").await, lab.stay("district"));
+        for round in 0..2 {
+            let synced = lab.sync(&standing, "hub").await;
+            serving.quiet().await;
+            assert!(matches!(synced.end, SyncEnd::Left) && synced.left == 3, "round {round}: {synced:?}");
+        }
+        serving.end().await;
+        standing.close().await.unwrap();
+    });
+    for name in ["hub", "district"] {
+        assert_eq!(count_of(&world, name, rogue), HISTORY_COUNT_MAX, "{name}");
+    }
+}
