@@ -7,9 +7,11 @@
 pub mod drive;
 pub mod error;
 pub mod first;
+pub mod home;
 pub mod tls;
 
-pub use drive::{Answer, Broken, Cut, Drive, Due, Ended, Greeting, Home, Refusal, Room, Terms};
+pub use drive::{Broken, Drive, Ended, Terms};
 pub use error::{LinkError, explain};
 pub use first::Begun;
+pub use home::{Answer, Cut, Due, Greeting, Home, Refusal, Room};
 pub use tls::{Profile, Revoked, Secured};

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::carry::pace::Pace;
+use crate::link::Due;
 use crate::ports::clock::FakeClock;
 use bundle_format::checkpoint::Checkpoint;
 use bundle_format::compress::Codec;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+use bundle_format::manifest::Manifest;
 use bundle_format::message::pages;
 use bundle_format::sign::Signature;
 use bundle_format::vector::{Tag, Told};
