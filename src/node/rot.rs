@@ -184,11 +184,11 @@ impl Node {
 
     /// What rotted of our own histories, and no peer is known to hold whole, comes again from nobody, and without it nobody takes what stands behind it. So
     /// the life that goes on ends, as behind a hole, one that was settled is open again, and what is readable is written again in a new one (R6.6-m).
-    /// Whether there was any of it.
+    /// Whether there was any of it. What stands before the rot is signed in any case: who is known to hold all of it may have lost it since, or meet nobody.
     pub(super) fn leave_rotten_life(&mut self) -> Result<bool, NodeError> {
         let peers = self.peers.all(&*self.ports.disk)?;
         let own: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.events && is_own_main(self, &rotten.stream)).collect();
-        let mut is_left = false;
+        let (mut is_left, has_rotten) = (false, !own.is_empty());
         for rotten in own {
             let (origin, life) = (rotten.stream.origin, rotten.stream.origin.incarnation);
             if known::held_by_any(&self.wal, &peers, &rotten.stream)? >= rotten.last || self.is_closed_before(&origin, rotten.last) {
@@ -201,8 +201,10 @@ impl Node {
             }
             is_left = true;
         }
-        if is_left {
+        if has_rotten {
             self.sign_before_rot()?;
+        }
+        if is_left {
             settle::settle(self, &mut Ingested::default())?;
         }
         Ok(is_left)

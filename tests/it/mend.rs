@@ -199,6 +199,28 @@ fn what_rotted_before_anybody_had_it_stops_nothing_behind_it() {
     assert!(world.view("clinic").open_lives().is_empty());
 }
 
+/// R6.6-m: what stands before the rot went to nobody else while somebody was known to hold all of it, who may have lost it since.
+#[test]
+fn what_stands_before_rot_that_one_hub_is_known_to_hold_goes_to_the_others() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    world.join("district", "hub", Policy::All);
+    world.carry("hub", "clinic", "members");
+    for payload in ["p1", "p2", "p3", "p4"] {
+        world.push("clinic", &[payload]);
+    }
+    world.carry("clinic", "district", "there");
+    world.carry("district", "clinic", "and-back");
+    seal(&world, "clinic");
+    rot(&world, "clinic", is_routine, &[3]);
+    assert_eq!(say(&world, "clinic", &["fsck"]).exit, 19);
+    world.carry("clinic", "hub", "up");
+    assert_eq!(world.payloads("hub"), ["p1", "p2"]);
+    world.carry("district", "hub", "the-rest");
+    assert_eq!(world.payloads("hub"), ["p1", "p2", "p3", "p4"]);
+}
+
 /// R3.5-f, R6.6-m: the same behind more than one range holds, and found by `fsck` first, as the page for people says. It was signed in one go, which no range can
 /// hold: every cut panicked, or was refused for ever.
 #[test]
