@@ -216,7 +216,8 @@ mod tests {
         check_at(true, &[(&ours, &[(4, 1)])], 0, &[5]);
         check_at(false, &[(&ours, &[(4, 1)])], 0, &[4]);
         check_at(true, &[(&ours, &[(4, 1)]), (&theirs, &[(3, 1)])], 0, &[5, 3]);
-        check_at(true, &[(&theirs, &[(4, 1)]), (&ours, &[(4, 1)])], 1, &[3, 4]); // not ours: our main history does not lead there
+        check_at(true, &[(&theirs, &[(4, 1)]), (&ours, &[(4, 1)])], 1, &[3, 4]);
+        check_at(true, &[(&theirs, &[(3, 1)]), (&ours, &[(4, 1)])], 1, &[3, 4]); // our main history does not lead there
     }
 
     #[test]
