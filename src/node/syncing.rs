@@ -270,8 +270,10 @@ impl<'a> Syncer<'a> {
             (SyncEnd::Deadline, Some((code, why))) => SyncEnd::Failed(code, why),
             (end, _) => end,
         };
-        if self.done.end == SyncEnd::Budget {
-            self.look_at_the_day().await;
+        if self.done.end == SyncEnd::Budget
+            && let Err(error) = self.look_at_the_day().await
+        {
+            self.done.end = SyncEnd::Failed(error.code(), error.to_string());
         }
         self.done.took_ms = self.now_ms().saturating_sub(self.began_ms);
         self.done.bytes = (self.traffic.written_len.get(), self.traffic.read_len.get());
@@ -298,20 +300,24 @@ impl<'a> Syncer<'a> {
     }
 
     /// The budget of a day is used up: when it is new, and, where nobody was talked to, what waits until then.
-    async fn look_at_the_day(&mut self) {
-        let (Some(peer), Some(_)) = (self.order.expected.or(self.done.peer), self.order.daily_budget) else { return };
-        self.done.goes_on_ms = self.standing.with(|node| node.budget_is_new_ms(&peer)).await.ok(); // what cannot be looked at is not told
+    async fn look_at_the_day(&mut self) -> Result<(), NodeError> {
+        let (Some(peer), Some(_)) = (self.order.expected.or(self.done.peer), self.order.daily_budget) else { return Ok(()) };
+        self.done.goes_on_ms = Some(self.standing.with(|node| node.budget_is_new_ms(&peer)).await?);
         if self.done.remaining.is_none() {
-            self.done.remaining = self.standing.with(|node| node.lacking(&peer)).await.ok();
+            self.done.remaining = Some(self.standing.with(|node| node.lacking(&peer)).await?);
         }
+        Ok(())
     }
 
-    /// Who stays waits for the next day where the budget of this one is used up; false for who does not.
+    /// Who stays waits for the next day where the budget of this one is used up; false for who does not, and where it cannot be looked at: that is told as it
+    /// ends.
     async fn outlasts_the_day(&mut self) -> bool {
         if self.order.every_ms.is_none() || self.order.daily_budget.is_none() {
             return false;
         }
-        self.look_at_the_day().await;
+        if self.look_at_the_day().await.is_err() {
+            return false;
+        }
         if let Some(goes_on_ms) = self.done.goes_on_ms.take() {
             (self.watcher)(Step::UsedUp(goes_on_ms));
         }
@@ -325,7 +331,11 @@ impl<'a> Syncer<'a> {
                 () = tokio::time::sleep(Duration::from_millis(DAY_LOOK_MS.min(left_ms))) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
+            if self.look_at_the_day().await.is_err() {
+                return false;
+            }
         }
+        self.done.goes_on_ms = None;
         self.last_progress_ms = self.now_ms();
         true
     }

@@ -414,6 +414,26 @@ fn who_stays_goes_on_with_the_next_days_budget() {
     });
 }
 
+/// What could not be read counted as a budget that is used up, and was not told: who stays would have waited for it day after day.
+#[test]
+fn a_budget_that_cannot_be_looked_at_is_a_failure_and_told() {
+    run(async {
+        let (lab, hub_id, _) = hub_and_clinic();
+        let (_hub, clinic) = both(&lab).await;
+        push(&clinic, "routine", &[], &[b"p".to_vec()]).await;
+        let order = |every_ms| SyncOrder { daily_budget: Some(1000), expected: Some(hub_id), every_ms, ..SyncOrder::default() };
+        assert_eq!(lab.sync_as(&clinic, "hub", order(None), |_| {}).await.end, SyncEnd::Budget);
+        let of_a_later_version = [0x80];
+        let record = [&of_a_later_version[..], &crc32fast::hash(&of_a_later_version).to_be_bytes()].concat();
+        std::fs::write(lab.world.path("clinic").join("peers").join(hub_id.to_string()), record).unwrap();
+        for every_ms in [None, Some(900_000)] {
+            let ended = timeout(Duration::from_hours(24), lab.sync_as(&clinic, "hub", order(every_ms), |_| {})).await;
+            let end = ended.expect("it ends").end;
+            assert!(matches!(end, SyncEnd::Failed(bundle_format::error::Code::Z307, _)), "{end:?}");
+        }
+    });
+}
+
 /// R7.7-d: a session may last for days, and its process be killed.
 #[test]
 fn what_was_acknowledged_is_remembered_before_the_session_ends() {
