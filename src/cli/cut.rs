@@ -73,11 +73,16 @@ impl Args {
             let what = if report.full { "there is no room; use another stick for the rest" } else { "use a larger --max-size" };
             context.console.remark(&format!("{} not written ({}): {what}", units::count(left, "record"), lanes(&report.left)));
         }
+        if report.kept_back > 0 {
+            let kept = units::count_of(report.kept_back as u64, "history", "histories");
+            context.console.remark(&format!("{kept} kept back: more were begun by one member than others take; see `zbundle status`"));
+        }
         let (events, bytes) =
             report.files.iter().fold((0, 0), |(events, bytes), file| (events + file.events.iter().sum::<u64>(), bytes + file.bytes));
         let summary = summary("cut").with("files", report.files.len()).with("events", events).with("bytes", bytes);
-        let summary = summary.with("left", left).with("dry_run", self.dry_run);
-        Ok(Finished { exit: if is_partial { Exit::Partial } else { Exit::Done }, summary })
+        let summary =
+            summary.with("left", left).with_some("kept_back", Some(report.kept_back).filter(|count| *count > 0)).with("dry_run", self.dry_run);
+        Ok(Finished { exit: if is_partial || report.kept_back > 0 { Exit::Partial } else { Exit::Done }, summary })
     }
 }
 

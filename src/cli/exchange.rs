@@ -295,7 +295,8 @@ fn sum_up(exchanged: &Exchanged, ended: &Ended, dry_run: bool) -> Object {
     let incomplete = exchanged.ingested.count_of(|outcome| *outcome == Outcome::Incomplete);
     let summary = summary("exchange").with("state", ended.state.name()).with("safe", exchanged.safe).with("sentence", &ended.sentence);
     let summary = summary.with_some("code", ended.code.map(Code::as_str)).with("id", marker.id.to_string()).with("kind", marker.kind.name());
-    let summary = summary.with("label", &marker.label).with("new", exchanged.ingested.counts.new);
+    let kept_back = Some(exchanged.cut.kept_back).filter(|count| *count > 0);
+    let summary = summary.with("label", &marker.label).with("new", exchanged.ingested.counts.new).with_some("kept_back", kept_back);
     let summary = summary.with("duplicate", exchanged.ingested.counts.duplicate).with("refused", refused).with("held", held);
     let summary = summary
         .with("incomplete", incomplete)

@@ -7,6 +7,7 @@ use super::opening::short;
 use super::{Context, Finished, open_tables, run_program, summary, units};
 use crate::keys::Refused as Void;
 use crate::node::alarm::{self, Alarm, alarms};
+use crate::node::kept::Crowd;
 use crate::node::layout::Layout;
 use crate::node::status::{OpenLife, OriginStatus, PeerStatus, Status, Stock};
 use crate::node::{NodeError, View};
@@ -265,6 +266,16 @@ fn tell_void(context: &mut Context, void: &[Void]) -> Result<(), Halt> {
     context.console.result(&line, || Object::of("void").with("count", void.len()).with("seq", seq).with("why", &why))
 }
 
+/// A member that begins histories without end: what it writes in others is not taken any more.
+fn tell_crowd(context: &mut Context, crowd: &Crowd) -> Result<(), Halt> {
+    let Crowd { name, histories, kept_back } = crowd;
+    let kept = if *kept_back > 0 { format!("; {kept_back} of them are told and sent to nobody") } else { String::new() };
+    let line = format!(
+        "  too many histories: {name} has begun {histories}{kept}; what it begins now goes nowhere: revoke it, and let its people join under another name"
+    );
+    context.console.result(&line, || Object::of("crowd").with("name", name).with("histories", *histories).with("kept_back", *kept_back))
+}
+
 /// What needs a person, or soon will.
 fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
     let stock = |stock: &Stock| format!("{}, {}", units::count(stock.count, "bundle"), units::size(stock.bytes));
@@ -296,6 +307,7 @@ fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
             context.console.warn(Code::Z610, why)?;
         }
         tell_void(context, &domain.void)?;
+        domain.crowds.iter().try_for_each(|crowd| tell_crowd(context, crowd))?;
     }
     for finding in &status.findings {
         match finding {

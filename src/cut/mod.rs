@@ -10,6 +10,7 @@ pub mod live;
 pub mod name;
 pub mod pieces;
 pub mod plan;
+pub mod share;
 pub mod sign;
 pub mod write;
 

@@ -3,7 +3,7 @@
 use super::error::NodeError;
 use super::peers::Peer;
 use super::session::Session;
-use super::{Node, control, known, payload};
+use super::{Node, control, kept, known, payload};
 use crate::carry::drop_folder::Draft;
 use crate::carry::stick::Place;
 use crate::cut::name::{self, Named};
@@ -84,6 +84,8 @@ pub struct CutReport {
     pub level: Vec<NodeId>,
     /// The medium had no room for all of it.
     pub full: bool,
+    /// Histories kept back, for each recipient that lacks them: no vector holds them, or it would leave them out (R6.2-k).
+    pub kept_back: usize,
 }
 
 /// Recipients who lack the same and may see the same.
@@ -92,6 +94,7 @@ pub(super) struct Group {
     pub(super) lacks: Vec<Lack>,
     pub(super) vector: Vec<(Stream, Head)>,
     pub(super) answer_due: bool,
+    pub(super) kept_back: usize,
 }
 
 impl Node {
@@ -122,6 +125,7 @@ impl Node {
         let mut report = CutReport::default();
         let target = Target { order, place: None, room: u64::MAX };
         for group in self.groups(order.to)? {
+            report.kept_back += group.kept_back;
             if group.lacks.is_empty() && !group.answer_due {
                 report.level.extend(&group.nodes);
             } else {
@@ -201,13 +205,15 @@ impl Node {
         for node in to {
             let peer = self.peers.load(&*self.ports.disk, node)?;
             let answer_due = peer.answer_due || self.asks_again(node, &peer)?;
-            let group = Group { nodes: vec![*node], lacks: self.lacks(node, &peer)?, vector: self.told_to(node, &peer)?, answer_due };
+            let (lacks, kept_back) = self.lacks(node, &peer)?;
+            let group = Group { nodes: vec![*node], lacks, vector: self.told_to(node, &peer)?, answer_due, kept_back };
             let same = |other: &&mut Group| other.lacks == group.lacks && other.vector == group.vector;
             match groups.iter_mut().find(same).filter(|other| other.nodes.len() < bundle_format::limits::RECIPIENT_COUNT_MAX) {
                 Some(other) if other.nodes.contains(node) => {}
                 Some(other) => {
                     other.nodes.push(*node);
                     other.answer_due |= group.answer_due;
+                    other.kept_back += group.kept_back;
                 }
                 None => groups.push(group),
             }
@@ -215,12 +221,16 @@ impl Node {
         Ok(groups)
     }
 
-    /// What `node` lacks, stream by stream. Of a life of ours that is over, what only we hold is not sent: it was written again (R4.6-l).
-    fn lacks(&self, node: &NodeId, peer: &Peer) -> Result<Vec<Lack>, NodeError> {
+    /// What `node` lacks, stream by stream, and how many it lacks that are kept back (R6.2-k). Of a life of ours that is over, what only we hold is not
+    /// sent: it was written again (R4.6-l).
+    fn lacks(&self, node: &NodeId, peer: &Peer) -> Result<(Vec<Lack>, usize), NodeError> {
         let streams = self.wal.streams();
-        let mut after = std::collections::BTreeMap::new();
-        for (stream, _) in streams.iter().filter(|(stream, _)| self.may_see(node, &stream.origin)) {
-            after.insert(*stream, self.send_after(node, peer, stream, &streams)?);
+        let (mut after, kept_back, mut kept) = (std::collections::BTreeMap::new(), self.kept_back(node, peer, &streams), 0);
+        for (stream, head) in streams.iter().filter(|(stream, _)| self.may_see(node, &stream.origin)) {
+            let lacks = self.send_after(node, peer, stream, &streams)?.filter(|after| *after < head.checkpoint_seq);
+            let is_kept = lacks.is_some() && kept_back.has(&self.wal, peer, stream)?;
+            kept += usize::from(is_kept);
+            after.insert(*stream, lacks.filter(|_| !is_kept));
         }
         let mut ours = Vec::with_capacity(streams.len());
         for (stream, head) in &streams {
@@ -228,7 +238,7 @@ impl Node {
             ours.push((*stream, head.base.seq, self.readable_to(stream, sent, head.checkpoint_seq)?));
         }
         let visible = |origin: &Origin| self.may_see(node, origin);
-        Ok(cut::plan(&ours, &self.roster.pin().roster_origin(), &visible, &mut |stream| after.get(stream).copied().flatten()))
+        Ok((cut::plan(&ours, &self.roster.pin().roster_origin(), &visible, &mut |stream| after.get(stream).copied().flatten()), kept))
     }
 
     /// From where `stream` goes to `node`, as `peer` tells; `None` when nothing of it does.
@@ -272,12 +282,15 @@ impl Node {
         origin.node == *node || self.roster.may_see(node, origin)
     }
 
-    /// The vector told to `node`: what it may see, and what it sent us, as far as a checkpoint proves it (R3.6-c, R3.6-e).
+    /// The vector told to `node`: what it may see, and what it sent us, as far as a checkpoint proves it (R3.6-c, R3.6-e), and a vector holds (R6.2-k).
     pub(crate) fn told_to(&self, node: &NodeId, peer: &Peer) -> Result<Vec<(Stream, Head)>, NodeError> {
+        let streams = self.sound_streams()?;
+        let beyond = kept::beyond_vector(&self.roster, &streams);
         let told = |(stream, head): &(Stream, Head)| {
-            head.checkpoint_seq > head.base.seq && (self.may_see(node, &stream.origin) || peer.sent.contains(&stream.origin))
+            let is_its_own = self.may_see(node, &stream.origin) || peer.sent.contains(&stream.origin);
+            head.checkpoint_seq > head.base.seq && is_its_own && !beyond.contains(stream)
         };
-        Ok(self.sound_streams()?.into_iter().filter(told).collect())
+        Ok(streams.into_iter().filter(told).collect())
     }
 
     /// Write `lacks` for `group`, file by file, as many as there is room for; what is left is returned, and counted in `report`.

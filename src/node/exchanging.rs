@@ -282,6 +282,7 @@ impl Writing<'_> {
         groups.retain(|group| !self.order.to.is_empty() || self.node.is_way_to(group));
         groups.sort_by_key(|group| best_lane(&group.lacks));
         self.exchanged.level = self.level(&groups)?;
+        self.exchanged.cut.kept_back = groups.iter().map(|group| group.kept_back).sum();
         let mut elsewhere = self.elsewhere()?;
         let written = self.write_all(&groups, &mut elsewhere, tell);
         self.exchanged.ranges = joined(self.copied.iter().copied());
@@ -309,7 +310,7 @@ impl Writing<'_> {
         if self.is_scarce(groups)? {
             for group in groups {
                 let urgent: Vec<_> = group.lacks.iter().filter(|lack| lack.stream.origin.lane <= Lane::Urgent).copied().collect();
-                let urgent = Group { nodes: group.nodes.clone(), lacks: urgent, vector: group.vector.clone(), answer_due: false };
+                let urgent = Group { nodes: group.nodes.clone(), lacks: urgent, vector: group.vector.clone(), answer_due: false, kept_back: 0 };
                 self.write(&urgent, elsewhere, tell)?;
             }
             self.left.clear(); // told again by the round for everything

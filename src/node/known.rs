@@ -5,6 +5,7 @@ use crate::ports::store::{Log, StoreError, Stream};
 use bundle_format::chain::Position;
 use bundle_format::ids::{NodeId, Origin};
 use bundle_format::vector::{Tag, Told};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A peer's word about one of our streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,15 @@ pub fn word(log: &dyn Log, peer: &Peer, stream: &Stream) -> Result<Word, StoreEr
         };
     }
     Ok(best)
+}
+
+/// Nodes of which `peer` tells as many histories as it takes, `takes(node)`: what would begin one more it leaves out (R6.2-j).
+pub fn filled(peer: &Peer, takes: &dyn Fn(&NodeId) -> usize) -> BTreeSet<NodeId> {
+    let mut counts: BTreeMap<NodeId, usize> = BTreeMap::new();
+    for told in peer.receipt.iter().flat_map(|receipt| &receipt.vector) {
+        *counts.entry(told.origin.node).or_default() += 1;
+    }
+    counts.into_iter().filter(|(node, count)| *count >= takes(node)).map(|(node, _)| node).collect()
 }
 
 /// How far some peer holds a history of ours.

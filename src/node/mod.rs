@@ -26,6 +26,7 @@ pub mod history;
 pub mod hop;
 pub mod idempotency;
 pub mod inspect;
+pub mod kept;
 pub mod known;
 pub mod layout;
 pub mod ledger;

@@ -214,11 +214,15 @@ impl Session {
             if !self.reach.contains_key(stream) {
                 let after = node.send_after(&self.peer, &self.record, stream, &streams)?.unwrap_or(u64::MAX);
                 let ours = stream.branch.is_none();
-                let reach = Reach { held: after, sent: after, ours, whole: !ours, again: 0, acked: 0 };
+                let kept = self.kept_back.has(&node.wal, &self.record, stream)?;
+                let reach = Reach { held: after, sent: after, ours, whole: !ours, again: 0, acked: 0, kept };
                 self.reach.insert(*stream, reach);
             }
             let to = if Self::is_signed_here(node, stream) && !node.was_written_again(&stream.origin) { head.end.seq } else { head.checkpoint_seq };
             let to = node.readable_to(stream, self.reach.get(stream).map_or(u64::MAX, |reach| reach.sent), to)?;
+            if self.reach.get(stream).is_some_and(|reach| reach.kept && reach.sent < to) {
+                self.leave(*stream);
+            }
             ours.push((*stream, head.base.seq, to));
         }
         let left = |stream: &Stream| self.left.contains(stream);
@@ -246,9 +250,7 @@ impl Session {
     }
 
     pub(super) fn leave(&mut self, stream: Stream) {
-        if !self.left.contains(&stream) {
-            self.left.push(stream);
-        }
+        self.left.insert(stream);
     }
 }
 

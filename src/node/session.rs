@@ -5,6 +5,7 @@
 
 use super::decoding::Means;
 use super::error::NodeError;
+use super::kept::KeptBack;
 use super::mixing::{Mixing, Speed};
 use super::peers::{Peer, Receipt, Renewal};
 use super::sending::Drafted;
@@ -21,7 +22,7 @@ use bundle_format::manifest::{Granted, Manifest};
 use bundle_format::message::{self, Reason};
 use bundle_format::range::{Range, RangeError};
 use bundle_format::vector::{Salt, Tag, Told};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often the peer may ask for one history again before we leave it for another day.
 pub(super) const AGAIN_MAX: u8 = 3;
@@ -72,6 +73,8 @@ pub(super) struct Reach {
     pub(super) again: u8,
     /// How far it was acknowledged in this session, at most.
     pub(super) acked: u64,
+    /// Kept back from the peer (R6.2-k).
+    pub(super) kept: bool,
 }
 
 /// What was sent and never acknowledged: of each stream, how far the peer was known to hold it and how far it was sent.
@@ -93,8 +96,9 @@ pub struct Session {
     pub tally: Tally,
     /// Events the peer acknowledged in this session, by lane.
     pub delivered: ByLane,
-    /// Histories left for another day: the peer asked for them again and again, or a stretch of them is too long for a link (R7.3-i).
-    pub left: Vec<Stream>,
+    /// Histories left for another day: the peer asked for them again and again, they are kept back, or a stretch of them is too long for a link (R7.3-i).
+    pub left: BTreeSet<Stream>,
+    pub(super) kept_back: KeptBack,
     unconfirmed: Unconfirmed,
     /// Our life and the number of the receipt, as our hello told them.
     told: Option<(Incarnation, u64)>,
@@ -123,7 +127,8 @@ impl Session {
             drafted: None,
             tally: Tally::default(),
             delivered: [0; 4],
-            left: Vec::new(),
+            left: BTreeSet::new(),
+            kept_back: KeptBack::default(),
             unconfirmed: Unconfirmed::new(),
             told: None,
             via: String::new(),
@@ -187,6 +192,8 @@ impl Session {
     fn survey(&mut self, node: &Node) -> Result<(), NodeError> {
         let streams = node.wal.streams();
         let before = std::mem::take(&mut self.reach);
+        self.kept_back = node.kept_back(&self.peer, &self.record, &streams);
+        self.left.retain(|stream| !before.get(stream).is_some_and(|reach| reach.kept)); // its hello may tell of less than it told before
         for (stream, _) in streams.iter().filter(|(stream, _)| node.may_see(&self.peer, &stream.origin)) {
             let word = known::word(&node.wal, &self.record, stream)?;
             let after = node.send_after(&self.peer, &self.record, stream, &streams)?;
@@ -200,7 +207,8 @@ impl Session {
             // What is on its way already is not sent again: if it does not count, the peer asks for it.
             let sent = before.filter(|before| before.sent > before.held).map_or(held, |before| before.sent.max(held));
             let (again, acked) = before.map_or((0, 0), |before| (before.again, before.acked));
-            self.reach.insert(*stream, Reach { held, sent, ours, whole: !ours, again, acked });
+            let kept = self.kept_back.has(&node.wal, &self.record, stream)?;
+            self.reach.insert(*stream, Reach { held, sent, ours, whole: !ours, again, acked, kept });
         }
         Ok(())
     }
@@ -408,7 +416,8 @@ impl Session {
         for (stream, _) in &node.wal.branches(origin) {
             if known::position(&node.wal, stream, end.seq)? == Some(end) {
                 let main = stream.branch.is_none();
-                let reach = self.reach.entry(*stream).or_insert(Reach { held: end.seq, sent: end.seq, ours: main, whole: !main, again: 0, acked: 0 });
+                let new = Reach { held: end.seq, sent: end.seq, ours: main, whole: !main, again: 0, acked: 0, kept: false };
+                let reach = self.reach.entry(*stream).or_insert(new);
                 (reach.held, reach.sent) = (reach.held.max(end.seq), reach.sent.max(end.seq));
             }
         }

@@ -3,6 +3,7 @@
 use super::error::NodeError;
 use super::forks::Fork;
 use super::held::Held;
+use super::kept::Crowd;
 use super::known::{self, Word};
 use super::layout::Layout;
 use super::naming::Naming;
@@ -88,6 +89,8 @@ pub struct DomainStatus {
     pub void: Vec<Void>,
     /// The authority only: why it may have lost what it signed last, in words.
     pub doubt: Option<String>,
+    /// Members of whom as many histories are held as others take, or too many to be told (R6.2-k).
+    pub crowds: Vec<Crowd>,
 }
 
 /// One history.
@@ -245,7 +248,7 @@ impl Looking<'_> {
             node: self.keyring.node(),
             name: self.keyring.name().to_string(),
             incarnation: self.keyring.incarnation(),
-            domain: self.domain_status()?,
+            domain: self.domain_status(&streams)?,
             origins: main.map(origin).collect::<Result<_, NodeError>>()?,
             peers: self.peer_statuses(&streams)?,
             forks: super::forks::forks(self.log, &self.state.closed, &self.naming)?,
@@ -271,7 +274,7 @@ impl Looking<'_> {
         self.state.open_lives.iter().map(open).collect()
     }
 
-    fn domain_status(&self) -> Result<Option<DomainStatus>, NodeError> {
+    fn domain_status(&self, streams: &[(Stream, Head)]) -> Result<Option<DomainStatus>, NodeError> {
         let Some(pin) = self.keyring.pin() else { return Ok(None) };
         let authority = self.keyring.is_authority();
         let orphans = (self.orphans)(&Stream::main(pin.roster_origin()))?;
@@ -285,6 +288,7 @@ impl Looking<'_> {
             forked: self.roster.is_forked(),
             void: self.roster.refused().to_vec(),
             doubt,
+            crowds: super::kept::crowds(self.roster, &self.naming, streams),
         }))
     }
 

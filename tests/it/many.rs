@@ -10,10 +10,14 @@ use bundle_format::error::Code;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
 use bundle_format::limits::HISTORY_COUNT_MAX;
 use bundle_format::range::{Coding, Range};
+use bundle_format::vector::Salt;
 use std::ops::Range as Numbers;
 use std::rc::Rc;
 use zbundle::keys::Policy;
+use zbundle::node::kept::Crowd;
+use zbundle::node::session::Session;
 use zbundle::node::syncing::SyncEnd;
+use zbundle::node::workshop::Workshop;
 use zbundle::ports::store::Stream;
 
 /// Two hubs, and a clinic with one record that both hold.
@@ -29,8 +33,8 @@ fn domain() -> (World, NodeId, NodeId, NodeId) {
 }
 
 /// Histories of one event each, of lives that never were.
-fn histories(world: &World, numbers: Numbers<usize>) -> Vec<Range> {
-    let view = world.view("rogue");
+fn histories(world: &World, writer: &str, numbers: Numbers<usize>) -> Vec<Range> {
+    let view = world.view(writer);
     let (keys, domain, node) = (view.keyring().current(), view.roster().domain(), view.keyring().node());
     let own = Origin { node, incarnation: view.keyring().incarnation(), lane: Lane::Routine, audience: None };
     let event = view.log().events(&Stream::main(own), 1).unwrap().next().unwrap().unwrap().1.to_vec();
@@ -44,10 +48,14 @@ fn histories(world: &World, numbers: Numbers<usize>) -> Vec<Range> {
     numbers.map(&mut range).collect()
 }
 
-/// A file with these, by `from`, for `to`.
+/// A file with those of the rogue, by `from`, for `to`.
 fn bring(world: &World, (from, numbers): (&str, Numbers<usize>), (name, to): (&str, NodeId), folder: &str) -> u64 {
+    bring_of(world, ("rogue", from, numbers), (name, to), folder)
+}
+
+fn bring_of(world: &World, (writer, from, numbers): (&str, &str, Numbers<usize>), (name, to): (&str, NodeId), folder: &str) -> u64 {
     let mut forge = Forge::at(world, from).roster(false);
-    forge.ranges = histories(world, numbers);
+    forge.ranges = histories(world, writer, numbers);
     forge.seal(world, to, folder);
     world.ingest(name, folder).counts.left_out
 }
@@ -81,12 +89,30 @@ fn of_histories_without_end_so_many_are_taken_and_a_hub_goes_on_to_cut_for_a_hub
     assert_eq!(world.carry("district", "hub", "other").counts.new, 1, "{district}");
 }
 
+/// Ranges of `writer` that a session of `name` has for `peer`, and how many histories it leaves.
+fn ranges_for(world: &World, (name, writer): (&str, NodeId), peer: NodeId) -> (usize, usize) {
+    let mut node = world.open(name);
+    let (mut session, mut workshop) = (Session::begin(&mut node, peer, Salt([5; 32])).unwrap(), Workshop::new().unwrap());
+    let mut count = 0;
+    while let Some(range) = session.next_range(&mut node, &mut workshop, 1 << 20, None).unwrap() {
+        count += usize::from(range.origin.node == writer);
+    }
+    (count, session.left.len())
+}
+
 #[test]
 fn a_link_between_hubs_that_hold_others_of_such_histories_ends() {
     let (world, hub, district, rogue) = domain();
     bring(&world, ("rogue", 10_000..10_003), ("district", district), "other");
     bring(&world, ("rogue", 0..HISTORY_COUNT_MAX), ("hub", hub), "many");
     assert_eq!(world.carry("hub", "district", "on").counts.left_out, 3);
+    // The three that the hub would leave out are not sent to it, and it is told (R6.2-k).
+    let cut = world.cut("district", &[hub], "back");
+    let of_rogue = cut.files.iter().flat_map(|file| &file.ranges).filter(|(stream, ..)| stream.origin.node == rogue).count();
+    assert_eq!((of_rogue, cut.kept_back), (0, 3));
+    let crowd = Crowd { name: "rogue".to_owned(), histories: HISTORY_COUNT_MAX, kept_back: 0 };
+    assert_eq!(world.view("district").status().unwrap().domain.unwrap().crowds, [crowd]);
+    assert_eq!(ranges_for(&world, ("district", rogue), hub), (0, 3));
     let world = Rc::new(world);
     run(async {
         let lab = Lab::new(world.clone());
@@ -102,4 +128,37 @@ fn a_link_between_hubs_that_hold_others_of_such_histories_ends() {
     for name in ["hub", "district"] {
         assert_eq!(count_of(&world, name, rogue), HISTORY_COUNT_MAX, "{name}");
     }
+}
+
+/// No file and no hello holds a vector of all that they began: hubs that held it could not meet any more (R6.2-k).
+#[test]
+fn a_dozen_members_that_lie_together_keep_no_hubs_apart() {
+    let (world, hub, district, _) = domain();
+    let names: Vec<String> = (0..18).map(|number| format!("rogue{number}")).collect();
+    for name in &names {
+        world.join(name, "hub", Policy::Own);
+        world.push(name, &["r1"]);
+        let world = &world;
+        bring_of(world, (name, name, 0..HISTORY_COUNT_MAX), ("hub", hub), &format!("many-{name}"));
+    }
+    world.push("hub", &["by file"]);
+    let cut = world.cut("hub", &[district], "on");
+    let crowds = world.view("hub").status().unwrap().domain.unwrap().crowds;
+    let kept: usize = crowds.iter().map(|crowd| crowd.kept_back).sum();
+    assert!(crowds.len() == names.len() && kept > 0 && cut.kept_back == kept, "{} of {crowds:?}", cut.kept_back);
+    world.ingest("district", "on");
+    assert!(world.payloads("district").contains(&"by file".to_owned()));
+    world.push("district", &["back"]);
+    world.push("hub", &["by link"]);
+    let world = Rc::new(world);
+    run(async {
+        let lab = Lab::new(world.clone());
+        let (serving, standing) = (lab.serve("hub").await, lab.stay("district"));
+        let synced = lab.sync(&standing, "hub").await;
+        serving.quiet().await;
+        assert!(matches!(synced.end, SyncEnd::Complete | SyncEnd::Left), "{synced:?}");
+        serving.end().await;
+        standing.close().await.unwrap();
+    });
+    assert!(world.payloads("hub").contains(&"back".to_owned()) && world.payloads("district").contains(&"by link".to_owned()));
 }
