@@ -11,6 +11,7 @@ use libc::{
 };
 use seccompiler::{BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, apply_filter};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// The families of addresses that sockets may be made for.
 fn families(talks: Talks) -> &'static [i32] {
@@ -103,6 +104,11 @@ const ASKED: &[(c_long, u8, &[c_int])] = &[
     (libc::SYS_clone, 0, &[CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS]),
 ];
 
+/// The bit that says x32.
+const X32: c_long = 0x4000_0000;
+/// Calls that have numbers of their own there, `execve` and `ptrace` among them.
+const X32_OWN: Range<c_long> = 512..548;
+
 /// Refuse them from now on. Never given back.
 ///
 /// # Errors
@@ -130,7 +136,16 @@ fn refused(talks: Talks) -> Result<BpfProgram, Error> {
     let other = |family: &i32| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(family.unsigned_abs()));
     let others = families(talks).iter().map(other).collect::<Result<Vec<_>, _>>()?;
     rules.insert(libc::SYS_socket, vec![SeccompRule::new(others)?]);
+    let calls: Vec<c_long> = rules.keys().copied().chain([libc::SYS_clone3]).collect();
+    rules.extend(by_other_numbers(&calls).map(|call| (call, Vec::new())));
     filter(rules, libc::EPERM)
+}
+
+/// The same calls by the numbers that some kernels of x86-64 know them by too (x32): nothing here asks so, so they are refused whatever they ask.
+fn by_other_numbers(calls: &[c_long]) -> impl Iterator<Item = c_long> {
+    let own = if cfg!(target_arch = "x86_64") { X32_OWN } else { 0..0 };
+    let shared = if cfg!(target_arch = "x86_64") { calls } else { &[] };
+    shared.iter().copied().chain(own).map(|call| call | X32)
 }
 
 /// What is in `rules` is answered with `error`.
@@ -189,6 +204,14 @@ mod tests {
             (libc::SYS_socket, [AF_INET, 0, 0], EPERM),
             (libc::SYS_execve, [0, 0, 0], EPERM),
             (libc::SYS_read, [0, 0, 0], 0),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_ptrace | X32, [0, 0, 0], EPERM),
+            #[cfg(target_arch = "x86_64")]
+            ((X32_OWN.start + 8) | X32, [0, 0, 0], EPERM), // execve
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_mmap | X32, [0, 0, PROT_READ], EPERM),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_clone3 | X32, [0, 0, 0], EPERM),
         ] {
             assert_eq!(answer(&program, call, &arguments), expected, "call {call} {arguments:x?}");
         }

@@ -133,7 +133,10 @@ fn prepared(mut database: Connection, payloads: bool) -> Result<(Connection, boo
     database.pragma_update(None, "synchronous", "NORMAL")?; // the log is the truth: a power cut may cost the last transactions, never their wholeness
     // An older version's tables go, but not what somebody has asked for.
     let had_setting = database.prepare("SELECT value FROM setting WHERE name = 'payloads'");
-    let held = had_setting.and_then(|mut setting| setting.query_row([], |row| row.get::<_, bool>(0)).optional()).unwrap_or(None);
+    let held = match had_setting.and_then(|mut setting| setting.query_row([], |row| row.get::<_, bool>(0)).optional()) {
+        Err(_) if version != VERSION => None, // an empty file, or tables that had no settings
+        held => held?,
+    };
     let payloads = payloads || held == Some(true);
     if version != VERSION || held != Some(payloads) {
         make_tables(&mut database, payloads)?;

@@ -26,6 +26,8 @@ pub enum Candidate {
     TooMuch(PathBuf),
     /// So many folders lie deeper than is searched.
     Deeper(usize),
+    /// A folder that cannot be read, and what may lie in it: told.
+    Unreadable(PathBuf),
 }
 
 /// What a search found.
@@ -39,13 +41,15 @@ pub struct Found {
     pub too_much: bool,
     /// Folders that lie too deep to be looked into.
     pub deeper: usize,
+    /// Folders that could not be read, for another reason than that a system keeps them for itself.
+    pub unreadable: Vec<PathBuf>,
 }
 
 /// Everything below `folder` that bears a bundle's name; links are never followed, hidden files and operating systems' litter are passed over in
 /// silence (R10.5-d).
 ///
 /// # Errors
-/// When `folder` itself cannot be read; a folder below it that cannot is passed over.
+/// When `folder` itself cannot be read; a folder below it that cannot is told and passed by.
 pub fn search(disk: &dyn Disk, folder: &Path) -> io::Result<Found> {
     let mut found = Found::default();
     let device = disk.look(folder)?.ok_or(io::ErrorKind::NotFound)?.print.device;
@@ -58,7 +62,11 @@ pub fn search(disk: &dyn Disk, folder: &Path) -> io::Result<Found> {
                 break;
             }
             let listed = match disk.list_wanted(&inner, &is_candidate) {
-                Err(_) if depth > 0 => continue, // a system's own folders may refuse us; that is not an error
+                Err(error) if depth > 0 => {
+                    let is_told = error.kind() != io::ErrorKind::NotFound && !is_the_systems(&inner);
+                    found.unreadable.extend(is_told.then_some(inner));
+                    continue;
+                }
                 listed => listed?,
             };
             found.folders.push(inner);
@@ -91,6 +99,7 @@ pub fn candidates(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Candidate>> 
     let found = search(disk, folder)?;
     let each = |entry: Entry| if entry.kind == Kind::File { Candidate::File(entry.path) } else { Candidate::NotAFile(entry.path) };
     let mut candidates: Vec<_> = found.entries.into_iter().map(each).collect();
+    candidates.extend(found.unreadable.into_iter().map(Candidate::Unreadable));
     candidates.extend(found.too_much.then(|| Candidate::TooMuch(folder.to_owned())));
     candidates.extend((found.deeper > 0).then_some(Candidate::Deeper(found.deeper)));
     Ok(candidates)
@@ -99,6 +108,11 @@ pub fn candidates(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Candidate>> 
 fn is_candidate(name: &OsStr) -> bool {
     let bytes = name.as_encoded_bytes();
     !is_hidden(name) && bytes.len().checked_sub(3).and_then(|at| bytes.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(b".zb"))
+}
+
+/// What systems make on each volume and let nobody look into.
+fn is_the_systems(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name == "lost+found" || name == "System Volume Information" || name == "$RECYCLE.BIN")
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -110,6 +124,7 @@ mod tests {
     use super::*;
     use crate::ports::MemoryDisk;
     use crate::ports::disk::Open;
+    use crate::ports::memory_disk::{Fault, Operation};
 
     fn check(names: &[&str], want: &[&str]) {
         let disk = MemoryDisk::default();
@@ -134,6 +149,26 @@ mod tests {
         );
         check(&["._a.zb", ".a.zb.part", ".a.zb.aBJUSF", ".syncthing.a.zb.tmp", "a.zb.part", "a.zb~", "azb", "zb", "Thumbs.db"], &[]);
         check(&[".stversions/a.zb", ".Trashes/501/a.zb", ".zbp/a.zb", "zbundle/a.zb", "1/2/3/a.zb", "1/2/3/4/a.zb"], &["1/2/3/a.zb", "zbundle/a.zb"]);
+    }
+
+    /// What a clinic dropped into a folder that this user may not read, or that lies on a bad part of a stick, was "nothing new".
+    #[test]
+    fn a_folder_that_cannot_be_read_is_told_but_not_one_that_a_system_keeps_for_itself() {
+        for (name, error, is_told) in [
+            ("clinic", io::ErrorKind::PermissionDenied, true),
+            ("clinic", io::ErrorKind::Other, true),
+            ("clinic", io::ErrorKind::NotFound, false),
+            ("lost+found", io::ErrorKind::PermissionDenied, false),
+            ("System Volume Information", io::ErrorKind::PermissionDenied, false),
+        ] {
+            let (disk, folder) = (MemoryDisk::default(), Path::new("/d").join(name));
+            disk.create_folder(&folder).unwrap();
+            disk.open(Path::new("/d/z.zb"), Open::New).unwrap();
+            disk.fail(Fault { operation: Operation::List, nth: 2, error, sticky: false });
+            let told = is_told.then_some(Candidate::Unreadable(folder));
+            let want: Vec<_> = std::iter::once(Candidate::File("/d/z.zb".into())).chain(told).collect();
+            assert_eq!(candidates(&disk, Path::new("/d")).unwrap(), want, "{name} {error:?}");
+        }
     }
 
     /// R10.11-a.

@@ -7,6 +7,7 @@ use super::{Context, Messenger, open_tables, status};
 use crate::node::alarm::{self, Alarm, Told, alarms};
 use crate::node::layout::Layout;
 use crate::node::{Node, NodeError};
+use crate::ports::clock::Clock;
 use crate::ports::disk::Disk;
 use bundle_format::error::Code;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub struct Teller {
     every: Duration,
     index: PathBuf,
     disk: Rc<dyn Disk>,
+    clock: Rc<dyn Clock>,
 }
 
 /// What it was told, and why not.
@@ -41,8 +43,8 @@ impl Teller {
             return Err(failed("it is not there".to_owned()));
         }
         let messenger = Messenger::start(program).map_err(|error| failed(error.to_string()))?;
-        let (index, disk) = (Layout::new(&context.data_dir()).index(), context.ports.disk.clone());
-        Ok(Self { messenger, program: program.to_owned(), every: Duration::from_millis(every_ms.max(100)), index, disk })
+        let (index, disk, clock) = (Layout::new(&context.data_dir()).index(), context.ports.disk.clone(), context.ports.clock.clone());
+        Ok(Self { messenger, program: program.to_owned(), every: Duration::from_millis(every_ms.max(100)), index, disk, clock })
     }
 
     /// The program.
@@ -76,9 +78,11 @@ impl Teller {
     pub async fn watch(mut self, stay: Stay, words: UnboundedSender<Word>) {
         let (mut stop, mut told) = (stay.stop.clone(), Told::default());
         loop {
-            // A node that cannot be looked at now is lent or failing; whoever works with it says so.
-            let seen = stay.standing.with(|node| self.look(node)).await;
-            let due = seen.map(|(alarms, now_ms)| told.due(&alarms, now_ms)).unwrap_or_default();
+            let due = match stay.standing.with(|node| self.look(node)).await {
+                Ok((alarms, now_ms)) => told.due(&alarms, now_ms),
+                Err(error) if error.code() == Code::Z104 => Vec::new(), // it is lent, or at its end
+                Err(error) => told.due(&[alarm::unseen(error.code(), &error.to_string())], self.clock.now_ms()),
+            };
             if !due.is_empty() {
                 let lines = due.iter().map(|alarm| status::object(alarm).into_line() + "\n").collect();
                 let said = tokio::select! {

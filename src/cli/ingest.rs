@@ -83,7 +83,7 @@ fn total_len(context: &Context, paths: &[PathBuf]) -> Option<u64> {
     let bundles = paths.iter().filter_map(|path| inspect::bundles(&context.ports, path).ok()).flatten();
     let len = |candidate: Candidate| match candidate {
         Candidate::File(path) => context.ports.disk.look(&path).ok().flatten().map_or(0, |entry| entry.len),
-        Candidate::NotAFile(_) | Candidate::TooMuch(_) | Candidate::Deeper(_) => 0,
+        _ => 0,
     };
     Some(bundles.map(len).sum()).filter(|total| *total > 0)
 }

@@ -170,6 +170,7 @@ impl Tally {
                     Object::of("broken").with("peer", &name).with("code", code.as_str()).with("why", why).with("new", moved.taken)
                 })?;
             }
+            Served::Deaf { why } => context.console.warn(Code::Z501, &format!("nobody can be heard now: {why}; it is tried again"))?,
             Served::TurnedAway { address } => {
                 self.refused += 1;
                 context.console.result(&format!("{address}: {} turned away, too many at once", Code::Z506), || {

@@ -3,7 +3,7 @@
 use super::halt::Halt;
 use super::object::Object;
 use super::standing::Stay;
-use super::{Confined, Context, Files, Finished, OsHints, Talks, confine, escape, exchange, ingest, summary, units};
+use super::{Confined, Context, Files, Finished, OsHints, Talks, bundle, confine, escape, exchange, ingest, summary, units};
 use crate::carry::stick;
 use crate::carry::watch::Pace;
 use crate::node::naming::Naming;
@@ -209,6 +209,9 @@ impl Tally {
             Watched::Away { code, why, .. } | Watched::Trouble { code, why } => {
                 self.exit = self.exit.max(code.row().exit);
                 context.console.warn(*code, why)?;
+            }
+            Watched::Deeper { folder, count } => {
+                context.console.note(&format!("{}: {}", escape::plain_path(folder), bundle::too_deep(*count)));
             }
             Watched::Exchanged(exchanged) => {
                 let code = exchange::tell_watched(context, exchanged)?;

@@ -65,6 +65,11 @@ pub fn tables(code: Code) -> Alarm {
     Alarm { kind: "tables", code: Some(code), about: "index.db".to_owned(), ms: 0 }
 }
 
+/// How the node stands cannot be looked at.
+pub fn unseen(code: Code, why: &str) -> Alarm {
+    Alarm { kind: "damaged", code: Some(code), about: why.to_owned(), ms: 0 }
+}
+
 /// What lasts is told again after so long.
 const AGAIN_MS: u64 = 24 * 3600 * 1000;
 /// What has gone and comes back sooner is not new: a link that comes and goes calls nobody every minute.

@@ -8,7 +8,7 @@ use crate::cut::sign::{Signer, sign_up_to_head};
 use crate::cut::{CutError, Lack};
 use crate::ingest;
 use crate::keys::{Join, Joined, Keep, Member, Policy, Request, Roster, RosterEvent, Words};
-use crate::ports::store::{Log as _, Rotten, Store as _, Stream};
+use crate::ports::store::{Log as _, Rotten, Store as _, StoreError, Stream};
 use bundle_format::chain::Position;
 use bundle_format::compress::Compressor;
 use bundle_format::error::Code;
@@ -104,7 +104,7 @@ impl Node {
         match (again, rekey) {
             (Some(_), None) => self.require_policy(&node, &policy)?,
             (Some(_), Some(_)) => {}
-            (None, Some(_)) => self.write_roster_event(&self.rekeying(&request, node)?)?,
+            (None, Some(_)) => self.write_roster_event(&self.rekeying(&request, node, sure)?)?,
             (None, None) => self.write_roster_event(&self.enrolment(&request, policy)?)?,
         }
         if again.is_some() {
@@ -140,7 +140,7 @@ impl Node {
         Ok(RosterEvent::Enrol { node, name, signing: request.signing, sealing: request.sealing, policy })
     }
 
-    fn rekeying(&self, request: &Request, node: NodeId) -> Result<RosterEvent, NodeError> {
+    fn rekeying(&self, request: &Request, node: NodeId, sure: bool) -> Result<RosterEvent, NodeError> {
         let member = self.roster.member(&node).ok_or_else(|| NodeError::refused(Code::Z406, self.naming().node(&node)))?;
         if request.key_number > 1 && request.node != node {
             let why = format!("{} asks for new keys of its own, not of {}", self.naming().node(&request.node), member.name);
@@ -154,18 +154,31 @@ impl Node {
             return Err(NodeError::refused(Code::Z609, "its old signature is not by the key it replaces"));
         }
         let key_number = member.next_key_number();
-        Ok(RosterEvent::Rekey { node, key_number, signing: request.signing, sealing: request.sealing, keep: self.keep(&node) })
+        Ok(RosterEvent::Rekey { node, key_number, signing: request.signing, sealing: request.sealing, keep: self.keep(&node, sure)? })
     }
 
-    /// What stays valid of a member under a key that ends: what the authority holds of it, as far as checkpoints prove it (R8.3-j).
-    fn keep(&self, node: &NodeId) -> Vec<Keep> {
+    /// What stays valid of a member under a key that ends: what the authority holds of it, as far as checkpoints prove it (R8.3-j). Where the end of that has
+    /// rotted here, what came later would count nowhere any more: only who is `sure` wants that, and keeps it as far as it can be read.
+    fn keep(&self, node: &NodeId, sure: bool) -> Result<Vec<Keep>, NodeError> {
         let held =
             self.wal.streams().into_iter().filter(|(stream, head)| stream.origin.node == *node && stream.branch.is_none() && head.checkpoint_seq > 0);
-        held.filter_map(|(stream, head)| {
-            let position = self.wal.position(&stream, head.checkpoint_seq).ok()??;
-            Some(Keep::new(&stream.origin, position))
-        })
-        .collect()
+        let mut keep = Vec::new();
+        for (stream, head) in held {
+            let position = match self.wal.position(&stream, head.checkpoint_seq) {
+                Err(StoreError::Damaged { .. }) if sure => self.wal.checkpoint_below(&stream, head.checkpoint_seq - 1)?.map(|at| at.position),
+                Err(StoreError::Damaged { .. }) => return Err(NodeError::refused(Code::Z610, self.why_not_to_the_end_of(&stream))),
+                position => position?,
+            };
+            keep.extend(position.map(|position| Keep::new(&stream.origin, position)));
+        }
+        Ok(keep)
+    }
+
+    fn why_not_to_the_end_of(&self, stream: &Stream) -> String {
+        let name = self.naming().origin(&stream.origin);
+        format!(
+            "the end of {name} has rotted here, and what stands there would count nowhere any more: run `zbundle fsck`, and exchange with who has it"
+        )
     }
 
     /// Change what a member may see.
@@ -188,7 +201,7 @@ impl Node {
             return Err(NodeError::refused(Code::Z616, format!("{} is revoked already", member.name)));
         }
         let key_number = member.next_key_number() - 1;
-        self.write_roster_event(&RosterEvent::Revoke { node, key_number, keep: self.keep(&node) })
+        self.write_roster_event(&RosterEvent::Revoke { node, key_number, keep: self.keep(&node, sure)? })
     }
 
     /// Accept what a member wrote under ended keys, up to what the authority holds now.
@@ -197,7 +210,7 @@ impl Node {
     /// Z608 elsewhere, Z610 in doubt; what the roster refuses.
     pub fn accept(&mut self, node: NodeId, sure: bool) -> Result<(), NodeError> {
         self.require_authority(sure)?;
-        self.write_roster_event(&RosterEvent::Accept { node, keep: self.keep(&node) })
+        self.write_roster_event(&RosterEvent::Accept { node, keep: self.keep(&node, sure)? })
     }
 
     /// Make the branches of a forked roster one again: what each says up to the heads held now counts.

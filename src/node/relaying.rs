@@ -101,7 +101,7 @@ pub fn relay(ports: &Ports, order: &RelayOrder<'_>) -> Result<Relayed, NodeError
     let lock = order.store.join(LOCK_NAME);
     let held = disk.lock(&lock, order.lock_wait_ms).map_err(|error| NodeError::writing(&lock, error))?;
     let _held = held.ok_or_else(|| NodeError::refused(Code::Z104, order.store.display().to_string()))?;
-    let kept = load(disk, order.store)?;
+    let (kept, faulty) = load(disk, order.store)?;
     let relayed = Relayed {
         place: place.clone(),
         taken: 0,
@@ -110,7 +110,7 @@ pub fn relay(ports: &Ports, order: &RelayOrder<'_>) -> Result<Relayed, NodeError
         put_out: 0,
         no_room: 0,
         left: 0,
-        faulty: Vec::new(),
+        faulty,
         stored: (0, 0),
         trouble: None,
         safe: false,
@@ -135,7 +135,14 @@ impl Relay<'_> {
         let mut met = BTreeSet::new();
         let mut found = Vec::new();
         for candidate in candidates(self.disk, &self.place.root).map_err(|error| NodeError::reading(&self.place.root, error))? {
-            let Candidate::File(path) = candidate else { continue };
+            let path = match candidate {
+                Candidate::File(path) => path,
+                Candidate::Unreadable(path) => {
+                    self.relayed.faulty.push((path, Code::Z201));
+                    continue;
+                }
+                _ => continue,
+            };
             let opened = self.disk.open(&path, Open::Read).and_then(FileReader::new).map_err(Into::into).and_then(SealedBundle::read);
             match opened {
                 Ok(bundle) => found.push((bundle.header().best_lane.unwrap_or(Lane::Routine), path, bundle.digest(), bundle.len())),
@@ -260,27 +267,39 @@ fn copy(disk: &dyn Disk, from: &Path, to: &Path, kept: &Kept) -> Result<bool, No
     Ok(true)
 }
 
-/// What is in a store: its index, as far as files bear it out; what the index does not know is read.
-fn load(disk: &dyn Disk, store: &Path) -> Result<Vec<Kept>, NodeError> {
+/// What is in a store: its index, as far as files bear it out; what the index does not know is read. And what lies there and cannot be carried on.
+fn load(disk: &dyn Disk, store: &Path) -> Result<(Vec<Kept>, Vec<(PathBuf, Code)>), NodeError> {
     let mut kept = match record::load(disk, &store.join(INDEX_NAME), from_bytes) {
         Ok(kept) => kept.unwrap_or_default(),
         Err(RecordError::Damaged { .. }) => Vec::new(), // read again from the files
         Err(error) => return Err(error.into()),
     };
-    let mut there = BTreeSet::new();
+    let (mut there, mut faulty) = (BTreeSet::new(), Vec::new());
     for candidate in candidates(disk, store).map_err(|error| NodeError::reading(store, error))? {
-        let Candidate::File(path) = candidate else { continue };
+        let path = match candidate {
+            Candidate::File(path) => path,
+            Candidate::Unreadable(path) => {
+                faulty.push((path, Code::Z201));
+                continue;
+            }
+            _ => continue,
+        };
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !kept.iter().any(|kept| kept.name() == name) {
-            let opened = disk.open(&path, Open::Read).and_then(FileReader::new).ok().and_then(|reader| SealedBundle::read(reader).ok());
-            let Some(bundle) = opened else { continue };
+            let bundle = match disk.open(&path, Open::Read).and_then(FileReader::new).map_err(Into::into).and_then(SealedBundle::read) {
+                Ok(bundle) => bundle,
+                Err(error) => {
+                    faulty.push((path, error.code()));
+                    continue;
+                }
+            };
             let (lane, arrival) = (bundle.header().best_lane.unwrap_or(Lane::Routine), kept.iter().map(|kept| kept.arrival + 1).max().unwrap_or(0));
             kept.push(Kept { digest: bundle.digest(), lane, len: bundle.len(), arrival, been: BTreeSet::new() });
         }
         there.insert(name);
     }
     kept.retain(|kept| there.contains(&kept.name()));
-    Ok(kept)
+    Ok((kept, faulty))
 }
 
 /// `[* [digest, lane, length, arrival, [* place]]]`.

@@ -44,6 +44,8 @@ const STOP: Duration = Duration::from_secs(8);
 const PART: Duration = Duration::from_secs(2);
 /// After the system refused to accept, until it is asked again: there are no file descriptors, say.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+/// Refused so often in a row, it is told: one that hangs up at the door is refused once.
+const DEAF_AFTER: u32 = 10;
 
 /// Something that happened, for a log people read.
 #[derive(Debug)]
@@ -69,6 +71,11 @@ pub enum Served {
         address: IpAddr,
         /// The row.
         code: Code,
+        /// In words.
+        why: String,
+    },
+    /// Nobody can be heard: the system gives no more connections. Told once, until somebody is.
+    Deaf {
         /// In words.
         why: String,
     },
@@ -139,14 +146,23 @@ impl Server {
     pub async fn listen(self: &Rc<Self>, listener: Box<dyn Listener>, mut stop: watch::Receiver<bool>) {
         let mut changes = self.standing.changes();
         let asked = async move { stop.wait_for(|stop| *stop).await.map(|_| ()) };
-        let mut asked = std::pin::pin!(asked);
+        let (mut asked, mut failures) = (std::pin::pin!(asked), 0);
         loop {
             tokio::select! {
                 biased;
                 _ = &mut asked => break,
                 arrived = listener.accept() => match arrived {
-                    Ok((stream, address)) => self.admit(stream, address),
-                    Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+                    Ok((stream, address)) => {
+                        failures = 0;
+                        self.admit(stream, address);
+                    }
+                    Err(error) => {
+                        failures += 1;
+                        if failures == DEAF_AFTER {
+                            (self.tell)(Served::Deaf { why: error.to_string() });
+                        }
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
+                    }
                 },
                 changed = changes.changed() => if changed.is_ok() { self.look_at_roster().await },
             }

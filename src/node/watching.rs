@@ -48,6 +48,13 @@ pub enum Watched {
     },
     /// A folder that was away is read again.
     Back(PathBuf),
+    /// So many folders in a watched one lie too deep to be looked into.
+    Deeper {
+        /// The watched one.
+        folder: PathBuf,
+        /// How many.
+        count: usize,
+    },
     /// Our own node or disk said no; it is tried again.
     Trouble {
         /// The row.
@@ -79,9 +86,7 @@ impl Node {
             Ok(found) => found,
             Err((code, why)) => return tell(Watched::Away { folder: folder.to_owned(), code, why }),
         };
-        if found.too_much {
-            tell(Watched::File(FileReport::of(folder.to_owned(), Outcome::Refused(Code::Z241), None)));
-        }
+        aside(folder, &found, &Aside::default(), tell);
         let mut visit = Visit::new(found.entries);
         loop {
             let done = self.watch_some(&mut visit, pace);
@@ -250,7 +255,7 @@ struct Folder {
     took_ms: u64,
     /// What has been told of it, while it cannot be read.
     away: Option<Code>,
-    too_much: bool,
+    aside: Aside,
     /// Something may have to be written there.
     owes: bool,
     /// When that was last seen to.
@@ -274,8 +279,15 @@ pub struct Watcher {
 impl Watcher {
     /// Watch `folders`; each word goes to `tell`.
     pub fn new(standing: Rc<Standing>, ports: &Ports, hints: Rc<dyn Hints>, pace: Pace, folders: &[PathBuf], tell: Box<dyn FnMut(Watched)>) -> Self {
-        let folder =
-            |path: &PathBuf| Folder { path: path.clone(), due_ms: 0, took_ms: 0, away: None, too_much: false, owes: true, exchanged_ms: None };
+        let folder = |path: &PathBuf| Folder {
+            path: path.clone(),
+            due_ms: 0,
+            took_ms: 0,
+            away: None,
+            aside: Aside::default(),
+            owes: true,
+            exchanged_ms: None,
+        };
         Self { answers: None, standing, ports: ports.clone(), hints, pace, folders: folders.iter().map(folder).collect(), trouble: None, tell }
     }
 
@@ -378,10 +390,7 @@ impl Watcher {
                 if self.folders[number].away.take().is_some() {
                     (self.tell)(Watched::Back(path.clone()));
                 }
-                if found.too_much && !self.folders[number].too_much {
-                    (self.tell)(Watched::File(FileReport::of(path.clone(), Outcome::Refused(Code::Z241), None)));
-                }
-                self.folders[number].too_much = found.too_much;
+                self.folders[number].aside = aside(&path, &found, &self.folders[number].aside, &mut self.tell);
                 self.visit(found.entries).await;
             }
             Err((code, why)) => {
@@ -443,6 +452,29 @@ impl Watcher {
             (self.tell)(Watched::Taken(visit.ingested));
         }
     }
+}
+
+/// What of a folder is not looked at.
+#[derive(Default)]
+struct Aside {
+    too_much: bool,
+    deeper: usize,
+    unreadable: Vec<PathBuf>,
+}
+
+/// Tell what of `folder` is not looked at and was not `told`; returns what it is now.
+fn aside(folder: &Path, found: &Found, told: &Aside, tell: &mut dyn FnMut(Watched)) -> Aside {
+    let refused = |path: &Path, code| Watched::File(FileReport::of(path.to_owned(), Outcome::Refused(code), None));
+    if found.too_much && !told.too_much {
+        tell(refused(folder, Code::Z241));
+    }
+    if found.deeper > 0 && found.deeper != told.deeper {
+        tell(Watched::Deeper { folder: folder.to_owned(), count: found.deeper });
+    }
+    for path in found.unreadable.iter().filter(|path| !told.unreadable.contains(path)) {
+        tell(refused(path, Code::Z201));
+    }
+    Aside { too_much: found.too_much, deeper: found.deeper, unreadable: found.unreadable.clone() }
 }
 
 /// What lies in a folder, if it is one that was prepared and is there.

@@ -25,6 +25,8 @@ pub enum Operation {
     Name,
     /// Reading a file.
     Read,
+    /// Reading the names in a folder. It costs no power.
+    List,
 }
 
 /// A fault to come.
@@ -360,7 +362,10 @@ impl Disk for MemoryDisk {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
-        let world = self.0.borrow();
+        let mut world = self.0.borrow_mut();
+        if world.faults.iter().any(|fault| fault.operation == Operation::List) {
+            world.try_to(Operation::List)?;
+        }
         if !world.folders.contains(folder) {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -189,6 +189,7 @@ fn measured(place: &Place, arguments: &[&str]) -> (Ended, u64) {
         peak = process.peak_memory_so_far().unwrap_or(0).max(peak);
         std::thread::sleep(Duration::from_millis(1));
     }
+    assert!(peak > 0, "it was looked at");
     (process.end(seconds(1)), peak)
 }
 

@@ -177,6 +177,7 @@ fn lost_only_the_third(world: &World) {
     let rest = ["later", "p1", "p2", "p4", "p5", "p6"].map(str::to_owned);
     let log = log(world, "hub");
     assert_eq!((log.exit, listed(&log)), (0, rest.to_vec()), "{}", log.err);
+    assert_eq!(world.payloads("hub"), rest, "once each");
     let told = say(world, "clinic", &["fsck"]);
     assert!(told.exit == 19 && told.out.contains("/routine:3"), "{}{}", told.out, told.err);
     assert_eq!(say(world, "clinic", &["status", "--check"]).exit, 19);
@@ -554,4 +555,24 @@ fn checkpoints_that_rotted_at_a_hub_stop_no_other_history_and_come_again() {
         drop(world.open("hub"));
         assert!(!world.path("hub").join("rotten").exists());
     }
+}
+
+/// R8.3-j: what stands where the authority cannot read would count nowhere once its key has ended, and nobody was told.
+#[test]
+fn a_key_does_not_end_over_what_cannot_be_read_unless_somebody_is_sure() {
+    let world = World::new();
+    let hub = world.init("hub", true);
+    let clinic = world.join("clinic", "hub", Policy::Own);
+    for payload in ["a1", "a2"] {
+        world.push("hub", &[payload]);
+        world.cut("hub", &[clinic], payload);
+    }
+    world.push("hub", &["a3"]);
+    seal(&world, "hub");
+    rot_frames(&world, "hub", CHECKPOINTS, is_routine, &[2]);
+    let mut node = world.open("hub");
+    let request = node.request(true).unwrap();
+    let refused = node.sign(&request, Policy::Own, Some(hub), false).unwrap_err();
+    assert!(refused.code() == Code::Z610 && refused.to_string().contains("/routine"), "{refused}");
+    node.sign(&request, Policy::Own, Some(hub), true).unwrap();
 }

@@ -127,17 +127,15 @@ fn every_cut_of_the_last_frames_leaves_the_whole_frames_before_it() {
             continue;
         }
         for tail in [Tail::Gone, Tail::Zeros, Tail::Garbage] {
-            let disk = disk.image();
-            disk.edit(&file, |bytes| {
-                let at = usize::try_from(cut).unwrap();
-                match tail {
-                    Tail::Gone => bytes.truncate(at),
-                    Tail::Zeros => bytes[at..].fill(0),
-                    Tail::Garbage => {
-                        bytes.truncate(at);
-                        let die = Die::new(cut);
-                        bytes.extend((0..700).map(|_| u8::try_from(die.roll(256)).unwrap()));
-                    }
+            let (before, disk) = (disk.bytes(&file).unwrap(), disk.image());
+            let at = usize::try_from(cut).unwrap();
+            disk.edit(&file, |bytes| match tail {
+                Tail::Gone => bytes.truncate(at),
+                Tail::Zeros => bytes[at..].fill(0),
+                Tail::Garbage => {
+                    bytes.truncate(at);
+                    let die = Die::new(cut);
+                    bytes.extend((0..700).map(|_| u8::try_from(die.roll(256)).unwrap()));
                 }
             });
             let whole = ends.iter().rposition(|end| *end <= cut).unwrap();
@@ -149,7 +147,9 @@ fn every_cut_of_the_last_frames_leaves_the_whole_frames_before_it() {
                 (_, [Finding::TornTail { .. }]) => assert!(!whole_frames_only, "{why}"),
                 // a tag may end with a zero; garbage may have been a frame
                 (Tail::Zeros, [Finding::Hole { .. }]) => assert!(ends.contains(&(cut + 1)), "{why}"),
-                (Tail::Zeros, []) | (Tail::Garbage, [Finding::Hole { .. }]) => {}
+                // nothing of the frame had a byte that says something
+                (Tail::Zeros, []) => assert!(before[usize::try_from(ends[whole]).unwrap()..at].iter().all(|byte| *byte == 0), "{why}"),
+                (Tail::Garbage, [Finding::Hole { .. }]) => {}
                 (_, found) => assert!(whole_frames_only && found.is_empty(), "{why}: {found:?}"),
             }
             push(&mut wal, &ours, 2, false).unwrap();

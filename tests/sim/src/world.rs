@@ -440,7 +440,7 @@ impl World {
         let card = machine.station.card.durable();
         let log = machine.station.log_on(&card);
         let log = log.map_err(|error| format!("P4: after a power cut {} would not open: {} {error}", machine.station.name, error.code()))?;
-        let memory = self.model.look(machine.station.id, &log).map_err(|why| format!("at {}: {why}", machine.station.name))?;
+        let memory = self.model.look(machine.station.id, &log).map_err(|why| format!("{why}, at {}", machine.station.name))?;
         let mut memory = memory;
         if self.planted == Some(Planted::LostEvent) {
             memory.whole.pop_last();
@@ -475,7 +475,7 @@ impl World {
 
     fn check_receipts(&self, at: usize) -> Verdict {
         for (node, peer) in self.peers_of(at)? {
-            self.model.receipt(node, &peer).map_err(|why| format!("at {}: {why}", self.name(at)))?;
+            self.model.receipt(node, &peer).map_err(|why| format!("{why}, at {}", self.name(at)))?;
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ pub fn all(options: &Options, program: &Program) -> Result<(usize, usize), Failu
     let (mut states, mut broken) = (0, 0);
     for scene in scenes::all() {
         let Some((_, times)) = PLAYED.iter().find(|(name, _)| *name == scene.name) else { continue };
-        if options.only.as_ref().is_some_and(|only| !scene.name.starts_with(only.as_str())) {
+        if !options.wants(scene.name) {
             continue;
         }
         let begun = Instant::now();

@@ -43,9 +43,15 @@ struct Options {
     /// So many at a time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Only scenes whose name begins so
+    /// Only scenes whose name begins so; may be given several times
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
+}
+
+impl Options {
+    fn wants(&self, scene: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| scene.starts_with(only.as_str()))
+    }
 }
 
 fn main() -> ExitCode {
@@ -70,7 +76,7 @@ fn run(options: &Options) -> Result<usize, Failure> {
         (states, broken) = blocks::all(options, &program)?;
     }
     for scene in scenes::all().into_iter().filter(|_| !options.blocks) {
-        if options.only.as_ref().is_some_and(|only| !scene.name.starts_with(only.as_str())) {
+        if !options.wants(scene.name) {
             continue;
         }
         let stage = stage::set(&program, &scene)?;
