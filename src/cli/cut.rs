@@ -74,8 +74,7 @@ impl Args {
             context.console.remark(&format!("{} not written ({}): {what}", units::count(left, "record"), lanes(&report.left)));
         }
         if report.kept_back > 0 {
-            let kept = units::count_of(report.kept_back as u64, "history", "histories");
-            context.console.remark(&format!("{kept} kept back: more were begun by one member than others take; see `zbundle status`"));
+            context.console.remark(&kept_back(report.kept_back));
         }
         let (events, bytes) =
             report.files.iter().fold((0, 0), |(events, bytes), file| (events + file.events.iter().sum::<u64>(), bytes + file.bytes));
@@ -84,6 +83,14 @@ impl Args {
             summary.with("left", left).with_some("kept_back", Some(report.kept_back).filter(|count| *count > 0)).with("dry_run", self.dry_run);
         Ok(Finished { exit: if is_partial || report.kept_back > 0 { Exit::Partial } else { Exit::Done }, summary })
     }
+}
+
+/// That not all goes, and why.
+pub(super) fn kept_back(count: usize) -> String {
+    format!(
+        "{} kept back: more were begun than others take, or than one file can tell of; see `zbundle status`",
+        units::count_of(count as u64, "history", "histories")
+    )
 }
 
 pub(super) fn line(file: &CutFile, to: &[String], dry_run: bool) -> String {

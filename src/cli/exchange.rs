@@ -11,7 +11,7 @@ use crate::carry::stick::PlaceKind;
 use crate::node::Node;
 use crate::node::exchanging::{ExchangeOrder, Exchanged, Step};
 use crate::node::taking::{FileReport, Outcome};
-use bundle_format::error::Code;
+use bundle_format::error::{Code, Exit};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -95,6 +95,7 @@ impl Args {
         }
         let exit = match ended.code {
             Some(code) => code.row().exit,
+            None if exchanged.cut.kept_back > 0 => Exit::Partial,
             None => no_page.unwrap_or_else(|| ingest::exit_of_many(&exchanged.ingested)),
         };
         Ok(Finished { exit, summary: sum_up(&exchanged, &ended, self.dry_run) })
@@ -142,6 +143,7 @@ fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool
         let to: Vec<_> = file.recipients.iter().map(|node| naming.node(node)).collect();
         context.console.result(&cut::line(file, &to, dry_run), || cut::object(file, &to, dry_run))?;
     }
+    remark_kept_back(context, exchanged);
     for node in exchanged.level.iter().filter(|_| !context.globals.quiet) {
         let name = naming.node(node);
         context.console.result(&format!("{name} has received everything"), || Object::of("level").with("node", &name))?;
@@ -167,12 +169,19 @@ pub(super) fn tell_watched(context: &mut Context, exchanged: &Exchanged) -> Resu
         let why = exchanged.trouble.as_ref().map_or_else(|| ended.sentence.clone(), ToString::to_string);
         context.console.warn(code, &why)?;
     }
+    remark_kept_back(context, exchanged);
     if ended.state != State::Nothing {
         let place = escape::plain_path(&exchanged.place.root);
         context.console.line(&format!("{place}: {}", ended.sentence))?;
         context.console.object(sum_up(exchanged, &ended, false).with("place", &place))?;
     }
     Ok(ended.code)
+}
+
+fn remark_kept_back(context: &mut Context, exchanged: &Exchanged) {
+    if exchanged.cut.kept_back > 0 {
+        context.console.remark(&cut::kept_back(exchanged.cut.kept_back));
+    }
 }
 
 /// Of what was looked at, what a person wants to know: what was new, and what is not well.

@@ -268,12 +268,11 @@ fn tell_void(context: &mut Context, void: &[Void]) -> Result<(), Halt> {
 
 /// A member that begins histories without end: what it writes in others is not taken any more.
 fn tell_crowd(context: &mut Context, crowd: &Crowd) -> Result<(), Halt> {
-    let Crowd { name, histories, kept_back } = crowd;
-    let kept = if *kept_back > 0 { format!("; {kept_back} of them are told and sent to nobody") } else { String::new() };
+    let Crowd { name, histories } = crowd;
     let line = format!(
-        "  too many histories: {name} has begun {histories}{kept}; what it begins now goes nowhere: revoke it, and let its people join under another name"
+        "  too many histories: {name} has begun {histories}, all that others take of it; what it begins now goes nowhere: revoke it, and let its people join under another name"
     );
-    context.console.result(&line, || Object::of("crowd").with("name", name).with("histories", *histories).with("kept_back", *kept_back))
+    context.console.result(&line, || Object::of("crowd").with("name", name).with("histories", *histories))
 }
 
 /// What needs a person, or soon will.

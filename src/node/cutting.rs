@@ -3,7 +3,7 @@
 use super::error::NodeError;
 use super::peers::Peer;
 use super::session::Session;
-use super::{Node, control, kept, known, payload};
+use super::{Node, control, known, payload};
 use crate::carry::drop_folder::Draft;
 use crate::carry::stick::Place;
 use crate::cut::name::{self, Named};
@@ -127,7 +127,7 @@ impl Node {
         for group in self.groups(order.to)? {
             report.kept_back += group.kept_back;
             if group.lacks.is_empty() && !group.answer_due {
-                report.level.extend(&group.nodes);
+                report.level.extend(group.nodes.iter().filter(|_| group.kept_back == 0));
             } else {
                 self.cut_lacks(&group, &group.lacks, &target, &mut report, progress)?;
             }
@@ -225,7 +225,7 @@ impl Node {
     /// sent: it was written again (R4.6-l).
     fn lacks(&self, node: &NodeId, peer: &Peer) -> Result<(Vec<Lack>, usize), NodeError> {
         let streams = self.wal.streams();
-        let (mut after, kept_back, mut kept) = (std::collections::BTreeMap::new(), self.kept_back(node, peer, &streams), 0);
+        let (mut after, kept_back, mut kept) = (std::collections::BTreeMap::new(), self.kept_back(node, peer)?, 0);
         for (stream, head) in streams.iter().filter(|(stream, _)| self.may_see(node, &stream.origin)) {
             let lacks = self.send_after(node, peer, stream, &streams)?.filter(|after| *after < head.checkpoint_seq);
             let is_kept = lacks.is_some() && kept_back.has(&self.wal, peer, stream)?;
@@ -282,15 +282,20 @@ impl Node {
         origin.node == *node || self.roster.may_see(node, origin)
     }
 
-    /// The vector told to `node`: what it may see, and what it sent us, as far as a checkpoint proves it (R3.6-c, R3.6-e), and a vector holds (R6.2-k).
+    /// The vector told to `node`: what it may be told, as far as a vector holds that (R6.2-k).
     pub(crate) fn told_to(&self, node: &NodeId, peer: &Peer) -> Result<Vec<(Stream, Head)>, NodeError> {
-        let streams = self.sound_streams()?;
-        let beyond = kept::beyond_vector(&self.roster, &streams);
-        let told = |(stream, head): &(Stream, Head)| {
-            let is_its_own = self.may_see(node, &stream.origin) || peer.sent.contains(&stream.origin);
-            head.checkpoint_seq > head.base.seq && is_its_own && !beyond.contains(stream)
+        let mut told = self.tellable(node, peer)?;
+        let beyond = self.beyond_vector(node, &told);
+        told.retain(|(stream, _)| !beyond.contains(stream));
+        Ok(told)
+    }
+
+    /// What `node` may be told: what it may see, and what it sent us, as far as a checkpoint proves it (R3.6-c, R3.6-e).
+    pub(super) fn tellable(&self, node: &NodeId, peer: &Peer) -> Result<Vec<(Stream, Head)>, NodeError> {
+        let may_hear = |(stream, head): &(Stream, Head)| {
+            head.checkpoint_seq > head.base.seq && (self.may_see(node, &stream.origin) || peer.sent.contains(&stream.origin))
         };
-        Ok(streams.into_iter().filter(told).collect())
+        Ok(self.sound_streams()?.into_iter().filter(may_hear).collect())
     }
 
     /// Write `lacks` for `group`, file by file, as many as there is room for; what is left is returned, and counted in `report`.

@@ -400,7 +400,8 @@ impl Writing<'_> {
     /// Hubs that have told a receipt and lack no record.
     fn level(&self, groups: &[Group]) -> Result<Vec<NodeId>, NodeError> {
         let mut level = Vec::new();
-        for group in groups.iter().filter(|group| group.lacks.iter().all(|lack| lack.stream.origin.lane == Lane::Control)) {
+        let lacks_none = |group: &&Group| group.kept_back == 0 && group.lacks.iter().all(|lack| lack.stream.origin.lane == Lane::Control);
+        for group in groups.iter().filter(lacks_none) {
             for node in group.nodes.iter().filter(|node| self.node.roster.is_hub(node)) {
                 level.extend(self.node.heard(node)?.map(|_| *node));
             }

@@ -57,7 +57,7 @@ pub struct Relayed {
     /// Bundles that found no room in the place.
     pub left: u64,
     /// What bore a bundle's name and was not whole: left where it is.
-    pub faulty: Vec<(PathBuf, Code)>,
+    pub faulty: Faulty,
     /// Bundles in the store now, and their bytes.
     pub stored: (u64, u64),
     /// What the place did not let us do.
@@ -65,6 +65,9 @@ pub struct Relayed {
     /// It may be taken out (R10.12-f).
     pub safe: bool,
 }
+
+/// Files that cannot be carried on, and why.
+type Faulty = Vec<(PathBuf, Code)>;
 
 /// One bundle in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,7 +271,7 @@ fn copy(disk: &dyn Disk, from: &Path, to: &Path, kept: &Kept) -> Result<bool, No
 }
 
 /// What is in a store: its index, as far as files bear it out; what the index does not know is read. And what lies there and cannot be carried on.
-fn load(disk: &dyn Disk, store: &Path) -> Result<(Vec<Kept>, Vec<(PathBuf, Code)>), NodeError> {
+fn load(disk: &dyn Disk, store: &Path) -> Result<(Vec<Kept>, Faulty), NodeError> {
     let mut kept = match record::load(disk, &store.join(INDEX_NAME), from_bytes) {
         Ok(kept) => kept.unwrap_or_default(),
         Err(RecordError::Damaged { .. }) => Vec::new(), // read again from the files

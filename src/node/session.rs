@@ -192,7 +192,7 @@ impl Session {
     fn survey(&mut self, node: &Node) -> Result<(), NodeError> {
         let streams = node.wal.streams();
         let before = std::mem::take(&mut self.reach);
-        self.kept_back = node.kept_back(&self.peer, &self.record, &streams);
+        self.kept_back = node.kept_back(&self.peer, &self.record)?;
         self.left.retain(|stream| !before.get(stream).is_some_and(|reach| reach.kept)); // its hello may tell of less than it told before
         for (stream, _) in streams.iter().filter(|(stream, _)| node.may_see(&self.peer, &stream.origin)) {
             let word = known::word(&node.wal, &self.record, stream)?;

@@ -570,6 +570,7 @@ fn a_key_does_not_end_over_what_cannot_be_read_unless_somebody_is_sure() {
     world.push("hub", &["a3"]);
     seal(&world, "hub");
     rot_frames(&world, "hub", CHECKPOINTS, is_routine, &[2]);
+    rot(&world, "hub", is_routine, &[2]);
     let mut node = world.open("hub");
     let request = node.request(true).unwrap();
     let refused = node.sign(&request, Policy::Own, Some(hub), false).unwrap_err();
