@@ -245,6 +245,11 @@ impl fmt::Debug for Lock {
 }
 
 impl Lock {
+    /// What opens it again without the words, where it was made of a passphrase.
+    pub fn stretched(&self) -> Option<Secret> {
+        matches!(self.kind, Kind::Passphrase { .. }).then(|| Secret::Stretched(self.clone()))
+    }
+
     /// A lock for a new keyring, or a new lock for an old one.
     pub fn new(secret: &Secret, entropy: &dyn Entropy) -> Self {
         let kind = match secret {

@@ -114,6 +114,7 @@ pub fn each_event<E: From<StoreError>>(log: &dyn Log, filter: &Filter, mut show:
             continue;
         }
         match payload::facts(log, &stream, seq, &event) {
+            Ok(Some(_)) if stands_before(log, &stream, seq, bytes)? => {}
             Ok(Some(payload)) => {
                 show(&Shown { stream, seq, bytes, event, payload })?;
                 read.shown += 1;
@@ -123,6 +124,21 @@ pub fn each_event<E: From<StoreError>>(log: &dyn Log, filter: &Filter, mut show:
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether the same event stands on a branch that sorts before this one: it is one event, and shown there (R6.4-h).
+fn stands_before(log: &dyn Log, stream: &Stream, seq: u64, bytes: &[u8]) -> Result<bool, StoreError> {
+    if stream.branch.is_none() {
+        return Ok(false);
+    }
+    let holds = |(other, head): &(Stream, Head)| other < stream && head.base.seq < seq && seq <= head.end.seq;
+    for (other, _) in log.branches(&stream.origin).into_iter().filter(holds) {
+        match log.events(&other, seq).and_then(|mut events| Ok(events.next()?.is_some_and(|(_, there)| there == bytes))) {
+            Ok(false) | Err(StoreError::Damaged { .. }) => {} // shown where it can be read
+            same => return same,
+        }
+    }
+    Ok(false)
 }
 
 impl Filter {

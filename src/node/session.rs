@@ -456,6 +456,11 @@ impl Session {
     /// What the disk says.
     pub fn save(&mut self, node: &Node) -> Result<(), NodeError> {
         if std::mem::take(&mut self.dirty) {
+            // What others noted meanwhile: a person its address, whoever took in a stick of it what that brought.
+            let noted = node.peers.load(&*node.ports.disk, &self.peer)?;
+            self.record.link.address = noted.link.address;
+            self.record.sent.extend(noted.sent);
+            self.record.retire(noted.retired.into_iter());
             node.peers.save(&*node.ports.disk, &self.peer, &self.record)?;
         }
         Ok(())

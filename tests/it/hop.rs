@@ -3,6 +3,7 @@
 use crate::lab::{Contents, Cut, Lab, Line, Luck, Serving, count, payloads, push, run};
 use crate::world::World;
 use bundle_format::ids::{Lane, NodeId};
+use bundle_format::vector::Salt;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 use zbundle::keys::Policy;
+use zbundle::node::session::Session;
 use zbundle::node::standing::Standing;
 use zbundle::node::syncing::{Step, SyncEnd, SyncOrder};
 
@@ -454,6 +456,21 @@ fn what_was_acknowledged_is_remembered_before_the_session_ends() {
         );
         drop(hub);
     });
+}
+
+/// What a person says while a session runs counts, also when the session keeps what it has learned.
+#[test]
+fn an_address_that_is_set_during_a_session_stays() {
+    let world = World::new();
+    let hub = world.init("hub", true);
+    world.join("clinic", "hub", Policy::Own);
+    let mut node = world.open("clinic");
+    let mut session = Session::begin(&mut node, hub, Salt([5; 32])).unwrap();
+    node.set_peer_address(&hub, Some("10.9.8.7:7070")).unwrap();
+    session.record_mut().heard_ms = 7;
+    session.save(&node).unwrap();
+    let peer = node.peer(&hub).unwrap();
+    assert_eq!((peer.heard_ms, peer.link.address.as_deref()), (7, Some("10.9.8.7:7070")));
 }
 
 /// R10.2-g: what a line costs is the same at both its ends.

@@ -242,6 +242,8 @@ fn what_a_restored_card_wrote_in_both_its_pasts_is_one_event() {
     assert_eq!((rows("event"), rows("record_head")), (2 + 5, 2), "each once, and both ends stand, of which neither had seen the other");
     let alike = world.view("hub").event(&format!("{}:4", world.view("hub").forks().unwrap()[0].id.split(':').next().unwrap()));
     assert_eq!(alike.unwrap().1.seq, 4, "whoever names it means one event");
+    let listed = crate::rot::log(&world, "hub").out.lines().filter(|line| line.contains("\"alike\"")).count();
+    assert_eq!(listed, 1, "and `log` lists one");
     settle(&world, "r", hub, clinic);
     world.open("hub").revoke(clinic, false).unwrap();
     project("steps.db");

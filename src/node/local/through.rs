@@ -4,7 +4,7 @@
 use super::borrow::{Reached, open_beside, reach};
 use super::line::{Line, Said, unexpected};
 use super::words::{About, Answer, PAYLOAD_LEN_MAX};
-use crate::keys::Secret;
+use crate::keys::{Lock, Secret};
 use crate::node::pushing::Intent;
 use crate::node::{Node, NodeError, Opening};
 use crate::ports::Ports;
@@ -25,6 +25,8 @@ pub struct Through {
     /// Asked for only when the node must be opened after all.
     secret: Box<dyn Fn() -> Result<Secret, NodeError>>,
     about: About,
+    /// Of the node that was let go of: nobody types a passphrase again for the next line.
+    lock: Option<Lock>,
     /// None while nothing comes.
     reached: Option<Reached>,
     skew: Option<Skew>,
@@ -80,7 +82,7 @@ impl Through {
         (reached, skew): (Reached, Option<Skew>),
     ) -> Self {
         let (ports, reached, unanswered, stored) = (ports.clone(), Some(reached), VecDeque::new(), Vec::new());
-        Self { ports, data_dir, lock_wait_ms, secret, about, reached, skew, unanswered, unanswered_len: 0, stored }
+        Self { ports, data_dir, lock_wait_ms, secret, about, lock: None, reached, skew, unanswered, unanswered_len: 0, stored }
     }
 
     /// How the clock and the node's stamps stood apart when we began, if that is worth telling (Z305).
@@ -122,10 +124,17 @@ impl Through {
 
     /// The process has ended in order, or payloads come again: open the node, or go on with the one that keeps it now. Either way what was not answered is pushed there.
     fn reach_again(&mut self) -> Result<(), NodeError> {
-        let secret = (self.secret)()?;
-        let opening = Opening { data_dir: &self.data_dir, secret: &secret, lock_wait_ms: self.lock_wait_ms };
+        let mut secret = self.lock.as_ref().and_then(Lock::stretched).map_or_else(&self.secret, Ok)?;
         loop {
-            match reach(&self.ports, &opening)? {
+            let opening = Opening { data_dir: &self.data_dir, secret: &secret, lock_wait_ms: self.lock_wait_ms };
+            let reached = match reach(&self.ports, &opening) {
+                Err(error) if error.code() == Code::Z601 && self.lock.take().is_some() => {
+                    secret = (self.secret)()?; // there is another passphrase by now
+                    continue;
+                }
+                reached => reached?,
+            };
+            match reached {
                 Reached::Line(mut line) => {
                     if line.begin(&self.about, Some(self.lock_wait_ms.max(1000)))?.is_none() {
                         continue;
@@ -143,6 +152,9 @@ impl Through {
 
     /// A payload too large to be sent: written by ourselves, on a lease when the node is not ours.
     fn push_large(&mut self, fields: &Fields, len: u64, payload: &mut dyn Read) -> Result<(), PushError> {
+        if self.reached.is_none() {
+            self.reach_again().map_err(kept)?;
+        }
         let mut borrowed;
         let node = match &mut self.reached {
             Some(Reached::Node(node)) => &mut **node,
@@ -212,7 +224,8 @@ impl Taker for Through {
     }
 
     fn rest(&mut self) {
-        if matches!(self.reached, Some(Reached::Node(_))) {
+        if let Some(Reached::Node(node)) = &self.reached {
+            self.lock = Some(node.wrap.clone());
             self.reached = None;
             self.lock_wait_ms = self.lock_wait_ms.max(WAIT_AGAIN_MS);
         }
