@@ -26,8 +26,8 @@ pub enum Candidate {
     TooMuch(PathBuf),
     /// So many folders lie deeper than is searched.
     Deeper(usize),
-    /// A folder that cannot be read, and what may lie in it: told.
-    Unreadable(PathBuf),
+    /// A folder that cannot be read, with what may lie in it, and why: told.
+    Unreadable(PathBuf, String),
 }
 
 /// What a search found.
@@ -42,7 +42,7 @@ pub struct Found {
     /// Folders that lie too deep to be looked into.
     pub deeper: usize,
     /// Folders that could not be read, for another reason than that a system keeps them for itself.
-    pub unreadable: Vec<PathBuf>,
+    pub unreadable: Vec<(PathBuf, String)>,
 }
 
 /// Everything below `folder` that bears a bundle's name; links are never followed, hidden files and operating systems' litter are passed over in
@@ -64,7 +64,7 @@ pub fn search(disk: &dyn Disk, folder: &Path) -> io::Result<Found> {
             let listed = match disk.list_wanted(&inner, &is_candidate) {
                 Err(error) if depth > 0 => {
                     let is_told = error.kind() != io::ErrorKind::NotFound && !is_the_systems(&inner);
-                    found.unreadable.extend(is_told.then_some(inner));
+                    found.unreadable.extend(is_told.then(|| (inner, error.to_string())));
                     continue;
                 }
                 listed => listed?,
@@ -99,7 +99,7 @@ pub fn candidates(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Candidate>> 
     let found = search(disk, folder)?;
     let each = |entry: Entry| if entry.kind == Kind::File { Candidate::File(entry.path) } else { Candidate::NotAFile(entry.path) };
     let mut candidates: Vec<_> = found.entries.into_iter().map(each).collect();
-    candidates.extend(found.unreadable.into_iter().map(Candidate::Unreadable));
+    candidates.extend(found.unreadable.into_iter().map(|(folder, why)| Candidate::Unreadable(folder, why)));
     candidates.extend(found.too_much.then(|| Candidate::TooMuch(folder.to_owned())));
     candidates.extend((found.deeper > 0).then_some(Candidate::Deeper(found.deeper)));
     Ok(candidates)
@@ -165,7 +165,7 @@ mod tests {
             disk.create_folder(&folder).unwrap();
             disk.open(Path::new("/d/z.zb"), Open::New).unwrap();
             disk.fail(Fault { operation: Operation::List, nth: 2, error, sticky: false });
-            let told = is_told.then_some(Candidate::Unreadable(folder));
+            let told = is_told.then(|| Candidate::Unreadable(folder, io::Error::from(error).to_string()));
             let want: Vec<_> = std::iter::once(Candidate::File("/d/z.zb".into())).chain(told).collect();
             assert_eq!(candidates(&disk, Path::new("/d")).unwrap(), want, "{name} {error:?}");
         }

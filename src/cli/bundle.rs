@@ -21,7 +21,7 @@ pub fn find(context: &mut Context, paths: &[PathBuf]) -> Result<Vec<Found>, Halt
             Candidate::File(path) => Some(Ok(path)),
             Candidate::NotAFile(path) => Some(Err(inspect::not_a_file(&path))),
             Candidate::TooMuch(path) => Some(Err((path, Code::Z241))),
-            Candidate::Unreadable(path) => Some(Err((path, Code::Z201))),
+            Candidate::Unreadable(path, _) => Some(Err((path, Code::Z201))),
             Candidate::Deeper(count) => {
                 context.console.note(&too_deep(count));
                 None

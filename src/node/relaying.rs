@@ -140,7 +140,7 @@ impl Relay<'_> {
         for candidate in candidates(self.disk, &self.place.root).map_err(|error| NodeError::reading(&self.place.root, error))? {
             let path = match candidate {
                 Candidate::File(path) => path,
-                Candidate::Unreadable(path) => {
+                Candidate::Unreadable(path, _) => {
                     self.relayed.faulty.push((path, Code::Z201));
                     continue;
                 }
@@ -281,7 +281,7 @@ fn load(disk: &dyn Disk, store: &Path) -> Result<(Vec<Kept>, Faulty), NodeError>
     for candidate in candidates(disk, store).map_err(|error| NodeError::reading(store, error))? {
         let path = match candidate {
             Candidate::File(path) => path,
-            Candidate::Unreadable(path) => {
+            Candidate::Unreadable(path, _) => {
                 faulty.push((path, Code::Z201));
                 continue;
             }

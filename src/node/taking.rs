@@ -168,7 +168,7 @@ impl Node {
                     Candidate::File(path) => self.take_file(&path, Manner::Asked, &mut ingested)?,
                     Candidate::NotAFile(path) => FileReport::of(path, Outcome::Foreign(Code::Z229), None),
                     Candidate::TooMuch(path) => FileReport::of(path, Outcome::Refused(Code::Z241), None),
-                    Candidate::Unreadable(path) => FileReport::of(path, Outcome::Refused(Code::Z201), None),
+                    Candidate::Unreadable(path, why) => FileReport::of(path, Outcome::Refused(Code::Z201), Some(why)),
                     Candidate::Deeper(count) => {
                         ingested.deeper += count;
                         continue;

@@ -459,20 +459,20 @@ impl Watcher {
 struct Aside {
     too_much: bool,
     deeper: usize,
-    unreadable: Vec<PathBuf>,
+    unreadable: Vec<(PathBuf, String)>,
 }
 
 /// Tell what of `folder` is not looked at and was not `told`; returns what it is now.
 fn aside(folder: &Path, found: &Found, told: &Aside, tell: &mut dyn FnMut(Watched)) -> Aside {
-    let refused = |path: &Path, code| Watched::File(FileReport::of(path.to_owned(), Outcome::Refused(code), None));
+    let refused = |path: &Path, code, why| Watched::File(FileReport::of(path.to_owned(), Outcome::Refused(code), why));
     if found.too_much && !told.too_much {
-        tell(refused(folder, Code::Z241));
+        tell(refused(folder, Code::Z241, None));
     }
     if found.deeper > 0 && found.deeper != told.deeper {
         tell(Watched::Deeper { folder: folder.to_owned(), count: found.deeper });
     }
-    for path in found.unreadable.iter().filter(|path| !told.unreadable.contains(path)) {
-        tell(refused(path, Code::Z201));
+    for (path, why) in found.unreadable.iter().filter(|folder| !told.unreadable.contains(folder)) {
+        tell(refused(path, Code::Z201, Some(why.clone())));
     }
     Aside { too_much: found.too_much, deeper: found.deeper, unreadable: found.unreadable.clone() }
 }
