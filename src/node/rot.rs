@@ -186,7 +186,8 @@ impl Node {
     /// the life that goes on ends, as behind a hole, one that was settled is open again, and what is readable is written again in a new one (R6.6-m).
     /// Whether there was any of it. What stands before the rot is signed in any case: who is known to hold all of it may have lost it since, or meet nobody.
     pub(super) fn leave_rotten_life(&mut self) -> Result<bool, NodeError> {
-        let peers = self.peers.all(&*self.ports.disk)?;
+        let mut peers = self.peers.all(&*self.ports.disk)?;
+        peers.retain(|(peer, _)| !settle::is_revoked(&self.roster, peer)); // who is sent nothing brings nothing back
         let own: Vec<_> = self.wal.rotten().into_iter().filter(|rotten| rotten.events && is_own_main(self, &rotten.stream)).collect();
         let (mut is_left, has_rotten) = (false, !own.is_empty());
         for rotten in own {

@@ -25,6 +25,7 @@ mod mend;
 mod project;
 mod restored;
 mod rot;
+mod rot_own;
 mod rotted;
 mod settling;
 mod short;
