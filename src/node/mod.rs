@@ -279,10 +279,13 @@ impl Node {
             return Ok(());
         }
         let mut repeats = settle::Repeats::of(self, &origin)?; // another process may have been broken off at this
+        for (seq, bytes) in &orphans {
+            repeats.see(*seq, bytes);
+        }
         let target = Stream::main(Origin { incarnation: self.keyring.incarnation(), ..origin });
         for (seq, bytes) in orphans {
             let id = EventId::new(origin, seq, &digest(&bytes));
-            if !repeats.have(id, &bytes) {
+            if repeats.are_due(id, &bytes) {
                 appending::again(&mut self.wal, &*self.ports.clock, &target, &bytes, id)?;
             }
         }

@@ -9,14 +9,14 @@ use super::known;
 use super::peers::Peer;
 use super::rot::each_readable;
 use super::taking::Ingested;
-use super::{Node, appending, control};
+use super::{Node, appending, control, payload};
 use crate::keys::Roster;
 use crate::ports::store::{Log, Store as _, Stream};
 use bundle_format::chain::{Position, digest};
 use bundle_format::event::Event;
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Incarnation, Lane, NodeId, Origin};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Settle what can be settled of every open life.
 ///
@@ -162,20 +162,26 @@ fn ours_to(node: &Node, stream: &Stream) -> Result<u64, NodeError> {
     Ok(node.naming().counting().counted(stream)?.max(node.state.written_to(&stream.origin).unwrap_or(unknown)))
 }
 
-/// Append the payload events of `stream` behind `after` that are ours again, in our new life, each naming the event it was (ext 13). Control events of the
-/// old life are not repeated: they spoke of that life.
+/// Append the payloads of `stream` that end behind `after` and are ours again, whole, in our new life, each event naming the one it was (ext 13). Control
+/// events of the old life are not repeated: they spoke of that life.
 fn write_again(node: &mut Node, stream: &Stream, after: u64) -> Result<u64, NodeError> {
     if stream.origin.lane == Lane::Control {
         return Ok(0);
     }
     let target = Stream::main(Origin { incarnation: node.keyring.incarnation(), ..stream.origin });
     let mut repeats = Repeats::of(node, &stream.origin)?;
-    let last = ours_to(node, stream)?;
-    let (mut count, mut after) = (0, after);
+    let (last, mut after) = (ours_to(node, stream)?, before_payload(node, stream, after)?);
+    each_readable(&node.wal, stream, after, &mut |seq, bytes| {
+        if seq <= last {
+            repeats.see(seq, bytes);
+        }
+        seq < last
+    })?;
+    let mut count = 0;
     while let Some((seq, bytes)) = readable_behind(node, stream, after)?.filter(|(seq, _)| *seq <= last) {
         after = seq;
         let id = EventId::new(stream.origin, seq, &digest(&bytes));
-        if repeats.have(id, &bytes) {
+        if !repeats.are_due(id, &bytes) {
             continue;
         }
         appending::again(&mut node.wal, &*node.ports.clock, &target, &bytes, id)?;
@@ -205,12 +211,45 @@ fn write_lost_repeats_again(node: &mut Node) -> Result<u64, NodeError> {
     Ok(count)
 }
 
-/// Which events of a lane were written again, whole, and when last: a life is settled a second time when a branch of it comes late, and a process may be
-/// broken off at it.
+/// The end of the payload before the one of which a part stands first behind `after`: nobody puts together parts of two histories.
+fn before_payload(node: &Node, stream: &Stream, after: u64) -> Result<u64, NodeError> {
+    let Some((seq, bytes)) = readable_behind(node, stream, after)? else { return Ok(after) };
+    let index = Event::from_bytes(&bytes).ok().map_or(0, |event| index_of(&event));
+    Ok(after.min(seq.saturating_sub(index + 1)))
+}
+
+/// Which part of its payload an event is, from 0.
+fn index_of(event: &Event<'_>) -> u64 {
+    event.ext.part.map_or(0, |part| part.index)
+}
+
+/// Payloads of a history whose parts come by, one after the other.
+#[derive(Default)]
+struct Joining {
+    /// Place and number of the part that would come next.
+    next: Option<(u64, u64)>,
+}
+
+impl Joining {
+    /// Where the payload begins that ends with this event; nothing when it goes on, or a part before it is missing.
+    fn ends(&mut self, seq: u64, event: &Event<'_>) -> Option<u64> {
+        let index = index_of(event);
+        let leads_on = index == 0 || self.next == Some((seq, index));
+        self.next = leads_on.then_some((seq + 1, index + 1));
+        (leads_on && event.ends_payload()).then(|| seq - index)
+    }
+}
+
+/// Which payloads of a lane are written again: those that are whole, and were not since, whole. A life is settled a second time when a branch of it comes
+/// late, and a process may be broken off at it.
 pub(super) struct Repeats {
+    /// What was written again, and when last.
     latest: BTreeMap<EventId, Hlc>,
-    /// The answer for a payload's first part is that for the others.
-    have: bool,
+    seen: Joining,
+    /// Where payloads begin that were seen to their ends.
+    whole: BTreeSet<u64>,
+    /// Whether the payload that was asked about last was not written again since: the answer for its first part is that for the others.
+    is_missing: bool,
 }
 
 impl Repeats {
@@ -222,29 +261,34 @@ impl Repeats {
         let is_alike = |other: &Origin| (other.node, other.lane, other.audience) == (origin.node, origin.lane, origin.audience);
         let mut latest = BTreeMap::new();
         for (stream, head) in node.wal.streams().into_iter().filter(|(stream, _)| is_alike(&stream.origin)) {
-            let mut whole = None; // so far: what it repeats, and the place and number of the part that comes next
+            let (mut joining, mut orig) = (Joining::default(), None); // of the payload that comes by: what it repeats
             each_readable(&node.wal, &stream, head.base.seq, &mut |seq, bytes| {
                 let Ok(event) = Event::from_bytes(bytes) else { return true };
-                let part = event.ext.part.map_or(0, |part| part.index);
-                let goes_on = if part == 0 { event.ext.orig } else { whole.filter(|(_, next)| *next == (seq, part)).map(|(orig, _)| orig) };
-                whole = goes_on.map(|orig| (orig, (seq + 1, part + 1)));
-                if let Some(orig) = goes_on.filter(|_| event.ends_payload()) {
+                if payload::begins(&event) {
+                    orig = event.ext.orig;
+                }
+                if let Some(orig) = joining.ends(seq, &event).and(orig) {
                     let at = latest.entry(orig).or_insert(event.hlc);
                     *at = event.hlc.max(*at);
                 }
                 true
             })?;
         }
-        Ok(Self { latest, have: false })
+        Ok(Self { latest, seen: Joining::default(), whole: BTreeSet::new(), is_missing: false })
     }
 
-    /// Whether `bytes`, the event of that id, were written again since. What was written again twice names where it was written first.
-    pub(super) fn have(&mut self, id: EventId, bytes: &[u8]) -> bool {
-        let is_first = |event: &Event<'_>| event.ext.part.is_none_or(|part| part.index == 0);
-        if let Some(event) = Event::from_bytes(bytes).ok().filter(is_first) {
-            self.have = self.latest.get(&event.ext.orig.unwrap_or(id)).is_some_and(|at| *at > event.hlc);
+    /// An event that may be written again, in its place among the others: of a payload nothing is before all of it was seen.
+    pub(super) fn see(&mut self, seq: u64, bytes: &[u8]) {
+        self.whole.extend(Event::from_bytes(bytes).ok().and_then(|event| self.seen.ends(seq, &event)));
+    }
+
+    /// Whether `bytes`, the event of that id, are to be written again. What was written again twice names where it was written first.
+    pub(super) fn are_due(&mut self, id: EventId, bytes: &[u8]) -> bool {
+        let Ok(event) = Event::from_bytes(bytes) else { return false };
+        if payload::begins(&event) {
+            self.is_missing = self.latest.get(&event.ext.orig.unwrap_or(id)).is_none_or(|at| *at <= event.hlc);
         }
-        self.have
+        self.is_missing && id.seq.checked_sub(index_of(&event)).is_some_and(|begin| self.whole.contains(&begin))
     }
 }
 

@@ -1,8 +1,65 @@
 //! Own records rot that nobody gives back. What is whole behind them gets to the others, once, whatever befell the node before and whatever befalls it since.
 
+use crate::damage::{rot_events_frame, segments};
+use crate::lab::Luck;
 use crate::mend::{is_routine, rot, seal};
+use crate::rot::say;
+use crate::rotted::rot as rot_file;
 use crate::world::World;
+use bundle_format::event::Event;
+use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
 use zbundle::keys::Policy;
+use zbundle::node::payload::{begins, facts};
+
+fn hub_and_clinic() -> (World, NodeId, NodeId) {
+    let world = World::new();
+    let hub = world.init("hub", true);
+    let clinic = world.join("clinic", "hub", Policy::Own);
+    (world, hub, clinic)
+}
+
+/// Each takes in what the other has for it, until both have heard what the other holds.
+fn go_between(world: &World, folder: &str) {
+    for round in 0..3 {
+        world.carry("clinic", "hub", &format!("{folder}-up{round}"));
+        world.carry("hub", "clinic", &format!("{folder}-down{round}"));
+    }
+}
+
+fn is_bulk(origin: &Origin) -> bool {
+    origin.lane == Lane::Bulk
+}
+
+/// A payload in the bulk lane of so many letters, which hardly get shorter.
+fn push_bulk(world: &World, len: usize) {
+    let text: String = Luck(len as u64).bytes(len).into_iter().map(|byte| char::from(b'0' + byte % 64)).collect();
+    world.push_to("clinic", Lane::Bulk, &[], &[&text]);
+}
+
+/// Lengths of the payloads that a node holds whole in bulk lanes, each as often as it does.
+fn whole(world: &World, name: &str) -> Vec<u64> {
+    let view = world.view(name);
+    let mut lens = Vec::new();
+    for (stream, _) in view.log().streams().into_iter().filter(|(stream, _)| is_bulk(&stream.origin)) {
+        let mut events = view.log().events(&stream, 1).unwrap();
+        while let Some((seq, bytes)) = events.next().unwrap() {
+            let event = Event::from_bytes(bytes).unwrap();
+            if begins(&event) {
+                lens.extend(facts(view.log(), &stream, seq, &event).unwrap().map(|facts| facts.len));
+            }
+        }
+    }
+    lens.sort_unstable();
+    lens
+}
+
+/// How many events of a lane the clinic has written in later lives than that one.
+fn again(world: &World, lane: impl Fn(&Origin) -> bool, life: Incarnation) -> u64 {
+    let clinic = world.view("clinic");
+    let is_later = |origin: &Origin| origin.node == clinic.keyring().node() && origin.incarnation != life;
+    let streams = clinic.log().streams().into_iter().filter(|(stream, _)| lane(&stream.origin) && is_later(&stream.origin));
+    streams.map(|(_, head)| head.end.seq).sum()
+}
 
 /// R6.6-m: the one that holds them was revoked. It is sent nothing and brings nothing back, and the clinic waited for it.
 #[test]
@@ -27,4 +84,41 @@ fn what_only_a_revoked_member_is_known_to_hold_stops_nothing_behind_it() {
         world.carry("auth", "clinic", &format!("down{round}"));
     }
     assert_eq!(world.payloads("auth"), ["p1", "p2", "p4", "p5"]);
+}
+
+/// R6.6-d: parts of it that can still be read were written again in each life that followed, without end.
+#[test]
+fn of_a_payload_that_rot_tore_nothing_is_written_again() {
+    let (world, ..) = hub_and_clinic();
+    for len in [50, 20_000, 300_000, 200_000] {
+        push_bulk(&world, len);
+    }
+    seal(&world, "clinic");
+    let life = world.view("clinic").keyring().incarnation();
+    rot(&world, "clinic", is_bulk, &[1, 7]); // the first, and where the third begins
+    assert_eq!(say(&world, "clinic", &["fsck"]).exit, 19);
+    drop(world.open("clinic"));
+    let whole_parts = 5 + 49;
+    assert_eq!(again(&world, is_bulk, life), whole_parts);
+    for round in 0..2 {
+        rot_file(&world.path("clinic").join("state"));
+        go_between(&world, &format!("life{round}"));
+        assert_eq!(again(&world, is_bulk, life), whole_parts);
+    }
+    assert_eq!(whole(&world, "hub"), [20_000, 200_000]);
+}
+
+/// R6.6-f: the same of what a hole tore.
+#[test]
+fn of_a_payload_that_a_hole_tore_nothing_is_written_again() {
+    let (world, ..) = hub_and_clinic();
+    for len in [300_000, 20_000] {
+        push_bulk(&world, len);
+    }
+    let life = world.view("clinic").keyring().incarnation();
+    rot_events_frame(segments(&world, "clinic").last().unwrap(), 4);
+    drop(world.open("clinic"));
+    assert_eq!(again(&world, is_bulk, life), 5);
+    go_between(&world, "rest");
+    assert_eq!(whole(&world, "hub"), [20_000]);
 }

@@ -17,7 +17,7 @@ fn hub_and_clinic() -> (World, NodeId, NodeId) {
 }
 
 /// The bytes with one bit changed.
-fn rot(path: &Path) -> Vec<u8> {
+pub fn rot(path: &Path) -> Vec<u8> {
     let mut bytes = std::fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 4;
