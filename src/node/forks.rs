@@ -1,11 +1,14 @@
 //! Forks a node holds: an origin that used its numbers twice. Both branches are kept until the origin or a person closes the fork. SPEC §6.4.
 //! (R6.4-a)
 
+use super::counting::Counting;
 use super::error::NodeError;
 use super::naming::Naming;
 use super::rot::each_readable;
+use super::state::State;
 use super::{Node, View, control};
-use crate::ports::store::{Log, Stream};
+use crate::keys::{MemberKey, Roster};
+use crate::ports::store::{Head, Log, Stream};
 use bundle_format::cbor::{CborError, Reader};
 use bundle_format::error::Code;
 use bundle_format::event::Event;
@@ -60,22 +63,34 @@ pub fn forks(log: &dyn Log, closed: &Closed, naming: &Naming<'_>) -> Result<Vec<
 }
 
 impl Closed {
-    /// What the control events of `log` say: who closed which history, and where. Which forks persons closed is not found again, for it counts only as far
-    /// as both branches were held then: those are shown once more.
+    /// What the control events of the log say that `state` heeds: who closed which history, and where. Of the forks that persons closed those are kept that
+    /// are known, for it counts only as far as both branches were held then: the others are shown once more.
     ///
     /// # Errors
     /// What the log says.
-    pub fn found_again(log: &dyn Log) -> Result<Self, NodeError> {
-        let mut closed = Self::default();
+    pub fn found_again(&self, counting: Counting<'_>, state: &State) -> Result<Self, NodeError> {
+        let (mut found, log) = (Self::default(), counting.log);
         for (stream, head) in log.streams().into_iter().filter(|(stream, _)| stream.origin.lane == Lane::Control) {
-            each_readable(log, &stream, head.base.seq, &mut |_, bytes| {
-                if let Some(event) = Event::from_bytes(bytes).ok().filter(|event| event.kind == control::CLOSE) {
-                    closed.learn(log, stream.origin.node, &event);
+            let heeded = state.heeds_to(counting, &stream)?;
+            each_readable(log, &stream, head.base.seq, &mut |seq, bytes| {
+                let event = Event::from_bytes(bytes).ok().filter(|_| seq <= heeded);
+                match event {
+                    Some(event) if event.kind == control::FORK_CLOSED => found.keep_forks(self, event.payload),
+                    Some(event) => found.learn(log, stream.origin.node, &event),
+                    None => {}
                 }
-                true
+                seq < heeded
             })?;
         }
-        Ok(closed)
+        Ok(found)
+    }
+
+    /// Take over from `known` how far the fork was held that a `zb/fork-closed` names.
+    fn keep_forks(&mut self, known: &Self, payload: &[u8]) {
+        let Ok((origin, seq)) = read_fork_closed(payload) else { return };
+        for fork in known.forks.iter().filter(|(of, at, _)| (of, *at) == (&origin, seq)) {
+            push_new(&mut self.forks, *fork);
+        }
     }
 
     /// Lives of `node` of which it closed a history: they are over.
@@ -83,24 +98,26 @@ impl Closed {
         self.origins.iter().filter(move |(origin, _)| origin.node == node).map(|(origin, _)| origin.incarnation)
     }
 
-    /// Learn from a control event of `node`'s own lane. Returns whether it said something new.
-    pub fn learn(&mut self, log: &dyn Log, node: NodeId, event: &Event<'_>) -> bool {
-        let held = |origin: &Origin| log.streams().iter().filter(|(stream, _)| stream.origin == *origin).map(|(_, head)| head.end.seq).sum();
-        let learnt = match event.kind {
-            control::CLOSE => read_close(node, event.payload).map(|closed| push_new(&mut self.origins, closed)),
-            control::FORK_CLOSED => read_fork_closed(event.payload).map(|(origin, seq)| push_new(&mut self.forks, (origin, seq, held(&origin)))),
-            _ => Ok(false),
-        };
-        learnt.unwrap_or(false) // a control event that cannot be read settles nothing
+    /// Learn from a control event of `node`'s own lane. One that cannot be read settles nothing.
+    pub fn learn(&mut self, log: &dyn Log, node: NodeId, event: &Event<'_>) {
+        let held = |origin: &Origin| log.branches(origin).iter().map(|(_, head)| head.end.seq).sum();
+        if event.kind == control::CLOSE
+            && let Ok(closed) = read_close(node, event.payload)
+        {
+            push_new(&mut self.origins, closed);
+        }
+        if event.kind == control::FORK_CLOSED
+            && let Ok((origin, seq)) = read_fork_closed(event.payload)
+        {
+            push_new(&mut self.forks, (origin, seq, held(&origin)));
+        }
     }
 }
 
-fn push_new<T: PartialEq>(all: &mut Vec<T>, new: T) -> bool {
-    let is_new = !all.contains(&new);
-    if is_new {
+fn push_new<T: PartialEq>(all: &mut Vec<T>, new: T) {
+    if !all.contains(&new) {
         all.push(new);
     }
-    is_new
 }
 
 fn read_close(node: NodeId, payload: &[u8]) -> Result<(Origin, u64), CborError> {
@@ -129,7 +146,47 @@ fn read_fork_closed(payload: &[u8]) -> Result<(Origin, u64), CborError> {
     Ok((origin, reader.uint()?))
 }
 
+/// What is known of the keys of those of whom one has ended.
+fn ended_keys(roster: &Roster) -> impl Iterator<Item = (NodeId, &[MemberKey])> {
+    let members = roster.members().map(|member| (member.node, &*member.keys));
+    members.filter(|(_, keys)| keys.iter().any(|key| key.end.is_some()))
+}
+
 impl Node {
+    /// How far each branch of `origin`, a control history, is heeded in what it says is closed (R6.2-l).
+    pub(super) fn heeded(&self, origin: &Origin) -> Result<Vec<(Stream, u64)>, NodeError> {
+        let to = |(stream, head): (Stream, Head)| Ok((stream, self.state.heeds_to(self.naming().counting(), &stream)?.min(head.end.seq)));
+        self.wal.branches(origin).into_iter().map(to).collect()
+    }
+
+    /// Learn what `origin` says in what is heeded of it now and was not `before`: it has come, or a key that counts has signed it since.
+    pub(super) fn learn_closings(&mut self, origin: &Origin, before: &[(Stream, u64)]) -> Result<(), NodeError> {
+        for (stream, heeded) in self.heeded(origin)? {
+            let known = before.iter().find(|(known, _)| *known == stream).map(|(_, heeded)| *heeded);
+            let after = known.or_else(|| self.wal.head(&stream).map(|head| head.base.seq)).unwrap_or(heeded);
+            if after >= heeded {
+                continue;
+            }
+            let (closed, log) = (&mut self.state.closed, &self.wal);
+            each_readable(log, &stream, after, &mut |seq, bytes| {
+                if let Some(event) = Event::from_bytes(bytes).ok().filter(|_| seq <= heeded) {
+                    closed.learn(log, origin.node, &event);
+                }
+                seq < heeded
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The roster is another than `before`: where it says otherwise which keys have ended, and up to where they vouch, other events count (R6.2-l).
+    pub(super) fn weigh_closings(&mut self, before: &Roster) -> Result<(), NodeError> {
+        if !ended_keys(before).eq(ended_keys(&self.roster)) {
+            self.state.closed = self.state.closed.found_again(self.naming().counting(), &self.state)?;
+            self.save_state()?;
+        }
+        Ok(())
+    }
+
     /// Settle a fork by hand: a control event says so, to everyone who may see our control lane (R6.4-g).
     ///
     /// # Errors

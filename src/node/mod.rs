@@ -75,6 +75,7 @@ use bundle_format::error::Code;
 use bundle_format::ids::{EventId, Incarnation, Lane, Name, NodeId, Origin};
 use bundle_format::manifest::ForkNotice;
 use control::Note;
+use counting::Counting;
 use layout::Layout;
 use ledger::{Ledger, Mark};
 use peers::{Peer, Peers};
@@ -190,9 +191,9 @@ impl Node {
         if matches!(recalled, Recalled::Rotten) {
             record::put_aside(&*ports.disk, &layout.state())?;
         }
-        let (state, forgotten) = state_or_found_again(recalled, &wal, &keyring)?;
-        wal.hold_against(state.log_end);
         let roster = Roster::from_log(pin_of(&keyring), &wal, keyring.is_authority())?;
+        let (state, forgotten) = state_or_found_again(recalled, Counting { log: &wal, roster: &roster, keyring: &keyring })?;
+        wal.hold_against(state.log_end);
         let (receipt_told, state) = (state.receipt_number, Box::new(state));
         let saved = state.clone();
         let mut node =
@@ -392,8 +393,9 @@ impl Node {
     }
 
     pub(crate) fn refresh_roster(&mut self) -> Result<(), NodeError> {
-        self.roster = Roster::from_log(pin_of(&self.keyring), &self.wal, self.keyring.is_authority())?;
-        Ok(())
+        let roster = Roster::from_log(pin_of(&self.keyring), &self.wal, self.keyring.is_authority())?;
+        let before = std::mem::replace(&mut self.roster, roster);
+        self.weigh_closings(&before)
     }
 
     /// Write one event into our own control lane, durably.
@@ -478,9 +480,9 @@ impl View {
         let peers = Peers::at(&layout.peers(), Rc::clone(&ports.clock));
         let recalled = recall_state(ports, &layout, peers.rotted())?; // before the log, which only grows
         let mut log = WalReader::open(ports.disk.clone(), &layout.log(), &wal_keys(&keyring))?;
-        let (state, _) = state_or_found_again(recalled, &log, &keyring)?;
-        log.hold_against(state.log_end);
         let roster = Roster::from_log(pin_of(&keyring), &log, keyring.is_authority())?;
+        let (state, _) = state_or_found_again(recalled, Counting { log: &log, roster: &roster, keyring: &keyring })?;
+        log.hold_against(state.log_end);
         rot::look_again(&*ports.disk, &layout, &log)?;
         Ok(Self { ports: ports.clone(), layout, keyring, log, roster, peers, state })
     }
@@ -528,10 +530,10 @@ fn recall_state(ports: &Ports, layout: &Layout, rotted: &Rotted) -> Result<Recal
 }
 
 /// What a node must remember, or what is found again of it; and whether it was forgotten.
-fn state_or_found_again(recalled: Recalled<State>, log: &dyn Log, keyring: &Keyring) -> Result<(State, bool), NodeError> {
+fn state_or_found_again(recalled: Recalled<State>, counting: Counting<'_>) -> Result<(State, bool), NodeError> {
     match recalled {
         Recalled::Whole(state) => Ok((state, false)),
-        Recalled::Nothing | Recalled::Rotten => Ok((State::found_again(log, keyring)?, true)),
+        Recalled::Nothing | Recalled::Rotten => Ok((State::found_again(counting)?, true)),
     }
 }
 

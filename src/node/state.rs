@@ -1,11 +1,11 @@
 //! What a node must remember beside its log: the number of its last receipt, the lives it has not settled yet, what settled forks.
 
+use super::counting::Counting;
 use super::error::NodeError;
 use super::forks::Closed;
 use super::record::{self, Recalled, RecordError};
-use crate::keys::Keyring;
 use crate::ports::disk::Disk;
-use crate::ports::store::Log;
+use crate::ports::store::{StoreError, Stream};
 use bundle_format::cbor::{self, Bytes, CborError, Reader};
 use bundle_format::ids::{Incarnation, Origin};
 use std::path::Path;
@@ -88,14 +88,24 @@ impl State {
         is_told.then(|| self.written.iter().find(|(of, _)| of == origin).map_or(0, |(_, seq)| *seq))
     }
 
+    /// How far this node heeds what `stream`, a control history, says is closed: as far as its events count, and in what it wrote itself (R6.2-l).
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn heeds_to(&self, counting: Counting<'_>, stream: &Stream) -> Result<u64, StoreError> {
+        let own = self.written_to(&stream.origin).filter(|_| stream.branch.is_none());
+        Ok(counting.counted(stream)?.max(own.unwrap_or(0)))
+    }
+
     /// What is found again of it in the log and the keyring where the file is gone or has rotted. Which lives were settled is not known any more: all that
     /// have ended are open, and are settled as they were, for what stands in the log already is neither closed nor written a second time.
     ///
     /// # Errors
     /// What the log says.
-    pub fn found_again(log: &dyn Log, keyring: &Keyring) -> Result<Self, NodeError> {
-        let open_lives = keyring.earlier_incarnations().to_vec();
-        Ok(Self { open_lives, alive_due: true, closed: Closed::found_again(log)?, ..Self::default() })
+    pub fn found_again(counting: Counting<'_>) -> Result<Self, NodeError> {
+        let open_lives = counting.keyring.earlier_incarnations().to_vec();
+        let closed = Closed::default().found_again(counting, &Self::default())?;
+        Ok(Self { open_lives, alive_due: true, closed, ..Self::default() })
     }
 
     /// Read the file.

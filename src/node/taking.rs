@@ -401,6 +401,7 @@ impl Node {
         if origin.node == self.keyring.node() {
             self.meet_own_history(range, tally)?;
         }
+        let heeded = if origin.lane == Lane::Control { self.heeded(&origin)? } else { Vec::new() };
         let within = ingest::Within { apart: self.would_be_signed_over(range), stream_count_max: self.stream_count_max(&origin) };
         let applied = ingest::apply_within(&mut self.wal, range, within)?;
         count(range, &applied, &mut tally.counts);
@@ -418,10 +419,8 @@ impl Node {
         if applied.new > 0 && origin.node != self.keyring.node() && origin.lane != Lane::Control {
             self.state.alive_due = true;
         }
-        if applied.new > 0 && origin.lane == Lane::Control {
-            for event in range.run().events().iter().filter_map(|bytes| Event::from_bytes(bytes).ok()) {
-                self.state.closed.learn(&self.wal, origin.node, &event);
-            }
+        if applied.new + applied.refilled > 0 && origin.lane == Lane::Control {
+            self.learn_closings(&origin, &heeded)?;
         }
         Ok(applied)
     }
