@@ -211,10 +211,10 @@ impl Node {
         Ok(is_left)
     }
 
-    /// Whether we have said already that a history of ours ends before that event, or wrote again what stood behind where it parted.
+    /// Whether we have said already that a history of ours ends before that event, or wrote again what stands behind it, or behind where it parted.
     fn is_closed_before(&self, origin: &Origin, seq: u64) -> bool {
         let is_closed = self.state.closed.origins.iter().any(|(closed, at)| closed == origin && *at < seq);
-        is_closed || self.was_written_again(origin)
+        is_closed || settle::was_written_again_behind(self, origin, seq.saturating_sub(1))
     }
 
     fn save_rot(&self) -> Result<(), NodeError> {

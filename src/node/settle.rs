@@ -117,14 +117,13 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
         let Some(at) = at else { return Ok(None) };
         node.sign_before_rot()?; // else what stands between the last checkpoint and the rot is closed in, and goes to nobody
         let count = write_again(node, &main, held)?;
+        node.state.note_repeated(origin, Some(held)); // where it was closed further on before, that says nothing any more
         return close(node, origin, at).map(|()| Some(count));
     }
     let count = write_again(node, &main, held)?;
-    node.state.repeated.retain(|(repeated, _)| repeated != origin);
     let end = node.wal.head(&main).map_or(0, |head| head.end.seq);
-    if held.max(ours_to(node, &main)?) >= end {
-        node.state.repeated.push((*origin, held)); // else it goes on its way under its old numbers
-    }
+    let is_all_ours = held.max(ours_to(node, &main)?) >= end;
+    node.state.note_repeated(origin, is_all_ours.then_some(held)); // else it goes on its way under its old numbers
     for (_, head) in branches {
         close(node, origin, head.end)?;
     }
@@ -134,14 +133,20 @@ fn settle_origin(node: &mut Node, peers: &[(NodeId, Peer)], origin: &Origin) -> 
 /// A peer cannot place what we send of a life that is over: where it parts from another history of that life has rotted there. It is written again, once
 /// (R6.6-n).
 pub(super) fn write_unplaced_again(node: &mut Node, stream: &Stream, held: u64) -> Result<(), NodeError> {
-    let is_due = node.is_settled_life(&stream.origin) && !node.was_written_again(&stream.origin);
+    let is_due = node.is_settled_life(&stream.origin) && !was_written_again_behind(node, &stream.origin, held);
     if stream.branch.is_some() || stream.origin.lane == Lane::Control || !is_due {
         return Ok(());
     }
     write_again(node, stream, held)?;
     node.wal.sync()?;
-    node.state.repeated.push((stream.origin, held));
+    node.state.note_repeated(&stream.origin, Some(held));
     node.save_state()
+}
+
+/// Whether what stands behind `seq` of a life of ours that is over goes on its way in a later one; where that history has parted, from where it did.
+pub(super) fn was_written_again_behind(node: &Node, origin: &Origin, seq: u64) -> bool {
+    let has_parted = || node.wal.streams().iter().any(|(stream, _)| stream.origin == *origin && stream.branch.is_some());
+    node.was_written_again(origin) && (node.state.repeated.iter().any(|(of, behind)| of == origin && *behind <= seq) || has_parted())
 }
 
 /// Say in our new life where a history of the old one ends (R6.6-h).

@@ -82,6 +82,12 @@ impl State {
         last(&self.repeated).or_else(|| last(&self.closed.origins)).map_or(end, |last| end.min(last))
     }
 
+    /// What that history held was written again behind `behind`; not any more, where that is nothing.
+    pub fn note_repeated(&mut self, origin: &Origin, behind: Option<u64>) {
+        self.repeated.retain(|(of, _)| of != origin);
+        self.repeated.extend(behind.map(|behind| (*origin, behind)));
+    }
+
     /// How far this node had written a history of its own when that life ended; `None` when it is not known of that life.
     pub fn written_to(&self, origin: &Origin) -> Option<u64> {
         let is_told = self.written.iter().any(|(of, _)| of.incarnation == origin.incarnation);

@@ -122,3 +122,75 @@ fn of_a_payload_that_a_hole_tore_nothing_is_written_again() {
     go_between(&world, "rest");
     assert_eq!(whole(&world, "hub"), [20_000]);
 }
+
+/// R6.6-d: a hub holds a part of a payload, and its history is closed there. The rest came in another, and nobody can put the two together.
+#[test]
+fn a_payload_of_which_a_peer_holds_a_part_is_written_again_whole() {
+    let (world, hub, _) = hub_and_clinic();
+    for len in [50, 300_000, 60, 70] {
+        push_bulk(&world, len);
+    }
+    let files = world.cut_sized("clinic", &[hub], "up", 150_000).files;
+    assert!(files.len() > 1);
+    world.open("hub").ingest(&[files[0].path.clone()], &mut |_| {}).unwrap();
+    world.carry("hub", "clinic", "down");
+    let held = world.view("hub").log().streams().into_iter().find(|(stream, _)| is_bulk(&stream.origin)).unwrap().1.end.seq;
+    assert!((2..75).contains(&held), "{held}");
+    seal(&world, "clinic");
+    rot(&world, "clinic", is_bulk, &[1, 76]); // the first, and the one behind the large one
+    assert_eq!(say(&world, "clinic", &["fsck"]).exit, 19);
+    go_between(&world, "rest");
+    assert_eq!(whole(&world, "hub"), [50, 70, 300_000]);
+}
+
+/// R6.6-m, R6.6-o: a life was over, and closed at its end, when the third of six rotted in it; nobody had any. The place further on where it had been closed hid the
+/// newer one: what had been written again was lost with its file, or the clinic was behind for ever.
+#[test]
+fn what_rots_in_a_life_that_was_closed_at_its_end_stops_nothing_behind_it() {
+    for is_lost in [true, false] {
+        let (world, hub, clinic) = hub_and_clinic();
+        for payload in ["p1", "p2", "p3", "p4", "p5", "p6"] {
+            world.push("clinic", &[payload]);
+        }
+        seal(&world, "clinic");
+        rot_file(&world.path("clinic").join("state"));
+        let life = world.view("clinic").keyring().incarnation();
+        drop(world.open("clinic"));
+        world.open("hub").set_policy(clinic, Policy::OwnAndHubs, false).unwrap();
+        world.carry("hub", "clinic", "news");
+        assert!(world.view("clinic").open_lives().is_empty());
+        seal(&world, "clinic");
+        rot(&world, "clinic", is_routine, &[3]);
+        assert_eq!(say(&world, "clinic", &["fsck"]).exit, 19);
+        world.push("clinic", &["later"]);
+        assert_eq!(again(&world, is_routine, life), 4);
+        drop(world.open("clinic"));
+        if is_lost {
+            std::fs::remove_file(segments(&world, "clinic").last().unwrap()).unwrap();
+            world.push("clinic", &["again"]);
+        }
+        go_between(&world, "rest");
+        let last = if is_lost { "again" } else { "later" };
+        assert_eq!(world.payloads("hub"), [last, "p1", "p2", "p4", "p5", "p6"]);
+        let status = world.view("clinic").status().unwrap();
+        assert_eq!(status.peers.iter().map(|peer| (peer.node, peer.unacknowledged)).collect::<Vec<_>>(), [(hub, 0)]);
+    }
+}
+
+/// R6.6-m: behind rot that was answered, and then before it.
+#[test]
+fn what_rots_before_a_place_where_a_life_was_closed_for_rot_stops_nothing_either() {
+    let (world, ..) = hub_and_clinic();
+    for payload in ["p1", "p2", "p3", "p4", "p5", "p6"] {
+        world.push("clinic", &[payload]);
+    }
+    seal(&world, "clinic");
+    let life = world.view("clinic").keyring().incarnation();
+    for seq in [5, 2] {
+        rot(&world, "clinic", |origin| is_routine(origin) && origin.incarnation == life, &[seq]);
+        assert_eq!(say(&world, "clinic", &["fsck"]).exit, 19);
+        drop(world.open("clinic"));
+    }
+    go_between(&world, "rest");
+    assert_eq!(world.payloads("hub"), ["p1", "p3", "p4", "p6"]);
+}
