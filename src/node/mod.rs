@@ -275,14 +275,12 @@ impl Node {
         if origin.node != self.keyring.node() || origin.lane == Lane::Control {
             return Ok(());
         }
-        let orphans = self.wal.orphans(stream)?;
+        let (mut orphans, last) = (self.wal.orphans(stream)?, settle::ours_to(self, stream)?);
+        orphans.retain(|(seq, _)| *seq <= last);
         if orphans.is_empty() {
             return Ok(());
         }
-        let mut repeats = settle::Repeats::of(self, &origin)?; // another process may have been broken off at this
-        for (seq, bytes) in &orphans {
-            repeats.see(*seq, bytes);
-        }
+        let mut repeats = settle::Repeats::of(self, &origin)?.among(&orphans); // another process may have been broken off at this
         let target = Stream::main(Origin { incarnation: self.keyring.incarnation(), ..origin });
         for (seq, bytes) in orphans {
             let id = EventId::new(origin, seq, &digest(&bytes));
@@ -299,7 +297,7 @@ impl Node {
         self.ledger()?.clear();
         self.save_ledger()?;
         self.state.open_lives.push(old);
-        self.note_written(old);
+        self.note_written(old)?;
         (self.state.receipt_number, self.receipt_told) = (0, 0);
         self.save_state()?;
         self.leave_life()?;
@@ -309,14 +307,17 @@ impl Node {
         self.owe_answers(&heard)
     }
 
-    /// What stands in a life as it ends is our own work: nobody else's was stored in it, for that ends it (R6.6-d).
-    fn note_written(&mut self, life: Incarnation) {
+    /// What stands in a life as it ends, or behind a hole in it, is our own work: nobody else's was stored in it, for that ends it (R6.6-d).
+    fn note_written(&mut self, life: Incarnation) -> Result<(), NodeError> {
         let me = self.keyring.node();
         let own = |stream: &Stream| stream.branch.is_none() && (stream.origin.node, stream.origin.incarnation) == (me, life);
-        let ends = self.wal.streams().into_iter().filter(|(stream, _)| own(stream)).map(|(stream, head)| (stream.origin, head.end.seq));
-        let none = (Origin { node: me, incarnation: life, lane: Lane::Routine, audience: None }, 0); // so that the life is told
         self.state.written.retain(|(origin, _)| origin.incarnation != life);
-        self.state.written.extend(ends.chain([none]));
+        for (stream, head) in self.wal.streams().into_iter().filter(|(stream, _)| own(stream)) {
+            let behind = self.wal.orphans(&stream)?.last().map_or(0, |(seq, _)| *seq);
+            self.state.written.push((stream.origin, head.end.seq.max(behind)));
+        }
+        self.state.written.push((Origin { node: me, incarnation: life, lane: Lane::Routine, audience: None }, 0)); // so that the life is told
+        Ok(())
     }
 
     /// Every member whose records we may see.

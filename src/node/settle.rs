@@ -160,11 +160,12 @@ fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError
 }
 
 /// Up to where an ended life is ours to write again: what this node had written when it ended, and what counts. What came since and does not may be the work of
-/// whoever has an old key of ours, and would count under our new one (R6.6-d).
-fn ours_to(node: &Node, stream: &Stream) -> Result<u64, NodeError> {
+/// whoever has an old key of ours, and would count under our new one (R6.6-d). What stands on a branch others sent.
+pub(super) fn ours_to(node: &Node, stream: &Stream) -> Result<u64, NodeError> {
     let is_of_this_device = node.keyring.earlier_incarnations().contains(&stream.origin.incarnation);
     let unknown = if is_of_this_device { u64::MAX } else { 0 };
-    Ok(node.naming().counting().counted(stream)?.max(node.state.written_to(&stream.origin).unwrap_or(unknown)))
+    let written = if stream.branch.is_some() { 0 } else { node.state.written_to(&stream.origin).unwrap_or(unknown) };
+    Ok(node.naming().counting().counted(stream)?.max(written))
 }
 
 /// Append the payloads of `stream` that end behind `after` and are ours again, whole, in our new life, each event naming the one it was (ext 13). Control
@@ -283,8 +284,16 @@ impl Repeats {
     }
 
     /// An event that may be written again, in its place among the others: of a payload nothing is before all of it was seen.
-    pub(super) fn see(&mut self, seq: u64, bytes: &[u8]) {
+    fn see(&mut self, seq: u64, bytes: &[u8]) {
         self.whole.extend(Event::from_bytes(bytes).ok().and_then(|event| self.seen.ends(seq, &event)));
+    }
+
+    /// The same of all of `events`, in their order.
+    pub(super) fn among(mut self, events: &[(u64, Vec<u8>)]) -> Self {
+        for (seq, bytes) in events {
+            self.see(*seq, bytes);
+        }
+        self
     }
 
     /// Whether `bytes`, the event of that id, are to be written again. What was written again twice names where it was written first.

@@ -1,5 +1,6 @@
 //! Keys that end, cards that are lost, policies that change: who is believed, who sees what, from when on.
 
+use crate::damage::{rot_events_frame, segments};
 use crate::hostile::Forge;
 use crate::world::World;
 use bundle_format::error::Code;
@@ -186,6 +187,12 @@ fn replaced() -> (World, NodeId, NodeId) {
     std::fs::copy(world.path("clinic.key"), world.path("thief.key")).unwrap();
     world.push("clinic", &["a3"]);
     world.carry("clinic", "hub", "a3");
+    replace_device(&world, clinic);
+    (world, clinic, second)
+}
+
+/// A new device takes the clinic's place; the old one is `lost`.
+fn replace_device(world: &World, clinic: NodeId) {
     std::fs::rename(world.path("clinic"), world.path("lost")).unwrap();
     std::fs::rename(world.path("clinic.key"), world.path("lost.key")).unwrap();
     world.init("clinic", false);
@@ -194,7 +201,6 @@ fn replaced() -> (World, NodeId, NodeId) {
     let mut device = world.open("clinic");
     let offer = device.consider(&signed.join).unwrap();
     device.join(&offer).unwrap();
-    (world, clinic, second)
 }
 
 /// What one of them writes reaches the new device by way of `second`, who does not say that it holds it.
@@ -221,6 +227,49 @@ fn what_a_thief_wrote_in_the_life_of_a_lost_device_is_not_written_again() {
         assert_eq!(world.payloads(name), ["a1", "a2", "a3", "n1", "thief"], "{name}");
     }
     assert_eq!(["clinic", "hub"].map(|name| world.after_revoke(name, clinic)), [1; 2], "it is held, and counts nowhere");
+}
+
+/// R6.6-f: the same of what stands behind a hole at the new device.
+#[test]
+fn what_a_thief_wrote_is_not_written_again_where_it_stands_behind_a_hole() {
+    let (world, hub, clinic) = hub_and_clinic();
+    go_between(&world, "clinic", "hub", "news");
+    world.image("clinic", "thief");
+    std::fs::copy(world.path("clinic.key"), world.path("thief.key")).unwrap();
+    replace_device(&world, clinic);
+    go_between(&world, "clinic", "hub", "replaced");
+    for evil in [&["evil1"][..], &["evil2", "evil3"]] {
+        world.push("thief", evil);
+        world.cut("thief", &[hub], evil[0]);
+        world.ingest("hub", evil[0]);
+        world.carry("hub", "clinic", &format!("{}-on", evil[0]));
+    }
+    assert_eq!(world.after_revoke("hub", clinic), 3);
+    rot_events_frame(segments(&world, "clinic").last().unwrap(), 1);
+    world.push("clinic", &["n1"]);
+    assert_eq!(world.payloads("clinic"), ["a1", "a2", "n1"], "behind the hole");
+    go_between(&world, "clinic", "hub", "on");
+    for name in ["clinic", "hub"] {
+        assert_eq!(world.payloads(name), ["a1", "a2", "evil1", "evil2", "evil3", "n1"], "{name}");
+    }
+    assert_eq!(["clinic", "hub"].map(|name| world.after_revoke(name, clinic)), [3; 2]);
+}
+
+/// R6.6-f: what stands behind a hole in the life that ends there is the device's own work, whatever the key it had before vouches for.
+#[test]
+fn what_stands_behind_a_hole_is_written_again_by_a_node_that_got_new_keys() {
+    let (world, hub, clinic) = hub_and_clinic();
+    world.rekey("clinic", "hub");
+    world.cut("clinic", &[hub], "lost");
+    for payload in ["b1", "b2"] {
+        world.push("clinic", &[payload]);
+    }
+    rot_events_frame(segments(&world, "clinic").last().unwrap(), 1);
+    go_between(&world, "clinic", "hub", "on");
+    for name in ["clinic", "hub"] {
+        assert_eq!(world.payloads(name), ["a1", "a2", "b2"], "{name}");
+    }
+    assert_eq!(world.after_revoke("hub", clinic), 0);
 }
 
 /// What is honest of it, and was not heard of before the keys were replaced, goes on its way, and the authority accepts it.
