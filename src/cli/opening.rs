@@ -91,6 +91,8 @@ impl Context {
         for path in found {
             let cost = if path.ends_with("state") {
                 "a new number series begins, and forks that were closed by hand are shown again"
+            } else if path.parent().is_some_and(|folder| folder.ends_with("places")) {
+                "what lies on that stick or folder may be written there twice"
             } else {
                 "what that member has is asked again, its address must be told again, and a day's budget counts as spent today"
             };
