@@ -167,11 +167,8 @@ impl Peer {
 
     /// Lives that it has closed itself are over, whatever is remembered here of its receipts.
     pub fn retire(&mut self, lives: impl Iterator<Item = Incarnation>) {
-        for life in lives {
-            if !self.retired.contains(&life) {
-                self.retired.push(life);
-            }
-        }
+        let mut known: BTreeSet<_> = self.retired.iter().copied().collect();
+        self.retired.extend(lives.filter(|life| known.insert(*life)));
     }
 
     /// Let `receipt` count if it may (R6.5-d, R6.5-e).

@@ -155,7 +155,7 @@ fn close(node: &mut Node, origin: &Origin, at: Position) -> Result<(), NodeError
         return Ok(()); // said before, while another history of that life could not be settled yet
     }
     node.note_control(&control::close(origin, &at))?;
-    node.state.closed.origins.push((*origin, at.seq));
+    node.state.closed.origins.insert((*origin, at.seq));
     Ok(())
 }
 
@@ -209,7 +209,7 @@ fn write_lost_repeats_again(node: &mut Node) -> Result<u64, NodeError> {
             continue;
         }
         let from = |told: &[(Origin, u64)]| told.iter().filter(|(of, _)| of == origin).map(|(_, from)| *from).max();
-        let closed_at = || from(&node.state.closed.origins).filter(|_| !has_parted(origin));
+        let closed_at = || node.state.closed.end_of(origin).filter(|_| !has_parted(origin));
         if let Some(from) = from(&node.state.repeated).or_else(closed_at).filter(|from| *from < head.end.seq) {
             count += write_again(node, stream, from)?;
         }

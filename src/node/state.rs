@@ -39,7 +39,8 @@ impl State {
         let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
         let Self { closed, repeated, holes_answered, log_end, written, .. } = self;
         let (number, alive_due, alive_ms) = (self.receipt_number, self.alive_due, self.alive_ms);
-        cbor::to_vec(&(number, lives, alive_due, alive_ms, &closed.origins, &closed.forks, repeated, holes_answered, log_end, written))
+        let forks: Vec<_> = closed.forks.iter().map(|((origin, seq), held)| (origin, seq, held)).collect();
+        cbor::to_vec(&(number, lives, alive_due, alive_ms, &closed.origins, forks, repeated, holes_answered, log_end, written))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
@@ -49,7 +50,11 @@ impl State {
         let open_lives = (0..reader.array()?).map(|_| reader.bytes_exact().map(Incarnation)).collect::<Result<_, _>>()?;
         let (alive_due, alive_ms) = (reader.boolean()?, reader.uint()?);
         let origins = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
-        let forks = (0..reader.array()?).map(|_| read_fork(reader)).collect::<Result<_, _>>()?;
+        let mut closed = Closed { origins, ..Closed::default() };
+        for _ in 0..reader.array()? {
+            let (origin, seq, held) = read_fork(reader)?;
+            closed.close_fork(&origin, seq, held);
+        }
         let repeated = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
         let holes_answered = match count {
             7 => 0,
@@ -59,7 +64,6 @@ impl State {
         let log_end = if count >= 9 { read_place(reader)? } else { (0, 0) };
         let written_count = if count == 10 { reader.array()? } else { 0 };
         let written = (0..written_count).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
-        let closed = Closed { origins, forks };
         let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed, repeated, holes_answered, log_end, written };
         reader.finish()?;
         Ok(state)
@@ -78,8 +82,8 @@ impl State {
         if self.open_lives.contains(&origin.incarnation) {
             return end;
         }
-        let last = |told: &[(Origin, u64)]| told.iter().filter(|(of, _)| of == origin).map(|(_, seq)| *seq).max();
-        last(&self.repeated).or_else(|| last(&self.closed.origins)).map_or(end, |last| end.min(last))
+        let repeated = self.repeated.iter().filter(|(of, _)| of == origin).map(|(_, seq)| *seq).max();
+        repeated.or_else(|| self.closed.end_of(origin)).map_or(end, |last| end.min(last))
     }
 
     /// What that history held was written again behind `behind`; not any more, where that is nothing.
