@@ -4,6 +4,7 @@ use super::Node;
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
 use super::mixing::Mixed;
+use super::peers::Link;
 use super::session::{ByLane, Unconfirmed};
 use super::standing::Standing;
 use super::workshop::Workshop;
@@ -161,6 +162,8 @@ pub struct Syncer<'a> {
     /// What was on its way to the peer when the last connection ended.
     unconfirmed: Unconfirmed,
     round_trip_ms: Option<u64>,
+    /// What was spent of a day's budget where nobody is known in whose file it could be counted. Boxed, for it travels in futures.
+    unmet: Box<Link>,
     /// Why the last attempt failed; none once one has gone well.
     failure: Option<(Code, String)>,
     done: Synced,
@@ -210,6 +213,7 @@ impl<'a> Syncer<'a> {
             broke: false,
             unconfirmed: Unconfirmed::new(),
             round_trip_ms: None,
+            unmet: Box::default(),
             failure: None,
             done,
         }
@@ -236,18 +240,15 @@ impl<'a> Syncer<'a> {
             self.failure = attempt.as_ref().err().map(|broken| (broken.code(), broken.to_string()));
             match attempt {
                 Ok(Ended::Settled) => break self.done.settled(),
-                Ok(Ended::Bound) => {
-                    let end = self.bound().await.unwrap_or_else(|| match &self.order {
-                        // It ends as soon as not even one range more would fit.
-                        order if order.budget.is_some() || order.daily_budget.is_some() => SyncEnd::Budget,
-                        order if order.deadline_ms.is_some() => SyncEnd::Deadline,
-                        _ => SyncEnd::Stopped,
-                    });
-                    if end == SyncEnd::Budget && self.outlasts_the_day().await {
-                        continue;
-                    }
-                    break end;
-                }
+                Ok(Ended::Bound) => match self.bound().await {
+                    Some(SyncEnd::Budget) if self.outlasts_the_day().await => {}
+                    Some(end) => break end,
+                    // Not even one range more would fit: who stays looks again later, anybody else ends.
+                    None if let (Some(_), Some(every_ms)) = (self.order.daily_budget, self.order.every_ms) => self.rest(every_ms).await,
+                    None if self.order.deadline_ms.is_some() => break SyncEnd::Deadline,
+                    None if self.order.budget.is_some() || self.order.daily_budget.is_some() => break SyncEnd::Budget,
+                    None => break SyncEnd::Stopped,
+                },
                 Ok(Ended::ByPeer) if self.order.every_ms.is_none() => {
                     if !self.again(Code::Z502, "the other side ended it".to_owned()).await {
                         break SyncEnd::Stopped;
@@ -301,8 +302,17 @@ impl<'a> Syncer<'a> {
 
     /// The budget of a day is used up: when it is new, and, where nobody was talked to, what waits until then.
     async fn look_at_the_day(&mut self) -> Result<(), NodeError> {
-        let (Some(peer), Some(_)) = (self.order.expected.or(self.done.peer), self.order.daily_budget) else { return Ok(()) };
-        self.done.goes_on_ms = Some(self.standing.with(|node| node.budget_is_new_ms(&peer)).await?);
+        if self.order.daily_budget.is_none() {
+            return Ok(());
+        }
+        let Some(peer) = self.order.expected.or(self.done.peer) else {
+            let day = self.ports.clock.now_ms() / DAY_MS;
+            self.unmet.spend(day, self.traffic.book());
+            self.done.goes_on_ms = Some(self.unmet.next_day(day).saturating_mul(DAY_MS));
+            return Ok(());
+        };
+        let traffic = Rc::clone(&self.traffic);
+        self.done.goes_on_ms = Some(self.standing.with(|node| node.budget_is_new_ms(&peer, &traffic)).await?);
         if self.done.remaining.is_none() {
             self.done.remaining = Some(self.standing.with(|node| node.lacking(&peer)).await?);
         }
@@ -321,16 +331,11 @@ impl<'a> Syncer<'a> {
         if let Some(goes_on_ms) = self.done.goes_on_ms.take() {
             (self.watcher)(Step::UsedUp(goes_on_ms));
         }
-        let mut stop = self.stop.clone();
         while !*self.stop.borrow() && self.budget_left().await.is_some_and(|left| left < BUDGET_MIN) {
-            let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(self.now_ms()));
-            if left_ms == 0 {
+            if self.left_ms() == 0 {
                 break;
             }
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(DAY_LOOK_MS.min(left_ms))) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
+            self.rest(DAY_LOOK_MS).await;
             if self.look_at_the_day().await.is_err() {
                 return false;
             }
@@ -349,7 +354,7 @@ impl<'a> Syncer<'a> {
                 let spent = self.standing.with(|node| Ok(node.peer(&peer)?.link.spent_on(day))).await.unwrap_or(u64::MAX); // unknown is spent
                 Some(budget.saturating_sub(spent.saturating_add(fresh)))
             }
-            (Some(budget), None) => Some(budget.saturating_sub(fresh)),
+            (Some(budget), None) => Some(budget.saturating_sub(self.unmet.spent_on(day).saturating_add(fresh))),
             (None, _) => None,
         };
         [of_run, of_day].into_iter().flatten().min()
@@ -366,14 +371,23 @@ impl<'a> Syncer<'a> {
         }
         let wait_ms = self.backoff_ms(now_ms).min(patience_left_ms); // the last attempt is made when it is over
         self.failures += 1;
-        let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(now_ms));
-        (self.watcher)(Step::Again(code, why, wait_ms.min(left_ms)));
+        (self.watcher)(Step::Again(code, why, wait_ms.min(self.left_ms())));
+        self.rest(wait_ms).await;
+        true
+    }
+
+    /// Until the deadline.
+    fn left_ms(&self) -> u64 {
+        self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(self.now_ms()))
+    }
+
+    /// Wait so long, but not beyond the deadline, nor where somebody stops it.
+    async fn rest(&self, wait_ms: u64) {
         let mut stop = self.stop.clone();
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(wait_ms.min(left_ms))) => {}
+            () = tokio::time::sleep(Duration::from_millis(wait_ms.min(self.left_ms()))) => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
-        true
     }
 
     /// How long to wait before the next attempt: what doubles with each failure, between half and all of it, so that a district whose power comes back
@@ -511,14 +525,16 @@ impl<'a> Syncer<'a> {
 }
 
 impl Node {
-    /// When the budget of a day is new of which nothing is left today. That today was is noted: once it is past, a clock that was ahead holds nothing up.
-    fn budget_is_new_ms(&self, peer: &NodeId) -> Result<u64, NodeError> {
+    /// When the budget of a day is new of which nothing is left today. That today was is noted: once it is past, a clock that was ahead holds nothing up. So
+    /// is what attempts have cost that came to no session: it is of today, and not of every day that comes.
+    fn budget_is_new_ms(&self, peer: &NodeId, traffic: &Traffic) -> Result<u64, NodeError> {
         let (mut known, day) = (self.peer(peer)?, self.ports.clock.now_ms() / DAY_MS);
         let before = known.link.clone();
-        known.link.spend(day, 0);
+        known.link.spend(day, traffic.unbooked());
         if known.link != before {
             self.peers.save(&*self.ports.disk, peer, &known)?;
         }
+        traffic.book();
         Ok(known.link.next_day(day).saturating_mul(DAY_MS))
     }
 }

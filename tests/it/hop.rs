@@ -416,6 +416,53 @@ fn who_stays_goes_on_with_the_next_days_budget() {
     });
 }
 
+/// R7.6-f: what attempts cost that came to no session was in no day's books, and so it was of each: nobody dialled any more, on no day.
+#[test]
+fn a_day_of_vain_attempts_costs_that_days_budget_alone() {
+    for is_known in [true, false] {
+        run(async {
+            let (lab, hub_id, _) = hub_and_clinic();
+            let (_hub, clinic) = (lab.serve("hub").await, lab.stay("clinic"));
+            lab.cable.cut_always(Cut { both: Some(150), ..Cut::default() });
+            let order = SyncOrder { daily_budget: Some(4300), expected: is_known.then_some(hub_id), every_ms: Some(1000), ..SyncOrder::default() };
+            let told = Rc::<RefCell<Vec<Step>>>::default();
+            let steps = told.clone();
+            let staying = lab.sync_as(&clinic, "hub", order, move |step| steps.borrow_mut().push(step));
+            assert!(timeout(Duration::from_hours(3 * 24), staying).await.is_err(), "it stays");
+            let count = |of: fn(&Step) -> bool| told.borrow().iter().filter(|step| of(step)).count();
+            let (dials, days) = (count(|step| matches!(step, Step::Dialling(_))), count(|step| matches!(step, Step::UsedUp(_))));
+            assert!((3..=4).contains(&days) && (2 * days..=4 * days).contains(&dials), "{is_known}: {dials} dials, {days} days");
+        });
+    }
+}
+
+/// R7.6-f: it said that the budget was used up, and dialled again at once until it was.
+#[test]
+fn where_what_comes_next_does_not_fit_into_the_rest_of_a_day_nobody_dials_at_once() {
+    let world = World::quick();
+    let hub_id = world.init("hub", true);
+    let relay = world.join("relay", "hub", Policy::All);
+    world.join("clinic", "hub", Policy::Own);
+    let payloads: Vec<_> = (0..60).map(|number| bundle_format::ids::hex(&Luck(number).bytes(500))).collect();
+    world.push("clinic", &payloads.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(world.cut("clinic", &[relay], "c").files.len(), 1);
+    world.ingest("relay", "c");
+    run(async {
+        let lab = Lab::new(world);
+        let (_hub, relay) = (lab.serve("hub").await, lab.stay("relay"));
+        let told = Rc::<RefCell<Vec<Step>>>::default();
+        let steps = told.clone();
+        let order = SyncOrder { daily_budget: Some(25_000), expected: Some(hub_id), every_ms: Some(900_000), ..SyncOrder::default() };
+        let staying = lab.sync_as(&relay, "hub", order.clone(), move |step| steps.borrow_mut().push(step));
+        assert!(timeout(Duration::from_mins(40), staying).await.is_err(), "it stays");
+        let dials = told.borrow().iter().filter(|step| matches!(step, Step::Dialling(_))).count();
+        assert!(dials == 3 && !told.borrow().iter().any(|step| matches!(step, Step::UsedUp(_))), "{:?}", told.borrow());
+        let deadline_ms = Some(lab.ports().clock.monotonic_ms() + 600_000);
+        let ended = lab.sync_as(&relay, "hub", SyncOrder { deadline_ms, ..order }, |_| {}).await;
+        assert_eq!(ended.end, SyncEnd::Deadline);
+    });
+}
+
 /// What could not be read counted as a budget that is used up, and was not told: who stays would have waited for it day after day.
 #[test]
 fn a_budget_that_cannot_be_looked_at_is_a_failure_and_told() {
