@@ -18,6 +18,7 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use sha2::Sha256;
+use std::io::ErrorKind;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -245,7 +246,7 @@ impl Keyring {
     pub fn load(disk: &dyn Disk, path: &Path, secret: &Secret) -> Result<(Self, Lock), KeysError> {
         let bytes = match disk::read_small(disk, path, KEYRING_LEN_MAX) {
             Ok(bytes) => bytes.ok_or_else(|| KeysError::NoKeyring(path.to_owned()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Err(KeysError::Damaged(path.to_owned())),
+            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(KeysError::Damaged(path.to_owned())),
             Err(error) => return Err(reading(path)(error)),
         };
         Self::from_bytes(&bytes, secret, path)
@@ -254,9 +255,13 @@ impl Keyring {
     /// Put the keyring at `path`: after a power cut the old one stands there or the new one (R8.6-c).
     ///
     /// # Errors
-    /// [`KeysError::Io`].
+    /// [`KeysError::Io`], also for what [`Keyring::load`] would refuse: after tens of thousands of lives.
     pub fn save(&self, disk: &dyn Disk, path: &Path, lock: &Lock, entropy: &dyn Entropy) -> Result<(), KeysError> {
-        disk::replace(disk, path, &self.to_bytes(lock, entropy)).map_err(writing(path))
+        let bytes = self.to_bytes(lock, entropy);
+        if bytes.len() > KEYRING_LEN_MAX {
+            return Err(writing(path)(ErrorKind::FileTooLarge.into()));
+        }
+        disk::replace(disk, path, &bytes).map_err(writing(path))
     }
 
     /// Whether the keyring at `path` is locked by a passphrase, so that the right thing is asked for; `None` when it cannot be read.
@@ -485,6 +490,16 @@ mod tests {
             assert_eq!(Keyring::load(&disk, path(), &key(1)).unwrap().0.name(), old.name());
             assert_eq!(disk.files.borrow().len(), 1, "nothing half-written stays");
         }
+    }
+
+    /// R8.6-c: each life makes it longer.
+    #[test]
+    fn a_keyring_that_could_not_be_read_again_does_not_replace_the_one_that_can() {
+        let lives = |count: u32| Keyring { earlier: (0..count).map(|life| Incarnation(life.to_be_bytes())).collect(), ..lived() };
+        let disk = saved(&lives(50_000), &key(1));
+        let refused = lives(60_000).save(&disk, path(), &Lock::new(&key(1), &entropy()), &entropy()).unwrap_err();
+        assert_eq!(refused.code(), Code::Z202, "{refused}");
+        assert_eq!(Keyring::load(&disk, path(), &key(1)).unwrap().0.earlier_incarnations().len(), 50_000);
     }
 
     /// R8.6-a.
