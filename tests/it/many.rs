@@ -145,12 +145,18 @@ fn a_dozen_members_that_lie_together_keep_no_hubs_apart() {
     let cut = world.cut("hub", &[district], "on");
     let crowds = world.view("hub").status().unwrap().domain.unwrap().crowds;
     assert!(crowds.len() == names.len() && cut.kept_back > 0, "{} of {crowds:?}", cut.kept_back);
-    // Each of them is told of all its own: a card that was put back would not see it otherwise.
-    let own = world.view(&names[0]).keyring().node();
-    let mut node = world.open("hub");
-    let told = Session::begin(&mut node, own, Salt([5; 32])).unwrap().hello(&mut node).unwrap();
-    assert_eq!(told.iter().flat_map(|page| &page.vector).filter(|told| told.origin.node == own).count(), HISTORY_COUNT_MAX);
-    drop(node);
+    // One of them is told of all its own, also where it sees the others: a card that was put back would not find itself out otherwise.
+    let [own, others @ ..] = &names.iter().map(|name| world.view(name).keyring().node()).collect::<Vec<_>>()[..] else { panic!("there are some") };
+    for policy in [Policy::Own, Policy::nodes(others.to_vec())] {
+        let mut node = world.open("hub");
+        node.set_policy(*own, policy.clone(), false).unwrap();
+        let told: Vec<_> =
+            Session::begin(&mut node, *own, Salt([5; 32])).unwrap().hello(&mut node).unwrap().into_iter().flat_map(|page| page.vector).collect();
+        let count = |node: &NodeId| told.iter().filter(|told| told.origin.node == *node).count();
+        assert_eq!(count(own), HISTORY_COUNT_MAX, "{policy:?}");
+        let most = if policy == Policy::Own { 0 } else { HISTORY_COUNT_MAX - 1 };
+        assert!(others.iter().all(|other| (most.min(1)..=most).contains(&count(other))), "{policy:?}");
+    }
     world.ingest("district", "on");
     assert!(world.payloads("district").contains(&"by file".to_owned()));
     world.push("district", &["back"]);
