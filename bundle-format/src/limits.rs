@@ -68,6 +68,10 @@ pub const FORK_BRANCH_LEN_MAX: u64 = 16 << 20;
 pub const HISTORY_COUNT_MAX: usize = 4096;
 /// The same of a member that sees everything, and writes to everybody.
 pub const HUB_HISTORY_COUNT_MAX: usize = 16 * 1024;
+/// How often a peer's bare word that we have lost a part of our past begins a new life: more often than cards are put back in a bad year …
+pub const LOSS_WORDS_MAX: u64 = 16;
+/// … and how many of them each day gives back: a member that lies so every day fills up the histories others take of us (R6.2-j) in some years.
+pub const LOSS_WORDS_A_DAY: u64 = 4;
 /// One message on a link. The smallest range is what lies between two checkpoints, at most 48 KiB raw, and a hub holds one message of each peer.
 pub const MESSAGE_LEN_MAX: usize = 96 * 1024;
 /// Vector entries in one hello; a long vector goes in several, so that what is urgent need not wait for all of it.

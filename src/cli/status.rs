@@ -26,12 +26,12 @@ const EXAMPLES: &str = "\
 Examples:
   zbundle status
   zbundle status --check && echo all well        exit 17 when a fork or a conflict is open, 18 when a peer is silent,
-                                                 3 when config.toml or index.db cannot be used, or a clock is wrong
+                                                 3 when config.toml or index.db cannot be used, a clock is wrong, or a member is not believed
   zbundle status --check --quiet --exec /usr/local/bin/tell-me     from cron or a timer
 
 The program of --exec is run without a shell and without arguments; on its stdin it finds one JSON object per thing that needs a person:
   {\"type\":\"alarm\",\"kind\":\"silent\",\"about\":\"lunana-bhu\",\"ms\":604800000}
-kinds: damaged, roster_forked, fork, silent, clock_ahead, stamps_ahead, config, quarantine, unknown_sender, conflicts, tables
+kinds: damaged, roster_forked, fork, silent, clock_ahead, stamps_ahead, disbelieved, config, quarantine, unknown_sender, conflicts, tables
 
 Conflicts are counted once `conflicts`, `project` or `serve --http` has made the tables (index.db); with --json, \"tables\" in the summary says whether they are
 in_step, behind, none, or which error keeps them from it.";
@@ -83,7 +83,7 @@ impl Args {
             () if forked => Exit::Conflict,
             () if !silent.is_empty() => Exit::Silent,
             () if counted.conflicts > 0 => Exit::Conflict,
-            () if alarms.iter().any(is_unusable) => Exit::Partial,
+            () if alarms.iter().any(|alarm| is_unusable(alarm) || alarm.kind == "disbelieved") => Exit::Partial,
             () => Exit::Done,
         };
         let held: u64 = status.origins.iter().map(|origin| origin.held).sum();
@@ -275,6 +275,14 @@ fn tell_crowd(context: &mut Context, crowd: &Crowd) -> Result<(), Halt> {
     context.console.result(&line, || Object::of("crowd").with("name", name).with("histories", *histories))
 }
 
+/// A member whose word costs lives of this node.
+fn tell_disbelieved(context: &mut Context, name: &str) -> Result<(), Halt> {
+    let line = format!(
+        "  not believed: {name} says again and again that this node has lost records, and proves nothing; no record is in danger: if its card was not put back lately, revoke it"
+    );
+    context.console.result(&line, || Object::of("disbelieved").with("name", name))
+}
+
 /// What needs a person, or soon will.
 fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
     let stock = |stock: &Stock| format!("{}, {}", units::count(stock.count, "bundle"), units::size(stock.bytes));
@@ -307,6 +315,7 @@ fn tell_trouble(context: &mut Context, status: &Status) -> Result<(), Halt> {
         }
         tell_void(context, &domain.void)?;
         domain.crowds.iter().try_for_each(|crowd| tell_crowd(context, crowd))?;
+        domain.disbelieved.iter().try_for_each(|name| tell_disbelieved(context, name))?;
     }
     for finding in &status.findings {
         match finding {

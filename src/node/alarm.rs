@@ -43,6 +43,9 @@ pub fn alarms(status: &Status, silent_after_ms: Option<u64>) -> Vec<Alarm> {
     if let Some(Skew::Ahead(ms)) = status.skew {
         all.push(alarm("stamps_ahead", Some(Code::Z305), &status.name, ms));
     }
+    for name in status.domain.iter().flat_map(|domain| &domain.disbelieved) {
+        all.push(alarm("disbelieved", None, name, 0));
+    }
     if let Some(why) = &status.config {
         all.push(alarm("config", Some(Code::Z106), why, 0));
     }

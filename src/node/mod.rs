@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod appending;
+mod claims;
 mod coding;
 pub mod config;
 pub mod conflicts;

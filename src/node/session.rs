@@ -287,7 +287,7 @@ impl Session {
         number > node.receipt_told || self.told.is_some_and(|(_, told)| told == number)
     }
 
-    /// We have lost a part of our past: a new life before the next append (R6.6-a).
+    /// The peer says that we have lost a part of our past: if it is believed, a new life before the next append (R6.6-a, R6.6-p).
     ///
     /// # Errors
     /// What the files beside the log say.
@@ -295,8 +295,8 @@ impl Session {
         if self.told.is_some_and(|(life, _)| life != node.keyring.incarnation()) {
             return Ok(()); // of the life that this peer was told of, it is known already
         }
-        self.tally.new_life = true;
-        node.begin_new_life()
+        self.tally.new_life |= node.believe_loss(self.peer)?;
+        Ok(())
     }
 
     /// What the peer lacks still, in events by lane: not acknowledged yet. Of others' histories what is proved here: the rest is theirs to send.

@@ -1,5 +1,6 @@
 //! What a node must remember beside its log: the number of its last receipt, the lives it has not settled yet, what settled forks.
 
+use super::claims::Claims;
 use super::counting::Counting;
 use super::error::NodeError;
 use super::forks::Closed;
@@ -32,15 +33,17 @@ pub struct State {
     /// Own histories of ended lives, and how far this node had written each when that life ended. Of a life that is told the routine lane is named always. What
     /// came of it since may be another's work (R6.6-d).
     pub written: Vec<(Origin, u64)>,
+    /// Who said that we have lost a part of our past, and was believed (R6.6-p).
+    pub claims: Claims,
 }
 
 impl State {
     fn to_bytes(&self) -> Vec<u8> {
         let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
-        let Self { closed, repeated, holes_answered, log_end, written, .. } = self;
+        let Self { closed, repeated, holes_answered, log_end, written, claims, .. } = self;
         let (number, alive_due, alive_ms) = (self.receipt_number, self.alive_due, self.alive_ms);
         let forks: Vec<_> = closed.forks.iter().map(|((origin, seq), held)| (origin, seq, held)).collect();
-        cbor::to_vec(&(number, lives, alive_due, alive_ms, &closed.origins, forks, repeated, holes_answered, log_end, written))
+        cbor::to_vec(&(number, lives, alive_due, alive_ms, &closed.origins, forks, repeated, holes_answered, log_end, written, claims))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
@@ -58,13 +61,14 @@ impl State {
         let repeated = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
         let holes_answered = match count {
             7 => 0,
-            8..=10 => reader.uint()?,
+            8..=11 => reader.uint()?,
             _ => return Err(CborError::Shape),
         };
         let log_end = if count >= 9 { read_place(reader)? } else { (0, 0) };
-        let written_count = if count == 10 { reader.array()? } else { 0 };
+        let written_count = if count >= 10 { reader.array()? } else { 0 };
         let written = (0..written_count).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
-        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed, repeated, holes_answered, log_end, written };
+        let claims = if count == 11 { Claims::read(reader)? } else { Claims::default() };
+        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed, repeated, holes_answered, log_end, written, claims };
         reader.finish()?;
         Ok(state)
     }

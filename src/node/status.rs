@@ -91,6 +91,8 @@ pub struct DomainStatus {
     pub doubt: Option<String>,
     /// Members of whom as many histories are held as others take, or too many to be told (R6.2-k).
     pub crowds: Vec<Crowd>,
+    /// Members that say again and again that this node has lost records, and prove nothing (R6.6-p).
+    pub disbelieved: Vec<String>,
 }
 
 /// One history.
@@ -289,6 +291,7 @@ impl Looking<'_> {
             void: self.roster.refused().to_vec(),
             doubt,
             crowds: super::kept::crowds(self.roster, &self.naming, streams),
+            disbelieved: super::claims::disbelieved(self.state, &self.naming, self.ports.clock.now_ms()),
         }))
     }
 

@@ -388,8 +388,7 @@ impl Node {
         let via = self.whereabouts(&report.path);
         self.remember_peer(sender, receipt, sent, &via, ingested)?;
         if current && self.notice_proves_loss(&manifest.forks)? {
-            ingested.new_life = true;
-            self.begin_new_life()?;
+            ingested.new_life |= self.believe_loss(sender)?;
         }
         report.note_forks(&manifest);
         Ok(has_ranges)
@@ -482,8 +481,7 @@ impl Node {
         }
         self.peers.save(&*disk, &node, &peer)?;
         if self.receipt_proves_loss(&peer)? {
-            ingested.new_life = true;
-            self.begin_new_life()?;
+            ingested.new_life |= self.believe_loss(node)?;
         }
         Ok(())
     }

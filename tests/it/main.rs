@@ -7,6 +7,7 @@ mod authority;
 mod begun;
 mod beside;
 mod chance;
+mod claims;
 mod closings;
 mod conflicts;
 mod damage;
