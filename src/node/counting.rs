@@ -27,13 +27,42 @@ impl Counting<'_> {
         if self.is_signed_by_us(stream, &head) {
             return Ok(ALL);
         }
-        let mut counted = head.base.seq;
+        let counted = self.kept(member, stream, &head)?;
+        Ok(self.signed_now(member, stream, (counted, head.checkpoint_seq))?.unwrap_or(counted))
+    }
+
+    /// Up to where keys of ours that have ended vouch for `stream`, where no other has signed its end: behind that its events count nowhere but here until
+    /// something new of ours stands behind them. `None` when nothing is to be done (R8.3-i).
+    ///
+    /// # Errors
+    /// What the log says.
+    pub(super) fn left_by_an_ended_key(&self, stream: &Stream) -> Result<Option<u64>, StoreError> {
+        let member = self.roster.member(&stream.origin.node).filter(|member| member.keys.iter().any(|key| key.end.is_some()));
+        let (Some(member), Some(head)) = (member, self.log.head(stream)) else { return Ok(None) };
+        if head.checkpoint_seq < head.end.seq {
+            return Ok(None); // the next cut signs it
+        }
+        let at_end = match self.log.checkpoints(stream, head.end.seq, head.end.seq) {
+            Err(StoreError::Damaged { .. }) => return Ok(None), // it is signed again
+            at_end => at_end?,
+        };
+        let is_ended = |number: u64| member.key(number).is_some_and(|key| key.end.is_some());
+        if at_end.is_empty() || !at_end.iter().all(|at| is_ended(at.checkpoint.key_number)) {
+            return Ok(None);
+        }
+        let kept = self.kept(member, stream, &head)?;
+        Ok(Some(kept).filter(|kept| *kept < head.end.seq))
+    }
+
+    /// Up to where keys that have ended vouch for `stream`.
+    fn kept(&self, member: &Member, stream: &Stream, head: &Head) -> Result<u64, StoreError> {
+        let mut kept = head.base.seq;
         for end in member.keys.iter().filter_map(|key| key.end.as_ref()) {
             if let Bound::UpTo(keep) = end.bound(&stream.origin) {
-                counted = counted.max(self.vouched(stream, &head, keep)?);
+                kept = kept.max(self.vouched(stream, head, keep)?);
             }
         }
-        Ok(self.signed_now(member, stream, (counted, head.checkpoint_seq))?.unwrap_or(counted))
+        Ok(kept)
     }
 
     /// Whether our present key signs the end of `stream` at the next cut, if it has not yet: in our present life, and where nobody has signed what we wrote

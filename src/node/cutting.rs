@@ -147,8 +147,10 @@ impl Node {
         }
     }
 
-    /// Once a day after foreign events, one control event: so that our own restore shows to others (R6.6-e).
+    /// What is written before others are told anything: what lets old work count behind new keys (R8.3-i), and once a day after foreign events one control
+    /// event, so that our own restore shows to others (R6.6-e).
     pub(crate) fn show_life(&mut self) -> Result<(), NodeError> {
+        self.write_behind_ended_keys()?;
         let now = self.ports.clock.now_ms();
         if self.state.alive_due && now.abs_diff(self.state.alive_ms) >= DAY_MS {
             self.note_control(&control::alive())?;

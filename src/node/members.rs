@@ -2,18 +2,18 @@
 
 use super::doubt::doubt;
 use super::error::NodeError;
-use super::{Node, settle};
+use super::{Node, appending, control, payload, settle};
 use crate::cut::pieces::{PIECE_RAW_LEN, for_each_piece};
 use crate::cut::sign::{Signer, sign_up_to_head};
 use crate::cut::{CutError, Lack};
 use crate::ingest;
 use crate::keys::{Join, Joined, Keep, Member, Policy, Request, Roster, RosterEvent, Words};
 use crate::ports::store::{Log as _, Rotten, Store as _, StoreError, Stream};
-use bundle_format::chain::Position;
+use bundle_format::chain::{Position, digest};
 use bundle_format::compress::Compressor;
 use bundle_format::error::Code;
 use bundle_format::event::Event;
-use bundle_format::ids::{Name, NodeId};
+use bundle_format::ids::{EventId, Lane, Name, NodeId};
 use bundle_format::manifest::NodeTable;
 use bundle_format::range::{Coding, Range, RangeError, VerifiedRange};
 
@@ -395,6 +395,37 @@ impl Node {
         self.keyring.join(joined, &signing)?;
         self.save_keyring()?;
         self.refresh_roster()
+    }
+
+    /// What others were given under keys of ours that have ended, behind where the authority had it, counts nowhere but here: our new key signs it, and who
+    /// has it already is sent nothing. One payload of each such history is written again behind it, once, so that there is something to send (R8.3-i).
+    pub(super) fn write_behind_ended_keys(&mut self) -> Result<(), NodeError> {
+        let is_present = |Stream { origin, branch }: &Stream| {
+            branch.is_none() && self.own_origin(origin.lane, origin.audience) == *origin && !self.roster.is_roster(origin)
+        };
+        let own: Vec<_> = self.wal.streams().into_iter().map(|(stream, _)| stream).filter(is_present).collect();
+        for stream in own {
+            let written = match self.naming().counting().left_by_an_ended_key(&stream)? {
+                None => Ok(()),
+                Some(_) if stream.origin.lane == Lane::Control => self.note_control(&control::alive()),
+                Some(kept) => self.write_one_again(&stream, kept),
+            };
+            match written {
+                Err(NodeError::Log(StoreError::Damaged { .. })) => {} // what has rotted is answered elsewhere
+                written => written?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Write a payload of `stream` that stands behind `after` again, in the same history.
+    fn write_one_again(&mut self, stream: &Stream, after: u64) -> Result<(), NodeError> {
+        let Some((first, count)) = payload::shortest(&self.wal, stream, after)? else { return Ok(()) };
+        for seq in first..first + count {
+            let Some((_, bytes)) = self.wal.events(stream, seq)?.next()?.map(|(seq, bytes)| (seq, bytes.to_vec())) else { break };
+            appending::again(&mut self.wal, &*self.ports.clock, stream, &bytes, EventId::new(stream.origin, seq, &digest(&bytes)))?;
+        }
+        Ok(())
     }
 
     fn membership(&self, join: &Join, roster: &Roster) -> Result<Joined, NodeError> {

@@ -45,6 +45,24 @@ pub fn count(log: &dyn Log, ranges: &[(Stream, u64, u64)]) -> Result<[u64; 4], S
     Ok(counts)
 }
 
+/// Of the payloads that stand whole behind `after` the one of the fewest events, the last of these: where it begins, and how many they are.
+///
+/// # Errors
+/// What the log says.
+pub fn shortest(log: &dyn Log, stream: &Stream, after: u64) -> Result<Option<(u64, u64)>, StoreError> {
+    let (mut shortest, mut first): (Option<(u64, u64)>, Option<u64>) = (None, None);
+    let mut events = log.events(stream, after + 1)?;
+    while let Some((seq, bytes)) = events.next()? {
+        let Ok(event) = Event::from_bytes(bytes) else { continue };
+        let (index, count) = event.ext.part.map_or((0, 1), |part| (part.index, part.count));
+        first = if index == 0 { Some(seq) } else { first.filter(|first| first + index == seq) };
+        if let Some(first) = first.filter(|_| event.ends_payload() && shortest.is_none_or(|(_, least)| count <= least)) {
+            shortest = Some((first, count));
+        }
+    }
+    Ok(shortest)
+}
+
 /// Read the payload that begins with `first` at `seq` of `stream`. `None` when a part of it is not there: the run is void, or not here yet.
 ///
 /// # Errors

@@ -25,6 +25,7 @@ mod many;
 mod members;
 mod mend;
 mod project;
+mod rekeyed;
 mod restored;
 mod rot;
 mod rot_own;
