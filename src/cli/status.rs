@@ -278,7 +278,7 @@ fn tell_crowd(context: &mut Context, crowd: &Crowd) -> Result<(), Halt> {
 /// A member whose word costs lives of this node.
 fn tell_disbelieved(context: &mut Context, name: &str) -> Result<(), Halt> {
     let line = format!(
-        "  not believed: {name} says again and again that this node has lost records, and proves nothing; no record is in danger: if its card was not put back lately, revoke it"
+        "  not believed: {name} says again and again that this node has lost records, and shows none of them; either a copy of this node's card or keys is at work elsewhere (stop one of the two), or {name} says what is not true (ask its people); no record is in danger"
     );
     context.console.result(&line, || Object::of("disbelieved").with("name", name))
 }

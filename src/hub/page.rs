@@ -283,7 +283,7 @@ fn told(alarm: &Alarm) -> Markup {
             "silent" => { strong { (about) } " has been silent for " (span(alarm.ms)) ". Call them." }
             "clock_ahead" => { strong { (about) } ": its clock is at least " (span(alarm.ms)) " ahead, or ours is behind." }
             "stamps_ahead" => { strong { "The stamps of this node" } " run " (span(alarm.ms)) " ahead of its clock. Set the clock." }
-            "disbelieved" => { strong { (about) } " says again and again that this node has lost records, and proves nothing. Ask its people." }
+            "disbelieved" => { strong { (about) } " says again and again that this node has lost records, and shows none. Is a copy of its card at work? If not, ask their people." }
             "fork" => { strong { "Fork" } " " (about) ": one history was written twice. Both are kept." }
             "roster_forked" => { strong { "The roster has forked." } " The authority must heal it." }
             "damaged" => { strong { "The log is damaged." } " See " code { "zbundle fsck" } "." }

@@ -7,10 +7,10 @@ use super::error::NodeError;
 use super::naming::Naming;
 use super::syncing::DAY_MS;
 use super::{Node, State};
-use bundle_format::cbor::{CborError, Reader};
+use bundle_format::cbor::{Bytes, CborError, Reader};
 use bundle_format::ids::NodeId;
 use bundle_format::limits::{LOSS_WORDS_A_DAY, LOSS_WORDS_MAX};
-use serde::ser::{Serialize, Serializer};
+use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 use std::collections::BTreeMap;
 
 /// How often each peer was believed of late.
@@ -21,15 +21,21 @@ pub struct Claims(BTreeMap<NodeId, Claim>);
 struct Claim {
     /// Words believed, less those that days have given back since.
     count: u64,
-    /// The day, counted from 1970 by our clock, of the last of them.
+    /// The day, counted from 1970 by our clock, up to which these are given back.
     day: u64,
+    /// The latest day before that which the clock has told since: it was ahead once, or begins anew at each start.
+    earlier_day: Option<u64>,
 }
 
 impl Claim {
-    /// The same on `day`. A clock that goes back gives nothing back.
+    /// The same on `day`. A clock that goes back gives nothing, nor does one that comes back from there: no day gives twice.
     fn on(self, day: u64) -> Self {
-        let given_back = day.saturating_sub(self.day).saturating_mul(LOSS_WORDS_A_DAY);
-        Self { count: self.count.saturating_sub(given_back), day }
+        let (days, day, earlier_day) = match self.earlier_day {
+            _ if day >= self.day => (day - self.day, day, None),
+            Some(earlier) if day > earlier => (day - earlier, self.day, Some(day)),
+            earlier => (0, self.day, earlier.or(Some(day))),
+        };
+        Self { count: self.count.saturating_sub(days.saturating_mul(LOSS_WORDS_A_DAY)), day, earlier_day }
     }
 }
 
@@ -38,7 +44,7 @@ impl Claims {
     pub fn believe(&mut self, peer: NodeId, day: u64) -> bool {
         let claim = self.0.get(&peer).copied().unwrap_or_default().on(day);
         let is_believed = claim.count < LOSS_WORDS_MAX;
-        self.0.insert(peer, Claim { count: claim.count + u64::from(is_believed), day });
+        self.0.insert(peer, Claim { count: claim.count + u64::from(is_believed), ..claim });
         self.0.retain(|_, claim| claim.on(day).count > 0);
         is_believed
     }
@@ -51,8 +57,14 @@ impl Claims {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
         let mut claims = BTreeMap::new();
         for _ in 0..reader.array()? {
-            reader.array_exact(3)?;
-            claims.insert(NodeId(reader.bytes_exact()?), Claim { count: reader.uint()?, day: reader.uint()? });
+            let fields = reader.array()?;
+            let (peer, count, day) = (NodeId(reader.bytes_exact()?), reader.uint()?, reader.uint()?);
+            let earlier_day = match fields {
+                3 => None,
+                4 => Some(reader.uint()?),
+                _ => return Err(CborError::Shape),
+            };
+            claims.insert(peer, Claim { count, day, earlier_day });
         }
         Ok(Self(claims))
     }
@@ -60,7 +72,20 @@ impl Claims {
 
 impl Serialize for Claims {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|(peer, claim)| (bundle_format::cbor::Bytes(&peer.0), claim.count, claim.day)))
+        serializer.collect_seq(self.0.iter().map(|(peer, claim)| Row(peer, claim)))
+    }
+}
+
+/// `[peer, words, day, ? earlier day]`.
+struct Row<'a>(&'a NodeId, &'a Claim);
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(peer, Claim { count, day, earlier_day }) = self;
+        let mut array = serializer.serialize_seq(Some(3 + usize::from(earlier_day.is_some())))?;
+        array.serialize_element(&Bytes(&peer.0))?;
+        [*count, *day].iter().chain(earlier_day).try_for_each(|number| array.serialize_element(number))?;
+        array.end()
     }
 }
 
@@ -108,9 +133,27 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_gives_nothing_and_stops_nothing() {
         let mut claims = Claims::default();
-        assert_eq!(believed(&mut claims, LIAR, 30_000), LOSS_WORDS_MAX);
-        assert_eq!(believed(&mut claims, LIAR, 20_000), 0);
-        assert_eq!(believed(&mut claims, LIAR, 20_001), LOSS_WORDS_A_DAY, "it was ahead, and was set right");
+        // It begins in 1970 at each start, goes back over midnight, was ahead and is set right, and comes to where it was.
+        let days = [
+            (30_000, LOSS_WORDS_MAX),
+            (0, 0),
+            (30_000, 0),
+            (0, 0),
+            (30_001, LOSS_WORDS_A_DAY),
+            (30_000, 0),
+            (30_001, 0),
+            (20_000, 0),
+            (20_001, LOSS_WORDS_A_DAY),
+            (20_000, 0),
+            (20_001, 0),
+            (30_001, 0),
+            (30_002, LOSS_WORDS_A_DAY),
+        ];
+        for (step, (day, count)) in days.into_iter().enumerate() {
+            assert_eq!(believed(&mut claims, LIAR, day), count, "step {step}, day {day}");
+            let read = Claims::read(&mut Reader::new(&bundle_format::cbor::to_vec(&claims))).unwrap();
+            assert_eq!(read, claims);
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Relayed {
     pub left: u64,
     /// What bore a bundle's name and was not whole: left where it is.
     pub faulty: Faulty,
+    /// Where nobody looked, in the place and in the store.
+    pub unseen: Unseen,
     /// Bundles in the store now, and their bytes.
     pub stored: (u64, u64),
     /// What the place did not let us do.
@@ -66,8 +68,41 @@ pub struct Relayed {
     pub safe: bool,
 }
 
+impl Relayed {
+    /// Nothing was seen that cannot be carried on, and nothing was not looked at.
+    pub fn is_all(&self) -> bool {
+        self.faulty.is_empty() && self.unseen == Unseen::default()
+    }
+}
+
 /// Files that cannot be carried on, and why.
 type Faulty = Vec<(PathBuf, Code)>;
+
+/// What lies where nobody looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// Folders deeper than is looked into.
+    pub deeper: usize,
+    /// There is more than is looked at.
+    pub more: bool,
+}
+
+impl Unseen {
+    /// The file that a search has found; what it has not looked into is noted, and told in `faulty` where it has a name.
+    fn file_of(&mut self, candidate: Candidate, faulty: &mut Faulty) -> Option<PathBuf> {
+        match candidate {
+            Candidate::File(path) => return Some(path),
+            Candidate::Unreadable(path, _) => faulty.push((path, Code::Z201)),
+            Candidate::TooMuch(path) => {
+                faulty.push((path, Code::Z241));
+                self.more = true;
+            }
+            Candidate::Deeper(count) => self.deeper += count,
+            Candidate::NotAFile(_) => {} // nobody sends such
+        }
+        None
+    }
+}
 
 /// One bundle in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +139,7 @@ pub fn relay(ports: &Ports, order: &RelayOrder<'_>) -> Result<Relayed, NodeError
     let lock = order.store.join(LOCK_NAME);
     let held = disk.lock(&lock, order.lock_wait_ms).map_err(|error| NodeError::writing(&lock, error))?;
     let _held = held.ok_or_else(|| NodeError::refused(Code::Z104, order.store.display().to_string()))?;
-    let (kept, faulty) = load(disk, order.store)?;
+    let (kept, faulty, unseen) = load(disk, order.store)?;
     let relayed = Relayed {
         place: place.clone(),
         taken: 0,
@@ -114,6 +149,7 @@ pub fn relay(ports: &Ports, order: &RelayOrder<'_>) -> Result<Relayed, NodeError
         no_room: 0,
         left: 0,
         faulty,
+        unseen,
         stored: (0, 0),
         trouble: None,
         safe: false,
@@ -138,14 +174,7 @@ impl Relay<'_> {
         let mut met = BTreeSet::new();
         let mut found = Vec::new();
         for candidate in candidates(self.disk, &self.place.root).map_err(|error| NodeError::reading(&self.place.root, error))? {
-            let path = match candidate {
-                Candidate::File(path) => path,
-                Candidate::Unreadable(path, _) => {
-                    self.relayed.faulty.push((path, Code::Z201));
-                    continue;
-                }
-                _ => continue,
-            };
+            let Some(path) = self.relayed.unseen.file_of(candidate, &mut self.relayed.faulty) else { continue };
             let opened = self.disk.open(&path, Open::Read).and_then(FileReader::new).map_err(Into::into).and_then(SealedBundle::read);
             match opened {
                 Ok(bundle) => found.push((bundle.header().best_lane.unwrap_or(Lane::Routine), path, bundle.digest(), bundle.len())),
@@ -271,22 +300,15 @@ fn copy(disk: &dyn Disk, from: &Path, to: &Path, kept: &Kept) -> Result<bool, No
 }
 
 /// What is in a store: its index, as far as files bear it out; what the index does not know is read. And what lies there and cannot be carried on.
-fn load(disk: &dyn Disk, store: &Path) -> Result<(Vec<Kept>, Faulty), NodeError> {
+fn load(disk: &dyn Disk, store: &Path) -> Result<(Vec<Kept>, Faulty, Unseen), NodeError> {
     let mut kept = match record::load(disk, &store.join(INDEX_NAME), from_bytes) {
         Ok(kept) => kept.unwrap_or_default(),
         Err(RecordError::Damaged { .. }) => Vec::new(), // read again from the files
         Err(error) => return Err(error.into()),
     };
-    let (mut there, mut faulty) = (BTreeSet::new(), Vec::new());
+    let (mut there, mut faulty, mut unseen) = (BTreeSet::new(), Vec::new(), Unseen::default());
     for candidate in candidates(disk, store).map_err(|error| NodeError::reading(store, error))? {
-        let path = match candidate {
-            Candidate::File(path) => path,
-            Candidate::Unreadable(path, _) => {
-                faulty.push((path, Code::Z201));
-                continue;
-            }
-            _ => continue,
-        };
+        let Some(path) = unseen.file_of(candidate, &mut faulty) else { continue };
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !kept.iter().any(|kept| kept.name() == name) {
             let bundle = match disk.open(&path, Open::Read).and_then(FileReader::new).map_err(Into::into).and_then(SealedBundle::read) {
@@ -301,8 +323,10 @@ fn load(disk: &dyn Disk, store: &Path) -> Result<(Vec<Kept>, Faulty), NodeError>
         }
         there.insert(name);
     }
-    kept.retain(|kept| there.contains(&kept.name()));
-    Ok((kept, faulty))
+    if !unseen.more {
+        kept.retain(|kept| there.contains(&kept.name()));
+    }
+    Ok((kept, faulty, unseen))
 }
 
 /// `[* [digest, lane, length, arrival, [* place]]]`.

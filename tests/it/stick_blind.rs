@@ -82,3 +82,20 @@ fn what_is_not_whole_is_left_and_a_store_finds_its_bundles_without_its_index() {
     world.exchange(HUB, "road");
     assert_eq!(world.payloads(HUB), ["a1"]);
 }
+
+/// A courier said that all is in the folder while a bundle lay deeper than is looked, there or in the store.
+#[test]
+fn what_lies_too_deep_is_told() {
+    let world = World::new();
+    domain(&world);
+    for (name, at) in [("there", "valley"), ("in the store", "post")] {
+        let place = world.prepare(&format!("valley-{name}"), PlaceKind::Folder);
+        let deep = if at == "valley" { place.join("1/2/3/4") } else { world.path("post").join("1/2/3/4") };
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("deep.zb"), b"whatever").unwrap();
+        let relayed = carry(&world, &format!("valley-{name}"), 1 << 20);
+        assert_eq!((relayed.unseen.deeper, relayed.taken), (1, 0), "{name}");
+        assert!(!relayed.is_all(), "{name}");
+        std::fs::remove_dir_all(&deep).unwrap();
+    }
+}

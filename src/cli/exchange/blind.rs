@@ -4,7 +4,7 @@ use super::{failure, safe_words};
 use crate::carry::stick::PlaceKind;
 use crate::cli::halt::Halt;
 use crate::cli::object::Object;
-use crate::cli::{Context, Finished, escape, summary, units};
+use crate::cli::{Context, Finished, bundle, escape, summary, units};
 use crate::node::relaying::{RelayOrder, relay};
 use bundle_format::error::{Code, Exit};
 use std::path::Path;
@@ -44,11 +44,18 @@ pub fn run(context: &mut Context, place: &Path, store: &Path, quota: u64) -> Res
     if !context.globals.quiet || code.is_some() || relayed.taken + relayed.given > 0 {
         context.console.line(&sentence)?;
     }
-    let exit = code.map_or(if relayed.faulty.is_empty() { Exit::Done } else { Exit::Partial }, |code| code.row().exit);
+    if relayed.unseen.deeper > 0 {
+        context.console.note(&bundle::too_deep(relayed.unseen.deeper));
+    }
+    let exit = code.map_or(if relayed.is_all() { Exit::Done } else { Exit::Partial }, |code| code.row().exit);
     let summary = summary("exchange").with("blind", true).with("safe", relayed.safe).with("sentence", &sentence);
     let summary = summary.with_some("code", code.map(Code::as_str)).with("taken", relayed.taken).with("given", relayed.given);
     let summary =
         summary.with("bytes", relayed.given_len).with("put_out", relayed.put_out).with("no_room", relayed.no_room).with("left", relayed.left);
-    let summary = summary.with("faulty", relayed.faulty.len()).with("stored", relayed.stored.0).with("stored_bytes", relayed.stored.1);
+    let summary = summary
+        .with("faulty", relayed.faulty.len())
+        .with("deeper", relayed.unseen.deeper)
+        .with("stored", relayed.stored.0)
+        .with("stored_bytes", relayed.stored.1);
     Ok(Finished { exit, summary })
 }
