@@ -84,6 +84,7 @@ codes! {
     Z109 Usage "the output file or folder is there already or cannot be made" "Nothing was overwritten." "choose another place, or remove what is there";
     Z110 Internal "the process that kept the node ended before it answered" "What has an id is safe; of the rest it is not known whether it was stored." "look with `zbundle log`, then push again what is missing";
     Z111 Internal "standard output cannot be written" "What the command did is done and stays." "look at the reason above; see with `zbundle log` or `zbundle status` what was done before you run it again";
+    Z112 Usage "this node belongs to another user" "Nothing was changed." "run it as the user named above, as nobody else writes into that directory; in a container, with --user";
     Z201 Internal "a file or folder cannot be read" "Nothing was changed." "look at the path and the reason above; try another stick or reader";
     Z202 Internal "a file or folder cannot be written" "What was acknowledged stays safe; nothing half-written was left under a final name." "look at the path and the reason above: read-only, permissions, or a failing disk";
     Z203 NoSpace "there is no space left" "What was acknowledged stays safe; nothing half-written was left under a final name." "make room and run it again; of many lines, push those that `zbundle log` does not show";

@@ -60,6 +60,16 @@ impl Disk for OsDisk {
         })
     }
 
+    /// Tried where the numbers differ: on FAT, on network file systems that map users and in the folders of virtual machines a new file is not ours.
+    fn foreign_owner(&self, path: &Path) -> io::Result<Option<u32>> {
+        let owner = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found?.uid(),
+        };
+        let is_ours = owner == rustix::process::geteuid().as_raw() || owner_of_new(parent(path)) == Some(owner);
+        Ok((!is_ours).then_some(owner))
+    }
+
     fn is_program(&self, path: &Path) -> io::Result<bool> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(metadata.is_file() && metadata.mode() & 0o111 != 0),
@@ -228,6 +238,15 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Whose a file is that we make in `folder`; `None` where we may not make one.
+fn owner_of_new(folder: &Path) -> Option<u32> {
+    let trial = folder.join(format!(".owner-{}.tmp", std::process::id()));
+    OsDisk.open(&trial, Open::New).ok()?;
+    let made = fs::symlink_metadata(&trial).ok().map(|metadata| metadata.uid());
+    fs::remove_file(&trial).ok()?;
+    made
+}
+
 /// Entries of a folder that are `wanted`, sorted; what nobody wants is not looked at. What cannot be looked at is `unseen`, or an error.
 fn looked_at(folder: &Path, wanted: &dyn Fn(&fs::DirEntry) -> bool, unseen: Option<Kind>) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
@@ -351,6 +370,18 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(OsDisk.is_private(&path).unwrap(), private, "{mode:o}");
         }
+    }
+
+    /// R10.2-k.
+    #[test]
+    fn what_is_ours_or_is_not_there_has_no_foreign_owner_and_no_trial_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyring");
+        assert_eq!(OsDisk.foreign_owner(&path).unwrap(), None);
+        fs::write(&path, b"keys").unwrap();
+        assert_eq!(OsDisk.foreign_owner(&path).unwrap(), None);
+        assert_eq!(owner_of_new(dir.path()), Some(rustix::process::geteuid().as_raw()));
+        assert_eq!(OsDisk.list(dir.path()).unwrap().len(), 1);
     }
 
     #[test]

@@ -4,12 +4,11 @@ use super::console::Console;
 use super::escape::{plain, plain_path};
 use super::halt::Halt;
 use super::object::Object;
-use super::project::tables;
+use super::project::own_tables;
 use super::{Context, Finished, OsInput, summary, units};
 use crate::hub::differing::{differences, visible};
 use crate::node::View;
 use crate::node::conflicts::{Conflict, Payload, Resolution};
-use crate::node::layout::Layout;
 use crate::node::told::Told;
 use crate::ports::projection::{Projection, State, Version};
 use crate::push::json::value;
@@ -103,7 +102,7 @@ fn open(context: &mut Context) -> Result<(View, Box<dyn Projection>), Halt> {
     let view = context.view()?;
     context.tell_damage(&view)?;
     view.config()?; // whoever looks at conflicts is told that a rule is not understood
-    let mut index = tables(&Layout::new(&context.data_dir()).index(), false)?;
+    let mut index = own_tables(context)?;
     view.project(&mut *index, false)?;
     Ok((view, index))
 }
@@ -239,7 +238,7 @@ fn shortened(text: &str, from: usize, count: usize) -> String {
 fn resolve(context: &mut Context, key: &str, take: Option<&str>, merge: Option<PathBuf>, author: Option<String>) -> Result<Finished, Halt> {
     let merged = merge.map(|path| read(&path)).transpose()?;
     let mut node = context.node()?;
-    let mut index = tables(&Layout::new(&context.data_dir()).index(), false)?;
+    let mut index = own_tables(context)?;
     node.project(&mut *index, false)?;
     let taken: Option<EventId> = take.map(|text| node.event_id(text)).transpose()?;
     let resolution = match (taken, &merged) {

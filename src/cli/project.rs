@@ -6,6 +6,7 @@ use super::object::Object;
 use super::{Context, Finished, open_tables, summary, units};
 use crate::node::NodeError;
 use crate::node::layout::Layout;
+use crate::node::writer::require_owner;
 use crate::ports::projection::Projection;
 use bundle_format::error::{Code, Exit};
 use std::path::{Path, PathBuf};
@@ -41,7 +42,11 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let view = context.view()?;
         context.tell_damage(&view)?;
-        let path = self.to.clone().unwrap_or_else(|| Layout::new(&context.data_dir()).index());
+        let layout = Layout::new(&context.data_dir());
+        if self.to.is_none() {
+            require_owner(&context.ports, &layout)?;
+        }
+        let path = self.to.clone().unwrap_or_else(|| layout.index());
         if let Some(folder) = self.to.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty()) {
             context.ports.disk.create_folder(folder).map_err(|error| Halt::from(NodeError::writing(folder, error)))?;
         }
@@ -81,7 +86,13 @@ fn set_aside(context: &mut Context, path: &Path) -> Result<(), Halt> {
     Ok(())
 }
 
-/// Tables in a file; those of the data directory hold payloads only when somebody asked for that.
-pub fn tables(path: &Path, payloads: bool) -> Result<Box<dyn Projection>, Halt> {
+/// The tables of the data directory; they hold payloads only when somebody asked for that.
+pub fn own_tables(context: &Context) -> Result<Box<dyn Projection>, Halt> {
+    let layout = Layout::new(&context.data_dir());
+    require_owner(&context.ports, &layout)?;
+    tables(&layout.index(), false)
+}
+
+fn tables(path: &Path, payloads: bool) -> Result<Box<dyn Projection>, Halt> {
     open_tables(path, payloads, PATIENCE).map_err(|error| Halt::new(error.code(), format!("{}: {error}", escape::plain_path(path))))
 }

@@ -3,10 +3,9 @@
 use super::escape::{plain, plain_path};
 use super::halt::Halt;
 use super::object::Object;
-use super::project::tables;
+use super::project::own_tables;
 use super::{Context, Finished, ask_program, summary, units};
 use crate::node::config::{Conflicts, Rule};
-use crate::node::layout::Layout;
 use crate::node::settling::{Decision, Outcome, Settled};
 use crate::ports::Ports;
 use crate::ports::disk::read_small;
@@ -32,8 +31,7 @@ struct Count {
 /// Decide, then write, some at a time. Programs run while nobody waits for the node.
 pub fn run(context: &mut Context, dry_run: bool) -> Result<Finished, Halt> {
     context.view()?; // before the tables: without a node there are none
-    let index = Layout::new(&context.data_dir()).index();
-    let (mut index, mut count, mut after) = (tables(&index, false)?, Count::default(), None::<String>);
+    let (mut index, mut count, mut after) = (own_tables(context)?, Count::default(), None::<String>);
     loop {
         let view = context.view()?;
         let rules = view.config()?.conflicts;

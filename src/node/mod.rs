@@ -64,6 +64,7 @@ mod turns;
 pub mod waiting;
 pub mod watching;
 pub mod workshop;
+pub mod writer;
 
 pub use error::NodeError;
 
@@ -85,6 +86,7 @@ use state::State;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
+use writer::take_lock;
 
 /// Where a node is and how to unlock it.
 pub struct Opening<'a> {
@@ -160,7 +162,7 @@ impl Node {
     /// answered with a new life already.
     ///
     /// # Errors
-    /// Z102 no node, Z104 in use, Z601–Z603 keys, Z105 another version, Z30x the log.
+    /// Z102 no node, Z104 in use, Z112 another user's, Z601–Z603 keys, Z105 another version, Z30x the log.
     pub fn open(ports: &Ports, opening: &Opening<'_>) -> Result<Self, NodeError> {
         Self::open_under(ports, opening, |lock| lock)
     }
@@ -577,12 +579,6 @@ pub fn require_node(ports: &Ports, layout: &Layout) -> Result<(), NodeError> {
     }
     let code = if is_taken(ports, layout)? { Code::Z623 } else { Code::Z102 };
     Err(NodeError::refused(code, layout.root().display().to_string()))
-}
-
-/// R10.2-a: one process writes.
-fn take_lock(ports: &Ports, layout: &Layout, wait_ms: u64) -> Result<Box<dyn Lock>, NodeError> {
-    let lock = ports.disk.lock(&layout.lock(), wait_ms).map_err(|error| NodeError::writing(&layout.lock(), error))?;
-    lock.ok_or_else(|| NodeError::refused(Code::Z104, layout.root().display().to_string()))
 }
 
 impl Node {

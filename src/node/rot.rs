@@ -4,6 +4,7 @@ use super::error::NodeError;
 use super::layout::Layout;
 use super::peers::Peer;
 use super::taking::Ingested;
+use super::writer::require_owner;
 use super::{Node, View, known, record, settle};
 use crate::cut::sign;
 use crate::ports::disk::Disk;
@@ -108,8 +109,9 @@ impl View {
     /// Leave what reading has found for whoever writes next, beside what was known and still holds. The only thing a reader writes (R10.2-a).
     ///
     /// # Errors
-    /// What the disk says.
+    /// Z112 where this is another user's node; what the disk says.
     pub fn note_rot(&self) -> Result<(), NodeError> {
+        require_owner(&self.ports, &self.layout)?;
         look_again(&*self.ports.disk, &self.layout, &self.log)?;
         save(&*self.ports.disk, &self.layout, self.log.rotten())
     }

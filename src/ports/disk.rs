@@ -71,6 +71,11 @@ pub trait Disk {
         let _ = path;
         Ok(true)
     }
+    /// Whose the file at `path` is, by number, where what we make beside it would be another user's; `None` also where nothing stands there.
+    fn foreign_owner(&self, path: &Path) -> io::Result<Option<u32>> {
+        let _ = path;
+        Ok(None)
+    }
     /// Whether what stands at `path`, or where a link there leads, is a file that may be run; false where nothing stands.
     fn is_program(&self, path: &Path) -> io::Result<bool> {
         Ok(self.look(path)?.is_some())

@@ -4,6 +4,8 @@
 //! `[..]` stands for anything within a line, a last line `...` for all lines that follow. Other lines are for the reader.
 #![allow(clippy::disallowed_methods, reason = "tests use the disk they are given")]
 
+mod owners;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
