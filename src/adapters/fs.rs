@@ -1,6 +1,6 @@
 //! Files by std and rustix. Nothing here follows a link at the end of a path, waits on a FIFO or reads a device.
 
-use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print};
+use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print, Privacy};
 use rustix::fs::{Advice, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -46,17 +46,24 @@ impl Disk for OsDisk {
 
     /// The rule databases have for key files: ours and nobody else's, or root's and at most readable by its group (that is how systemd lends a
     /// credential: its access list shows as group rights).
-    fn is_private(&self, path: &Path) -> io::Result<bool> {
+    fn privacy(&self, path: &Path) -> io::Result<Privacy> {
         let file_system = u64::try_from(rustix::fs::statfs(path)?.f_type);
         if file_system.is_ok_and(|number| WITHOUT_RIGHTS.contains(&number)) {
-            return Ok(true);
+            return Ok(Privacy::Kept);
         }
         let metadata = fs::symlink_metadata(path)?;
         let others_may = |mask| metadata.mode() & mask != 0;
         Ok(match metadata.uid() {
-            owner if owner == rustix::process::geteuid().as_raw() => !others_may(0o077),
-            0 => !others_may(0o037),
-            _ => false,
+            0 if !others_may(0o037) => Privacy::Kept,
+            owner if owner == rustix::process::geteuid().as_raw() => {
+                if others_may(0o077) {
+                    Privacy::Shared
+                } else {
+                    Privacy::Kept
+                }
+            }
+            0 => Privacy::Published,
+            owner => Privacy::Foreign(owner),
         })
     }
 
@@ -366,9 +373,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         fs::write(&path, b"secret").unwrap();
-        for (mode, private) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o644, false)] {
+        let is_root = rustix::process::geteuid().is_root(); // whose files a group may read
+        for (mode, private) in [(0o600, true), (0o400, true), (0o640, is_root), (0o604, false), (0o620, false), (0o644, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(OsDisk.is_private(&path).unwrap(), private, "{mode:o}");
+            assert_eq!(OsDisk.privacy(&path).unwrap(), if private { Privacy::Kept } else { Privacy::Shared }, "{mode:o}");
         }
     }
 

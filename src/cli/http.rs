@@ -86,12 +86,10 @@ fn token(context: &Context) -> Result<String, Halt> {
     let kept = read_small(disk, &path, TOKEN_LEN_MAX).map_err(|error| NodeError::reading(&path, error))?;
     if let Some(token) = kept {
         let token = String::from_utf8_lossy(&token).trim().to_owned();
-        let private = disk.is_private(&path).map_err(|error| NodeError::reading(&path, error))?;
-        return if token.len() >= 16 && private {
-            Ok(token)
-        } else {
-            Err(Halt::new(Code::Z603, format!("{}: a token has at least 16 characters, and only its owner may read it", plain_path(&path))))
-        };
+        let privacy = disk.privacy(&path).map_err(|error| NodeError::reading(&path, error))?;
+        let short = (token.len() < 16).then(|| "a token has at least 16 characters".to_owned());
+        let fault = short.or_else(|| privacy.fault());
+        return fault.map_or(Ok(token), |fault| Err(Halt::new(Code::Z603, format!("{}: {fault}", plain_path(&path)))));
     }
     let token = hex(&random::<32>(&*context.ports.entropy));
     replace(disk, &path, format!("{token}\n").as_bytes()).map_err(|error| NodeError::writing(&path, error))?;

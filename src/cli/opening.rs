@@ -219,9 +219,9 @@ fn passphrase_from(ports: &Ports, path: &Path) -> Result<Secret, Halt> {
     let bytes = disk::read_small(&*ports.disk, path, PASSPHRASE_FILE_LEN_MAX);
     let bytes = bytes.map_err(|error| Halt::new(Code::Z603, format!("{name}: {error}")))?;
     let bytes = zeroize::Zeroizing::new(bytes.ok_or_else(|| Halt::new(Code::Z602, name.clone()))?);
-    let private = ports.disk.is_private(path).map_err(|error| Halt::new(Code::Z603, format!("{name}: {error}")))?;
-    if !private {
-        return Err(Halt::new(Code::Z603, format!("{name}: others can read it; make it readable by you alone (chmod 600)")));
+    let privacy = ports.disk.privacy(path).map_err(|error| Halt::new(Code::Z603, format!("{name}: {error}")))?;
+    if let Some(fault) = privacy.fault() {
+        return Err(Halt::new(Code::Z603, format!("{name}: {fault}")));
     }
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     Ok(Secret::passphrase(line.strip_suffix(b"\r").unwrap_or(line).to_vec())?)

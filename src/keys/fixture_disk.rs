@@ -1,6 +1,6 @@
 //! A disk just large enough for a keyring: files in a map, and whether others may read them. Names every byte it is asked to change.
 
-use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print};
+use crate::ports::disk::{Disk, DiskFile, Entry, Kind, Lock, Open, Print, Privacy};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -56,8 +56,8 @@ impl Disk for SmallDisk {
         Ok(files.get(path).map(|bytes| Entry { path: path.to_owned(), kind: Kind::File, len: bytes.len() as u64, print: Print::default() }))
     }
 
-    fn is_private(&self, _: &Path) -> io::Result<bool> {
-        Ok(!self.shared_with_others.get())
+    fn privacy(&self, _: &Path) -> io::Result<Privacy> {
+        Ok(if self.shared_with_others.get() { Privacy::Shared } else { Privacy::Kept })
     }
 
     fn list(&self, _: &Path) -> io::Result<Vec<Entry>> {

@@ -36,7 +36,7 @@ pub enum KeysError {
         /// Where.
         path: PathBuf,
         /// What is wrong with it.
-        why: &'static str,
+        why: String,
     },
     /// An empty passphrase locks nothing.
     #[error("the passphrase is empty")]
@@ -158,15 +158,15 @@ impl Secret {
     /// # Errors
     /// [`KeysError::NoKeyFile`], [`KeysError::BadKeyFile`], [`KeysError::Io`].
     pub fn read_key_file(disk: &dyn Disk, path: &Path) -> Result<Self, KeysError> {
-        let bad = |why| KeysError::BadKeyFile { path: path.to_owned(), why };
+        let bad = |why: &str| KeysError::BadKeyFile { path: path.to_owned(), why: why.to_owned() };
         let text = match disk::read_small(disk, path, KEY_FILE_LEN_MAX) {
             Ok(Some(bytes)) => Zeroizing::new(bytes),
             Ok(None) => return Err(KeysError::NoKeyFile(path.to_owned())),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(bad("too long to be a key file")),
             Err(error) => return Err(reading(path)(error)),
         };
-        if !disk.is_private(path).map_err(reading(path))? {
-            return Err(bad("others can read it; make it readable by you alone (chmod 600)"));
+        if let Some(fault) = disk.privacy(path).map_err(reading(path))?.fault() {
+            return Err(bad(&fault));
         }
         let text = std::str::from_utf8(&text).map_err(|_| bad("not a text"))?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -56,6 +56,31 @@ pub struct Print {
     pub changed_ns: i64,
 }
 
+/// Who may read a file that holds a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// Nobody but us and the system; or it is the system's, and one group may read it.
+    Kept,
+    /// It is ours, and others may read it.
+    Shared,
+    /// It is the system's, and more than one group may read it.
+    Published,
+    /// It is another user's, of this number.
+    Foreign(u32),
+}
+
+impl Privacy {
+    /// What is to be mended before such a file may be used.
+    pub fn fault(self) -> Option<String> {
+        match self {
+            Self::Kept => None,
+            Self::Shared => Some("others can read it; make it readable by you alone (chmod 600)".to_owned()),
+            Self::Published => Some("others can read it; as it is root's, at most one group may (chmod 640)".to_owned()),
+            Self::Foreign(owner) => Some(format!("it belongs to another user, of the number {owner}: run this as that user")),
+        }
+    }
+}
+
 /// Held while this process is the writer; released when dropped, and by the kernel when the process dies.
 pub trait Lock {}
 
@@ -66,10 +91,10 @@ pub trait Disk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>>;
     /// What stands at `path`, not following links; `None` when nothing does.
     fn look(&self, path: &Path) -> io::Result<Option<Entry>>;
-    /// Whether nobody but its owner (and the system) may read the file at `path`; true where files have no such rights.
-    fn is_private(&self, path: &Path) -> io::Result<bool> {
+    /// Who may read the secret at `path`; [`Privacy::Kept`] where files have no such rights.
+    fn privacy(&self, path: &Path) -> io::Result<Privacy> {
         let _ = path;
-        Ok(true)
+        Ok(Privacy::Kept)
     }
     /// Whose the file at `path` is, by number, where what we make beside it would be another user's; `None` also where nothing stands there.
     fn foreign_owner(&self, path: &Path) -> io::Result<Option<u32>> {

@@ -115,6 +115,36 @@ fn root_writes_nothing_into_the_node_of_another_user() {
     assert!(done.status.success(), "its user goes on: {}", said(&done));
 }
 
+/// R8.6-d: who did what was said, `chmod 600` and then `chown`, locked the service out.
+#[test]
+fn a_key_file_of_another_user_is_told_from_one_that_others_can_read() {
+    let Some(machine) = Machine::new() else { return };
+    std::fs::write(machine.path("words"), "a passphrase\n").unwrap();
+    let cases = [
+        (USER, 0o600, ROOT, "it belongs to another user, of the number 65534: run this as that user"),
+        (USER, 0o644, ROOT, "it belongs to another user, of the number 65534: run this as that user"),
+        (USER, 0o640, USER, "others can read it; make it readable by you alone (chmod 600)"),
+        (ROOT, 0o644, USER, "others can read it; as it is root's, at most one group may (chmod 640)"),
+        (ROOT, 0o644, ROOT, "others can read it; make it readable by you alone (chmod 600)"),
+    ];
+    for (owner, mode, user, why) in cases {
+        machine.lend_key(owner, mode);
+        chown(machine.path("words"), Some(owner), Some(USER)).unwrap();
+        std::fs::set_permissions(machine.path("words"), PermissionsExt::from_mode(mode)).unwrap();
+        for args in [&["status"][..], &["--passphrase-file", "words", "status"]] {
+            let done = machine.run(user, args);
+            assert_eq!(done.status.code(), Some(12), "{args:?}: {}", said(&done));
+            assert!(said(&done).contains(why), "{owner} {mode:o}, run by {user}, {args:?}: {}", said(&done));
+            assert_eq!(said(&done).contains("chmod"), why.contains("chmod"), "{}", said(&done));
+        }
+    }
+    machine.lend_key(ROOT, 0o640);
+    for user in [ROOT, USER] {
+        let done = machine.run(user, &["status"]);
+        assert!(done.status.success(), "root's, lent to a group, is good for both: {}", said(&done));
+    }
+}
+
 /// What goes through the socket is written by whose node it is.
 #[test]
 fn root_may_push_through_the_process_that_keeps_the_node() {
