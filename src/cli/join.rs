@@ -31,6 +31,15 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         let join = files::read_small(&context.ports, &self.file)?;
         let mut node = context.node()?;
+        if let Some(authority) = node.join_again(&join)? {
+            let (name, authority) = (node.name().to_string(), node.naming().node(&authority));
+            let console = &mut context.console;
+            console.result(&format!("{} had joined the domain of {authority} before", console.strong(&name)), || {
+                Object::of("joined").with("name", &name).with("authority", &authority).with("again", true)
+            })?;
+            let node = node.keyring().node().to_string();
+            return Ok(Finished::done(summary("join").with("name", &name).with("node", node).with("authority", authority).with("again", true)));
+        }
         let offer = node.consider(&join)?;
         let words = offer.words.to_string();
         let agreed = match &self.words {

@@ -7,7 +7,7 @@ use crate::cut::pieces::{PIECE_RAW_LEN, for_each_piece};
 use crate::cut::sign::{Signer, sign_up_to_head};
 use crate::cut::{CutError, Lack};
 use crate::ingest;
-use crate::keys::{Join, Joined, Keep, Member, Policy, Request, Roster, RosterEvent, Words};
+use crate::keys::{Join, Joined, Keep, Member, MemberKey, Policy, Request, Roster, RosterEvent, Words};
 use crate::ports::store::{Log as _, Rotten, Store as _, StoreError, Stream};
 use bundle_format::chain::{Position, digest};
 use bundle_format::compress::Compressor;
@@ -376,6 +376,34 @@ impl Node {
         Ok(Offer { words: join.words(&request), authority: join.pin.node(), join })
     }
 
+    /// A file that this node has joined with: its roster is taken once more, for it may have been lost with a part of the log, and nothing else is changed
+    /// (R8.5-h). The authority; `None` for any other file.
+    ///
+    /// # Errors
+    /// Z609 for what is no join file; what the disk says.
+    pub fn join_again(&mut self, join: &[u8]) -> Result<Option<NodeId>, NodeError> {
+        let join = Join::read(join)?;
+        if self.keyring.pin() != Some(&join.pin) || self.keyring.node() != join.node {
+            return Ok(None);
+        }
+        let (roster, ranges) = join.prove()?;
+        let present = roster.member(&join.node).and_then(|member| member.current());
+        let is_in_use = |key: &MemberKey| self.keyring.keys(key.number).is_some_and(|ours| ours.signing.verifying_key() == key.signing);
+        if !present.is_some_and(is_in_use) {
+            return Ok(None);
+        }
+        self.take_roster(&ranges)?;
+        self.refresh_roster()?;
+        Ok(Some(join.pin.node()))
+    }
+
+    fn take_roster(&mut self, ranges: &[VerifiedRange]) -> Result<(), NodeError> {
+        for range in ranges {
+            ingest::apply(&mut self.wal, range)?;
+        }
+        Ok(self.wal.sync()?)
+    }
+
     /// Join: somebody has compared the words. The roster first, then our own events if we become another node, then the pin.
     ///
     /// # Errors
@@ -383,13 +411,11 @@ impl Node {
     pub fn join(&mut self, offer: &Offer) -> Result<(), NodeError> {
         let (roster, ranges) = offer.join.prove()?;
         let joined = self.membership(&offer.join, &roster)?;
-        for range in &ranges {
-            ingest::apply(&mut self.wal, range)?;
-        }
+        self.take_roster(&ranges)?;
         if joined.node != self.keyring.node() {
             settle::move_into(self, joined.node)?;
+            self.wal.sync()?;
         }
-        self.wal.sync()?;
         let signing = roster.member(&joined.node).and_then(|member| member.current()).map(|key| key.signing);
         let signing = signing.ok_or_else(|| NodeError::refused(Code::Z606, "the roster has no present key for this node"))?;
         self.keyring.join(joined, &signing)?;
