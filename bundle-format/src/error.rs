@@ -85,7 +85,7 @@ codes! {
     Z110 Internal "the process that kept the node ended before it answered" "What has an id is safe; of the rest it is not known whether it was stored." "look with `zbundle log`, then push again what is missing";
     Z111 Internal "standard output cannot be written" "What the command did is done and stays." "look at the reason above; see with `zbundle log` or `zbundle status` what was done before you run it again";
     Z112 Usage "this node belongs to another user" "Nothing was changed." "run it as the user named above, as nobody else writes into that directory; in a container, with --user";
-    Z201 Internal "a file or folder cannot be read" "Nothing was changed." "look at the path and the reason above; try another stick or reader";
+    Z201 Internal "a file or folder cannot be read" "Nothing was changed." "look at the path and the reason above: where permission is denied it is another user's, and to be run as that user; otherwise try another stick or reader";
     Z202 Internal "a file or folder cannot be written" "What was acknowledged stays safe; nothing half-written was left under a final name." "look at the path and the reason above: read-only, permissions, or a failing disk";
     Z203 NoSpace "there is no space left" "What was acknowledged stays safe; nothing half-written was left under a final name." "make room and run it again; of many lines, push those that `zbundle log` does not show";
     Z211 Usage "this is not a bundle" "It was not touched." "choose a file that zbundle wrote; its name ends in .zb";
@@ -179,11 +179,11 @@ codes! {
     Z615 Partial "the signer of some records is not in the roster" "The bundle is kept in held/ until the roster comes." "bring the newest roster";
     Z616 NotTrusted "this node may not do that to a member" "Nothing was changed." "see `zbundle members`";
     Z617 Conflict "the roster has forked" "Data goes on; revocations of both branches apply." "the authority runs `zbundle heal`";
-    Z618 NotTrusted "the node has been joined already" "Nothing was changed." "a node stays in its domain; use --rekey for new keys";
+    Z618 NotTrusted "the node has been joined already" "Nothing was changed." "a node stays in its domain; for new keys there is `zbundle request --new-keys` there, and `zbundle sign --rekey NAME` at the authority";
     Z619 Damaged "an event of the roster breaks its rules" "It is stored and has no effect; the rest of the roster counts." "update the authority's program; see `zbundle members`";
     Z620 NotTrusted "the peer's key is not in the roster" "Nothing of ours was shown to it, nothing of it was taken." "check the address; if the peer is new, bring the newest roster, or have it join";
     Z621 NotTrusted "our roster is too old to know the peer" "Nothing was sent or taken; what was pushed here stays safe." "bring the newest roster by file: have a member cut a bundle for this node, and ingest it here";
-    Z622 NotTrusted "the peer refuses our key: it has been replaced or revoked" "Nothing was sent or taken; what was pushed here stays safe." "ask the authority; a device that comes back needs new keys: `zbundle request --new-keys`";
+    Z622 NotTrusted "the peer refuses our key: it has been replaced or revoked" "Nothing more was sent or taken; what was pushed here stays safe." "ask the authority; a device that comes back needs new keys: `zbundle request --new-keys`";
     Z623 WrongKey "the keyring of this node is not there" "Its log was not touched; without the keyring nothing in it can be read." "put the file `keyring` back from a copy of this directory; if there is none, choose another --data-dir for a new node";
 }
 

@@ -119,6 +119,7 @@ impl Broken {
             Self::HungUp => Code::Z502,
             Self::Stalled(_) => Code::Z503,
             Self::Violation(violation) => violation.code(),
+            Self::Refused(Code::Z614) => Code::Z622, // what the peer says of its sender is said of us here (R7.1-f)
             // What is wrong with us keeps its code; what is wrong with the peer's own machine does not concern ours.
             Self::Refused(code) => match code.row().exit {
                 Exit::NotTrusted | Exit::Damaged | Exit::Link => *code,

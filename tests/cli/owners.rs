@@ -145,6 +145,14 @@ fn a_key_file_of_another_user_is_told_from_one_that_others_can_read() {
     }
 }
 
+#[test]
+fn who_may_not_read_a_node_hears_that_it_is_another_users() {
+    let Some(machine) = Machine::new() else { return };
+    let done = machine.run(USER - 1, &["status"]);
+    assert!(said(&done).contains("error Z201") && said(&done).contains("Permission denied"), "{}", said(&done));
+    assert!(said(&done).contains("where permission is denied it is another user's"), "{}", said(&done));
+}
+
 /// What goes through the socket is written by whose node it is.
 #[test]
 fn root_may_push_through_the_process_that_keeps_the_node() {
