@@ -153,6 +153,9 @@ impl Node {
         if !request.old_signature_fits(self.roster.signer(&node, request.key_number - 1).as_ref()) {
             return Err(NodeError::refused(Code::Z609, "its old signature is not by the key it replaces"));
         }
+        if let Some((owner, _)) = self.roster.holder(&request.signing) {
+            return Err(NodeError::refused(Code::Z616, why_not_rekeyed(owner, member)));
+        }
         let key_number = member.next_key_number();
         Ok(RosterEvent::Rekey { node, key_number, signing: request.signing, sealing: request.sealing, keep: self.keep(&node, sure)? })
     }
@@ -458,4 +461,16 @@ impl Node {
         let joined = self.keyring.joined_by(roster).filter(|joined| joined.node == join.node);
         joined.ok_or_else(|| NodeError::refused(Code::Z606, "its roster does not know this node's keys"))
     }
+}
+
+/// Why keys that are or were `owner`'s cannot take the place of `member`, and what can.
+fn why_not_rekeyed(owner: &Member, member: &Member) -> String {
+    let (owned, wanted) = (&owner.name, &member.name);
+    if owner.node == member.node {
+        return format!("these are keys that {owned} has had before; it asks for new ones with `zbundle request --new-keys`");
+    }
+    format!(
+        "this key was signed as {owned}; to take the place of {wanted}, make a new node in another directory (`init`, `request`); what was pushed \
+         there travels as {owned}"
+    )
 }
