@@ -35,6 +35,7 @@ Examples:
 Where lines come from a pipe and none comes for a second, other commands get the node until the next one comes.
 
 A payload is any bytes up to 16 MiB and comes out byte for byte. A line that is not JSON is named and left out; the others go on (exit 3).
+A byte order mark at the very beginning of lines is passed over.
 An event is safe when its id is printed, not before.";
 
 /// Store events durably; print one id per event once it is safe on the disk
@@ -331,7 +332,7 @@ fn lines<T: Taker>(
                 (last, known) = (line, known + 1);
                 events.iter().try_for_each(|event| ack(console, &id(event), Some(line)))
             }
-            Told::Refused { line, code, violation, len } => refused(console, line, code, violation.as_ref(), len),
+            Told::Refused { line, code, violation, fault, len } => refused(console, line, code, violation.as_ref(), fault.as_deref(), len),
         }
     });
     progress.end();
@@ -362,14 +363,14 @@ fn lines<T: Taker>(
 }
 
 /// A line that was left out: named on stderr, or as an object.
-fn refused(console: &mut Console, line: u64, code: Code, violation: Option<&Violation>, len: u64) -> Result<(), Halt> {
+fn refused(console: &mut Console, line: u64, code: Code, violation: Option<&Violation>, fault: Option<&str>, len: u64) -> Result<(), Halt> {
     let title = code.row().title;
     if console.json() {
         let object = Object::of("refused").with("line", line).with("code", code.as_str()).with("title", title).with("bytes", len);
         let object = object.with_some("pointer", violation.map(|violation| &violation.pointer));
-        return console.object(object.with_some("why", violation.map(|violation| &violation.why)));
+        return console.object(object.with_some("why", violation.map(|violation| violation.why.as_str()).or(fault)));
     }
-    let why = violation.map(|violation| format!(": {}", plain(&violation.to_string()))).unwrap_or_default();
+    let why = violation.map(Violation::to_string).or(fault.map(str::to_owned)).map(|why| format!(": {}", plain(&why))).unwrap_or_default();
     console.remark(&format!("line {line} refused: {code} {title}{why} ({})", units::size(len)));
     Ok(())
 }

@@ -53,7 +53,9 @@ pub async fn take(hub: &Rc<Hub>, request: Request<Incoming>) -> Result<Answer, P
             let of_this = |problem| Problem { line: Some(line), ..problem };
             of_line(&fields, line).check().map_err(|error| of_this(NodeError::from(error).into()))?; // its key is longer than the request's
             match &hub.schema {
-                _ if !spelling::is_json(text) => Err(Problem::at(Code::Z431, line, spelling::fault(text).map_err(broken)?.unwrap_or_default())),
+                _ if !spelling::is_json(text) => {
+                    Err(Problem::at(Code::Z431, line, spelling::fault_in_line(text).map_err(broken)?.unwrap_or_default()))
+                }
                 Some(schema) => schema.check(text).map_err(|violation| of_this(violation.into())),
                 None => Ok(()),
             }
@@ -280,11 +282,12 @@ fn each_line<E: Stops>(body: &Spool, mut visit: impl FnMut(u64, &[u8]) -> Result
     let (mut input, mut text, mut count) = (BufReader::new(body.read()), Vec::new(), 0);
     for line in 1.. {
         text.clear();
-        if input.by_ref().take(LINE_LEN_MAX as u64 + 2).read_until(b'\n', &mut text).map_err(E::broken)? == 0 {
+        if input.by_ref().take((LINE_LEN_MAX + spelling::MARK.len()) as u64 + 2).read_until(b'\n', &mut text).map_err(E::broken)? == 0 {
             break;
         }
         let payload = text.strip_suffix(b"\n").unwrap_or(&text);
         let payload = payload.strip_suffix(b"\r").unwrap_or(payload);
+        let payload = if line == 1 { spelling::unmarked(payload) } else { payload }; // as on the command line
         if payload.len() > LINE_LEN_MAX {
             return Err(E::too_long(line));
         }

@@ -7,6 +7,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::io::{self, BufReader, Read};
 
+/// The byte order mark that some programs begin a text with.
+pub const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes read at a time: `serde_json` asks for single ones.
 const READ_LEN: usize = 8 * 1024;
 
@@ -25,12 +27,9 @@ pub fn is_json(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
-/// The same of a text that is too long for memory.
-///
-/// # Errors
-/// What `input` says.
-pub fn reads_as_json(input: impl Read) -> io::Result<bool> {
-    Ok(fault(input)?.is_none())
+/// A text without the byte order mark it may begin with: who parses JSON may pass over it (RFC 8259 §8.1), and no writer sees it.
+pub fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(MARK).unwrap_or(text)
 }
 
 /// Why a text is not one JSON value, and where; none of its words are in it.
@@ -38,11 +37,42 @@ pub fn reads_as_json(input: impl Read) -> io::Result<bool> {
 /// # Errors
 /// What `input` says.
 pub fn fault(input: impl Read) -> io::Result<Option<String>> {
-    let mut watched = Watched { input, utf8: Utf8::default() };
+    let found = look(input)?;
+    Ok(found.map(|fault| fault.to_string()))
+}
+
+/// The same of a text that is one line of many: which line it is others say.
+///
+/// # Errors
+/// What `input` says.
+pub fn fault_in_line(input: impl Read) -> io::Result<Option<String>> {
+    Ok(look(input)?.map(|fault| match fault {
+        Fault::Json(error) => {
+            let (text, place) = (error.to_string(), format!("line {} column {}", error.line(), error.column()));
+            text.strip_suffix(&place).map_or(text.clone(), |why| format!("{why}column {}", error.column()))
+        }
+        fault => fault.to_string(),
+    }))
+}
+
+/// What keeps a text from being one JSON value.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("a text in it is not UTF-8")]
+    NotUtf8,
+    #[error("it begins with a byte order mark: remove it")]
+    Marked,
+    #[error("{0}")]
+    Json(serde_json::Error),
+}
+
+fn look(input: impl Read) -> io::Result<Option<Fault>> {
+    let mut watched = Watched { input, utf8: Utf8::default(), head: Vec::new() };
     match serde_json::from_reader::<_, IgnoredAny>(BufReader::with_capacity(READ_LEN, &mut watched)) {
-        Ok(_) => Ok((!watched.utf8.is_whole()).then(|| "a text in it is not UTF-8".to_owned())),
+        Ok(_) => Ok((!watched.utf8.is_whole()).then_some(Fault::NotUtf8)),
         Err(error) if error.is_io() => Err(error.into()),
-        Err(error) => Ok(Some(error.to_string())),
+        Err(_) if watched.head == MARK => Ok(Some(Fault::Marked)),
+        Err(error) => Ok(Some(Fault::Json(error))),
     }
 }
 
@@ -115,16 +145,19 @@ fn decimal(number: &str) -> Option<(bool, String, i64)> {
     Some(if digits.is_empty() { (false, digits, 0) } else { (is_negative, digits, power) })
 }
 
-/// Lets bytes through and sees whether they are UTF-8.
+/// Lets bytes through and sees whether they are UTF-8, and how they begin.
 struct Watched<R> {
     input: R,
     utf8: Utf8,
+    /// The first bytes, as many as a byte order mark has.
+    head: Vec<u8>,
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(out)?;
         self.utf8.feed(&out[..read]);
+        self.head.extend(out[..read].iter().take(MARK.len() - self.head.len()));
         Ok(read)
     }
 }
@@ -135,7 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(text: &[u8], want: bool) {
-        assert_eq!((is_json(text), reads_as_json(text).unwrap()), (want, want), "{}", text.escape_ascii());
+        assert_eq!((is_json(text), fault(text).unwrap().is_none()), (want, want), "{}", text.escape_ascii());
     }
 
     #[test]
@@ -153,6 +186,19 @@ mod tests {
         }
         for text in [b"\"\xff\"".as_slice(), b"\"\xc0\x80\"", b"\"\xed\xa0\x80\"", b"{\"\xff\":1}", b"1 \xc3"] {
             check(text, false); // strings are UTF-8
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_with_its_place_and_a_mark_by_its_name() {
+        let cases = [
+            ("{bad", "key must be a string at line 1 column 2", "key must be a string at column 2"),
+            ("{\n\"a\"}", "expected `:` at line 2 column 4", "expected `:` at column 4"),
+            ("\u{feff}{}", "it begins with a byte order mark: remove it", "it begins with a byte order mark: remove it"),
+        ];
+        for (text, alone, in_line) in cases {
+            let said = (fault(text.as_bytes()).unwrap().unwrap(), fault_in_line(text.as_bytes()).unwrap().unwrap());
+            assert_eq!((said.0.as_str(), said.1.as_str()), (alone, in_line));
         }
     }
 

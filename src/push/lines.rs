@@ -2,9 +2,10 @@
 //!
 //! A batch is synced when it is large, or when the next read would wait: so a slow writer gets its ack at once and a fast one shares the flush.
 //! Where nothing comes for a second, the taker lets go of what others may need.
+//! A byte order mark at the very beginning is passed over: no writer sees it, and the record behind it would be lost each time.
 //! Memory does not grow with the length of a line: above 256 KiB it waits in a spool file, above a payload's limit it is read past.
 
-use super::json::{is_json, reads_as_json};
+use super::json::{MARK, fault_in_line, is_json, unmarked};
 use super::schema::{Schema, Violation};
 use super::spool::Spool;
 use super::{Fields, PushError, Taker};
@@ -12,6 +13,7 @@ use crate::ports::Input;
 use bundle_format::error::Code;
 use bundle_format::limits::PAYLOAD_LEN_MAX;
 use std::collections::VecDeque;
+use std::io::{self, Read};
 
 /// Lines in one batch at most: acks wait no longer than this.
 const BATCH_LINE_COUNT_MAX: usize = 4096;
@@ -40,6 +42,8 @@ pub enum Told<E> {
         code: Code,
         /// With Z438: where and why.
         violation: Option<Violation>,
+        /// With Z402: why, and in which column.
+        fault: Option<String>,
         /// Bytes in the line, without its newline.
         len: u64,
     },
@@ -54,7 +58,7 @@ pub struct Tally {
     pub refused: u64,
     /// Blank lines skipped.
     pub blank: u64,
-    /// Bytes read.
+    /// Bytes read, without a byte order mark at the beginning.
     pub bytes: u64,
 }
 
@@ -71,6 +75,7 @@ pub fn push_lines<T: Taker, E: From<PushError>>(
     mut tell: impl FnMut(Option<Told<T::Event>>, &Tally) -> Result<(), E>,
 ) -> Result<Tally, E> {
     fields.check()?;
+    let input = &mut Unmarked { input, begun: false };
     let mut lines = Lines { taker, fields, schema, line: Line::new(spool), number: 0, waiting: VecDeque::new(), tally: Tally::default() };
     let mut buffer = vec![0; READ_LEN];
     loop {
@@ -83,7 +88,7 @@ pub fn push_lines<T: Taker, E: From<PushError>>(
         let read = match input.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
                 lines.commit(&mut tell)?;
                 return Err(PushError::Input(error).into());
@@ -108,6 +113,44 @@ pub fn push_lines<T: Taker, E: From<PushError>>(
     Ok(lines.tally)
 }
 
+/// An input without the byte order mark that it may begin with.
+struct Unmarked<'a> {
+    input: &'a mut dyn Input,
+    begun: bool,
+}
+
+impl Read for Unmarked<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.begun {
+            return self.input.read(out);
+        }
+        let mut len = 0;
+        // What may be a mark is waited for: it is no line that anybody expects an answer to.
+        while len < MARK.len() && MARK.starts_with(&out[..len]) {
+            match self.input.read(&mut out[len..]) {
+                Ok(0) => break,
+                Ok(read) => len += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.begun = true;
+        let rest = unmarked(&out[..len]).len();
+        out.copy_within(len - rest..len, 0);
+        if rest == 0 && len > 0 { self.input.read(out) } else { Ok(rest) }
+    }
+}
+
+impl Input for Unmarked<'_> {
+    fn ready(&mut self) -> bool {
+        self.input.ready()
+    }
+
+    fn ready_within(&mut self, wait_ms: u64) -> bool {
+        self.input.ready_within(wait_ms)
+    }
+}
+
 struct Lines<'p, T> {
     taker: &'p mut T,
     fields: &'p Fields,
@@ -121,7 +164,7 @@ struct Lines<'p, T> {
 /// A line that waits to be told, because those before it do.
 enum Waiting {
     Taken { line: u64 },
-    Refused { line: u64, code: Code, violation: Option<Violation>, len: u64 },
+    Refused { line: u64, code: Code, violation: Option<Violation>, fault: Option<String>, len: u64 },
 }
 
 impl<T: Taker> Lines<'_, T> {
@@ -131,8 +174,11 @@ impl<T: Taker> Lines<'_, T> {
         let (line, len) = (self.number, self.line.len);
         match self.line.verdict(self.schema)? {
             Verdict::Blank => self.tally.blank += 1,
-            Verdict::Refused(code) => self.waiting.push_back(Waiting::Refused { line, code, violation: None, len }),
-            Verdict::Unfit(violation) => self.waiting.push_back(Waiting::Refused { line, code: Code::Z438, violation: Some(violation), len }),
+            Verdict::Overlong => self.waiting.push_back(Waiting::Refused { line, code: Code::Z403, violation: None, fault: None, len }),
+            Verdict::NotJson(why) => self.waiting.push_back(Waiting::Refused { line, code: Code::Z402, violation: None, fault: Some(why), len }),
+            Verdict::Unfit(violation) => {
+                self.waiting.push_back(Waiting::Refused { line, code: Code::Z438, violation: Some(violation), fault: None, len });
+            }
             Verdict::Good => {
                 let spool = &self.line.spool;
                 match spool.in_memory() {
@@ -160,9 +206,9 @@ impl<T: Taker> Lines<'_, T> {
         let settled = self.taker.settle(&mut |events| stored.push_back(events));
         while let Some(waiting) = self.waiting.pop_front() {
             let told = match waiting {
-                Waiting::Refused { line, code, violation, len } => {
+                Waiting::Refused { line, code, violation, fault, len } => {
                     self.tally.refused += 1;
-                    Told::Refused { line, code, violation, len }
+                    Told::Refused { line, code, violation, fault, len }
                 }
                 Waiting::Taken { line } => {
                     let Some(events) = stored.pop_front() else { break };
@@ -187,7 +233,8 @@ struct Line {
 enum Verdict {
     Blank,
     Good,
-    Refused(Code),
+    Overlong,
+    NotJson(String),
     Unfit(Violation),
 }
 
@@ -215,17 +262,17 @@ impl Line {
             return Ok(Verdict::Blank);
         }
         if self.is_overlong() {
-            return Ok(Verdict::Refused(Code::Z403));
+            return Ok(Verdict::Overlong);
         }
-        let json = match self.spool.in_memory() {
-            Some(bytes) => is_json(bytes),
-            None => reads_as_json(self.spool.read()).map_err(PushError::Spool)?,
+        let fault = match self.spool.in_memory() {
+            Some(bytes) if is_json(bytes) => Ok(None),
+            _ => fault_in_line(self.spool.read()),
         };
         let fits = schema.map_or(Ok(()), |schema| schema.check_in(&self.spool));
-        Ok(match fits {
-            _ if !json => Verdict::Refused(Code::Z402),
-            Ok(()) => Verdict::Good,
-            Err(violation) => Verdict::Unfit(violation),
+        Ok(match (fault.map_err(PushError::Spool)?, fits) {
+            (Some(why), _) => Verdict::NotJson(why),
+            (None, Ok(())) => Verdict::Good,
+            (None, Err(violation)) => Verdict::Unfit(violation),
         })
     }
 
@@ -245,7 +292,6 @@ mod tests {
     use crate::ports::memory_store::MemoryStore;
     use crate::ports::store::Log as _;
     use bundle_format::ids::NodeId;
-    use std::io::{self, Read};
 
     /// Gives `pieces` one read at a time; between them it says that it would wait.
     struct Slow<'a>(Vec<&'a [u8]>);
@@ -295,22 +341,36 @@ mod tests {
 
     #[test]
     fn each_line_is_an_event_or_is_named() {
-        let cases: [(&[u8], &str, u64); 9] = [
+        let cases: [(&[u8], &str, u64); 13] = [
             (b"", "", 0),
             (b"{}\n[1]\n", "1=1 2=2", 0),
             (b"{}\n[1]", "1=1 2=2", 0),
             (b"\n  \r\n{}\n\t\n", "3=1", 3),
             (b"{}\r\n1", "1=1 2=2", 0),
             (b"{}\n{\"a\":\n{}\n", "1=1 2:Z402 3=2", 0),
-            (b"\xef\xbb\xbf{}\n2\n", "1:Z402 2=1", 0),
+            (b"\xef\xbb\xbf{}\n2\n", "1=1 2=2", 0),
+            (b"\xef\xbb\xbf", "", 0),
+            (b"\xef\xbb\xbf\n\xef\xbb\xbf2\n3", "2:Z402 3=1", 1),
+            (b"\xef\xbb\xbf\xef\xbb\xbf{}\n2\n", "1:Z402 2=1", 0),
+            (b"\xef\xbb\n2\n", "1:Z402 2=1", 0),
             (b"\"\xff\"\n2\n", "1:Z402 2=1", 0),
             (b"{} {}\n", "1:Z402", 0),
         ];
         for (input, story, blank) in cases {
             let (told, tally, _) = push(&mut &*input);
             assert_eq!((told.as_str(), tally.blank), (story, blank), "{}", input.escape_ascii());
-            assert_eq!(tally.bytes, input.len() as u64);
+            assert_eq!(tally.bytes, unmarked(input).len() as u64);
         }
+    }
+
+    #[test]
+    fn a_mark_that_comes_in_pieces_is_passed_over_and_nobody_waits_for_one() {
+        let (told, _, store) = push(&mut Slow(vec![b"\xef", b"\xbb\xbf", b"1\n", b"2\n"]));
+        assert_eq!(told, "1=1 2=2");
+        let mut events = store.events(&stream(None), 1).unwrap();
+        assert_eq!(bundle_format::event::Event::from_bytes(events.next().unwrap().unwrap().1).unwrap().payload, b"1");
+        drop(events);
+        assert_eq!(push(&mut Slow(vec![b"1\n", b"2\n"])).2.syncs, [1, 1], "a short line is stored as it comes");
     }
 
     #[test]

@@ -59,13 +59,28 @@ fn of_lines_all_are_stored_or_none() {
     let bad = served.post("/v1/events", "application/x-ndjson", "{\"a\":1}\n\n{\"a\"}\n");
     let problem = bad.json();
     assert_eq!((bad.status, &problem["code"], &problem["error"], &problem["line"]), (400, &json!("Z431"), &json!("INVALID_JSON"), &json!(3)));
-    assert_eq!(problem["detail"], "expected `:` at line 1 column 5");
+    assert_eq!(problem["detail"], "expected `:` at column 5");
     assert_eq!(bad.header("content-type"), "application/problem+json");
     assert_eq!(served.get("/v1/events").json()["events"], json!([]));
     let good = served.post("/v1/events", "application/x-ndjson", "{\"a\":1}\r\n\n[2]");
     assert_eq!((good.status, good.json()["stored"].clone(), good.json()["events"][1]["line"].clone()), (201, json!(2), json!(3)));
     let page = served.get("/v1/events").json();
     assert_eq!((&page["events"][0]["payload"], &page["events"][1]["payload"]), (&json!("{\"a\":1}"), &json!("[2]")));
+}
+
+/// R10.13-b: programs of Windows begin a text with a byte order mark. It is passed over where lines begin, and named elsewhere.
+#[test]
+fn a_byte_order_mark_costs_no_record() {
+    let dir = node();
+    let served = Served::start(&dir.path(), &[]);
+    let good = served.post("/v1/events", "application/x-ndjson", "\u{feff}{\"a\":1}\n2\n");
+    assert_eq!((good.status, good.json()["stored"].clone()), (201, json!(2)), "{}", good.text());
+    assert_eq!(served.get("/v1/events").json()["events"][0]["payload"], json!("{\"a\":1}"));
+    for (kind, body) in [("application/x-ndjson", "1\n\u{feff}2\n"), ("application/json", "\u{feff}{}")] {
+        let bad = served.post("/v1/events", kind, body);
+        assert_eq!((bad.status, &bad.json()["code"]), (400, &json!("Z431")), "{kind}");
+        assert_eq!(bad.json()["detail"], "it begins with a byte order mark: remove it", "{kind}");
+    }
 }
 
 /// The key of a line is that of the request with the line's number: what is too long as that is told before the first line is stored.

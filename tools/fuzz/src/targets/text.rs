@@ -72,6 +72,7 @@ pub fn lines(bytes: &[u8]) {
     });
     let tally = tally.expect("nothing fails but a line");
     drop(pusher);
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text); // a byte order mark at the beginning is no part of any line
     let (good, bad, blank) = judged(text);
     assert_eq!((tally.stored, tally.refused, tally.blank, tally.bytes), (good.len() as u64, bad.len() as u64, blank, text.len() as u64));
     let number = |told: &Told<_>| match told {
