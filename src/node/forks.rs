@@ -13,6 +13,7 @@ use bundle_format::cbor::{CborError, Reader};
 use bundle_format::error::Code;
 use bundle_format::event::Event;
 use bundle_format::ids::{Incarnation, Lane, NodeId, Origin};
+use bundle_format::range::VerifiedRange;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One fork.
@@ -211,6 +212,35 @@ impl Node {
         if !ended_keys(before).eq(ended_keys(&self.roster)) {
             self.state.closed = self.state.closed.found_again(self.naming().counting(), &self.state)?;
             self.save_state()?;
+        }
+        Ok(())
+    }
+
+    /// What `range` says of closings, or of keys that have ended, is learned when the log has it; that it is still to be learned is durable before (R6.2-n).
+    pub(super) fn note_unlearned(&mut self, range: &VerifiedRange) -> Result<(), NodeError> {
+        let (origin, run) = (range.origin(), range.run());
+        let closes = |bytes: &&[u8]| Event::from_bytes(bytes).is_ok_and(|event| matches!(event.kind, control::CLOSE | control::FORK_CLOSED));
+        let tells = origin.lane == Lane::Control && (self.roster.is_roster(&origin) || run.events().iter().any(closes));
+        if tells { self.be_about_to_learn() } else { Ok(()) }
+    }
+
+    /// The same of what this node is about to write or take itself.
+    pub(super) fn be_about_to_learn(&mut self) -> Result<(), NodeError> {
+        self.state.unlearned = true;
+        self.save_state()
+    }
+
+    /// All that the log holds is durable and learned from.
+    pub(super) fn note_learned(&mut self) -> Result<(), NodeError> {
+        self.state.unlearned = false;
+        self.save_state()
+    }
+
+    /// Learn from the log what the process before did not come to.
+    pub(super) fn learn_missed(&mut self) -> Result<(), NodeError> {
+        if self.state.unlearned {
+            self.state.closed = self.state.closed.found_again(self.naming().counting(), &self.state)?;
+            self.note_learned()?;
         }
         Ok(())
     }

@@ -331,9 +331,11 @@ impl Node {
                 "its end here was signed with a replaced key, and whoever signs behind it would vouch for it",
             ));
         }
+        self.be_about_to_learn()?;
         self.append_control(&stream, event.kind(), &event.payload())?;
         self.sign_roster()?;
-        self.refresh_roster()
+        self.refresh_roster()?;
+        self.note_learned()
     }
 
     /// Sign the roster up to its end. An event may stand there unsigned: the power went between the two.
@@ -397,10 +399,12 @@ impl Node {
         }
         self.take_roster(&ranges)?;
         self.refresh_roster()?;
+        self.note_learned()?;
         Ok(Some(join.pin.node()))
     }
 
     fn take_roster(&mut self, ranges: &[VerifiedRange]) -> Result<(), NodeError> {
+        self.be_about_to_learn()?;
         for range in ranges {
             ingest::apply(&mut self.wal, range)?;
         }
@@ -423,7 +427,8 @@ impl Node {
         let signing = signing.ok_or_else(|| NodeError::refused(Code::Z606, "the roster has no present key for this node"))?;
         self.keyring.join(joined, &signing)?;
         self.save_keyring()?;
-        self.refresh_roster()
+        self.refresh_roster()?;
+        self.note_learned()
     }
 
     /// What others were given under keys of ours that have ended, behind where the authority had it, counts nowhere but here: our new key signs it, and who

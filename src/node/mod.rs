@@ -206,6 +206,7 @@ impl Node {
         } else if node.state.open_lives.contains(&node.keyring.incarnation()) {
             node.leave_life()?; // the power went between the two writes of a new life
         }
+        node.learn_missed()?;
         Ok(node)
     }
 
@@ -350,7 +351,7 @@ impl Node {
     fn note_durable(&mut self) -> Result<(u32, u64), NodeError> {
         let end = self.wal.end();
         self.state.reach(end);
-        self.save_state()?;
+        self.note_learned()?;
         Ok(end)
     }
 

@@ -35,15 +35,17 @@ pub struct State {
     pub written: Vec<(Origin, u64)>,
     /// Who said that we have lost a part of our past, and was believed (R6.6-p).
     pub claims: Claims,
+    /// The log may hold what closes histories, or says which keys have ended, and was not learned from: the power may have gone in between (R6.2-n).
+    pub unlearned: bool,
 }
 
 impl State {
     fn to_bytes(&self) -> Vec<u8> {
         let lives: Vec<_> = self.open_lives.iter().map(|life| Bytes(&life.0)).collect();
-        let Self { closed, repeated, holes_answered, log_end, written, claims, .. } = self;
+        let Self { closed, repeated, holes_answered, log_end, written, claims, unlearned, .. } = self;
         let (number, alive_due, alive_ms) = (self.receipt_number, self.alive_due, self.alive_ms);
         let forks: Vec<_> = closed.forks.iter().map(|((origin, seq), held)| (origin, seq, held)).collect();
-        cbor::to_vec(&(number, lives, alive_due, alive_ms, &closed.origins, forks, repeated, holes_answered, log_end, written, claims))
+        cbor::to_vec(&(number, lives, alive_due, alive_ms, &closed.origins, forks, repeated, holes_answered, log_end, written, claims, unlearned))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
@@ -61,14 +63,15 @@ impl State {
         let repeated = (0..reader.array()?).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
         let holes_answered = match count {
             7 => 0,
-            8..=11 => reader.uint()?,
+            8..=12 => reader.uint()?,
             _ => return Err(CborError::Shape),
         };
         let log_end = if count >= 9 { read_place(reader)? } else { (0, 0) };
         let written_count = if count >= 10 { reader.array()? } else { 0 };
         let written = (0..written_count).map(|_| read_origin(reader)).collect::<Result<_, _>>()?;
-        let claims = if count == 11 { Claims::read(reader)? } else { Claims::default() };
-        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed, repeated, holes_answered, log_end, written, claims };
+        let claims = if count >= 11 { Claims::read(reader)? } else { Claims::default() };
+        let unlearned = if count == 12 { reader.boolean()? } else { true }; // an earlier version did not say
+        let state = Self { receipt_number, open_lives, alive_due, alive_ms, closed, repeated, holes_answered, log_end, written, claims, unlearned };
         reader.finish()?;
         Ok(state)
     }

@@ -273,7 +273,7 @@ impl Node {
             // Also a file that changed, or a stick that was pulled, between the two passes: what was verified before stays.
             Err(NodeError::Open(error)) => {
                 self.wal.sync()?;
-                self.save_state()?;
+                self.note_learned()?;
                 self.refuse(&*file, &error, manner, &mut report)?;
             }
             taken => taken?,
@@ -377,7 +377,7 @@ impl Node {
         ingested.new_life |= new_life;
         taken?;
         self.wal.sync()?;
-        self.save_state()?;
+        self.note_learned()?;
         let manifest = bundle.finish()?;
         let current = self.roster.sender(&sender, &sender_key) == Some(Standing::Current);
         if !current {
@@ -400,6 +400,7 @@ impl Node {
         if origin.node == self.keyring.node() {
             self.meet_own_history(range, tally)?;
         }
+        self.note_unlearned(range)?;
         let heeded = if origin.lane == Lane::Control { self.heeded(&origin)? } else { Vec::new() };
         let within = ingest::Within { apart: self.would_be_signed_over(range), stream_count_max: self.stream_count_max(&origin) };
         let applied = ingest::apply_within(&mut self.wal, range, within)?;

@@ -2,7 +2,12 @@
 
 use crate::world::World;
 use bundle_format::ids::NodeId;
-use zbundle::keys::Policy;
+use std::path::Path;
+use std::rc::Rc;
+use zbundle::keys::{Policy, Secret};
+use zbundle::node::{Node, Opening};
+use zbundle::ports::disk::{Disk, replace};
+use zbundle::ports::{MemoryDisk, Ports};
 
 /// A hub and a clinic that are level.
 fn domain() -> (World, NodeId, NodeId) {
@@ -84,4 +89,71 @@ fn what_is_closed_is_heeded_from_when_on_it_counts() {
         }
         assert_eq!(closed_forks(&world), [true], "accepted {is_accepted}");
     }
+}
+
+/// The hub as it stood before a file of the clinic closed the fork, and the folder with that file.
+fn before_the_fork_is_closed(world: &World, hub: NodeId, clinic: NodeId) -> (String, String) {
+    world.image("clinic", "card");
+    world.push("clinic", &["b1"]);
+    world.carry("clinic", "hub", "b");
+    world.restore("card", "clinic");
+    world.push("clinic", &["c1"]);
+    for round in 0..6 {
+        let (up, image) = (format!("up{round}"), format!("hub{round}"));
+        world.cut("clinic", &[hub], &up);
+        world.image("hub", &image);
+        if world.path(&up).exists() {
+            world.ingest("hub", &up);
+        }
+        if closed_forks(world) == [true] {
+            return (image, up);
+        }
+        world.cut("hub", &[clinic], &format!("down{round}"));
+        world.ingest("clinic", &format!("down{round}"));
+    }
+    panic!("six rounds, and the fork is open");
+}
+
+fn copy(from: &Path, disk: &MemoryDisk, to: &Path) {
+    disk.create_folder(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => copy(&entry.path(), disk, &target),
+            kind if kind.is_file() => replace(disk, &target, &std::fs::read(entry.path()).unwrap()).unwrap(),
+            _ => {}
+        }
+    }
+}
+
+/// R6.2-n: the log had the event that closes, the power went, and nobody learned it from there any more: the fork stayed open at that hub for ever.
+#[test]
+fn what_is_closed_is_learned_wherever_the_power_goes() {
+    let (world, hub, clinic) = domain();
+    let (image, folder) = before_the_fork_is_closed(&world, hub, clinic);
+    let mut struck = 0;
+    for nth in 1.. {
+        let disk = MemoryDisk::new();
+        copy(&world.path(&image), &disk, Path::new("/hub"));
+        copy(&world.path(&folder), &disk, Path::new("/up"));
+        replace(&disk, Path::new("/key"), &std::fs::read(world.path("hub.key")).unwrap()).unwrap();
+        let ports = Ports { disk: Rc::new(disk.clone()), ..world.ports().clone() };
+        let secret = Secret::read_key_file(&disk, Path::new("/key")).unwrap();
+        let opening = Opening { data_dir: Path::new("/hub"), secret: &secret, lock_wait_ms: 0 };
+        let ingest = || Node::open(&ports, &opening).and_then(|mut node| node.ingest(&["/up".into()], &mut |_| {}));
+        disk.lose_power(nth);
+        let done = ingest();
+        if !disk.has_struck() {
+            done.unwrap();
+            break;
+        }
+        struck += 1;
+        disk.crash(nth);
+        disk.heal();
+        ingest().unwrap_or_else(|error| panic!("operation {nth}: {error}"));
+        let forks = zbundle::node::View::open(&ports, Path::new("/hub"), &secret).unwrap().forks().unwrap();
+        assert!(!forks.is_empty() && forks.iter().all(|fork| fork.closed), "operation {nth}: {forks:?}");
+    }
+    assert!(struck > 10, "an ingest does more than {struck} things");
 }
