@@ -586,7 +586,7 @@ impl Projection for SqliteProjection {
     }
 
     fn pushed_as(&mut self, node: &NodeId, idempotency_key: &str) -> Result<Vec<(Stream, EventId)>, ProjectionError> {
-        let sql = "SELECT origin, branch, id FROM event WHERE idempotency_key = ?1 AND id >= ?2 AND id < ?3 ORDER BY id";
+        let sql = "SELECT origin, branch, id FROM event WHERE idempotency_key = ?1 AND counts AND id >= ?2 AND id < ?3 ORDER BY id";
         let from = format!("@{}~", hex(&node.0));
         let to = format!("@{}\u{7f}", hex(&node.0));
         self.all(sql, params![idempotency_key, from, to], |row| Ok((stream(row, 0, 1)?, id(row, 2)?)))

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// What is left to do of a push that has a key.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Repeated {
-    /// Stored before.
+    /// Stored before, where it counts (R8.3-h): anything else would be told as stored, and be nowhere.
     pub stored: Vec<Pushed>,
     /// Where it is not yet: everywhere, or what a power cut left out, which was never acknowledged.
     pub missing: Vec<Stream>,

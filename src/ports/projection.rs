@@ -361,7 +361,7 @@ pub trait Projection {
     fn set_beside(&mut self, peers: &[PeerRow], bundles: &[BundleRow]) -> Result<(), ProjectionError>;
     /// How many events and records there are.
     fn counts(&mut self) -> Result<(u64, u64), ProjectionError>;
-    /// Where events with an idempotency key stand, of one node, sorted.
+    /// Where events with an idempotency key stand, of one node, sorted; those that count.
     fn pushed_as(&mut self, node: &NodeId, idempotency_key: &str) -> Result<Vec<(Stream, EventId)>, ProjectionError>;
 }
 

@@ -1,9 +1,16 @@
 //! A member that gets new keys while it goes on working: what it sent under the old ones, after the authority had signed, counts everywhere (R8.3-i).
 
+use crate::conflicts::{conflict, sha};
 use crate::lab::{Lab, run};
+use crate::project::{of_record, push_record};
 use crate::world::World;
 use bundle_format::ids::{Lane, NodeId};
+use zbundle::adapters::SqliteProjection;
 use zbundle::keys::Policy;
+use zbundle::node::NodeError;
+use zbundle::node::idempotency::Repeated;
+use zbundle::ports::projection::State;
+use zbundle::push::Fields;
 
 const PART_LEN: usize = bundle_format::limits::PART_LEN;
 
@@ -87,4 +94,52 @@ fn it_counts_after_a_session_too() {
         hub.quiet().await;
         assert_eq!(lab.world.view("hub").status().unwrap().origins.iter().map(|origin| origin.after_revoke).sum::<u64>(), 0);
     });
+}
+
+/// The clinic's work goes on on a spare with keys of its own; what its old device had pushed under an idempotency key counts nowhere, here or at the hub.
+fn taken_over() -> (World, NodeId, Fields) {
+    let (world, _, clinic) = domain();
+    world.image("clinic", "spare");
+    std::fs::copy(world.path("clinic.key"), world.path("spare.key")).unwrap();
+    let fields = Fields { idempotency_key: Some("visit-7".into()), ..of_record("P7") };
+    push_record(&world, "clinic", Lane::Routine, &fields, b"{\"bp\":7}");
+    let hub = world.view("hub").keyring().node();
+    world.cut("clinic", &[hub], "old");
+    world.rekey("spare", "hub");
+    world.ingest("hub", "old");
+    world.carry("spare", "hub", "hello");
+    world.carry("hub", "spare", "back");
+    assert_eq!(["spare", "hub"].map(|name| world.after_revoke(name, clinic)), [1; 2]);
+    (world, clinic, fields)
+}
+
+fn repeated(world: &World, name: &str, fields: &Fields, payload: &[u8]) -> Result<Repeated, NodeError> {
+    let node = world.open(name);
+    let mut tables = SqliteProjection::open(&world.path(&format!("{name}.db")), false).unwrap();
+    node.repeated(&mut tables, &node.push_streams(Lane::Routine, &[]).unwrap(), fields, &sha(payload))
+}
+
+/// R11.1-f: who tries again what counts nowhere is not told that it is stored.
+#[test]
+fn a_push_that_counts_nowhere_is_stored_when_it_comes_again() {
+    let (world, clinic, fields) = taken_over();
+    let first = repeated(&world, "spare", &fields, b"{\"bp\":7}").unwrap();
+    assert_eq!((first.stored.len(), first.missing.len()), (0, 1));
+    push_record(&world, "spare", Lane::Routine, &fields, b"{\"bp\":7}");
+    assert_eq!(repeated(&world, "spare", &fields, b"{\"bp\":7}").unwrap().missing, [], "and that one counts");
+    world.carry("spare", "hub", "again");
+    for name in ["spare", "hub"] {
+        let record = conflict(&world, name, "P7");
+        assert_eq!((record.folded.state, record.folded.head_count), (State::Settled, 1), "{name}");
+    }
+    world.open("hub").accept(clinic, false).unwrap();
+    let record = conflict(&world, "hub", "P7");
+    assert_eq!((record.folded.state, record.folded.head_count), (State::Settled, 2), "it says the same twice, and that is no conflict");
+}
+
+/// Whoever has the replaced key uses up keys of pushes to come: nothing of the clinic's is refused for that.
+#[test]
+fn a_thief_takes_nobodys_idempotency_key() {
+    let (world, _, fields) = taken_over();
+    assert_eq!(repeated(&world, "spare", &fields, b"{\"bp\":8}").unwrap().missing.len(), 1);
 }
