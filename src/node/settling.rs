@@ -13,6 +13,7 @@ use crate::push::{Fields, PushError, Pushed};
 use bundle_format::error::Code;
 use bundle_format::ids::{Hash, Lane, NodeId, hex};
 use data_encoding::BASE64;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -149,12 +150,14 @@ fn head_json(head: &Version, payload: Option<&[u8]>) -> Value {
 /// What a program answered: `{"take": ID}`, `{"merge": JSON}`, or `{"leave": true}`.
 fn answered(answer: &[u8], conflict: &Conflict) -> Result<Option<Settled>, String> {
     let wrong = || "its answer is not {\"take\": ID}, {\"merge\": JSON} or {\"leave\": true}".to_owned();
-    let told: serde_json::Map<String, Value> = serde_json::from_slice(answer).map_err(|_| wrong())?;
-    let mut fields = told.iter();
-    match (fields.next().map(|(name, value)| (name.as_str(), value)), fields.next()) {
-        (Some(("leave", Value::Bool(true))), None) => Ok(None),
-        (Some(("merge", value)), None) => Ok(Some(Settled::Merge(value.to_string().into_bytes()))),
-        (Some(("take", Value::String(id))), None) => {
+    let spelled: BTreeMap<String, &RawValue> = serde_json::from_slice(answer).map_err(|_| wrong())?;
+    let lossy = "reading its answer would lose something of it: a number of too many digits, or a name that stands twice";
+    let told = value(answer).ok_or(lossy)?;
+    let mut fields = spelled.iter().map(|(name, spelled)| (name.as_str(), spelled.get(), &told[name]));
+    match (fields.next(), fields.next()) {
+        (Some(("leave", _, Value::Bool(true))), None) => Ok(None),
+        (Some(("merge", spelled, _)), None) => Ok(Some(Settled::Merge(spelled.as_bytes().to_vec()))),
+        (Some(("take", _, Value::String(id))), None) => {
             let head = conflict.heads.iter().find(|head| id_text(&head.id) == *id);
             head.map(|head| Some(Settled::Take(head.id))).ok_or_else(|| format!("it took {id:?}, which is none of the versions"))
         }

@@ -184,9 +184,15 @@ fn a_program_decides_and_its_failure_leaves_the_record_as_it_is() {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         format!("[[conflicts.rule]]\nkey = \"*\"\nhow = \"exec\"\nprogram = \"{}\"\n", path.display())
     };
-    for (name, body) in
-        [("fails", "exit 3"), ("mumbles", "echo maybe"), ("invents", "echo '{\"take\":\"@0:1\"}'"), ("two", "echo '{\"leave\":true,\"merge\":1}'")]
-    {
+    for (name, body) in [
+        ("fails", "exit 3"),
+        ("mumbles", "echo maybe"),
+        ("invents", "echo '{\"take\":\"@0:1\"}'"),
+        ("two", "echo '{\"leave\":true,\"merge\":1}'"),
+        ("loses", "echo '{\"merge\":{\"nid\":98765432109876543210987}}'"),
+        ("repeats", "echo '{\"merge\":{\"bp\":1,\"bp\":2}}'"),
+        ("decides twice", "echo '{\"merge\":1,\"merge\":2}'"),
+    ] {
         let (outcomes, failed) = settle(&world, "hub", &script(name, body));
         assert!(matches!(outcomes[..], [Outcome::Left(_)]) && failed.len() == 1, "{name}: {outcomes:?}");
         assert_eq!(conflicts(&world, "hub").len(), 1, "{name}");
@@ -203,6 +209,19 @@ fn a_program_decides_and_its_failure_leaves_the_record_as_it_is() {
         let (outcomes, failed) = settle(&world, hub, &other);
         assert!(matches!(outcomes[..], [Outcome::Left(_)]) && failed.is_empty(), "{hub}: programs that contradict each other are left to a person");
     }
+}
+
+/// R11.3-d: what a program merged is stored as it spelled it.
+#[test]
+fn what_a_program_merged_is_stored_byte_for_byte() {
+    const MERGED: &str = "{ \"z\":1.50,\"a\" : [1E2, -0] }";
+    let world = differing();
+    let path = world.path("program");
+    std::fs::write(&path, format!("#!/bin/sh\ncat >/dev/null; echo ' {{ \"merge\": {MERGED} }} '\n")).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    settle(&world, "hub", &format!("[[conflicts.rule]]\nkey = \"*\"\nhow = \"exec\"\nprogram = \"{}\"\n", path.display()));
+    let (state, payload, _) = shown(&world, "hub");
+    assert_eq!((state, payload.as_str()), (State::Settled, MERGED));
 }
 
 /// R11.3-f
