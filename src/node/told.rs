@@ -14,8 +14,8 @@ use data_encoding::BASE64;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Notices that are read, the newest; what they tell is a part of what a clinic wrote.
-const NOTICE_COUNT_MAX: u64 = 1000;
+/// Notices that are looked for at a time.
+const NOTICES_AT_ONCE: u64 = 1000;
 /// A notice holds 64 KiB of payloads, spelled as JSON.
 const NOTICE_LEN_MAX: u64 = 1 << 20;
 /// Own heads of a record among which the notice's are looked for.
@@ -56,25 +56,30 @@ pub struct Disclosed {
 impl Source<'_> {
     /// What hubs tell, the newest first.
     fn told(&self, tables: &mut dyn Projection) -> Result<Vec<Told>, NodeError> {
-        let (mut keys, mut all) = (BTreeSet::new(), Vec::new());
-        for (id, hlc) in tables.notices(&self.me, NOTICE_COUNT_MAX)? {
-            if !self.roster.is_hub(&id.origin.node) {
-                continue;
+        let hubs: Vec<NodeId> = self.roster.members().map(|member| member.node).filter(|node| self.roster.is_hub(node)).collect();
+        let (mut keys, mut all, mut last) = (BTreeSet::new(), Vec::new(), None);
+        loop {
+            let notices = tables.notices(&self.me, &hubs, last, NOTICES_AT_ONCE)?;
+            last = notices.last().copied();
+            if last.is_none() {
+                return Ok(all);
             }
-            let Some(told) = self.readable_payload(&id, NOTICE_LEN_MAX)?.and_then(|payload| read(&payload, &id, hlc)) else { continue };
-            if !keys.insert(told.record_key.clone()) {
-                continue; // an older word about the same record
-            }
-            let heads = tables.heads(&told.record_key, HEAD_COUNT_MAX)?;
-            // A version of ours that is no head any more has been settled, or has a successor of which the hub will tell.
-            let yours: Vec<EventId> = told.yours.into_iter().filter(|id| heads.iter().any(|head| head.id == *id)).collect();
-            let differs = tables.state(&told.record_key)?.is_some_and(State::differs);
-            if !yours.is_empty() && !differs {
-                all.push(Told { yours, ..told });
+            for (id, hlc) in notices {
+                let Some(told) = self.readable_payload(&id, NOTICE_LEN_MAX)?.and_then(|payload| read(&payload, &id, hlc)) else { continue };
+                if keys.insert(told.record_key.clone()) {
+                    all.extend(still_so(tables, told)?);
+                } // otherwise it is an older word about the same record
             }
         }
-        Ok(all)
     }
+}
+
+/// What is told, as far as it is so here: a version of ours that is no head any more has been settled, or has a successor of which the hub will tell.
+fn still_so(tables: &mut dyn Projection, told: Told) -> Result<Option<Told>, NodeError> {
+    let heads = tables.heads(&told.record_key, HEAD_COUNT_MAX)?;
+    let yours: Vec<EventId> = told.yours.iter().copied().filter(|id| heads.iter().any(|head| head.id == *id)).collect();
+    let differs = tables.state(&told.record_key)?.is_some_and(State::differs);
+    Ok((!yours.is_empty() && !differs).then_some(Told { yours, ..told }))
 }
 
 /// A notice; `None` when it is not what R11.3-f says.

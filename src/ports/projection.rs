@@ -216,6 +216,9 @@ pub struct PeerRow {
     pub settled_ms: u64,
 }
 
+/// An event that tells of a conflict, and its stamp.
+pub type Notice = (EventId, Hlc);
+
 /// One bundle that came in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BundleRow {
@@ -345,8 +348,9 @@ pub trait Projection {
     fn count_in(&mut self, state: State) -> Result<u64, ProjectionError>;
     /// How a record stands; `None` when there is none.
     fn state(&mut self, record_key: &str) -> Result<Option<State>, ProjectionError>;
-    /// Events that count, tell of conflicts (R11.3-f) and are directed to a node, with their stamps: the newest first, at most `count_max`.
-    fn notices(&mut self, node: &NodeId, count_max: u64) -> Result<Vec<(EventId, Hlc)>, ProjectionError>;
+    /// Events that count, tell of conflicts (R11.3-f), are directed to a node and written by one of `writers`: the newest first, those that stand behind
+    /// `after` in this order, at most `count_max`.
+    fn notices(&mut self, node: &NodeId, writers: &[NodeId], after: Option<Notice>, count_max: u64) -> Result<Vec<Notice>, ProjectionError>;
     /// By which rules records that differ were told apart; 0 before any were.
     fn ruled_by(&mut self) -> Result<i64, ProjectionError>;
     /// They are these now. Inside the transaction.

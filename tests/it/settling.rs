@@ -301,6 +301,34 @@ fn a_clinic_lists_a_conflict_that_it_cannot_see_until_it_is_settled() {
     assert!(told(&world, "lunana").is_empty(), "its version has a successor, of which the hub will tell");
 }
 
+fn push_notices(world: &World, from: &str, to: &str, count: u64) {
+    let (mut node, to) = (world.open(from), world.view(to).keyring().node());
+    let streams = node.push_streams(Lane::Routine, &[to]).unwrap();
+    let kind = Fields { kind: NOTICE_KIND.into(), ..Fields::default() };
+    node.with_pusher(&streams, |pusher| {
+        for number in 0..count {
+            let notice = serde_json::json!({"key": format!("other/{number}"), "yours": [], "others": 1}).to_string();
+            pusher.push(&kind, notice.len() as u64, &mut notice.as_bytes()).unwrap();
+        }
+        pusher.sync().unwrap();
+    });
+}
+
+/// R11.3-g: a word of a hub is found behind however many that came later, of whoever is none and of the hub itself.
+#[test]
+fn no_number_of_later_notices_hides_one_that_is_still_so() {
+    for writer in ["gasa", "hub"] {
+        let world = differing();
+        settle(&world, "hub", "");
+        world.carry("hub", "lunana", "down");
+        world.clock.set(world.clock.get() + 1000);
+        push_notices(&world, writer, "lunana", 2001);
+        world.carry(writer, "lunana", "many");
+        assert_eq!(notices(&world, "lunana").len(), 2002);
+        assert_eq!(told(&world, "lunana").iter().map(|told| told.record_key.as_str()).collect::<Vec<_>>(), [KEY], "{writer}");
+    }
+}
+
 /// R11.3-c, R11.1-i: versions that stand side by side by a rule are no conflict in any table, told to nobody, and settled by nobody, until the rule goes.
 #[test]
 fn what_may_stand_side_by_side_does() {

@@ -6,7 +6,7 @@ use crate::world::World;
 use bundle_format::hlc::Hlc;
 use bundle_format::ids::{EventId, Lane, NodeId};
 use zbundle::adapters::SqliteProjection;
-use zbundle::ports::projection::{BundleRow, Folded, Line, PeerRow, Place, Projection, ProjectionError, Row, State, Version};
+use zbundle::ports::projection::{BundleRow, Folded, Line, Notice, PeerRow, Place, Projection, ProjectionError, Row, State, Version};
 use zbundle::ports::store::Stream;
 use zbundle::push::Fields;
 
@@ -70,7 +70,7 @@ impl Projection for Shared<'_> {
         count_overdue(waited: Hlc) -> u64;
         count_in(state: State) -> u64;
         state(record_key: &str) -> Option<State>;
-        notices(node: &NodeId, count_max: u64) -> Vec<(EventId, Hlc)>;
+        notices(node: &NodeId, writers: &[NodeId], after: Option<Notice>, count_max: u64) -> Vec<Notice>;
         ruled_by() -> i64;
         set_ruled_by(print: i64);
         named_by() -> i64;
