@@ -7,7 +7,7 @@ use super::payload;
 use super::{Node, View, naming::Naming, rot};
 use crate::keys::Roster;
 use crate::ports::projection::{Content, Place, Projection, Row};
-use crate::ports::store::{Finding, Head, Log, Stream};
+use crate::ports::store::{Finding, Head, Log, StoreError, Stream};
 use bundle_format::chain::digest;
 use bundle_format::event::{Event, Part};
 use bundle_format::ids::{EventId, Hash, Lane, NodeId};
@@ -171,7 +171,13 @@ impl Source<'_> {
                     place.pass(&digest);
                     // Stored events have been read once before they were let in; what does not read now is damage the checksum missed.
                     if let Ok(event) = Event::from_bytes(bytes) {
-                        self.put(tables, batch, &place, head, &(seq, event, digest))?;
+                        let first = seq - event.ext.part.map_or(0, |part| part.index.min(seq - 1));
+                        if let Err(error) = self.put(tables, batch, &place, head, &(seq, event, digest)) {
+                            for lost in self.lost_since(&place.stream, first, seq, error)? {
+                                place.lack(lost);
+                                batch.done.lacking += lost.1 + 1 - lost.0;
+                            }
+                        }
                     }
                 }
                 Ok(None) => break,
@@ -193,6 +199,13 @@ impl Source<'_> {
         }
         tables.set_place(&place, &name, &node_name)?;
         Ok(Followed::End { is_head: place.is_at(head.end) })
+    }
+
+    /// The stretches for which a payload from `first` to `last` was not put: its first parts were passed, and rotted before its last one came.
+    fn lost_since(&self, stream: &Stream, first: u64, last: u64, error: NodeError) -> Result<Vec<(u64, u64)>, NodeError> {
+        let NodeError::Log(StoreError::Damaged { .. }) = error else { return Err(error) };
+        let lost = self.log.lost(stream, first, last)?;
+        if lost.is_empty() { Err(error) } else { Ok(lost) } // a card that reads now so and now so
     }
 
     /// Put the event that ends at a place: of a payload in parts that is the last one, so that a row is always whole and a void run makes none (R3.2-f).

@@ -47,6 +47,12 @@ impl Place {
         (self.seq, self.hash) = (lost.1, None);
     }
 
+    /// A stretch that was passed when it could be read no longer can.
+    pub fn lack(&mut self, lost: (u64, u64)) {
+        self.lacking.push(lost);
+        self.lacking.sort_unstable();
+    }
+
     /// Whether an event from `first` to `last` could not be read.
     pub fn lacks(&self, first: u64, last: u64) -> bool {
         self.lacking.iter().any(|lost| lost.0 <= last && first <= lost.1)

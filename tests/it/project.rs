@@ -1,6 +1,7 @@
 //! Tables made from the log: the same however they came about, and never ahead of or behind what they say.
 
 use crate::conflicts::sha;
+use crate::lab::Luck;
 use crate::mend::{is_routine, rot, seal};
 use crate::rot::say;
 use crate::world::World;
@@ -168,6 +169,38 @@ fn what_rotted_becomes_rows_when_it_is_here_again() {
     assert_eq!(content(&world.path("steps.db")), content(&world.path("once.db")));
     assert_eq!(project(&world, "hub", "steps.db", false), Projected::default());
     assert_eq!(say(&world, "hub", &["project"]).exit, 0);
+}
+
+/// R11.2-j: tables that stand in the midst of a payload meet its last part when its first has rotted.
+#[test]
+fn a_payload_whose_first_part_rots_before_its_last_one_comes_costs_its_own_row() {
+    let world = World::new();
+    world.init("hub", true);
+    world.join("lunana", "hub", Policy::Own);
+    push_record(&world, "lunana", Lane::Routine, &of_record("Patient/1"), b"first");
+    world.carry("lunana", "hub", "first");
+    push_record(&world, "lunana", Lane::Routine, &of_record("Patient/2"), &Luck(7).bytes(300_000));
+    push_record(&world, "lunana", Lane::Routine, &of_record("Patient/3"), b"behind");
+    let hub = world.view("hub").keyring().node();
+    let files = world.cut_sized("lunana", &[hub], "parts", 150_000).files;
+    assert_eq!(files.len(), 3);
+    world.open("hub").ingest(&[files[0].path.clone()], &mut |_| {}).unwrap();
+    assert_eq!(project(&world, "hub", "steps.db", false).events, 1, "half of it makes no row");
+    seal(&world, "hub");
+    rot(&world, "hub", is_routine, &[2]);
+    assert_eq!(world.ingest("hub", "parts").files.len(), 3);
+    let done = project(&world, "hub", "steps.db", false);
+    assert!(done.events == 1 && done.lacking > 0 && !done.rebuilt, "what stands behind it has its row: {done:?}");
+    project(&world, "hub", "once.db", false);
+    let lacking = "SELECT lacking FROM origin WHERE lane = 'routine'";
+    assert_eq!(ask::<String>(&world, "steps.db", lacking), ask::<String>(&world, "once.db", lacking));
+    assert_eq!(project(&world, "hub", "steps.db", false).events, 0);
+
+    assert_eq!(say(&world, "hub", &["project"]).exit, 19, "which tells others what is missing here");
+    world.carry("hub", "lunana", "down");
+    assert!(world.carry("lunana", "hub", "again").counts.mended > 0);
+    assert_eq!(project(&world, "hub", "steps.db", false).events, 3);
+    assert_eq!(ask::<i64>(&world, "steps.db", "SELECT len FROM event WHERE record = 'Patient/2'"), 300_000);
 }
 
 /// A hub catches up a transaction at a time: behind what rotted it goes on where it stopped, though it cannot know the chain hash there.
