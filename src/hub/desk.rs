@@ -122,12 +122,11 @@ fn render(seen: &Seen, token: &str) -> Markup {
     }
 }
 
-/// What a person changes who takes none of the versions: the one displayed first. None where a version beside it is shown as it came, for it says something
-/// that the form would lose (R10.13-i).
+/// What a person changes who takes none of the versions: the one displayed first. None where a version beside it is shown as it came or not at all, for it
+/// says something that the form would lose (R10.13-i).
 fn begun_by_hand<'a>(seen: &Seen, values: &'a [Option<Value>]) -> Option<&'a Value> {
-    let versions = seen.record.heads.iter().zip(&seen.versions).zip(values);
-    let mut is_raw = versions.map(|((head, (_, _, shown)), value)| head.op != Op::Delete && shown.bytes().is_some() && value.is_none());
-    if is_raw.any(|raw| raw) { None } else { values.first()?.as_ref() }
+    let mut is_kept_back = seen.record.heads.iter().zip(values).map(|(head, value)| head.op != Op::Delete && value.is_none());
+    if is_kept_back.any(|kept_back| kept_back) { None } else { values.first()?.as_ref() }
 }
 
 fn told(value: Option<&Value>) -> Markup {

@@ -133,3 +133,19 @@ fn a_clinic_is_told_of_a_conflict_that_only_the_hub_sees() {
     let shown = world::ended(&clinic, &["conflicts", "show", "Patient/BT 1"]);
     assert!(shown.1.contains("/phone: \"77112233\" | \"17600000\""), "{shown:?}");
 }
+
+/// R10.13-i: who corrects one field of a version would settle against another that the page has not shown.
+#[test]
+fn no_form_offers_a_version_for_changing_beside_one_that_is_not_shown() {
+    let dir = world::node();
+    let long = format!("{{\"note\":\"{}\"}}", "x".repeat(70_000));
+    for (key, other) in [("Patient/1", "{\"note\":\"y\"}"), ("Patient/2", long.as_str())] {
+        world::zbundle(&dir.path(), &["push", other, "--key", key, "--base", "none"]);
+        world::zbundle(&dir.path(), &["push", "{\"note\":\"z\"}", "--key", key, "--base", "none"]);
+    }
+    let served = Served::start(&dir.path(), &[]);
+    let page = |key: &str| served.get(&format!("/ui/record?key={key}")).text().to_owned();
+    assert!(page("Patient%2F1").contains("<textarea"));
+    let beside = page("Patient%2F2");
+    assert!(beside.contains("too large for this page") && !beside.contains("<textarea"), "{beside}");
+}
