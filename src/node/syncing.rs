@@ -1,5 +1,7 @@
 //! A node that dials: until both sides have everything, again whenever the link dies, within what time and bytes allow. SPEC §7.6, §7.7.
 
+mod again;
+
 use super::Node;
 use super::error::NodeError;
 use super::hop::{Hop, HopTerms, Moved};
@@ -13,6 +15,7 @@ use crate::carry::pace::Pace;
 use crate::link::{Broken, Drive, Ended, LinkError, Refusal, Revoked, Secured, Terms};
 use crate::ports::net::{Counted, Traffic};
 use crate::ports::{Ports, entropy};
+use again::{Hope, hope};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use serde::{Deserialize, Serialize};
@@ -250,17 +253,25 @@ impl<'a> Syncer<'a> {
                     None => break SyncEnd::Stopped,
                 },
                 Ok(Ended::ByPeer) if self.order.every_ms.is_none() => {
-                    if !self.again(Code::Z502, "the other side ended it".to_owned()).await {
+                    if !self.again(Code::Z502, "the other side ended it".to_owned(), 0).await {
                         break SyncEnd::Stopped;
                     }
                 }
                 Ok(Ended::ByPeer) => {
-                    self.again(Code::Z502, "the other side ended it".to_owned()).await;
+                    self.again(Code::Z502, "the other side ended it".to_owned(), 0).await;
                 }
                 Err(broken) => {
                     let (code, why) = (broken.code(), broken.to_string());
-                    let hopeless = !is_worth_another_try(&broken) || !self.again(code, why.clone()).await;
-                    if hopeless {
+                    let at_least_ms = match (hope(&broken, self.order.every_ms.is_some()), self.order.every_ms) {
+                        (Hope::Soon, _) => Some(0),
+                        (Hope::Later, every_ms) => every_ms,
+                        (Hope::None, _) => None,
+                    };
+                    let goes_on = match at_least_ms {
+                        Some(at_least_ms) => self.again(code, why.clone(), at_least_ms).await,
+                        None => false,
+                    };
+                    if !goes_on {
                         break self.bound().await.unwrap_or(SyncEnd::Failed(code, why));
                     }
                 }
@@ -360,8 +371,8 @@ impl<'a> Syncer<'a> {
         [of_run, of_day].into_iter().flatten().min()
     }
 
-    /// Wait before dialling again; false when it is no use.
-    async fn again(&mut self, code: Code, why: String) -> bool {
+    /// Wait before dialling again, so long at least; false when it is no use.
+    async fn again(&mut self, code: Code, why: String, at_least_ms: u64) -> bool {
         let now_ms = self.now_ms();
         let patience_ms = PATIENCE_MS[usize::from(self.round_trip_ms.is_some())];
         let patience_left_ms =
@@ -369,7 +380,7 @@ impl<'a> Syncer<'a> {
         if patience_left_ms == 0 {
             return false;
         }
-        let wait_ms = self.backoff_ms(now_ms).min(patience_left_ms); // the last attempt is made when it is over
+        let wait_ms = self.backoff_ms(now_ms).max(at_least_ms).min(patience_left_ms); // the last attempt is made when it is over
         self.failures += 1;
         (self.watcher)(Step::Again(code, why, wait_ms.min(self.left_ms())));
         self.rest(wait_ms).await;
@@ -536,16 +547,6 @@ impl Node {
         }
         traffic.book();
         Ok(known.link.next_day(day).saturating_mul(DAY_MS))
-    }
-}
-
-/// Whether dialling again may help: the link failed, or the peer cannot go on just now.
-fn is_worth_another_try(broken: &Broken) -> bool {
-    match broken {
-        Broken::Link(error) => matches!(error.code(), Code::Z501 | Code::Z502 | Code::Z503),
-        Broken::HungUp | Broken::Stalled(_) => true,
-        Broken::Refused(code) => matches!(code, Code::Z506 | Code::Z104),
-        _ => false,
     }
 }
 

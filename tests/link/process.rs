@@ -85,6 +85,11 @@ impl Process {
         self.out.so_far()
     }
 
+    /// What it has said on stderr.
+    pub fn warned(&self) -> String {
+        self.err.so_far()
+    }
+
     pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.child.id().cast_signed()).unwrap();
         kill_process(id, signal).unwrap_or(()); // it has ended already: whoever asks how sees that

@@ -1,6 +1,8 @@
 //! A hub whose disk is full.
 
-use crate::world::{World, figure, noise};
+use crate::process::wait_for;
+use crate::world::{SOON, World, figure, noise};
+use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -59,10 +61,15 @@ pub fn a_full_disk_is_told_and_nothing_is_lost() {
     assert!(ended.err.contains("the other side's disk is full"), "{ended:?}");
     assert!(sent > 0 && left > 0 && sent + left == EVENTS, "{summary:?}");
     assert_eq!(world.acknowledged("clinic", "hub"), sent, "status agrees");
-    // Nobody restarts it: there is room, and it goes on.
+    // Who stays does not end over it.
+    let staying = world.sync("clinic", hub.address, &["--every", "2s"]);
+    wait_for("it says that it goes on", SOON, || staying.warned().contains("disk is full; again in").then_some(()));
+    // Nobody restarts either: there is room, and it goes on.
     disk.resize("size=64m");
-    let summary = world.sync("clinic", hub.address, &[]).end(Duration::from_mins(1)).expect(0).summary();
-    assert!(summary.is_complete() && summary.number("sent") == left, "{summary:?}");
+    wait_for("the rest is sent", SOON, || (world.acknowledged("clinic", "hub") == EVENTS).then_some(()));
+    staying.signal(Signal::TERM);
+    let summary = staying.end(SOON).expect(0).summary();
+    assert!(summary.number("sent") == left && summary.number("dials") > 1, "{summary:?}");
     world.check_all(hub_dir, "clinic", SCANS);
     let served = hub.end();
     assert!(served.objects("broken").iter().any(|object| object["code"] == "Z203"), "{served:?}");
