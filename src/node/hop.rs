@@ -5,7 +5,6 @@ use super::meeting::{Identity, Learned};
 use super::sending::{Next, Wanted};
 use super::session::{ByLane, Session, Taken, Unconfirmed};
 use super::standing::{Standing, Ticket};
-use super::syncing::DAY_MS;
 use super::workshop::Workshop;
 use crate::carry::exchange::{Action, Exchange};
 use crate::link::{Answer, Cut, Due, Greeting, Home, Refusal, Room};
@@ -241,9 +240,8 @@ impl Hop {
         self.saved_ms = self.standing.now_ms();
         let traffic = &self.terms.traffic;
         let save = |node: &mut super::Node| {
-            let record = session.record_mut();
-            change(record);
-            record.link.spend(node.ports.clock.now_ms() / DAY_MS, traffic.book());
+            change(session.record_mut());
+            session.spend(traffic.book());
             session.save(node)
         };
         self.standing.with(save).await

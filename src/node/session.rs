@@ -3,12 +3,15 @@
 //! Each method is one step on the node and returns at once; who waits for the network between them is `hop`. What a session learns of the peer is kept in
 //! its file under `peers/`, a memory like any receipt (R6.5-c).
 
+mod meanwhile;
+
 use super::decoding::Means;
 use super::error::NodeError;
 use super::kept::KeptBack;
 use super::mixing::{Mixing, Speed};
 use super::peers::{Peer, Receipt, Renewal};
 use super::sending::Drafted;
+use super::syncing::DAY_MS;
 use super::taking::{Ingested, Tally};
 use super::workshop::Workshop;
 use super::{Node, known, settle};
@@ -22,6 +25,7 @@ use bundle_format::manifest::{Granted, Manifest};
 use bundle_format::message::{self, Reason};
 use bundle_format::range::{Range, RangeError};
 use bundle_format::vector::{Salt, Tag, Told};
+use meanwhile::Stood;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often the peer may ask for one history again before we leave it for another day.
@@ -89,6 +93,10 @@ pub struct Session {
     pub(super) peer: NodeId,
     salt: Salt,
     pub(super) record: Peer,
+    /// How its file stood when it was last read or written here.
+    stood: Stood,
+    /// Bytes on the socket that are in no file yet.
+    spent: u64,
     pub(super) reach: BTreeMap<Stream, Reach>,
     pub(super) ratio: usize,
     pub(super) drafted: Option<Drafted>,
@@ -121,7 +129,9 @@ impl Session {
         let mut session = Self {
             peer,
             salt,
+            stood: Stood::of(&record),
             record,
+            spent: 0,
             reach: BTreeMap::new(),
             ratio: FIRST_RATIO,
             drafted: None,
@@ -176,6 +186,12 @@ impl Session {
     pub fn record_mut(&mut self) -> &mut Peer {
         self.dirty = true;
         &mut self.record
+    }
+
+    /// Count bytes on the socket towards what the day may cost; they are noted with all else.
+    pub fn spend(&mut self, bytes: u64) {
+        self.spent = self.spent.saturating_add(bytes);
+        self.dirty |= bytes > 0;
     }
 
     /// Our processor as it is seen to be; kept with what else is learned of the link.
@@ -456,12 +472,13 @@ impl Session {
     /// What the disk says.
     pub fn save(&mut self, node: &Node) -> Result<(), NodeError> {
         if std::mem::take(&mut self.dirty) {
-            // What others noted meanwhile: a person its address, whoever took in a stick of it what that brought.
             let noted = node.peers.load(&*node.ports.disk, &self.peer)?;
-            self.record.link.address = noted.link.address;
-            self.record.sent.extend(noted.sent);
-            self.record.retire(noted.retired.into_iter());
+            meanwhile::take_in(&mut self.record, noted, self.stood);
+            if self.spent > 0 {
+                self.record.link.spend(node.ports.clock.now_ms() / DAY_MS, self.spent);
+            }
             node.peers.save(&*node.ports.disk, &self.peer, &self.record)?;
+            (self.stood, self.spent) = (Stood::of(&self.record), 0);
         }
         Ok(())
     }
