@@ -19,12 +19,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// After news the node waits this long for more before it looks: hundreds of sessions look at every stream.
 const GATHER: Duration = Duration::from_millis(20);
 /// What was learned of a peer is kept at least this often while it talks.
 const SAVE_MS: u64 = 30_000;
+/// A connection that stands shows that the peer is there, also where there is nothing to say: so often that is kept, which is sooner than any silence is told.
+const STANDS_MS: u64 = 1_800_000;
 
 impl From<NodeError> for Refusal {
     fn from(error: NodeError) -> Self {
@@ -253,6 +255,17 @@ impl Hop {
         if is_due && self.session().is_some_and(Session::has_learned) { self.remember(|_| {}).await } else { Ok(()) }
     }
 
+    /// The peer is there, though neither had anything to say for long (R10.14-a).
+    async fn note_that_it_stands(&mut self) -> Result<(), Refusal> {
+        let noted = self.on(|session, node, _| {
+            session.hear_on(node);
+            Ok(())
+        });
+        noted.await?;
+        self.remember(|_| {}).await.unwrap_or(()); // it is tried again, and told at the end
+        Ok(())
+    }
+
     /// What the peer lacks still, by lane.
     ///
     /// # Errors
@@ -353,8 +366,17 @@ impl Home for Hop {
     async fn changed(&mut self) -> Result<(), Refusal> {
         let look_at = match self.look_at {
             Some(look_at) => look_at,
-            None if self.changes.changed().await.is_err() => return std::future::pending().await, // nobody changes anything any more
-            None => *self.look_at.insert(Instant::now() + GATHER),
+            None => {
+                let noted_ms = STANDS_MS.saturating_sub(self.now_ms().saturating_sub(self.saved_ms));
+                tokio::select! {
+                    biased;
+                    changed = self.changes.changed() => if changed.is_err() {
+                        return std::future::pending().await; // nobody changes anything any more
+                    },
+                    () = sleep(Duration::from_millis(noted_ms)) => return self.note_that_it_stands().await,
+                }
+                *self.look_at.insert(Instant::now() + GATHER)
+            }
         };
         sleep_until(look_at).await;
         self.changes.mark_unchanged();

@@ -161,7 +161,12 @@ impl Peer {
     /// Something came from it.
     pub fn hear(&mut self, path: super::radar::Path, via: &str, now_ms: u64) {
         self.rhythm.hear(path, self.heard_ms, now_ms);
-        self.heard_ms = now_ms;
+        self.hear_on(path, via, now_ms);
+    }
+
+    /// It goes on talking: no pause has ended.
+    pub fn hear_on(&mut self, path: super::radar::Path, via: &str, now_ms: u64) {
+        (self.heard_ms, self.rhythm.path) = (now_ms, path);
         self.via = via.chars().take(VIA_LEN_MAX).collect();
     }
 

@@ -10,6 +10,7 @@ use super::error::NodeError;
 use super::kept::KeptBack;
 use super::mixing::{Mixing, Speed};
 use super::peers::{Peer, Receipt, Renewal};
+use super::radar::Path;
 use super::sending::Drafted;
 use super::syncing::DAY_MS;
 use super::taking::{Ingested, Tally};
@@ -279,9 +280,7 @@ impl Session {
             self.record.receipt = Some(told);
         }
         self.record.answer_due = false; // every session is an answer (R7.4-k)
-        let via = std::mem::take(&mut self.via);
-        self.record.hear(super::radar::Path::Link, &via, node.ports.clock.now_ms());
-        self.via = via;
+        self.record.hear(Path::Link, &self.via, node.ports.clock.now_ms());
         self.dirty = true;
         if node.receipt_proves_loss(&self.record)? || node.notice_proves_loss(&forks)? {
             self.save(node)?; // what is to be fetched back is in it
@@ -295,6 +294,12 @@ impl Session {
             }
         }
         Ok(lost)
+    }
+
+    /// The peer is there: it sent something, or its connection stands (R10.14-a).
+    pub fn hear_on(&mut self, node: &Node) {
+        self.record.hear_on(Path::Link, &self.via, node.ports.clock.now_ms());
+        self.dirty = true;
     }
 
     /// The peer knew receipt `number` of ours already (R7.4-f). What others of our sessions told, or will tell, only came to it in another order; what
@@ -351,7 +356,7 @@ impl Session {
             receipt.vector.push(told);
             receipt.vector.sort_unstable();
         }
-        self.dirty = true;
+        self.hear_on(node);
         Ok(())
     }
 
@@ -408,9 +413,10 @@ impl Session {
         };
         let end = verified.end();
         let Applied { verdict, duplicate, left_out, .. } = node.take_range(&verified, &mut self.tally)?;
-        if (left_out == 0 || node.holds_any_of(&origin)) && self.record.sent.insert(origin) {
-            self.dirty = true;
+        if left_out == 0 || node.holds_any_of(&origin) {
+            self.record.sent.insert(origin);
         }
+        self.hear_on(node);
         match verdict {
             Verdict::Gap { .. } => {
                 self.tally.missing.pop(); // it is asked for, not missing

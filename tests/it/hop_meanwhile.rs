@@ -1,11 +1,15 @@
 //! What comes while a session runs: from a stick, from another session with the same peer, from a clock that goes on.
 
+use crate::lab::{Lab, push, run};
 use crate::world::World;
 use bundle_format::ids::NodeId;
 use bundle_format::vector::Salt;
+use std::time::Duration;
+use tokio::time::sleep;
 use zbundle::carry::exchange::Heard;
 use zbundle::keys::Policy;
 use zbundle::node::session::Session;
+use zbundle::node::syncing::SyncOrder;
 
 fn hub_and_clinic() -> (World, NodeId, NodeId) {
     let world = World::new();
@@ -57,4 +61,38 @@ fn what_a_stick_brings_during_a_session_stays() {
     session.spend(1);
     session.save(&node).unwrap();
     assert!(!node.peer(&clinic).unwrap().answer_due);
+}
+
+/// R10.14-a: only the hello counted as a word from who is on a link. A clinic whose connection had stood for three hours had a clock that was three hours
+/// ahead, once it pushed, and was silent at a hub that expects it every two.
+#[test]
+fn who_stays_connected_is_neither_silent_nor_ahead() {
+    const HOUR_MS: u64 = 3_600_000;
+    let (world, _, clinic_id) = hub_and_clinic();
+    run(async {
+        let lab = Lab::new(world);
+        let (hub, clinic) = (lab.serve("hub").await, lab.stay("clinic"));
+        let peer = async || {
+            let status = hub.standing.with(|node| node.status()).await.unwrap();
+            let now_ms = status.now_ms;
+            (status.peers.into_iter().find(|peer| peer.node == clinic_id).unwrap(), now_ms)
+        };
+        let script = async {
+            sleep(Duration::from_mins(1)).await;
+            // No time passes but by the clock: what the range itself says is seen.
+            lab.world.clock.set(lab.world.clock.get() + 3 * HOUR_MS);
+            push(&clinic, "routine", &[], &[b"after three hours".to_vec()]).await;
+            sleep(Duration::from_secs(10)).await;
+            let (seen, now_ms) = peer().await;
+            assert!(seen.held == 1 && seen.ahead_ms < HOUR_MS && !seen.is_silent_after(now_ms, 2 * HOUR_MS), "{seen:?}");
+            sleep(Duration::from_hours(5)).await;
+            let (seen, now_ms) = peer().await;
+            assert!(!seen.is_silent_after(now_ms, HOUR_MS) && seen.silent_after_ms == 7 * 24 * HOUR_MS, "nothing to say for five hours: {seen:?}");
+        };
+        let order = SyncOrder { every_ms: Some(900_000), ..SyncOrder::default() };
+        tokio::select! {
+            ended = lab.sync_as(&clinic, "hub", order, |_| {}) => panic!("it stays: {ended:?}"),
+            () = script => {}
+        }
+    });
 }

@@ -45,11 +45,11 @@ mod tests {
             (Broken::HungUp, Hope::Soon, Hope::Soon),
             (Broken::Stalled(6), Hope::Soon, Hope::Soon),
             (Broken::Refused(Code::Z104), Hope::Soon, Hope::Soon),
-            (Broken::Refused(Code::Z203), Hope::Later, Hope::None), // full
-            (Broken::Refused(Code::Z202), Hope::Later, Hope::None), // read-only
-            (Broken::Refused(Code::Z303), Hope::Later, Hope::None), // failing
+            (Broken::Refused(Code::Z203), Hope::Later, Hope::None),     // full
+            (Broken::Refused(Code::Z202), Hope::Later, Hope::None),     // read-only
+            (Broken::Refused(Code::Z303), Hope::Later, Hope::None),     // failing
             (Broken::Link(LinkError::NotTls), Hope::Later, Hope::None), // a login page
-            (home(Code::Z614), Hope::Later, Hope::None), // new keys at the hub
+            (home(Code::Z614), Hope::Later, Hope::None),                // new keys at the hub
             (Broken::Link(LinkError::PeerKeyRevoked), Hope::None, Hope::None),
             (Broken::Link(LinkError::OurKeyRevoked), Hope::None, Hope::None),
             (Broken::Refused(Code::Z614), Hope::None, Hope::None),
