@@ -52,8 +52,8 @@ impl Teller {
         self.program.clone()
     }
 
-    /// Everything that needs a person, and what time it is.
-    fn look(&self, node: &Node) -> Result<(Vec<Alarm>, u64), NodeError> {
+    /// Everything that needs a person.
+    fn look(&self, node: &Node) -> Result<Vec<Alarm>, NodeError> {
         let status = node.status()?;
         let mut all = alarms(&status, None);
         match self.conflicts(node) {
@@ -61,7 +61,7 @@ impl Teller {
             Err(error) if error.code() == Code::Z104 => {} // somebody writes into the tables just now: at the next look
             Err(error) => all.push(alarm::tables(error.code())),
         }
-        Ok((all, status.now_ms))
+        Ok(all)
     }
 
     /// Records in conflict, as far as the tables tell; where nobody has made any, none is made. With `--http` they are in step already.
@@ -78,11 +78,8 @@ impl Teller {
     pub async fn watch(mut self, stay: Stay, words: UnboundedSender<Word>) {
         let (mut stop, mut told) = (stay.stop.clone(), Told::default());
         loop {
-            let due = match stay.standing.with(|node| self.look(node)).await {
-                Ok((alarms, now_ms)) => told.due(&alarms, now_ms),
-                Err(error) if error.code() == Code::Z104 => Vec::new(), // it is lent, or at its end
-                Err(error) => told.due(&[alarm::unseen(error.code(), &error.to_string())], self.clock.now_ms()),
-            };
+            let looked = stay.standing.with(|node| self.look(node)).await;
+            let due = due(&mut told, looked, &*self.clock);
             if !due.is_empty() {
                 let lines = due.iter().map(|alarm| status::object(alarm).into_line() + "\n").collect();
                 let said = tokio::select! {
@@ -104,6 +101,15 @@ impl Teller {
     }
 }
 
+/// What is to be told of what was seen. By the clock that nobody sets: what was told while the other one was ahead would be told for as long.
+fn due(told: &mut Told, looked: Result<Vec<Alarm>, NodeError>, clock: &dyn Clock) -> Vec<Alarm> {
+    match looked {
+        Ok(alarms) => told.due(&alarms, clock.monotonic_ms()),
+        Err(error) if error.code() == Code::Z104 => Vec::new(), // it is lent, or at its end
+        Err(error) => told.due(&[alarm::unseen(error.code(), &error.to_string())], clock.monotonic_ms()),
+    }
+}
+
 impl Word {
     /// Record it: each alarm is a result of `serve`, a failure a warning.
     pub fn tell(self, context: &mut Context, program: &Path) -> Result<(), Halt> {
@@ -115,5 +121,42 @@ impl Word {
             context.console.warn(Code::Z440, &format!("{}: {why}; it is tried again", plain_path(program)))?;
         }
         context.console.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    const HOUR_MS: u64 = 3600 * 1000;
+
+    /// A clock that is set: it was a year ahead until the process had run for an hour.
+    struct SetClock(Cell<u64>);
+
+    impl Clock for SetClock {
+        fn now_ms(&self) -> u64 {
+            let ahead_ms = if self.0.get() < HOUR_MS { 365 * 24 * HOUR_MS } else { 0 };
+            1_800_000_000_000 + ahead_ms + self.0.get()
+        }
+
+        fn monotonic_ms(&self) -> u64 {
+            self.0.get()
+        }
+    }
+
+    /// R10.14-c: what was told while the clock was ahead was not told again until that date, and nothing else that had its name.
+    #[test]
+    fn a_clock_that_was_ahead_silences_no_alarm() {
+        let (clock, mut told) = (SetClock(Cell::new(0)), Told::default());
+        let silent = |about: &str| Ok(vec![Alarm { kind: "silent", code: None, about: about.to_owned(), ms: 0 }]);
+        let mut count = |hours: u64, looked| {
+            clock.0.set(hours * HOUR_MS);
+            due(&mut told, looked, &clock).len()
+        };
+        assert_eq!(
+            [(0, "laya"), (2, "lunana"), (3, "laya"), (4, "lunana"), (28, "lunana")].map(|(hours, about)| count(hours, silent(about))),
+            [1, 1, 1, 0, 1]
+        );
     }
 }

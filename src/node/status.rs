@@ -445,12 +445,25 @@ impl Node {
         refused(&self.ports, &self.layout, count_max)
     }
 
-    /// How the node stands.
+    /// How the node stands. A peer that was heard while our clock was ahead counts from now on as heard now.
     ///
     /// # Errors
     /// What the log and the records beside it say.
     pub fn status(&self) -> Result<Status, NodeError> {
-        self.looking().status()
+        let status = self.looking().status()?;
+        if self.heard_too_late(&status)? { self.looking().status() } else { Ok(status) }
+    }
+
+    /// Peers that were heard at a time that is still to come would not be silent until then (R10.14-a): they are noted as heard now. Whether there were any.
+    /// A clock that is before what the authority has signed is wrong itself, such as one that begins in 1970 at each start: by it nobody is noted.
+    fn heard_too_late(&self, status: &Status) -> Result<bool, NodeError> {
+        let is_behind = status.domain.as_ref().is_some_and(|domain| domain.roster_hlc.ms() > status.now_ms);
+        let late: Vec<_> = status.peers.iter().filter(|peer| peer.heard_ms > status.now_ms && !is_behind).collect();
+        for PeerStatus { node, .. } in &late {
+            let peer = Peer { heard_ms: status.now_ms, ..self.peer(node)? };
+            self.peers.save(&*self.ports.disk, node, &peer)?;
+        }
+        Ok(!late.is_empty())
     }
 
     /// Every peer it has to do with.

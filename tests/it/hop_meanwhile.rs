@@ -96,3 +96,25 @@ fn who_stays_connected_is_neither_silent_nor_ahead() {
         }
     });
 }
+
+/// R10.14-a: who was heard while the clock was ahead was not silent until that date. A clock that begins in 1970 teaches nothing.
+#[test]
+fn who_was_heard_while_the_clock_was_ahead_is_silent_in_time() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let (world, hub, clinic) = hub_and_clinic();
+    world.push("clinic", &["by stick"]);
+    world.cut("clinic", &[hub], "stick");
+    let right_ms = world.clock.get();
+    world.clock.set(right_ms + 365 * DAY_MS);
+    world.ingest("hub", "stick");
+    let node = world.open("hub");
+    let seen = |now_ms: u64| {
+        world.clock.set(now_ms);
+        let status = node.status().unwrap();
+        let peer = status.peers.iter().find(|peer| peer.node == clinic).unwrap();
+        (peer.heard_ms, peer.is_silent(now_ms))
+    };
+    assert_eq!(seen(DAY_MS), (right_ms + 365 * DAY_MS, false), "a clock that begins in 1970");
+    assert_eq!(seen(right_ms + DAY_MS), (right_ms + DAY_MS, false), "the clock is right again");
+    assert_eq!([7, 9].map(|days| seen(right_ms + days * DAY_MS)), [(right_ms + DAY_MS, false), (right_ms + DAY_MS, true)]);
+}
