@@ -24,9 +24,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Nothing happened for this long, and the time of what is on its way: the link is dead (R7.6-d).
 const STALL_MS: u64 = 6000;
 /// A node that cannot go on yet says so this often (R7.4-i).
-const BUSY: Duration = Duration::from_secs(3);
+pub const BUSY: Duration = Duration::from_secs(3);
 /// What is written meanwhile is what the stream takes within this long.
-const AT_ONCE: Duration = Duration::from_millis(100);
+pub const AT_ONCE: Duration = Duration::from_millis(100);
 /// After everything is said, the last bytes may take this long to leave (R7.7-c).
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A message that has begun must be whole by then, whatever its pieces.

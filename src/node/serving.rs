@@ -8,17 +8,22 @@ use super::workshop::Workshop;
 use crate::carry::exchange::Exchange;
 use crate::carry::pace::Pace;
 use crate::keys::roster::Standing as KeyStanding;
-use crate::link::{Begun, Broken, Drive, Ended, LinkError, Profile, Refusal, Revoked, Secured, Terms};
+use crate::link::drive::{AT_ONCE, BUSY};
+use crate::link::{Begun, Broken, Drive, Ended, Greeting, LinkError, Profile, Refusal, Revoked, Secured, Terms};
 use crate::ports::net::{Counted, Listener, Stream, Traffic};
 use crate::ports::{Clock, Ports};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
+use bundle_format::logs::LogTable;
+use bundle_format::message::Message;
 use bundle_format::sign::VerifyingKey;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
 
@@ -144,13 +149,14 @@ impl Server {
 
     /// Take in whoever dials, until `stop`; then let the sessions finish what is on its way, and end them. Must run on a `LocalSet`.
     pub async fn listen(self: &Rc<Self>, listener: Box<dyn Listener>, mut stop: watch::Receiver<bool>) {
-        let mut changes = self.standing.changes();
         let asked = async move { stop.wait_for(|stop| *stop).await.map(|_| ()) };
-        let (mut asked, mut failures) = (std::pin::pin!(asked), 0);
+        let (mut asked, mut failures) = (pin!(asked), 0);
+        let mut following = pin!(self.follow_roster(self.standing.changes()));
         loop {
             tokio::select! {
                 biased;
                 _ = &mut asked => break,
+                () = &mut following => break, // the node is gone: it never is before us
                 arrived = listener.accept() => match arrived {
                     Ok((stream, address)) => {
                         failures = 0;
@@ -164,7 +170,6 @@ impl Server {
                         tokio::time::sleep(ACCEPT_AGAIN).await;
                     }
                 },
-                changed = changes.changed() => if changed.is_ok() { self.look_at_roster().await },
             }
         }
         drop(listener);
@@ -187,6 +192,13 @@ impl Server {
         };
         if tokio::time::timeout(STOP, all_gone).await.is_err() {
             self.sessions.borrow().values().filter_map(|running| running.task.as_ref()).for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Look at the roster whenever the node has changed. While it is lent that waits, and nobody else does.
+    async fn follow_roster(&self, mut changes: watch::Receiver<u64>) {
+        while changes.changed().await.is_ok() {
+            self.look_at_roster().await;
         }
     }
 
@@ -245,17 +257,18 @@ impl Server {
         let window = (WINDOWS_LEN / self.session_count().max(1) as u64).clamp(WINDOW_LEN_MIN, WINDOW_LEN_MAX);
         let terms = HopTerms { expected: None, window, take: None, known, via: format!("line {address}"), traffic: Rc::clone(&traffic) };
         let mut hop = Hop::new(Rc::clone(&self.standing), Rc::clone(&self.workshop), (key, salt), terms, Box::new(|_| {}));
-        let met = hop.meet().await;
+        let met = meet(&mut hop, &mut stream, (stop.clone(), &lost)).await;
         let before = hop.session().filter(|session| self.broke.borrow_mut().insert(session.peer())); // it counts as broken until it ends
         let pace = Pace::new(before.and_then(|session| session.record().link.rate), 0);
-        let mut exchange = Exchange::new(!matches!(met, Ok(None)), 0, pace);
+        let mut exchange = Exchange::new(!matches!(met, Some(Ok(None))), 0, pace);
         match met {
-            Ok(Some(greeting)) => {
+            None => exchange.close(None),
+            Some(Ok(Some(greeting))) => {
                 drop(stranger);
                 exchange.greet(greeting.pages, greeting.window, greeting.take);
             }
-            Ok(None) => {} // it counts as a stranger until it has introduced itself
-            Err(Refusal { code, .. }) => exchange.close(Some(code)),
+            Some(Ok(None)) => {} // it counts as a stranger until it has introduced itself
+            Some(Err(Refusal { code, .. })) => exchange.close(Some(code)),
         }
         let (passed, written) = (Rc::clone(&traffic), Rc::clone(&traffic));
         let terms = Terms {
@@ -280,8 +293,8 @@ impl Server {
             record.link.settled_ms = if settled { now_ms } else { record.link.settled_ms };
         });
         let kept = match kept.await {
-            Ok(()) => self.standing.take_held().await,
-            failed => failed,
+            Ok(()) if peer.is_some() => self.standing.take_held().await,
+            kept => kept,
         };
         if let Err(error) = kept {
             self.say_broken(peer, address, error.code(), error.to_string());
@@ -316,6 +329,29 @@ impl Server {
     fn say_broken(&self, peer: Option<NodeId>, address: IpAddr, code: Code, why: String) {
         (self.tell)(Served::Broken { peer, address, code, why, moved: Moved::default() });
     }
+}
+
+/// Who is there. While the node is lent, or its disk is slow, the peer hears that we live (R7.4-i); `None` where it does not any more, or we are to end.
+async fn meet(
+    hop: &mut Hop,
+    stream: &mut (impl AsyncWrite + Unpin),
+    (mut stop, lost): (watch::Receiver<bool>, &Notify),
+) -> Option<Result<Option<Greeting>, Refusal>> {
+    let mut met = pin!(hop.meet());
+    loop {
+        tokio::select! {
+            biased;
+            met = &mut met => return Some(met),
+            _ = stop.wait_for(|stop| *stop) => return None,
+            () = lost.notified() => return None,
+            () = tokio::time::sleep(BUSY) => tokio::time::timeout(AT_ONCE, say_busy(stream)).await.unwrap_or(Ok(())).ok()?,
+        }
+    }
+}
+
+async fn say_busy(stream: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+    stream.write_all(&Message::Busy.to_bytes(&LogTable::default())).await?;
+    stream.flush().await
 }
 
 /// One who has not proved who it is, until dropped.

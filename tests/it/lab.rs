@@ -379,10 +379,15 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Stop, and let go of the directory.
-    pub async fn end(self) {
+    /// Stop, and keep the directory.
+    pub async fn stop(&mut self) {
         self.stop.send_replace(true);
-        self.task.await.unwrap();
+        (&mut self.task).await.unwrap();
+    }
+
+    /// Stop, and let go of the directory.
+    pub async fn end(mut self) {
+        self.stop().await;
         drop(self.server);
         self.standing.close().await.unwrap();
     }

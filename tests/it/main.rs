@@ -22,6 +22,7 @@ mod hop_mixed;
 mod hop_restored;
 mod hostile;
 mod lab;
+mod lent;
 mod many;
 mod members;
 mod mend;
