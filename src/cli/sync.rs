@@ -16,10 +16,11 @@ use bundle_format::error::{Code, Exit};
 use bundle_format::ids::{Lane, NodeId};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +35,8 @@ has it safe. Urgent events go first. Exit 0: everything is there, or a budget or
 
 /// Between two lines where nobody watches a bar.
 const QUIET_INTERVAL: Duration = Duration::from_secs(30);
+/// Words that wait for one who does not read.
+const WORD_COUNT_MAX: usize = 64;
 /// What a handshake, two hellos and the goodbye take.
 const OVERHEAD_LEN: u64 = 980;
 /// Round trips before the first event leaves, and after the last until it is acknowledged.
@@ -124,7 +127,7 @@ impl Args {
                 let standing = Standing::new(context.ports.clone(), context.data_dir(), secret, *node);
                 context.stay(standing, async |context, stay| {
                     let (told, mut words) = mpsc::unbounded_channel();
-                    let tell = move |word| told.send(word).is_ok();
+                    let tell = move |word| told.send(word).unwrap_or(()); // read to the end, below
                     let mut running = std::pin::pin!(run(stay.clone(), wish, tell));
                     loop {
                         tokio::select! {
@@ -190,7 +193,7 @@ impl Args {
 /// A sync that another command asks for.
 pub async fn forwarded(stay: Stay, command: String, lines: Lines) -> u8 {
     let Ok(wish) = serde_json::from_str(&command) else { return Exit::Usage as u8 };
-    let (told, mut words) = mpsc::unbounded_channel::<Word>();
+    let words = Rc::<Words>::default();
     let (gone, stop) = watch::channel(false);
     let (gone, base) = (Rc::new(gone), stay.stop.clone());
     let either = Rc::clone(&gone);
@@ -201,29 +204,65 @@ pub async fn forwarded(stay: Stay, command: String, lines: Lines) -> u8 {
         }
     });
     let writing = async {
-        while let Some(word) = words.recv().await {
-            let Ok(line) = serde_json::to_string(&word) else { continue };
-            if !lines.tell(line).await {
+        loop {
+            let word = words.next().await;
+            let is_last = matches!(word, Word::Done(_) | Word::Refused(..));
+            if let Ok(line) = serde_json::to_string(&word)
+                && !lines.tell(line).await
+            {
                 gone.send_replace(true); // nobody waits for it any more
+            }
+            if is_last {
+                return;
             }
         }
     };
     let working = async {
-        let teller = told.clone();
-        let ended = match run(Stay { stop, ..stay }, wish, move |word| teller.send(word).is_ok()).await {
+        let teller = Rc::clone(&words);
+        words.tell(match run(Stay { stop, ..stay }, wish, move |word| teller.tell(word)).await {
             Ok(synced) => Word::Done(Box::new(synced)),
             Err(Halt::Refused { code, why }) => Word::Refused(code.as_str().to_owned(), why),
             Err(Halt::PipeClosed) => Word::Refused(Code::Z100.as_str().to_owned(), String::new()),
-        };
-        told.send(ended).unwrap_or(());
-        drop(told);
+        });
     };
     tokio::join!(working, writing);
     Exit::Done as u8
 }
 
+/// Words on their way to whoever asked: a terminal that stands still takes none, for days perhaps, and the sync goes on.
+#[derive(Default)]
+struct Words {
+    waiting: RefCell<VecDeque<Word>>,
+    come: Notify,
+}
+
+impl Words {
+    /// Of how far it is, the newest is enough; of what happens, the newest few.
+    fn tell(&self, word: Word) {
+        let is_progress = |word: &Word| matches!(word, Word::Step(Step::Moved(_)));
+        let mut waiting = self.waiting.borrow_mut();
+        if is_progress(&word) && waiting.back().is_some_and(is_progress) {
+            waiting.pop_back();
+        }
+        if waiting.len() >= WORD_COUNT_MAX {
+            waiting.pop_front();
+        }
+        waiting.push_back(word);
+        self.come.notify_one();
+    }
+
+    async fn next(&self) -> Word {
+        loop {
+            if let Some(word) = self.waiting.borrow_mut().pop_front() {
+                return word;
+            }
+            self.come.notified().await;
+        }
+    }
+}
+
 /// Sync as wished, on the node of this process; what happens goes to `tell`.
-async fn run(stay: Stay, wish: Wish, tell: impl Fn(Word) -> bool + 'static) -> Result<Synced, Halt> {
+async fn run(stay: Stay, wish: Wish, tell: impl Fn(Word) + 'static) -> Result<Synced, Halt> {
     let (address, expected) = target(&stay, &wish.peer).await?;
     let (budget, daily_budget) = match wish.budget {
         None => (None, None),
@@ -235,9 +274,7 @@ async fn run(stay: Stay, wish: Wish, tell: impl Fn(Word) -> bool + 'static) -> R
     if let Some(peer) = expected {
         tell(Word::Total(stay.standing.with(|node| node.lacking(&peer)).await?));
     }
-    let watcher = Rc::new(move |step| {
-        tell(Word::Step(step));
-    });
+    let watcher = Rc::new(move |step| tell(Word::Step(step)));
     let syncer = Syncer::new(Rc::clone(&stay.standing), &stay.ports, Rc::clone(&stay.workshop), order, stay.stop.clone(), watcher);
     Ok(syncer.run().await)
 }
@@ -392,5 +429,29 @@ fn exit_of(code: Code) -> Exit {
     match code.row().exit {
         exit @ (Exit::NotTrusted | Exit::Damaged | Exit::NoSpace | Exit::LogDamaged | Exit::InUse) => exit,
         _ => Exit::Link,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::hop::Moved;
+
+    #[test]
+    fn who_does_not_read_is_told_the_newest_and_how_it_ended() {
+        let words = Words::default();
+        for number in 0..1000 {
+            words.tell(Word::Step(Step::Dialling(number)));
+            words.tell(Word::Step(Step::Moved(Moved { taken: 1, ..Moved::default() })));
+            words.tell(Word::Step(Step::Moved(Moved { taken: number, ..Moved::default() })));
+        }
+        words.tell(Word::Refused("Z100".to_owned(), String::new()));
+        let waiting = words.waiting.take();
+        assert_eq!(waiting.len(), WORD_COUNT_MAX);
+        let last: Vec<_> = waiting.iter().rev().take(3).rev().collect();
+        assert!(
+            matches!(last[..], [Word::Step(Step::Dialling(999)), Word::Step(Step::Moved(Moved { taken: 999, .. })), Word::Refused(..)]),
+            "{last:?}"
+        );
     }
 }

@@ -324,17 +324,29 @@ impl Client {
     async fn run(&mut self, command: String) -> Result<(), End> {
         let (lines, mut said) = mpsc::channel(16);
         let mut work = (self.runner)(command, Lines(lines));
+        let say = self.say.clone();
+        // Beside the work, which goes on where nobody reads: who watches it from a terminal that stands still holds up nothing else.
+        let mut telling = pin!(async move {
+            while let Some(line) = said.recv().await {
+                say.send(Next::Say(Answer::Line(line))).await?;
+            }
+            Ok::<_, End>(())
+        });
+        let mut has_told = false;
         let exit = loop {
             tokio::select! {
                 biased;
-                Some(line) = said.recv() => self.say(Answer::Line(line)).await?,
+                told = &mut telling, if !has_told => {
+                    told?;
+                    has_told = true; // and works on in silence
+                }
                 exit = &mut work => break exit,
                 spoken = hung_up(&mut self.reader, &mut self.frames) => return Err(spoken),
             }
         };
         drop(work);
-        while let Ok(line) = said.try_recv() {
-            self.say(Answer::Line(line)).await?;
+        if !has_told {
+            telling.await?;
         }
         self.say(Answer::Exit(exit)).await
     }

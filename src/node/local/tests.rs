@@ -1,6 +1,6 @@
 //! The serving end, against clients that say what no command says, in time that passes at once.
 
-use super::serve::{Runner, serve_control};
+use super::serve::{Lines, Runner, serve_control};
 use super::words::{About, Answer, Frames, Request, VERSION, write};
 use crate::node::standing::Standing;
 use crate::node::{Node, NodeError, Opening};
@@ -78,6 +78,11 @@ struct Service {
 
 /// Serve `count` clients.
 fn serve(count: usize) -> (Service, Vec<Client>) {
+    serve_by(count, Rc::new(|_, _| Box::pin(std::future::pending())))
+}
+
+/// The same, with this way to run a command.
+fn serve_by(count: usize, runner: Runner) -> (Service, Vec<Client>) {
     let disk = MemoryDisk::new();
     let ports = Ports {
         disk: Rc::new(disk.clone()),
@@ -92,7 +97,6 @@ fn serve(count: usize) -> (Service, Vec<Client>) {
     let (clients, doors) =
         (0..count).map(|_| tokio::io::duplex(4096)).map(|(ours, theirs)| (Client { stream: ours, heard: Frames::default() }, theirs)).unzip();
     let (stop, stopped) = watch::channel(false);
-    let runner: Runner = Rc::new(|_, _| Box::pin(std::future::pending()));
     let served = spawn_local(serve_control(standing.clone(), Box::new(Door(RefCell::new(doors))), runner, stopped));
     (Service { standing, disk, stop, served }, clients)
 }
@@ -247,5 +251,39 @@ fn who_says_nothing_goes_and_who_asks_wrongly_is_refused_and_may_ask_again() {
         assert!(matches!(client.hear().await, Some(Answer::Ready { .. })));
         assert!(matches!(client.hear().await, Some(Answer::Pushed { .. })));
         assert_eq!(clients[0].hear().await, None, "after five seconds");
+    });
+}
+
+/// A terminal that stood still, by SIGSTOP or ^S, stopped the sync that it had asked for, and all who waited for what that held.
+#[test]
+fn a_command_goes_on_where_nobody_reads_what_it_tells() {
+    run(async {
+        let done = Rc::new(Cell::new(0));
+        let count = Rc::clone(&done);
+        let runner: Runner = Rc::new(move |_, lines: Lines| {
+            let count = Rc::clone(&count);
+            Box::pin(async move {
+                let telling = async { while lines.tell("x".repeat(1000)).await {} };
+                let working = async {
+                    for _ in 0..100 {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        count.set(count.get() + 1);
+                    }
+                };
+                tokio::select! {
+                    () = working => 0,
+                    () = telling => 1,
+                }
+            })
+        });
+        let (_service, mut clients) = serve_by(1, runner);
+        clients[0].ask(&[hello(), Request::Run { command: "sync".into() }]).await;
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        assert_eq!(done.get(), 100);
+        let mut last = None;
+        while !matches!(last, Some(Answer::Exit(_))) {
+            last = Some(clients[0].hear().await.unwrap());
+        }
+        assert_eq!(last, Some(Answer::Exit(0)), "once it reads, it hears how that ended");
     });
 }
