@@ -1,6 +1,8 @@
 //! A node that dials: until both sides have everything, again whenever the link dies, within what time and bytes allow. SPEC §7.6, §7.7.
 
 mod again;
+mod beside;
+mod row;
 
 use super::Node;
 use super::error::NodeError;
@@ -15,11 +17,12 @@ use crate::carry::pace::Pace;
 use crate::link::{Broken, Drive, Ended, LinkError, Refusal, Revoked, Secured, Terms};
 use crate::ports::net::{Counted, Traffic};
 use crate::ports::{Ports, entropy};
-use again::{Hope, hope};
+pub(super) use beside::Ways;
+use beside::{Turn, Way};
 use bundle_format::error::Code;
 use bundle_format::ids::NodeId;
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -155,6 +158,11 @@ pub struct Syncer<'a> {
     order: SyncOrder,
     stop: watch::Receiver<bool>,
     watcher: Rc<dyn Fn(Step)>,
+    way: Rc<Way>,
+    /// Ours to dial.
+    turn: Option<Turn>,
+    /// The connection was ended for one that somebody waits for.
+    gave_way: Cell<bool>,
     traffic: Rc<Traffic>,
     began_ms: u64,
     last_progress_ms: u64,
@@ -183,6 +191,7 @@ impl<'a> Syncer<'a> {
         watcher: Rc<dyn Fn(Step)>,
     ) -> Self {
         let now_ms = ports.clock.monotonic_ms();
+        let way = workshop.borrow().ways.to(&order.address);
         let done = Synced {
             end: SyncEnd::Complete,
             peer: None,
@@ -208,6 +217,9 @@ impl<'a> Syncer<'a> {
             order,
             stop,
             watcher,
+            way,
+            turn: None,
+            gave_way: Cell::new(false),
             traffic: Rc::default(),
             began_ms: now_ms,
             last_progress_ms: now_ms,
@@ -231,12 +243,16 @@ impl<'a> Syncer<'a> {
                 }
                 break end;
             }
+            if !self.has_its_turn().await {
+                continue;
+            }
             self.done.dials += 1;
             self.dialled_ms = self.now_ms();
             (self.watcher)(Step::Dialling(self.done.dials));
             let before = (self.done.delivered, self.done.taken);
             let attempt = self.attempt().await;
             self.broke = attempt.is_err();
+            self.turn = self.turn.take().filter(|_| self.order.every_ms.is_none());
             if (self.done.delivered, self.done.taken) != before {
                 (self.last_progress_ms, self.failures) = (self.now_ms(), 0);
             }
@@ -246,6 +262,7 @@ impl<'a> Syncer<'a> {
                 Ok(Ended::Bound) => match self.bound().await {
                     Some(SyncEnd::Budget) if self.outlasts_the_day().await => {}
                     Some(end) => break end,
+                    None if self.gave_way.take() => {}
                     // Not even one range more would fit: who stays looks again later, anybody else ends.
                     None if let (Some(_), Some(every_ms)) = (self.order.daily_budget, self.order.every_ms) => self.rest(every_ms).await,
                     None if self.order.deadline_ms.is_some() => break SyncEnd::Deadline,
@@ -262,12 +279,7 @@ impl<'a> Syncer<'a> {
                 }
                 Err(broken) => {
                     let (code, why) = (broken.code(), broken.to_string());
-                    let at_least_ms = match (hope(&broken, self.order.every_ms.is_some()), self.order.every_ms) {
-                        (Hope::Soon, _) => Some(0),
-                        (Hope::Later, every_ms) => every_ms,
-                        (Hope::None, _) => None,
-                    };
-                    let goes_on = match at_least_ms {
+                    let goes_on = match again::at_least_ms(&broken, self.order.every_ms) {
                         Some(at_least_ms) => self.again(code, why.clone(), at_least_ms).await,
                         None => false,
                     };
@@ -293,6 +305,37 @@ impl<'a> Syncer<'a> {
             self.done.name = self.standing.with(|node| Ok(node.naming().node(&peer))).await.ok(); // while it cannot be opened nobody is named
         }
         self.done
+    }
+
+    /// Wait until nobody else of this process dials there, which costs no patience; false where it is to end before.
+    async fn has_its_turn(&mut self) -> bool {
+        let waits_ms = self.now_ms();
+        if self.turn.is_none() {
+            self.turn = tokio::select! {
+                biased;
+                turn = self.way.turn(self.order.every_ms.is_some()) => Some(turn),
+                () = self.is_stopped() => None,
+                () = tokio::time::sleep(Duration::from_millis(self.left_ms())) => None,
+            };
+            self.gave_way.set(false);
+            self.last_progress_ms += self.now_ms() - waits_ms;
+        }
+        self.turn.is_some()
+    }
+
+    /// Until somebody says that it is to end.
+    async fn is_stopped(&self) {
+        if self.stop.clone().wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await; // nobody can say so any more
+        }
+    }
+
+    /// Until the connection is to be ended, as somebody says, or for one that somebody waits for.
+    async fn is_called_away(&self) {
+        tokio::select! {
+            () = self.is_stopped() => {}
+            () = self.way.awaited(), if self.order.every_ms.is_some() => self.gave_way.set(true),
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -424,15 +467,9 @@ impl<'a> Syncer<'a> {
         let left_ms = self.order.deadline_ms.map_or(u64::MAX, |deadline_ms| deadline_ms.saturating_sub(dialled_ms));
         let within = |ms: u64| Duration::from_millis(ms.min(left_ms).max(1));
         let dialled = tokio::time::timeout(within(connect_ms), self.ports.net.connect(&self.order.address));
-        let stopped = async {
-            let mut stop = self.stop.clone();
-            if stop.wait_for(|stop| *stop).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
         let stream = tokio::select! {
             dialled = dialled => dialled.map_err(|_| LinkError::Dial(std::io::ErrorKind::TimedOut.into()))?.map_err(LinkError::Dial)?,
-            () = stopped => return Ok(Ended::Bound),
+            () = self.is_called_away() => return Ok(Ended::Bound),
         };
         let connected_ms = self.now_ms();
         let profile = self.standing.with(|node| {
@@ -489,6 +526,12 @@ impl<'a> Syncer<'a> {
             Err(Refusal { code, .. }) => exchange.close(Some(code)), // the peer is told before our own side is
         }
         let (passed, base, written) = (Rc::clone(&self.traffic), self.traffic.carried(), Rc::clone(&self.traffic));
+        let (ask, stop) = watch::channel(false);
+        let asking = async {
+            self.is_called_away().await;
+            ask.send_replace(true);
+            std::future::pending::<()>().await;
+        };
         let terms = Terms {
             once: self.order.every_ms.is_none(),
             deadline_ms: self.order.deadline_ms,
@@ -497,9 +540,12 @@ impl<'a> Syncer<'a> {
             carried: Rc::new(move || passed.carried().saturating_sub(base)),
             written: Rc::new(move || written.written_len.get()),
             stall_ms: Terms::DIALLER_STALL_MS,
-            stop: self.stop.clone(),
+            stop,
         };
-        let ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.ports.clock, terms).run().await;
+        let ended = tokio::select! {
+            ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.ports.clock, terms).run() => ended,
+            () = asking => Ok(Ended::Bound), // it never says so: the drive ends
+        };
         if let Some(refusal) = refusal {
             return Err(refusal.into());
         }
@@ -547,20 +593,5 @@ impl Node {
         }
         traffic.book();
         Ok(known.link.next_day(day).saturating_mul(DAY_MS))
-    }
-}
-
-/// A row of the table as its name: what a forwarded command tells goes through text.
-mod row {
-    use bundle_format::error::Code;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(code.as_str())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Code, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Code::from_name(&name).ok_or_else(|| serde::de::Error::custom("no row of that name"))
     }
 }

@@ -1,8 +1,9 @@
-//! Compressing and decompressing, one of each for all sessions of a process.
+//! What all sessions of a process share: compressing and decompressing, one of each, and turns to dial.
 
 use super::coding::Coded;
 use super::error::NodeError;
 use super::mixing::Speed;
+use super::syncing::Ways;
 use crate::cut::CutError;
 use crate::cut::choice::Known;
 use crate::ports::store::Stream;
@@ -22,7 +23,7 @@ struct Kept {
     of: Option<(Origin, Known)>,
 }
 
-/// Compressing and decompressing, shared by all sessions of a process: contexts are large and sessions many.
+/// What all sessions of a process share: compressing and decompressing, for contexts are large and sessions many, and the ways to those they dial.
 #[derive(Debug)]
 pub struct Workshop {
     pub(super) compressor: Compressor,
@@ -36,6 +37,8 @@ pub struct Workshop {
     kept: Option<Kept>,
     /// Everybody on a link of this process has one in hand: so many share the processor.
     pub(super) present: Rc<()>,
+    /// Who of this process dials where.
+    pub(super) ways: Ways,
 }
 
 impl Workshop {
@@ -52,6 +55,7 @@ impl Workshop {
             model: Rc::new(Semaphore::new(1)),
             kept: None,
             present: Rc::default(),
+            ways: Ways::default(),
         })
     }
 

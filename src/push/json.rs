@@ -259,7 +259,7 @@ mod tests {
                 Err(io::Error::from_raw_os_error(5))
             }
         }
-        assert!(reads_as_json((&b"{\"a\":"[..]).chain(Broken)).is_err());
+        assert!(fault((&b"{\"a\":"[..]).chain(Broken)).is_err());
     }
 
     proptest! {

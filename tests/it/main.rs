@@ -20,6 +20,7 @@ mod hop_meanwhile;
 mod hop_members;
 mod hop_mixed;
 mod hop_restored;
+mod hop_turns;
 mod hostile;
 mod lab;
 mod lent;

@@ -3,30 +3,18 @@
 use crate::link::{Broken, LinkError};
 use bundle_format::error::Code;
 
-/// How soon dialling again may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hope {
-    /// The link failed: as soon as it may be back.
-    Soon,
-    /// What stands in the way must be mended there: who stays looks again after the time it was given.
-    Later,
-    /// Only a person can mend it.
-    None,
-}
-
-/// What `broken` leaves to hope for, for one who `stays` (`--every`) or not.
-pub(super) fn hope(broken: &Broken, stays: bool) -> Hope {
+/// How long to wait at least before dialling again, for one who stays (`--every`) with so many milliseconds between; `None` where only a person can mend it.
+pub(super) fn at_least_ms(broken: &Broken, every_ms: Option<u64>) -> Option<u64> {
     match broken {
-        Broken::Link(error) if matches!(error.code(), Code::Z501 | Code::Z502 | Code::Z503) => Hope::Soon,
-        Broken::HungUp | Broken::Stalled(_) => Hope::Soon,
-        Broken::Refused(Code::Z506 | Code::Z104) => Hope::Soon,
+        Broken::Link(error) if matches!(error.code(), Code::Z501 | Code::Z502 | Code::Z503) => Some(0),
+        Broken::HungUp | Broken::Stalled(_) | Broken::Refused(Code::Z506 | Code::Z104) => Some(0),
         // Its disk is full, or fails: what people are told of as Z506, "try again later".
-        Broken::Refused(_) if stays && broken.code() == Code::Z506 => Hope::Later,
+        Broken::Refused(_) if broken.code() == Code::Z506 => every_ms,
         // A login page stands in between, or another service is there just now.
-        Broken::Link(LinkError::NotTls | LinkError::OtherProfile(_)) if stays => Hope::Later,
+        Broken::Link(LinkError::NotTls | LinkError::OtherProfile(_)) => every_ms,
         // The peer's key was replaced while it talked: it shows the new one next. A revoked one is refused by the handshake itself.
-        Broken::Home(refusal) if stays && refusal.code == Code::Z614 => Hope::Later,
-        _ => Hope::None,
+        Broken::Home(refusal) if refusal.code == Code::Z614 => every_ms,
+        _ => None,
     }
 }
 
@@ -41,23 +29,23 @@ mod tests {
         let home = |code: Code| Broken::Home(Refusal { code, why: String::new() });
         let cut = || Broken::Link(LinkError::Cut(std::io::ErrorKind::ConnectionReset));
         let cases = [
-            (cut(), Hope::Soon, Hope::Soon),
-            (Broken::HungUp, Hope::Soon, Hope::Soon),
-            (Broken::Stalled(6), Hope::Soon, Hope::Soon),
-            (Broken::Refused(Code::Z104), Hope::Soon, Hope::Soon),
-            (Broken::Refused(Code::Z203), Hope::Later, Hope::None),     // full
-            (Broken::Refused(Code::Z202), Hope::Later, Hope::None),     // read-only
-            (Broken::Refused(Code::Z303), Hope::Later, Hope::None),     // failing
-            (Broken::Link(LinkError::NotTls), Hope::Later, Hope::None), // a login page
-            (home(Code::Z614), Hope::Later, Hope::None),                // new keys at the hub
-            (Broken::Link(LinkError::PeerKeyRevoked), Hope::None, Hope::None),
-            (Broken::Link(LinkError::OurKeyRevoked), Hope::None, Hope::None),
-            (Broken::Refused(Code::Z614), Hope::None, Hope::None),
-            (Broken::Refused(Code::Z620), Hope::None, Hope::None),
-            (home(Code::Z203), Hope::None, Hope::None), // our own disk: the one who looks after this node is told
+            (cut(), Some(0), Some(0)),
+            (Broken::HungUp, Some(0), Some(0)),
+            (Broken::Stalled(6), Some(0), Some(0)),
+            (Broken::Refused(Code::Z104), Some(0), Some(0)),
+            (Broken::Refused(Code::Z203), Some(900_000), None),     // full
+            (Broken::Refused(Code::Z202), Some(900_000), None),     // read-only
+            (Broken::Refused(Code::Z303), Some(900_000), None),     // failing
+            (Broken::Link(LinkError::NotTls), Some(900_000), None), // a login page
+            (home(Code::Z614), Some(900_000), None),                // new keys at the hub
+            (Broken::Link(LinkError::PeerKeyRevoked), None, None),
+            (Broken::Link(LinkError::OurKeyRevoked), None, None),
+            (Broken::Refused(Code::Z614), None, None),
+            (Broken::Refused(Code::Z620), None, None),
+            (home(Code::Z203), None, None), // our own disk: the one who looks after this node is told
         ];
         for (broken, stays, once) in cases {
-            assert_eq!((hope(&broken, true), hope(&broken, false)), (stays, once), "{broken:?}");
+            assert_eq!((at_least_ms(&broken, Some(900_000)), at_least_ms(&broken, None)), (stays, once), "{broken:?}");
         }
     }
 }
