@@ -165,18 +165,23 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
     let conflict = view.conflict(&mut *tables, key, SHOWN_HEAD_COUNT_MAX)?;
     let console = &mut context.console;
     console.result(&format!("{}  {}", plain(key), conflict.folded.state.name()), || object(&view, &conflict))?;
-    let (mut values, mut left, mut rotten) = (Vec::new(), COMPARED_LEN_MAX, 0);
+    let (mut values, mut left, mut rotten, mut uncompared) = (Vec::new(), COMPARED_LEN_MAX, 0, conflict.more());
     for (head, place) in conflict.heads.iter().zip(1..) {
         console.line(&format!("  {place}  {}", title(&view, head)))?;
         let version = view.shown(&head.id, left)?;
-        if version == Payload::Rotten {
-            rotten += 1;
-            console.line("     cannot be read here: it has rotted")?;
-        }
         left -= version.shown_len();
         let read = version.bytes().and_then(value);
-        if let (None, Some(payload)) = (&read, version.bytes()) {
-            tell_raw(console, head, payload, &view)?;
+        match &version {
+            Payload::Rotten => {
+                rotten += 1;
+                console.line("     cannot be read here: it has rotted")?;
+            }
+            Payload::TooLong => {
+                uncompared += 1;
+                tell_long(console, key, &head.id, &view)?;
+            }
+            Payload::Here(payload) if read.is_none() => tell_raw(console, head, payload, &view)?,
+            Payload::Here(_) => {}
         }
         values.push(read);
     }
@@ -208,7 +213,14 @@ fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
         console.warn(Code::Z301, &format!("{} cannot be read here and may come back from who has it", units::count(rotten, "version")))?;
     }
     let summary = summary("conflicts").with("state", conflict.folded.state.name()).with("told", said.is_some()).with("fields", different.len());
-    Ok(Finished { exit: if rotten == 0 { Exit::Done } else { Exit::LogDamaged }, summary: summary.with("rotten", rotten) })
+    let summary = summary.with("uncompared", uncompared).with("rotten", rotten);
+    Ok(Finished { exit: if rotten == 0 { Exit::Done } else { Exit::LogDamaged }, summary })
+}
+
+/// A version that is too long to be compared: where it can be read.
+fn tell_long(console: &mut Console, key: &str, id: &EventId, view: &View) -> Result<(), Halt> {
+    let object = || Object::of("long").with("id", view.naming().event(id));
+    console.result(&format!("     too long to be compared here: zbundle log --key '{}' --payload", plain(key)), object)
 }
 
 /// A version that cannot be compared place by place, as it is.
