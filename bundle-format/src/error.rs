@@ -155,7 +155,7 @@ codes! {
     Z438 Usage "the payload does not fit the schema" "It was not stored." "mend what is named above: a place in the payload and the rule it breaks";
     Z439 Usage "the schema cannot be used" "Nothing was read or changed." "mend it; a schema stands alone: what it refers to in other files is copied into it";
     Z440 Internal "a program that was to be told did not do its work" "Nothing here was changed by it." "run it by hand with a line of `zbundle status --check --json` on its stdin";
-    Z441 Usage "the form is out of date" "Nothing was stored." "go back, load the page again, and decide by what it shows now";
+    Z441 Usage "what was decided on is out of date" "Nothing was stored." "look at the record again (on the page: load it again), and decide by what it shows now";
     Z501 Link "the link could not be made" "Nothing was sent or taken; what was pushed here stays safe." "check the address and the network, and try again later; meanwhile a bundle can travel on a stick";
     Z502 Link "the link broke" "What was acknowledged stays safe; nothing else was marked as sent." "run it again; it goes on where it stopped";
     Z503 Link "the peer was silent for too long" "What was acknowledged stays safe; nothing else was marked as sent." "try again later; if it stays silent, look after its machine and the line";

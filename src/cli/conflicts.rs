@@ -7,9 +7,9 @@ use super::object::Object;
 use super::project::own_tables;
 use super::{Context, Finished, OsInput, summary, units};
 use crate::hub::differing::{differences, visible};
-use crate::node::View;
-use crate::node::conflicts::{Conflict, Payload, Resolution};
+use crate::node::conflicts::{Conflict, Payload, Resolution, seen};
 use crate::node::told::Told;
+use crate::node::{Node, View};
 use crate::ports::projection::{Projection, State, Version};
 use crate::push::json::value;
 use bundle_format::error::{Code, Exit};
@@ -34,11 +34,12 @@ const EXAMPLES: &str = "\
 Examples:
   zbundle conflicts list
   zbundle conflicts show Patient/BT-0042
-  zbundle conflicts resolve Patient/BT-0042 --take lunana-bhu/routine:18 --author 'Dr Wangmo'
+  zbundle conflicts resolve Patient/BT-0042 --take lunana-bhu/routine:18 --author 'Dr Wangmo' --seen 1f0a9c3e
   zbundle conflicts resolve Patient/BT-0042 --merge corrected.json
 
 Two writers who had not seen each other changed the same record. Both versions are kept, whatever is decided; until then the newer one is displayed.
-A resolution is an event: it goes to those who may see what this node writes, and to the writer of the version that was taken. A writer who may not see
+A resolution closes all versions that are here, also one that came after you looked; with --seen and the digits that `show` names it is refused then.
+It is an event: it goes to those who may see what this node writes, and to the writer of the version that was taken. A writer who may not see
 that version is told that it has been decided, not how, unless `disclose = \"payload\"` stands in config.toml.
 `settle` does at a hub what the rules in config.toml say, and tells the writers of what is left; run it from a timer (docs/sql.md).";
 
@@ -83,6 +84,9 @@ enum Action {
         /// Who decides
         #[arg(long)]
         author: Option<String>,
+        /// Only if its versions are still those that `show` showed: the digits that it names
+        #[arg(long, value_name = "DIGITS")]
+        seen: Option<String>,
     },
 }
 
@@ -93,7 +97,7 @@ impl Args {
             Action::List { check } => list(context, check),
             Action::Show { key } => show(context, &key),
             Action::Settle { dry_run } => super::settle::run(context, dry_run),
-            Action::Resolve { key, take, merge, author } => resolve(context, &key, take.as_deref(), merge, author),
+            Action::Resolve { key, take, merge, author, seen } => resolve(context, &key, take.as_deref(), merge, author, seen.as_deref()),
         }
     }
 }
@@ -162,9 +166,12 @@ fn object(view: &View, conflict: &Conflict) -> Object {
 
 fn show(context: &mut Context, key: &str) -> Result<Finished, Halt> {
     let (view, mut tables) = open(context)?;
+    let seen = seen(&mut *tables, key)?; // before they are read: of a version that comes meanwhile nobody says that it was shown
     let conflict = view.conflict(&mut *tables, key, SHOWN_HEAD_COUNT_MAX)?;
+    let seen = Some(seen).filter(|_| conflict.folded.state.differs());
     let console = &mut context.console;
-    console.result(&format!("{}  {}", plain(key), conflict.folded.state.name()), || object(&view, &conflict))?;
+    let said = seen.as_ref().map(|seen| format!("  (seen {seen})")).unwrap_or_default();
+    console.result(&format!("{}  {}{said}", plain(key), conflict.folded.state.name()), || object(&view, &conflict).with_some("seen", seen))?;
     let (mut values, mut left, mut rotten, mut uncompared) = (Vec::new(), COMPARED_LEN_MAX, 0, conflict.more());
     for (head, place) in conflict.heads.iter().zip(1..) {
         console.line(&format!("  {place}  {}", title(&view, head)))?;
@@ -247,7 +254,22 @@ fn shortened(text: &str, from: usize, count: usize) -> String {
     [before, &short, behind].concat()
 }
 
-fn resolve(context: &mut Context, key: &str, take: Option<&str>, merge: Option<PathBuf>, author: Option<String>) -> Result<Finished, Halt> {
+/// The versions that a decision closes: whoever has not looked since the last of them came learns of it.
+fn tell_closed(console: &mut Console, node: &Node, record: &Conflict) -> Result<(), Halt> {
+    let ids: Vec<String> = record.heads.iter().map(|head| node.naming().event(&head.id)).collect();
+    let more = if record.more() > 0 { format!(" and {} more", record.more()) } else { String::new() };
+    console.note(&format!("{} closed: {}{more}", units::count(record.folded.head_count, "version"), ids.join(", ")));
+    ids.iter().try_for_each(|id| console.object(Object::of("closed").with("id", id)))
+}
+
+fn resolve(
+    context: &mut Context,
+    key: &str,
+    take: Option<&str>,
+    merge: Option<PathBuf>,
+    author: Option<String>,
+    shown: Option<&str>,
+) -> Result<Finished, Halt> {
     let merged = merge.map(|path| read(&path)).transpose()?;
     let mut node = context.node()?;
     let mut index = own_tables(context)?;
@@ -257,7 +279,14 @@ fn resolve(context: &mut Context, key: &str, take: Option<&str>, merge: Option<P
         (Some(id), _) => Resolution::Take(id),
         (None, merged) => Resolution::Merge(merged.as_deref().unwrap_or_default()),
     };
+    let record = node.record(&mut *index, key, SHOWN_HEAD_COUNT_MAX)?;
+    if let Some(shown) = shown
+        && !seen(&mut *index, key)?.eq_ignore_ascii_case(shown)
+    {
+        return Err(Halt::new(Code::Z441, "another version has come, or somebody else has decided"));
+    }
     let pushed = node.resolve(&mut *index, key, &resolution, author)?;
+    tell_closed(&mut context.console, &node, &record)?;
     for id in node.pushed_ids(&pushed) {
         context.console.result(&id, || Object::of("ack").with("id", &id))?;
     }

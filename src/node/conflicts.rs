@@ -14,7 +14,7 @@ use bundle_format::chain::digest;
 use bundle_format::error::Code;
 use bundle_format::event::{Event, Op};
 use bundle_format::hlc::Hlc;
-use bundle_format::ids::{EventId, Hash, Lane, NodeId};
+use bundle_format::ids::{EventId, Hash, Lane, NodeId, hex};
 use bundle_format::limits::{BASE_COUNT_MAX, PART_LEN, PAYLOAD_LEN_MAX};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
@@ -79,6 +79,14 @@ pub fn heads_digest(tables: &mut dyn Projection, key: &str) -> Result<Hash, Node
         true
     })?;
     Ok(Hash(hasher.finalize().into()))
+}
+
+/// The same in eight hex digits, for people: who decides names by them what was shown.
+///
+/// # Errors
+/// What the tables say.
+pub fn seen(tables: &mut dyn Projection, key: &str) -> Result<String, NodeError> {
+    Ok(hex(&heads_digest(tables, key)?.first::<4>()))
 }
 
 /// A content type as an event names it; `None` is `application/json`.
