@@ -85,8 +85,9 @@ pub struct Hop {
     salt: Salt,
     terms: HopTerms,
     session: Option<Session>,
-    ticket: Option<Ticket>,
     due: Vec<Due>,
+    /// What `due` waits for: a ticket of each life of the node in which some of it was taken.
+    tickets: Vec<Ticket>,
     changes: watch::Receiver<u64>,
     /// When to look, where news have come.
     look_at: Option<Instant>,
@@ -113,8 +114,8 @@ impl Hop {
             salt,
             terms,
             session: None,
-            ticket: None,
             due: Vec::new(),
+            tickets: Vec::new(),
             changes,
             look_at: None,
             saved_ms,
@@ -213,6 +214,15 @@ impl Hop {
         self.on(|session, node, workshop| Self::key_is_good(node, &key).and_then(|()| work(session, node, workshop))).await
     }
 
+    /// `due` was taken just now: it may be acknowledged once it is durable. The node may have been lost and opened anew since the one before it was taken,
+    /// and then a sync of this life says nothing of that one.
+    fn owe(&mut self, due: Due) {
+        let ticket = self.standing.ticket();
+        self.tickets.retain(|earlier| !ticket.covers(earlier));
+        self.tickets.push(ticket);
+        self.due.push(due);
+    }
+
     /// A peer that we do not know has introduced itself (R7.5-f).
     async fn learn(&mut self, ranges: Vec<Range>) -> Result<Answer, Refusal> {
         let workshop = &self.workshop;
@@ -307,8 +317,7 @@ impl Home for Hop {
                 };
                 match taken {
                     Taken::Held { origin, seq } => {
-                        self.ticket = Some(self.standing.ticket());
-                        self.due.push(Due { origin, seq });
+                        self.owe(Due { origin, seq });
                         Ok(Answer::Nothing)
                     }
                     Taken::Again { origin, seq, tag, reason } => Ok(Answer::Again(Due { origin, seq }, tag, reason)),
@@ -333,7 +342,7 @@ impl Home for Hop {
     }
 
     async fn durable(&mut self) -> Result<Vec<Due>, Refusal> {
-        if let Some(ticket) = self.ticket.take() {
+        for ticket in std::mem::take(&mut self.tickets) {
             self.standing.settled(&ticket).await?;
         }
         self.remember_now_and_then().await?;

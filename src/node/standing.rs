@@ -84,6 +84,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Whether what `earlier` stands for is durable once this one is settled: it is of the same life, and not of a later moment.
+    pub fn covers(&self, earlier: &Self) -> bool {
+        Rc::ptr_eq(&self.life, &earlier.life) && earlier.work <= self.work
+    }
+
     fn answer(&self) -> Option<Result<(), NodeError>> {
         if self.work <= self.life.done.get() {
             return Some(Ok(()));
