@@ -11,6 +11,7 @@ use crate::carry::exchange::{Action, Ending, Exchange, Violation};
 use crate::ports::Clock;
 use allowance::Allowance;
 use bundle_format::error::{Code, Exit};
+use bundle_format::limits::MESSAGE_LEN_MAX;
 use bundle_format::logs::LogTable;
 use bundle_format::range::Range;
 use std::future::poll_fn;
@@ -35,6 +36,9 @@ const MESSAGE_MS_MAX: u64 = 120_000;
 const INTRODUCTION_MS_MAX: u64 = 15_000;
 /// While this much waits to be written, nothing more is cut: what comes up meanwhile, an acknowledgement or something urgent, would wait behind it.
 const UNWRITTEN_LEN_MAX: usize = 1024;
+/// While more than this waits to be written behind our hello nothing is read: what is read is answered, and who does not read the answers would fill our
+/// memory with them. The longest message is no such answer: two who send each other one must not wait for each other.
+const UNHEARD_LEN_MAX: usize = MESSAGE_LEN_MAX + 64 * 1024;
 /// What took longer to cut goes out before more is cut: the link would stand idle meanwhile.
 const CUT_MS_MAX: u64 = 10;
 /// A budget may be passed by so much, for acknowledgements of what is on its way already.
@@ -164,6 +168,8 @@ struct Outgoing {
     bytes: Vec<u8>,
     /// Where in them the last range begins, if that is long: it goes by itself.
     range_at: usize,
+    /// How many of them were said before both hellos were heard: as many as the peer asked for, and no more come.
+    greeting_len: usize,
     /// Written since the stream was last known to hold nothing back, and what the socket had taken then.
     unflushed: (u64, u64),
     /// Writing failed: nothing is written any more, for what the stream took before it said so would go twice.
@@ -174,6 +180,7 @@ impl Outgoing {
     fn wrote(&mut self, len: usize) {
         self.bytes.drain(..len);
         self.range_at = self.range_at.saturating_sub(len);
+        self.greeting_len = self.greeting_len.saturating_sub(len);
         self.unflushed.0 += len as u64;
     }
 
@@ -241,6 +248,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             self.answer().await?;
             self.fill().await?;
             self.out.bytes.extend(self.exchange.poll_output());
+            if !self.exchange.is_open() {
+                self.out.greeting_len = self.out.bytes.len();
+            }
             self.home.moved(self.exchange);
             if (self.out.bytes.is_empty() || self.is_late())
                 && let Some(ended) = self.ended()?
@@ -413,8 +423,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     async fn wait(&mut self) -> Result<Happened, Broken> {
         let sleep_ms = self.patience_ms()?;
         let may_write = self.may_write();
-        let Outgoing { bytes, unflushed, unwritable, .. } = &mut self.out;
+        let Outgoing { bytes, greeting_len, unflushed, unwritable, .. } = &mut self.out;
         let out = bytes.get(..may_write).unwrap_or_default();
+        let unheard = bytes.len() - *greeting_len > UNHEARD_LEN_MAX;
         let (stream, written) = (&mut *self.stream, Rc::clone(&self.terms.written));
         let moved = poll_fn(move |context| {
             // Only a stream that holds nothing back is given more: it would hold back acknowledgements behind whole ranges.
@@ -431,6 +442,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                 },
                 Poll::Ready(Err(error)) => *unwritable = Some(error),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+            if unheard {
+                return unwritable.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
             }
             let mut chunk = [0; READ_LEN];
             let mut read = ReadBuf::new(&mut chunk);

@@ -265,6 +265,30 @@ fn a_range_that_lies_is_asked_for_again_or_ends_the_session() {
     });
 }
 
+/// R7.6-d: each range was answered with a few bytes. The hub read on and kept them all, and each read was a sign of life.
+#[test]
+fn who_never_reads_what_is_answered_is_not_listened_to_and_left() {
+    const COUNT: usize = 250;
+    run(async {
+        let mut place = Place::new().await;
+        let mut hand = place.greeted().await;
+        let mut range = place.range();
+        (range.origin.lane, range.first, range.base) = (Lane::Bulk, 1, None);
+        (range.data, range.raw_len) = (vec![0xff], 1);
+        hand.say(&Message::Range(range.clone())).await;
+        let hundred = Message::Range(range).to_bytes(&hand.ours).repeat(100);
+        let (began, mut said) = (Instant::now(), 0);
+        while said < COUNT && hand.say_bytes(&hundred).await {
+            said += 1;
+        }
+        place.hub.quiet().await;
+        assert!(said < COUNT, "the answers to 25 000 ranges wait in its memory");
+        assert!(began.elapsed() < Duration::from_secs(150), "{:?}", began.elapsed());
+        assert_eq!(place.hub.codes(), ["Z503"]);
+        place.unharmed("after it").await;
+    });
+}
+
 #[test]
 fn whatever_a_member_says_it_holds_costs_at_most_a_delay() {
     run(async {
