@@ -155,7 +155,8 @@ pub struct Drive<'a, S, H> {
     terms: Terms,
     out: Outgoing,
     began_ms: u64,
-    last_sign_ms: u64,
+    /// So long nothing moved while something was due and we listened: an idle link is silent for days, and so is one whose own node is away.
+    silent_ms: u64,
     message_began_ms: Option<u64>,
     /// What the rate lets through.
     allowance: Option<Allowance>,
@@ -220,7 +221,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             terms,
             out: Outgoing::default(),
             began_ms: now_ms,
-            last_sign_ms: now_ms,
+            silent_ms: 0,
             message_began_ms: None,
             allowance,
             bounded: false,
@@ -264,14 +265,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             };
             match happened {
                 Happened::Read(bytes) => {
-                    self.last_sign_ms = self.clock.monotonic_ms();
-                    self.exchange.receive(&bytes, self.last_sign_ms)?;
-                    self.message_began_ms = if self.exchange.is_mid_message() { self.message_began_ms.or(Some(self.last_sign_ms)) } else { None };
+                    let now_ms = self.clock.monotonic_ms();
+                    self.exchange.receive(&bytes, now_ms)?;
+                    self.message_began_ms = if self.exchange.is_mid_message() { self.message_began_ms.or(Some(now_ms)) } else { None };
                 }
                 Happened::HungUp => return self.hung_up(),
-                Happened::Wrote => self.last_sign_ms = self.clock.monotonic_ms(),
                 Happened::Stop => self.bounded = true,
-                Happened::Changed | Happened::Time => {}
+                Happened::Wrote | Happened::Changed | Happened::Time => {}
             }
         }
     }
@@ -422,6 +422,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
     /// Until a byte moves, the node has news, or it is time to look again.
     async fn wait(&mut self) -> Result<Happened, Broken> {
         let sleep_ms = self.patience_ms()?;
+        let (began_ms, is_due) = (self.clock.monotonic_ms(), self.is_due());
         let may_write = self.may_write();
         let Outgoing { bytes, greeting_len, unflushed, unwritable, .. } = &mut self.out;
         let out = bytes.get(..may_write).unwrap_or_default();
@@ -467,7 +468,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),
         };
         self.out.wrote(wrote);
+        let is_silent = is_due && !matches!(happened, Happened::Read(_) | Happened::Wrote);
+        self.silent_ms = if is_silent { self.silent_ms + self.clock.monotonic_ms().saturating_sub(began_ms) } else { 0 };
         Ok(happened)
+    }
+
+    /// Whether something is to be heard from the peer, or said to it.
+    fn is_due(&self) -> bool {
+        self.exchange.is_waiting() || !self.out.bytes.is_empty()
     }
 
     /// How long nothing may happen before we look again; an error when nothing happened for too long.
@@ -476,13 +484,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let now_ms = self.clock.monotonic_ms();
         let pace = self.exchange.pace();
         let mut wait_ms = LOOK_AGAIN_MS;
-        if self.exchange.is_waiting() || !self.out.bytes.is_empty() {
+        if self.is_due() {
             let allowed_ms = self.terms.stall_ms + pace.round_trip_ms() + 2 * pace.time_ms(self.exchange.longest_flying());
-            let silent_ms = now_ms.saturating_sub(self.last_sign_ms);
-            if silent_ms >= allowed_ms {
-                return Err(Broken::Stalled(silent_ms / 1000));
+            if self.silent_ms >= allowed_ms {
+                return Err(Broken::Stalled(self.silent_ms / 1000));
             }
-            wait_ms = wait_ms.min(allowed_ms - silent_ms);
+            wait_ms = wait_ms.min(allowed_ms - self.silent_ms);
         }
         if self.exchange.is_asking() {
             let asked_ms = now_ms.saturating_sub(self.began_ms);

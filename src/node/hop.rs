@@ -94,6 +94,7 @@ pub struct Hop {
     saved_ms: u64,
     watcher: Box<dyn FnMut(&Moved)>,
     last_moved: Option<Moved>,
+    has_settled: bool,
     _present: Rc<()>,
 }
 
@@ -121,6 +122,7 @@ impl Hop {
             saved_ms,
             watcher,
             last_moved: None,
+            has_settled: false,
             _present: present,
         }
     }
@@ -135,6 +137,11 @@ impl Hop {
     /// The session, once the peer is known.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
+    }
+
+    /// Whether both ends had everything at some moment.
+    pub fn has_settled(&self) -> bool {
+        self.has_settled
     }
 
     /// Who is there; `Some` with our hello when it is a member.
@@ -396,6 +403,7 @@ impl Home for Hop {
     }
 
     fn moved(&mut self, exchange: &Exchange) {
+        self.has_settled |= exchange.is_settled();
         let Some(session) = &self.session else { return };
         let moved = Moved::of(session, exchange);
         if self.last_moved.as_ref() != Some(&moved) {

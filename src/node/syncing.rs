@@ -170,6 +170,8 @@ pub struct Syncer<'a> {
     failures: u32,
     /// The connection before this one broke.
     broke: bool,
+    /// In it both sides had everything at some moment.
+    settled: bool,
     /// What was on its way to the peer when the last connection ended.
     unconfirmed: Unconfirmed,
     round_trip_ms: Option<u64>,
@@ -226,6 +228,7 @@ impl<'a> Syncer<'a> {
             dialled_ms: now_ms,
             failures: 0,
             broke: false,
+            settled: false,
             unconfirmed: Unconfirmed::new(),
             round_trip_ms: None,
             unmet: Box::default(),
@@ -250,10 +253,13 @@ impl<'a> Syncer<'a> {
             self.dialled_ms = self.now_ms();
             (self.watcher)(Step::Dialling(self.done.dials));
             let before = (self.done.delivered, self.done.taken);
+            self.settled = false;
             let attempt = self.attempt().await;
             self.broke = attempt.is_err();
             self.turn = self.turn.take().filter(|_| self.order.every_ms.is_none());
-            if (self.done.delivered, self.done.taken) != before {
+            // That both had everything is as good as that something moved, but not where it ends at once, again and again.
+            let stood = self.settled && self.now_ms().saturating_sub(self.dialled_ms) > BACKOFF_MS_MAX;
+            if stood || (self.done.delivered, self.done.taken) != before {
                 (self.last_progress_ms, self.failures) = (self.now_ms(), 0);
             }
             self.failure = attempt.as_ref().err().map(|broken| (broken.code(), broken.to_string()));
@@ -546,6 +552,7 @@ impl<'a> Syncer<'a> {
             ended = Drive::new(&mut stream, &mut exchange, &mut hop, &*self.ports.clock, terms).run() => ended,
             () = asking => Ok(Ended::Bound), // it never says so: the drive ends
         };
+        self.settled = hop.has_settled();
         if let Some(refusal) = refusal {
             return Err(refusal.into());
         }

@@ -22,14 +22,14 @@ fn step(usual: u64) -> u64 {
     if std::env::var_os("ZBUNDLE_EVERY_BYTE").is_some() { 1 } else { usual }
 }
 
-fn hub_and_clinic() -> (Lab, NodeId, NodeId) {
+pub fn hub_and_clinic() -> (Lab, NodeId, NodeId) {
     let world = World::quick();
     let hub = world.init("hub", true);
     let clinic = world.join("clinic", "hub", Policy::Own);
     (Lab::new(world), hub, clinic)
 }
 
-async fn both(lab: &Lab) -> (Serving, Rc<Standing>) {
+pub async fn both(lab: &Lab) -> (Serving, Rc<Standing>) {
     let (hub, clinic) = (lab.serve("hub").await, lab.stay("clinic"));
     lab.complete(&clinic, "hub").await;
     hub.quiet().await;

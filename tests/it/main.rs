@@ -16,6 +16,7 @@ mod fixtures;
 mod folding;
 mod hop;
 mod hop_hostile;
+mod hop_idle;
 mod hop_lives;
 mod hop_meanwhile;
 mod hop_members;

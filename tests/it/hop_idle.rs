@@ -1,0 +1,85 @@
+//! Links on which nothing happens for long, or on which an end cannot go on: what comes then is not held up by what was before.
+
+use crate::hop::{both, hub_and_clinic};
+use crate::lab::{count, push, run};
+use bundle_format::ids::{Lane, NodeId};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use zbundle::node::standing::Standing;
+use zbundle::node::syncing::{Step, SyncOrder};
+
+/// Stay, and dial again every quarter of an hour.
+fn staying(hub_id: NodeId) -> SyncOrder {
+    SyncOrder { expected: Some(hub_id), every_ms: Some(900_000), ..SyncOrder::default() }
+}
+
+/// Until `at` holds something urgent of `of`.
+async fn arrives(at: &Standing, of: NodeId) {
+    let held = count(at, of, Lane::Urgent).await;
+    let arrived = async {
+        while count(at, of, Lane::Urgent).await == held {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), arrived).await.expect("it goes at once");
+}
+
+/// Push something urgent, and see it at `to` in a moment.
+async fn urgent(from: &Standing, audience: &[&str], to: &Standing) {
+    let of = from.with(|node| Ok(node.keyring().node())).await.unwrap();
+    tokio::join!(arrives(to, of), async {
+        sleep(Duration::from_millis(1)).await;
+        push(from, "urgent", audience, &[b"fever".to_vec()]).await;
+    });
+}
+
+/// R7.6-d: the first thing that was due after minutes of silence broke the link, for the silence was counted from when nothing was.
+#[test]
+fn what_is_pushed_on_a_link_that_was_idle_for_long_goes_at_once_both_ways() {
+    run(async {
+        let (lab, hub_id, _) = hub_and_clinic();
+        let (hub, clinic) = both(&lab).await;
+        let dials = Rc::new(Cell::new(0));
+        let told = dials.clone();
+        let syncing = lab.sync_as(&clinic, "hub", staying(hub_id), move |step| {
+            if let Step::Dialling(nth) = step {
+                told.set(nth);
+            }
+        });
+        let days = async {
+            for idle_s in [200, 7200] {
+                sleep(Duration::from_secs(idle_s)).await;
+                urgent(&clinic, &[], &hub.standing).await;
+                sleep(Duration::from_secs(130)).await;
+                urgent(&hub.standing, &["clinic"], &clinic).await;
+            }
+        };
+        tokio::select! {
+            _ = syncing => panic!("it stays"),
+            () = days => {}
+        }
+        assert_eq!((dials.get(), hub.codes().len()), (1, 0));
+    });
+}
+
+/// R7.6-e: a connection that had stood for hours counted as hours without progress, and the next attempt came a quarter of an hour after it.
+#[test]
+fn who_was_settled_for_long_dials_again_at_once_when_the_hub_begins_anew() {
+    run(async {
+        let (lab, hub_id, _) = hub_and_clinic();
+        let (hub, clinic) = both(&lab).await;
+        let syncing = lab.sync_as(&clinic, "hub", staying(hub_id), |_| {});
+        let day = async {
+            sleep(Duration::from_hours(3)).await;
+            hub.end().await;
+            let hub = lab.serve("hub").await;
+            urgent(&clinic, &[], &hub.standing).await;
+        };
+        tokio::select! {
+            _ = syncing => panic!("it stays"),
+            () = day => {}
+        }
+    });
+}
