@@ -33,6 +33,8 @@ pub struct Pace {
     /// Smallest time seen between a message and its answer.
     round_trip_ms: u64,
     last_ack_ms: u64,
+    /// What was acknowledged on this connection.
+    acked_len: u64,
     /// What was acknowledged since `sample_ms`, while something was on its way without a pause.
     sampled: u64,
     sample_ms: u64,
@@ -43,7 +45,7 @@ impl Pace {
     pub fn new(rate: Option<u64>, round_trip_ms: u64) -> Self {
         let remembered = rate.map_or(FIRST_LEN, |rate| rate.saturating_mul(RANGE_MS) / 1000);
         let range_len = remembered.clamp(FIRST_LEN, 8 * FIRST_LEN); // a memory may be of another network: not too bold
-        Self { range_len, rate, remembered: rate.is_some(), careful: false, round_trip_ms, last_ack_ms: 0, sampled: 0, sample_ms: 0 }
+        Self { range_len, rate, remembered: rate.is_some(), careful: false, round_trip_ms, last_ack_ms: 0, acked_len: 0, sampled: 0, sample_ms: 0 }
     }
 
     /// The same after a connection that broke: a first range must be small enough to pass, and little is on its way before it has.
@@ -54,6 +56,12 @@ impl Pace {
     /// Bytes a second, as far as known.
     pub fn rate(&self) -> Option<u64> {
         self.rate
+    }
+
+    /// The same as far as this connection has shown it, by as much as a first range aims at: a memory may be wrong, and what a short range shows is how long
+    /// the node at the other end took.
+    pub fn shown_rate(&self) -> Option<u64> {
+        self.rate.filter(|_| self.acked_len >= FIRST_LEN)
     }
 
     /// The time from a message to its answer on a link that carries nothing else.
@@ -101,6 +109,7 @@ impl Pace {
         self.rate = self.rate.map(|rate| rate.max(1));
         (self.remembered, self.careful) = (false, false);
         self.last_ack_ms = now_ms;
+        self.acked_len = self.acked_len.saturating_add(len);
         if self.sampled > 4 * self.flight_len() {
             (self.sampled, self.sample_ms) = (0, now_ms); // a long memory would not see the link change
         }
@@ -182,6 +191,19 @@ mod tests {
         assert_eq!(figures(&broke), (Some(8000), 2048, 6144, 600));
         broke.acked(8000, 0, 1600);
         assert_eq!(figures(&broke), (Some(8000), 4096, 20_800, 600), "the first range has passed");
+    }
+
+    /// R7.6-g: a short range that waited for a busy node showed three bytes a second, and nothing had time any more.
+    #[test]
+    fn a_rate_is_shown_by_as_much_as_a_first_range() {
+        for remembered in [None, Some(3), Some(30_000)] {
+            let mut pace = Pace::new(remembered, 600);
+            assert_eq!(pace.shown_rate(), None, "{remembered:?}");
+            pace.acked(48, 0, 16_600);
+            assert_eq!((pace.rate(), pace.shown_rate()), (Some(3), None), "{remembered:?}");
+            pace.acked(2000, 16_600, 18_200);
+            assert_eq!(pace.shown_rate(), pace.rate(), "{remembered:?}");
+        }
     }
 
     /// What is on its way without a pause is measured together, until it is four times what may be on its way.

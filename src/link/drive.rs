@@ -24,6 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Nothing happened for this long, and the time of what is on its way: the link is dead (R7.6-d).
 const STALL_MS: u64 = 6000;
+/// … of which no more than this counts: a rate that is wrong must not keep a dead link for hours.
+const FLYING_MS_MAX: u64 = 60_000;
 /// A node that cannot go on yet says so this often (R7.4-i).
 pub const BUSY: Duration = Duration::from_secs(3);
 /// What is written meanwhile is what the stream takes within this long.
@@ -367,7 +369,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         if left_ms == 0 {
             return 0;
         }
-        let by_pace = pace.rate().map_or(u64::MAX, |rate| (rate.saturating_mul(left_ms) / 1000).saturating_sub(self.exchange.flight()));
+        let by_pace = pace.shown_rate().map_or(u64::MAX, |rate| (rate.saturating_mul(left_ms) / 1000).saturating_sub(self.exchange.flight()));
         let by_rate = self.allowance.as_ref().map(|allowance| allowance.in_time(left_ms).saturating_sub(self.out.bytes.len() as u64));
         self.budget_left().min(by_pace).min(by_rate.unwrap_or(u64::MAX))
     }
@@ -485,7 +487,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         let pace = self.exchange.pace();
         let mut wait_ms = LOOK_AGAIN_MS;
         if self.is_due() {
-            let allowed_ms = self.terms.stall_ms + pace.round_trip_ms() + 2 * pace.time_ms(self.exchange.longest_flying());
+            let flying_ms = (2 * pace.time_ms(self.exchange.longest_flying())).min(FLYING_MS_MAX);
+            let allowed_ms = self.terms.stall_ms + pace.round_trip_ms() + flying_ms;
             if self.silent_ms >= allowed_ms {
                 return Err(Broken::Stalled(self.silent_ms / 1000));
             }

@@ -1,12 +1,14 @@
 //! Links on which nothing happens for long, or on which an end cannot go on: what comes then is not held up by what was before.
 
 use crate::hop::{both, hub_and_clinic};
-use crate::lab::{count, push, run};
+use crate::lab::{Luck, count, push, run};
 use bundle_format::ids::{Lane, NodeId};
+use bundle_format::vector::Salt;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
+use zbundle::node::session::Session;
 use zbundle::node::standing::Standing;
 use zbundle::node::syncing::{Step, SyncOrder};
 
@@ -81,5 +83,25 @@ fn who_was_settled_for_long_dials_again_at_once_when_the_hub_begins_anew() {
             _ = syncing => panic!("it stays"),
             () = day => {}
         }
+    });
+}
+
+/// R7.6-g: what is remembered said that nothing has time, so nothing went, and what is remembered stayed as it was.
+#[test]
+fn a_rate_that_is_remembered_wrongly_ends_no_sync_before_its_deadline() {
+    run(async {
+        let (lab, hub_id, _) = hub_and_clinic();
+        let (_hub, clinic) = both(&lab).await;
+        push(&clinic, "routine", &[], &(0..60).map(|number| Luck(number).bytes(1000)).collect::<Vec<_>>()).await;
+        let slow = clinic.with(|node| {
+            let mut session = Session::begin(node, hub_id, Salt([5; 32]))?;
+            session.record_mut().link.rate = Some(3);
+            session.save(node)
+        });
+        slow.await.unwrap();
+        let deadline_ms = Some(lab.ports().clock.monotonic_ms() + 60_000);
+        let synced = lab.sync_as(&clinic, "hub", SyncOrder { deadline_ms, expected: Some(hub_id), ..SyncOrder::default() }, |_| {}).await;
+        assert!(synced.is_complete() && synced.delivered[Lane::Routine as usize] == 60, "{synced:?}");
+        assert!(synced.rate > Some(1000), "{synced:?}");
     });
 }

@@ -108,11 +108,15 @@ async fn driven(mut stream: Peer, lens: &[usize], cut_ms: u64) -> Option<Result<
     let key_ended = !stream.again.is_empty();
     let mut home = Sender { key_ended, lens: lens.iter().rev().copied().collect(), cut_ms, clock: Rc::clone(&clock), story };
     let (_asked, stop) = tokio::sync::watch::channel(false);
+    let driven = Drive::new(&mut stream, &mut exchange, &mut home, &*clock, terms(stop)).run();
+    tokio::time::timeout(Duration::from_secs(1), driven).await.ok()
+}
+
+/// Those of a dialer that came for one session, without bounds.
+fn terms(stop: tokio::sync::watch::Receiver<bool>) -> Terms {
     let count = || Rc::new(|| 0_u64) as Rc<dyn Fn() -> u64>;
     let (carried, written, stall_ms) = (count(), count(), Terms::DIALLER_STALL_MS);
-    let terms = Terms { once: true, deadline_ms: None, budget: None, rate: None, carried, written, stall_ms, stop };
-    let driven = Drive::new(&mut stream, &mut exchange, &mut home, &*clock, terms).run();
-    tokio::time::timeout(Duration::from_secs(1), driven).await.ok()
+    Terms { once: true, deadline_ms: None, budget: None, rate: None, carried, written, stall_ms, stop }
 }
 
 /// The lengths that were written.
@@ -162,6 +166,24 @@ async fn news_are_heard_though_the_peer_talks_without_pause() {
     let again = other.poll_output();
     let ended = driven(Peer { story: Story::default(), says, again, is_broken: false }, &[], 0).await;
     assert!(matches!(&ended, Some(Err(Broken::Home(refusal))) if refusal.code == Code::Z614), "{ended:?}");
+}
+
+/// R7.6-d: at a remembered rate of three bytes a second, a range of 2 KiB had twenty minutes.
+#[tokio::test(start_paused = true)]
+async fn a_dead_link_is_noticed_within_a_minute_however_slow_it_is_remembered() {
+    let (clock, story) = (Rc::new(FakeClock(Cell::new(0))), Story::default());
+    let mut exchange = Exchange::new(true, u64::MAX, Pace::new(Some(3), 600));
+    exchange.greet(pages(Manifest::new(Vec::new(), Some((Incarnation([7; 4]), 1)), Vec::new(), [])), u64::MAX, None);
+    let mut home = Sender { key_ended: false, lens: vec![2048], cut_ms: 0, clock: Rc::clone(&clock), story: Rc::clone(&story) };
+    let Cut::Range(range) = home.cut(Room { len: 2048, most: 2048, rate: None }).await.unwrap() else { panic!("it has one") };
+    exchange.send(range, 0);
+    let mut peer = Peer { story, says: None, again: Vec::new(), is_broken: false };
+    let (_asked, stop) = tokio::sync::watch::channel(false);
+    let mut drive = Drive::new(&mut peer, &mut exchange, &mut home, &*clock, terms(stop));
+    for (silent_ms, is_alive) in [(0, true), (66_599, true), (66_600, false)] {
+        drive.silent_ms = silent_ms;
+        assert_eq!(drive.patience_ms().is_ok(), is_alive, "{silent_ms}");
+    }
 }
 
 /// The node's work goes on to its end though the peer cannot be told any more that it does.
