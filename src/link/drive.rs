@@ -26,6 +26,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const STALL_MS: u64 = 6000;
 /// … of which no more than this counts: a rate that is wrong must not keep a dead link for hours.
 const FLYING_MS_MAX: u64 = 60_000;
+/// Asked to stop, what is on its way has this long to be acknowledged (R7.8-f).
+const STOP_MS: u64 = 6000;
 /// A node that cannot go on yet says so this often (R7.4-i).
 pub const BUSY: Duration = Duration::from_secs(3);
 /// What is written meanwhile is what the stream takes within this long.
@@ -163,6 +165,7 @@ pub struct Drive<'a, S, H> {
     /// What the rate lets through.
     allowance: Option<Allowance>,
     bounded: bool,
+    stopping: bool,
 }
 
 /// What waits to be written, and what came of writing.
@@ -227,6 +230,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             message_began_ms: None,
             allowance,
             bounded: false,
+            stopping: false,
         }
     }
 
@@ -272,7 +276,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
                     self.message_began_ms = if self.exchange.is_mid_message() { self.message_began_ms.or(Some(now_ms)) } else { None };
                 }
                 Happened::HungUp => return self.hung_up(),
-                Happened::Stop => self.bounded = true,
+                Happened::Stop => self.stop(),
                 Happened::Wrote | Happened::Changed | Happened::Time => {}
             }
         }
@@ -390,6 +394,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
         most < u64::MAX && range.wire_len(&LogTable::default()).is_none_or(|len| len > most)
     }
 
+    /// Begin nothing any more, and end soon, whatever the peer does.
+    fn stop(&mut self) {
+        let by_ms = self.clock.monotonic_ms() + STOP_MS;
+        (self.bounded, self.stopping) = (true, true);
+        self.terms.deadline_ms = Some(self.terms.deadline_ms.map_or(by_ms, |deadline_ms| deadline_ms.min(by_ms)));
+    }
+
     fn is_late(&self) -> bool {
         self.terms.deadline_ms.is_some_and(|deadline_ms| self.clock.monotonic_ms() >= deadline_ms)
     }
@@ -459,12 +470,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, H: Home> Drive<'a, S, H> {
             }
         });
         let mut stop = self.terms.stop.clone();
-        let stopping = self.bounded;
         let open = self.exchange.is_open();
         let (happened, wrote) = tokio::select! {
             biased;
             // Before the stream: a peer that talks without pause would be all that is ever heard.
-            _ = stop.wait_for(|stop| *stop), if !stopping => (Happened::Stop, 0),
+            _ = stop.wait_for(|stop| *stop), if !self.stopping => (Happened::Stop, 0),
             changed = self.home.changed(), if open => { changed?; (Happened::Changed, 0) }
             moved = moved => moved?,
             () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => (Happened::Time, 0),

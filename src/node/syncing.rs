@@ -37,6 +37,8 @@ const PATIENCE_MS: [u64; 2] = [20_000, 180_000];
 const BACKOFF_MS_MAX: u64 = 15_000;
 /// Between two attempts, at least.
 const SHORTEST_WAIT_MS: u64 = 300;
+/// Asked to stop, it ends by then, though our own node may be lent for longer (R7.8-f).
+const STOP: Duration = Duration::from_secs(10);
 /// What the peer may have on its way to us.
 const WINDOW_LEN: u64 = 64 * 1024;
 /// A budget below this does not pay for a handshake, two hellos and one range.
@@ -237,8 +239,25 @@ impl<'a> Syncer<'a> {
         }
     }
 
-    /// Dial until it is done.
+    /// Dial until it is done. Where it is asked to stop and does not end by itself it is broken off: nothing is lost by that (R7.7-d).
     pub async fn run(mut self) -> Synced {
+        let stop = self.stop.clone();
+        let overdue = async {
+            stopped(stop).await;
+            tokio::time::sleep(STOP).await;
+        };
+        self.done.end = tokio::select! {
+            biased;
+            end = self.until_done() => end,
+            () = overdue => SyncEnd::Stopped,
+        };
+        self.done.took_ms = self.now_ms().saturating_sub(self.began_ms);
+        self.done.bytes = (self.traffic.written_len.get(), self.traffic.read_len.get());
+        self.done
+    }
+
+    /// Dial, until it is clear how it ends.
+    async fn until_done(&mut self) -> SyncEnd {
         let end = loop {
             if let Some(end) = self.bound().await {
                 if end == SyncEnd::Budget && self.outlasts_the_day().await {
@@ -296,21 +315,19 @@ impl<'a> Syncer<'a> {
             }
         };
         // A deadline that comes while the link is down is no clean end.
-        self.done.end = match (end, self.failure.take()) {
+        let mut end = match (end, self.failure.take()) {
             (SyncEnd::Deadline, Some((code, why))) => SyncEnd::Failed(code, why),
             (end, _) => end,
         };
-        if self.done.end == SyncEnd::Budget
+        if end == SyncEnd::Budget
             && let Err(error) = self.look_at_the_day().await
         {
-            self.done.end = SyncEnd::Failed(error.code(), error.to_string());
+            end = SyncEnd::Failed(error.code(), error.to_string());
         }
-        self.done.took_ms = self.now_ms().saturating_sub(self.began_ms);
-        self.done.bytes = (self.traffic.written_len.get(), self.traffic.read_len.get());
         if let Some(peer) = self.done.peer.or(self.order.expected) {
             self.done.name = self.standing.with(|node| Ok(node.naming().node(&peer))).await.ok(); // while it cannot be opened nobody is named
         }
-        self.done
+        end
     }
 
     /// Wait until nobody else of this process dials there, which costs no patience; false where it is to end before.
@@ -331,9 +348,7 @@ impl<'a> Syncer<'a> {
 
     /// Until somebody says that it is to end.
     async fn is_stopped(&self) {
-        if self.stop.clone().wait_for(|stop| *stop).await.is_err() {
-            std::future::pending::<()>().await; // nobody can say so any more
-        }
+        stopped(self.stop.clone()).await;
     }
 
     /// Until the connection is to be ended, as somebody says, or for one that somebody waits for.
@@ -600,5 +615,12 @@ impl Node {
         }
         traffic.book();
         Ok(known.link.next_day(day).saturating_mul(DAY_MS))
+    }
+}
+
+/// Returns when somebody asks for an end; who cannot be asked any more never does.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

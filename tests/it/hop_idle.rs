@@ -1,16 +1,19 @@
 //! Links on which nothing happens for long, or on which an end cannot go on: what comes then is not held up by what was before.
 
 use crate::hop::{both, hub_and_clinic};
-use crate::lab::{Luck, count, push, run};
+use crate::lab::{Lab, Luck, count, push, run};
 use bundle_format::ids::{Lane, NodeId};
 use bundle_format::vector::Salt;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep, timeout};
 use zbundle::node::session::Session;
 use zbundle::node::standing::Standing;
-use zbundle::node::syncing::{Step, SyncOrder};
+use zbundle::node::syncing::{Step, SyncEnd, SyncOrder, Synced, Syncer};
+use zbundle::node::workshop::Workshop;
 
 /// Stay, and dial again every quarter of an hour.
 fn staying(hub_id: NodeId) -> SyncOrder {
@@ -104,4 +107,41 @@ fn a_rate_that_is_remembered_wrongly_ends_no_sync_before_its_deadline() {
         assert!(synced.is_complete() && synced.delivered[Lane::Routine as usize] == 60, "{synced:?}");
         assert!(synced.rate > Some(1000), "{synced:?}");
     });
+}
+
+/// A sync of `clinic` that stays, and the word that ends it.
+fn stoppable(lab: &Lab, clinic: &Rc<Standing>, hub_id: NodeId) -> (JoinHandle<Synced>, watch::Sender<bool>) {
+    let (ports, clinic) = (lab.ports().clone(), clinic.clone());
+    let (stop, stopped) = watch::channel(false);
+    let syncing = spawn_local(async move {
+        let workshop = Rc::new(RefCell::new(Workshop::new().unwrap()));
+        let order = SyncOrder { address: "hub:1".into(), ..staying(hub_id) };
+        Syncer::new(clinic, &ports, workshop, order, stopped, Rc::new(|_| {})).run().await
+    });
+    (syncing, stop)
+}
+
+/// R7.8-f: "busy" kept it alive for as long as the other node was away, and its own it waited for without an end.
+#[test]
+fn who_is_asked_to_stop_ends_within_ten_seconds_whichever_node_is_lent() {
+    for is_own in [false, true] {
+        run(async {
+            let (lab, hub_id, _) = hub_and_clinic();
+            let (hub, clinic) = both(&lab).await;
+            let (syncing, stop) = stoppable(&lab, &clinic, hub_id);
+            sleep(Duration::from_secs(5)).await;
+            let (pushes, audience, lent) = if is_own { (&hub.standing, &["clinic"][..], &clinic) } else { (&clinic, &[][..], &hub.standing) };
+            let lease = lent.lend().await.unwrap();
+            push(pushes, "urgent", audience, &[b"fever".to_vec()]).await;
+            sleep(Duration::from_secs(20)).await;
+            let asked = Instant::now();
+            stop.send_replace(true);
+            let synced = timeout(Duration::from_secs(60), syncing).await.expect("it ends").unwrap();
+            assert_eq!(synced.end, SyncEnd::Stopped, "{is_own}");
+            assert!(asked.elapsed() < Duration::from_millis(10_100), "{is_own}: {:?}", asked.elapsed());
+            drop(lease);
+            let booked = clinic.with(|node| Ok(node.peer(&hub_id)?.link.day_bytes)).await.unwrap();
+            assert!(is_own || booked >= synced.bytes.0 + synced.bytes.1, "what it cost is in the books: {booked}, {synced:?}");
+        });
+    }
 }
