@@ -553,7 +553,7 @@ impl Projection for SqliteProjection {
     fn notices(&mut self, node: &NodeId, writers: &[NodeId], after: Option<Notice>, count_max: u64) -> Result<Vec<Notice>, ProjectionError> {
         let sql = "SELECT id, hlc FROM event WHERE type = 'zbundle.conflict' AND counts AND substr(origin, -18) = ?1
                    AND instr(?2, substr(origin, 1, 17)) AND (hlc, id) < (?3, ?4) ORDER BY hlc DESC, id DESC LIMIT ?5";
-        let (to, by) = (format!(">@{}", hex(&node.0)), writers.iter().map(|writer| format!("@{}", hex(&writer.0))).collect::<String>());
+        let (to, by) = (format!(">@{}", hex(&node.0)), writers.iter().flat_map(|writer| ["@".to_owned(), hex(&writer.0)]).collect::<String>());
         let (hlc, before) = after.map_or((i64::MAX, "~".to_owned()), |(id, hlc)| (signed(hlc.0), id_text(&id))); // ids begin with @
         let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
         self.all(sql, params![to, by, hlc, before, count_max], |row| Ok((id(row, 0)?, Hlc(unsigned(row.get(1)?)))))

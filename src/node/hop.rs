@@ -380,19 +380,18 @@ impl Home for Hop {
     }
 
     async fn changed(&mut self) -> Result<(), Refusal> {
-        let look_at = match self.look_at {
-            Some(look_at) => look_at,
-            None => {
-                let noted_ms = STANDS_MS.saturating_sub(self.now_ms().saturating_sub(self.saved_ms));
-                tokio::select! {
-                    biased;
-                    changed = self.changes.changed() => if changed.is_err() {
-                        return std::future::pending().await; // nobody changes anything any more
-                    },
-                    () = sleep(Duration::from_millis(noted_ms)) => return self.note_that_it_stands().await,
-                }
-                *self.look_at.insert(Instant::now() + GATHER)
+        let look_at = if let Some(look_at) = self.look_at {
+            look_at
+        } else {
+            let noted_ms = STANDS_MS.saturating_sub(self.now_ms().saturating_sub(self.saved_ms));
+            tokio::select! {
+                biased;
+                changed = self.changes.changed() => if changed.is_err() {
+                    return std::future::pending().await; // nobody changes anything any more
+                },
+                () = sleep(Duration::from_millis(noted_ms)) => return self.note_that_it_stands().await,
             }
+            *self.look_at.insert(Instant::now() + GATHER)
         };
         sleep_until(look_at).await;
         self.changes.mark_unchanged();

@@ -248,7 +248,7 @@ impl<'a> Syncer<'a> {
         };
         self.done.end = tokio::select! {
             biased;
-            end = self.until_done() => end,
+            end = Box::pin(self.until_done()) => end,
             () = overdue => SyncEnd::Stopped,
         };
         self.done.took_ms = self.now_ms().saturating_sub(self.began_ms);

@@ -58,7 +58,7 @@ impl Way {
 
     /// Until somebody waits who does not stay.
     pub(super) async fn awaited(&self) {
-        self.awaited.subscribe().wait_for(|count| *count > 0).await.map(drop).unwrap_or(()); // its sender is ours
+        self.awaited.subscribe().wait_for(|count| *count > 0).await.map_or((), drop); // its sender is ours
     }
 }
 
