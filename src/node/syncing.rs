@@ -330,35 +330,6 @@ impl<'a> Syncer<'a> {
         end
     }
 
-    /// Wait until nobody else of this process dials there, which costs no patience; false where it is to end before.
-    async fn has_its_turn(&mut self) -> bool {
-        let waits_ms = self.now_ms();
-        if self.turn.is_none() {
-            self.turn = tokio::select! {
-                biased;
-                turn = self.way.turn(self.order.every_ms.is_some()) => Some(turn),
-                () = self.is_stopped() => None,
-                () = tokio::time::sleep(Duration::from_millis(self.left_ms())) => None,
-            };
-            self.gave_way.set(false);
-            self.last_progress_ms += self.now_ms() - waits_ms;
-        }
-        self.turn.is_some()
-    }
-
-    /// Until somebody says that it is to end.
-    async fn is_stopped(&self) {
-        stopped(self.stop.clone()).await;
-    }
-
-    /// Until the connection is to be ended, as somebody says, or for one that somebody waits for.
-    async fn is_called_away(&self) {
-        tokio::select! {
-            () = self.is_stopped() => {}
-            () = self.way.awaited(), if self.order.every_ms.is_some() => self.gave_way.set(true),
-        }
-    }
-
     fn now_ms(&self) -> u64 {
         self.ports.clock.monotonic_ms()
     }

@@ -1,15 +1,17 @@
 //! What comes while a session runs: from a stick, from another session with the same peer, from a clock that goes on.
 
-use crate::lab::{Lab, push, run};
+use crate::hostile::range_of;
+use crate::lab::{Hand, Lab, run};
 use crate::world::World;
-use bundle_format::ids::NodeId;
-use bundle_format::vector::Salt;
+use bundle_format::ids::{Lane, NodeId, Origin};
+use bundle_format::message::Message;
+use bundle_format::vector::{Salt, Told};
 use std::time::Duration;
 use tokio::time::sleep;
 use zbundle::carry::exchange::Heard;
 use zbundle::keys::Policy;
 use zbundle::node::session::Session;
-use zbundle::node::syncing::SyncOrder;
+use zbundle::ports::store::{Head, Stream as Log};
 
 fn hub_and_clinic() -> (World, NodeId, NodeId) {
     let world = World::new();
@@ -68,32 +70,36 @@ fn what_a_stick_brings_during_a_session_stays() {
 #[test]
 fn who_stays_connected_is_neither_silent_nor_ahead() {
     const HOUR_MS: u64 = 3_600_000;
-    let (world, _, clinic_id) = hub_and_clinic();
+    let (world, hub_id, clinic) = hub_and_clinic();
+    world.carry("hub", "clinic", "roster");
+    let life = world.view("clinic").keyring().incarnation();
+    let origin = Origin { node: clinic, incarnation: life, lane: Lane::Routine, audience: None };
     run(async {
         let lab = Lab::new(world);
-        let (hub, clinic) = (lab.serve("hub").await, lab.stay("clinic"));
+        let hub = lab.serve("hub").await;
         let peer = async || {
             let status = hub.standing.with(|node| node.status()).await.unwrap();
             let now_ms = status.now_ms;
-            (status.peers.into_iter().find(|peer| peer.node == clinic_id).unwrap(), now_ms)
+            (status.peers.into_iter().find(|peer| peer.node == clinic).unwrap(), now_ms)
         };
-        let script = async {
-            sleep(Duration::from_mins(1)).await;
-            // No time passes but by the clock: what the range itself says is seen.
-            lab.world.clock.set(lab.world.clock.get() + 3 * HOUR_MS);
-            push(&clinic, "routine", &[], &[b"after three hours".to_vec()]).await;
-            sleep(Duration::from_secs(10)).await;
-            let (seen, now_ms) = peer().await;
-            assert!(seen.held == 1 && seen.ahead_ms < HOUR_MS && !seen.is_silent_after(now_ms, 2 * HOUR_MS), "{seen:?}");
-            sleep(Duration::from_hours(5)).await;
-            let (seen, now_ms) = peer().await;
-            assert!(!seen.is_silent_after(now_ms, HOUR_MS) && seen.silent_after_ms == 7 * 24 * HOUR_MS, "nothing to say for five hours: {seen:?}");
-        };
-        let order = SyncOrder { every_ms: Some(900_000), ..SyncOrder::default() };
-        tokio::select! {
-            ended = lab.sync_as(&clinic, "hub", order, |_| {}) => panic!("it stays: {ended:?}"),
-            () = script => {}
-        }
+        let mut hand = Hand::dial(&lab, "clinic", "hub").await.unwrap();
+        let view = lab.world.view("clinic");
+        let holds =
+            |(stream, head): &(Log, Head)| Told::new(&hand.salt, stream.origin, &view.log().position(stream, head.checkpoint_seq).unwrap().unwrap());
+        hand.greet(view.log().streams().iter().map(holds).collect(), (life, 1)).await;
+        hand.say(&Message::Done(0)).await;
+        sleep(Duration::from_secs(100)).await;
+        lab.world.clock.set(lab.world.clock.get() + 3 * HOUR_MS); // no time passes but by this clock: what the range says is seen, not that it stands
+        lab.world.push("clinic", &["after three hours"]);
+        lab.world.cut("clinic", &[hub_id], "signed");
+        hand.say(&Message::Range(range_of(&lab.world.view("clinic"), &Log::main(origin)).unwrap())).await;
+        hand.say(&Message::Done(0)).await;
+        sleep(Duration::from_secs(10)).await;
+        let (seen, now_ms) = peer().await;
+        assert!(seen.held == 1 && seen.ahead_ms < HOUR_MS && !seen.is_silent_after(now_ms, 2 * HOUR_MS), "{seen:?}");
+        sleep(Duration::from_hours(5)).await;
+        let (seen, now_ms) = peer().await;
+        assert!(!seen.is_silent_after(now_ms, HOUR_MS) && seen.silent_after_ms == 7 * 24 * HOUR_MS, "nothing to say for five hours: {seen:?}");
     });
 }
 

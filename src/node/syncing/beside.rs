@@ -4,10 +4,12 @@
 //! would throw each other out, and each would send again what was on its way. In: who wants to dial. Out: turns, in the order of asking. Invariants: who
 //! stays has a turn for one connection, and is asked to end it when somebody waits who does not stay; that one has its turn to its end.
 
+use super::{Syncer, stopped};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// The addresses that a process dials.
@@ -59,6 +61,37 @@ impl Way {
     /// Until somebody waits who does not stay.
     pub(super) async fn awaited(&self) {
         self.awaited.subscribe().wait_for(|count| *count > 0).await.map_or((), drop); // its sender is ours
+    }
+}
+
+impl Syncer<'_> {
+    /// Wait until nobody else of this process dials there, which costs no patience; false where it is to end before.
+    pub(super) async fn has_its_turn(&mut self) -> bool {
+        let waits_ms = self.now_ms();
+        if self.turn.is_none() {
+            self.turn = tokio::select! {
+                biased;
+                turn = self.way.turn(self.order.every_ms.is_some()) => Some(turn),
+                () = self.is_stopped() => None,
+                () = tokio::time::sleep(Duration::from_millis(self.left_ms())) => None,
+            };
+            self.gave_way.set(false);
+            self.last_progress_ms += self.now_ms() - waits_ms;
+        }
+        self.turn.is_some()
+    }
+
+    /// Until somebody says that it is to end.
+    async fn is_stopped(&self) {
+        stopped(self.stop.clone()).await;
+    }
+
+    /// Until the connection is to be ended, as somebody says, or for one that somebody waits for.
+    pub(super) async fn is_called_away(&self) {
+        tokio::select! {
+            () = self.is_stopped() => {}
+            () = self.way.awaited(), if self.order.every_ms.is_some() => self.gave_way.set(true),
+        }
     }
 }
 
