@@ -204,10 +204,18 @@ impl Projection for SqliteProjection {
         Ok(self.database.execute_batch("COMMIT")?)
     }
 
+    fn is_whole(&mut self) -> Result<bool, ProjectionError> {
+        Ok(self.print("whole")? == Some(1))
+    }
+
+    fn set_whole(&mut self) -> Result<(), ProjectionError> {
+        self.set_print("whole", 1)
+    }
+
     fn clear(&mut self) -> Result<(), ProjectionError> {
         Ok(self.database.execute_batch(
             "DELETE FROM event; DELETE FROM event_also; DELETE FROM record; DELETE FROM record_head; DELETE FROM record_waiting; DELETE FROM origin;
-             DELETE FROM activity;",
+             DELETE FROM activity; INSERT OR REPLACE INTO setting VALUES ('whole', 0);",
         )?)
     }
 

@@ -57,21 +57,25 @@ impl Teller {
         let status = node.status()?;
         let mut all = alarms(&status, None);
         match self.conflicts(node) {
-            Ok(count) => all.extend(alarm::conflicts(count)),
+            Ok((count, is_whole)) => {
+                all.extend(alarm::conflicts(count));
+                all.extend((!is_whole).then(|| alarm::tables(None)));
+            }
             Err(error) if error.code() == Code::Z104 => {} // somebody writes into the tables just now: at the next look
-            Err(error) => all.push(alarm::tables(error.code())),
+            Err(error) => all.push(alarm::tables(Some(error.code()))),
         }
         Ok(all)
     }
 
-    /// Records in conflict, as far as the tables tell; where nobody has made any, none is made. With `--http` they are in step already.
-    fn conflicts(&self, node: &Node) -> Result<u64, NodeError> {
+    /// Records in conflict, as far as the tables tell, and whether these are whole; where nobody has made any, none is made. With `--http` they are in step
+    /// already.
+    fn conflicts(&self, node: &Node) -> Result<(u64, bool), NodeError> {
         if !self.disk.look(&self.index).is_ok_and(|found| found.is_some()) {
-            return Ok(0);
+            return Ok((0, true));
         }
         let mut tables = open_tables(&self.index, false, PATIENCE)?;
         node.project_on(&mut *tables)?;
-        Ok(node.count_conflicts(&mut *tables)?.0)
+        Ok((node.count_conflicts(&mut *tables)?.0, tables.is_whole()?))
     }
 
     /// Look and tell, until told to stop.

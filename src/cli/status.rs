@@ -70,7 +70,7 @@ impl Args {
         }
         let mut alarms = alarms(&status, self.silent_after);
         alarms.extend(alarm::conflicts(counted.conflicts));
-        alarms.extend(counted.trouble.map(alarm::tables));
+        alarms.extend(counted.trouble.map(|code| alarm::tables(Some(code))));
         tell_unusable(context, &alarms)?;
         if let Some(program) = &self.exec {
             tell(context, program, &alarms)?;

@@ -6,9 +6,9 @@ use super::object::Object;
 use super::records::counts;
 use super::server::Hub;
 use super::telling::date;
-use crate::node::NodeError;
 use crate::node::alarm::{self, Alarm, alarms};
 use crate::node::status::{PeerStatus, Status, Stock};
+use crate::node::{Node, NodeError};
 use bundle_format::error::Code;
 use hyper::StatusCode;
 use std::fmt::Write as _;
@@ -24,8 +24,37 @@ pub struct Overview {
     pub conflicts: u64,
     /// Records that wait for something that is on its way.
     pub pending: u64,
-    /// Why the two before are not up to date.
-    pub trouble: Option<Code>,
+    /// Whether the two before are up to date.
+    pub tables: Tables,
+}
+
+/// How the tables stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// In step with the log, or a moment behind.
+    InStep,
+    /// They are being made, and most rows may not be there.
+    Behind,
+    /// This keeps them from it.
+    Failed(Code),
+}
+
+impl Tables {
+    fn name(self) -> &'static str {
+        match self {
+            Self::InStep => "in_step",
+            Self::Behind => "behind",
+            Self::Failed(code) => code.as_str(),
+        }
+    }
+
+    fn alarm(self) -> Option<Alarm> {
+        match self {
+            Self::InStep => None,
+            Self::Behind => Some(alarm::tables(None)),
+            Self::Failed(code) => Some(alarm::tables(Some(code))),
+        }
+    }
 }
 
 /// Look, in one turn. Tables that cannot be read do not hide the rest.
@@ -33,15 +62,21 @@ pub struct Overview {
 /// # Errors
 /// What the log and the records beside it say.
 pub async fn look(hub: &Rc<Hub>) -> Result<Overview, Problem> {
-    let (status, counted) = hub.standing.with(|node| Ok((node.status()?, counts(hub, node)))).await?;
+    let (status, counted) = hub.standing.with(|node| Ok((node.status()?, counted(hub, node)))).await?;
     let trouble = hub.tables.trouble().or(counted.as_ref().err().map(NodeError::code));
-    let (conflicts, pending) = counted.unwrap_or_default();
+    let (conflicts, pending, is_whole) = counted.unwrap_or_default();
+    let tables = trouble.map_or(if is_whole { Tables::InStep } else { Tables::Behind }, Tables::Failed);
     let mut alarms = alarms(&status, None);
     alarms.extend(alarm::conflicts(conflicts));
-    if let Some(code) = trouble {
-        alarms.push(alarm::tables(code));
-    }
-    Ok(Overview { status, alarms, conflicts, pending, trouble })
+    alarms.extend(tables.alarm());
+    Ok(Overview { status, alarms, conflicts, pending, tables })
+}
+
+/// Records in conflict and those that wait, as far as the tables tell, and whether these are whole.
+fn counted(hub: &Hub, node: &Node) -> Result<(u64, u64, bool), NodeError> {
+    let is_whole = hub.tables.with(|tables| Ok(tables.is_whole()?))?;
+    let (conflicts, pending) = counts(hub, node)?;
+    Ok((conflicts, pending, is_whole))
 }
 
 /// `GET /v1/status`.
@@ -49,7 +84,7 @@ pub async fn look(hub: &Rc<Hub>) -> Result<Overview, Problem> {
 /// # Errors
 /// As [`look`].
 pub async fn status(hub: &Rc<Hub>) -> Result<Answer, Problem> {
-    let Overview { status, alarms, conflicts, pending, trouble } = look(hub).await?;
+    let Overview { status, alarms, conflicts, pending, tables } = look(hub).await?;
     let stock = |stock: &Stock| Object::empty().with("count", stock.count).with("bytes", stock.bytes);
     let events: u64 = status.origins.iter().map(|origin| origin.held).sum();
     let object = Object::empty().with("name", &status.name).with("node", status.node.to_string()).with("time", date(status.now_ms));
@@ -58,7 +93,7 @@ pub async fn status(hub: &Rc<Hub>) -> Result<Answer, Problem> {
     let object = object.with("log_bytes", status.log_bytes).with_object("held", stock(&status.held));
     let object = object.with_object("unknown_sender", stock(&status.unknown)).with_object("quarantine", stock(&status.quarantine));
     let object = object.with("open_forks", status.open_forks().count()).with("damaged", status.is_damaged());
-    let object = object.with("conflicts", conflicts).with("pending", pending).with("tables", trouble.map_or("in_step", |code| code.as_str()));
+    let object = object.with("conflicts", conflicts).with("pending", pending).with("tables", tables.name());
     Ok(json(StatusCode::OK, object.with_objects("alarms", alarms.iter().map(alarm_object))))
 }
 
@@ -118,14 +153,14 @@ fn label_value(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn exposition(Overview { status, alarms, conflicts, pending, trouble }: &Overview) -> String {
+fn exposition(Overview { status, alarms, conflicts, pending, tables }: &Overview) -> String {
     let mut page = Page(String::new());
     page.one("events", "Events held, of all histories.", status.origins.iter().map(|origin| origin.held).sum());
     page.one("log_bytes", "Bytes of the log on the disk.", status.log_bytes);
     page.one("log_damaged", "1 when a hole was found in the log.", u64::from(status.is_damaged()));
     page.one("conflicts", "Records in conflict.", *conflicts);
     page.one("records_pending", "Records that wait for an event that is on its way.", *pending);
-    page.one("tables_behind", "1 when the two before are not up to date.", u64::from(trouble.is_some()));
+    page.one("tables_behind", "1 when the two before are not up to date.", u64::from(*tables != Tables::InStep));
     page.one("open_forks", "Forks that nobody has closed.", status.open_forks().count() as u64);
     page.one("alarms", "Things that need a person.", alarms.len() as u64);
     for (name, stock, help) in [

@@ -63,9 +63,10 @@ pub fn conflicts(count: u64) -> Option<Alarm> {
     (count > 0).then(|| Alarm { kind: "conflicts", code: None, about: count.to_string(), ms: 0 })
 }
 
-/// The tables cannot be read, or not be brought up to the log: what is told of records may be old.
-pub fn tables(code: Code) -> Alarm {
-    Alarm { kind: "tables", code: Some(code), about: "index.db".to_owned(), ms: 0 }
+/// The tables cannot be read, or not be brought up to the log: what is told of records may be old. Without a code they are just being made: most of it may not
+/// be there.
+pub fn tables(code: Option<Code>) -> Alarm {
+    Alarm { kind: "tables", code, about: "index.db".to_owned(), ms: 0 }
 }
 
 /// How the node stands cannot be looked at.

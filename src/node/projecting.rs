@@ -132,6 +132,9 @@ impl Source<'_> {
             tables.set_named_by(names)?;
         }
         batch.fold(tables)?;
+        if !tables.is_whole()? {
+            tables.set_whole()?;
+        }
         tables.commit()?;
         Ok(Some(batch.done))
     }

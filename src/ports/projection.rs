@@ -299,7 +299,11 @@ pub trait Projection {
     fn begin(&mut self) -> Result<(), ProjectionError>;
     /// End it.
     fn commit(&mut self) -> Result<(), ProjectionError>;
-    /// Forget everything, inside the transaction.
+    /// Whether they have held all of the log since they were made, or made anew.
+    fn is_whole(&mut self) -> Result<bool, ProjectionError>;
+    /// They hold all of it now. Inside the transaction.
+    fn set_whole(&mut self) -> Result<(), ProjectionError>;
+    /// Forget everything, inside the transaction; then they are not whole.
     fn clear(&mut self) -> Result<(), ProjectionError>;
     /// One event. `false`: it has a row, for it stands on another branch too (R6.4-h); what its record comes to may be another.
     fn put(&mut self, row: &Row<'_>) -> Result<bool, ProjectionError>;

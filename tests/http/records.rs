@@ -149,3 +149,30 @@ fn no_form_offers_a_version_for_changing_beside_one_that_is_not_shown() {
     let beside = page("Patient%2F2");
     assert!(beside.contains("too large for this page") && !beside.contains("<textarea"), "{beside}");
 }
+
+/// R11.2-k: whoever asks while the tables are being made is told that, and never that nothing is in conflict.
+#[test]
+fn tables_that_are_being_made_are_told_to_be_behind() {
+    let dir = world::node();
+    let lines = dir.path().with_file_name("lines");
+    std::fs::write(&lines, "1\n".repeat(8000)).unwrap();
+    world::zbundle(&dir.path(), &["push", "--key", "Patient/2", "--ndjson", lines.to_str().unwrap()]);
+    for phone in ["1", "2"] {
+        world::zbundle(&dir.path(), &["push", phone, "--key", "Patient/1", "--base", "none"]);
+    }
+    let served = Served::start(&dir.path(), &[]);
+    let begun = std::time::Instant::now();
+    loop {
+        let metrics = served.get("/metrics").text().to_owned();
+        assert!(metrics.contains("\nzbundle_conflicts 1\n") || metrics.contains("\nzbundle_tables_behind 1\n"), "{metrics}");
+        let status = served.get("/v1/status").json();
+        let is_alarmed = status["alarms"].as_array().unwrap().iter().any(|alarm| alarm["kind"] == "tables");
+        assert_eq!(is_alarmed, status["tables"] != "in_step", "{status}");
+        if status["tables"] == "in_step" {
+            assert_eq!(status["conflicts"], 1);
+            return;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_mins(1), "{status}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}

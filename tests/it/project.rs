@@ -228,6 +228,26 @@ fn what_rotted_is_passed_over_once_however_often_the_work_is_interrupted() {
     assert_eq!(content(&world.path("steps.db")), content(&world.path("once.db")));
 }
 
+/// R11.2-k: what is made a transaction at a time says so until it has once held all of the log; being a moment behind is another thing.
+#[test]
+fn tables_that_are_being_made_are_not_whole() {
+    let world = World::new();
+    world.init("hub", true);
+    world.push("hub", &["1"; 2100]);
+    let mut tables = SqliteProjection::open(&world.path("a.db"), false).unwrap();
+    let step = |tables: &mut SqliteProjection| {
+        let paused = world.view("hub").project_on(tables).unwrap().paused;
+        (paused, ask::<bool>(&world, "a.db", "SELECT value FROM setting WHERE name = 'whole'"))
+    };
+    assert_eq!([step(&mut tables), step(&mut tables)], [(true, false), (false, true)], "made");
+    world.push("hub", &["2"; 2100]);
+    assert_eq!([step(&mut tables), step(&mut tables)], [(true, true), (false, true)], "behind");
+    tables.begin().unwrap();
+    tables.clear().unwrap();
+    tables.commit().unwrap();
+    assert_eq!([step(&mut tables), step(&mut tables), step(&mut tables)], [(true, false), (true, false), (false, true)], "made anew");
+}
+
 /// Who decides is told which version cannot be read, and can decide all the same.
 #[test]
 fn a_version_that_rotted_is_shown_as_that() {

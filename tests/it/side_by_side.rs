@@ -70,6 +70,8 @@ impl Projection for Shared<'_> {
         count_overdue(waited: Hlc) -> u64;
         count_in(state: State) -> u64;
         state(record_key: &str) -> Option<State>;
+        is_whole() -> bool;
+        set_whole();
         notices(node: &NodeId, writers: &[NodeId], after: Option<Notice>, count_max: u64) -> Vec<Notice>;
         ruled_by() -> i64;
         set_ruled_by(print: i64);

@@ -51,7 +51,7 @@ fn make_tables(database: &mut Connection, payloads: bool) -> Result<(), Projecti
         transaction.execute_batch(&format!("DROP {kind} \"{}\"", name.replace('"', "\"\"")))?;
     }
     transaction.execute_batch(include_str!("../sqlite.sql"))?;
-    transaction.execute("INSERT INTO setting VALUES ('payloads', ?1)", [payloads])?;
+    transaction.execute("INSERT INTO setting VALUES ('payloads', ?1), ('whole', 0)", [payloads])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)
