@@ -233,14 +233,14 @@ fn what_rotted_is_passed_over_once_however_often_the_work_is_interrupted() {
 fn tables_that_are_being_made_are_not_whole() {
     let world = World::new();
     world.init("hub", true);
-    world.push("hub", &["1"; 2100]);
+    world.push("hub", &vec!["1"; 2100]);
     let mut tables = SqliteProjection::open(&world.path("a.db"), false).unwrap();
     let step = |tables: &mut SqliteProjection| {
         let paused = world.view("hub").project_on(tables).unwrap().paused;
         (paused, ask::<bool>(&world, "a.db", "SELECT value FROM setting WHERE name = 'whole'"))
     };
     assert_eq!([step(&mut tables), step(&mut tables)], [(true, false), (false, true)], "made");
-    world.push("hub", &["2"; 2100]);
+    world.push("hub", &vec!["2"; 2100]);
     assert_eq!([step(&mut tables), step(&mut tables)], [(true, true), (false, true)], "behind");
     tables.begin().unwrap();
     tables.clear().unwrap();

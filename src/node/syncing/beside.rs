@@ -60,7 +60,9 @@ impl Way {
 
     /// Until somebody waits who does not stay.
     pub(super) async fn awaited(&self) {
-        self.awaited.subscribe().wait_for(|count| *count > 0).await.map_or((), drop); // its sender is ours
+        if self.awaited.subscribe().wait_for(|count| *count > 0).await.is_err() {
+            std::future::pending::<()>().await; // nobody can wait any more
+        }
     }
 }
 
