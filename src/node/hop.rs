@@ -327,7 +327,10 @@ impl Home for Hop {
                         self.owe(Due { origin, seq });
                         Ok(Answer::Nothing)
                     }
-                    Taken::Again { origin, seq, tag, reason } => Ok(Answer::Again(Due { origin, seq }, tag, reason)),
+                    Taken::Again { origin, seq, tag, reason } => {
+                        self.standing.durable().await?; // it tells how far we hold that history, and the peer goes by it
+                        Ok(Answer::Again(Due { origin, seq }, tag, reason))
+                    }
                     Taken::Refused(code) => Err(Refusal { code, why: format!("a range of it: {}", code.row().title) }),
                 }
             }
