@@ -12,6 +12,7 @@ use crate::node::Node;
 use crate::node::exchanging::{ExchangeOrder, Exchanged, Step};
 use crate::node::taking::{FileReport, Outcome};
 use bundle_format::error::{Code, Exit};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -77,7 +78,8 @@ impl Args {
         let to = self.to.iter().map(|name| members::node_id(&node, name)).collect::<Result<Vec<_>, _>>()?;
         let order = ExchangeOrder { place: &self.place, to: &to, max_size: self.max_size, files_max: self.max_files, dry_run: self.dry_run };
         let exchanged = exchange(context, &mut node, &order)?;
-        tell(context, &node, &exchanged, self.dry_run)?;
+        let told = node.told_before(&exchanged.ingested.files).unwrap_or_default(); // else they are told once more
+        tell(context, &node, &exchanged, &told, self.dry_run)?;
         let no_page = match page.map_or(Ok(()), |path| receipt::write(context, &node, &exchanged, path)) {
             Err(Halt::Refused { code, why }) => {
                 context.console.refuse(code, &why)?; // of the page alone
@@ -129,13 +131,16 @@ fn exchange(context: &mut Context, node: &mut Node, order: &ExchangeOrder<'_>) -
     Ok(exchanged?)
 }
 
-fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, dry_run: bool) -> Result<(), Halt> {
+/// Nothing of files that were `told` before to whoever wants to hear what is new.
+fn tell(context: &mut Context, node: &Node, exchanged: &Exchanged, told: &BTreeSet<PathBuf>, dry_run: bool) -> Result<(), Halt> {
     let naming = node.naming();
     if !context.globals.json {
         let which = which(context, exchanged); // the summary has it for programs
         context.console.note(&which);
     }
-    for file in exchanged.ingested.files.iter().filter(|file| is_worth_a_line(file)) {
+    let is_old = |file: &&FileReport| context.globals.quiet && told.contains(&file.path);
+    let files: Vec<_> = exchanged.ingested.files.iter().filter(|file| is_worth_a_line(file) && !is_old(file)).collect();
+    for file in files {
         ingest::tell(context, &naming, file, None)?;
     }
     ingest::remarks(context, &node.naming(), &exchanged.ingested)?;

@@ -88,20 +88,9 @@ fn total_len(context: &Context, paths: &[PathBuf]) -> Option<u64> {
     Some(bundles.map(len).sum()).filter(|total| *total > 0)
 }
 
-/// The row an outcome is told by; none for what was taken.
-fn code_of(outcome: &Outcome) -> Option<Code> {
-    match outcome {
-        Outcome::Taken => None,
-        Outcome::Held => Some(Code::Z227),
-        Outcome::Incomplete => Some(Code::Z212),
-        Outcome::NotForUs => Some(Code::Z611),
-        Outcome::Refused(code) | Outcome::Foreign(code) => Some(*code),
-    }
-}
-
 fn exit_of_one(file: &FileReport) -> Exit {
     let forked = if file.forks.is_empty() { Exit::Done } else { Exit::Partial };
-    code_of(&file.outcome).map_or(forked, |code| code.row().exit)
+    file.outcome.code().map_or(forked, |code| code.row().exit)
 }
 
 /// Bundles for others and files that are not ours never count against a folder.
@@ -119,7 +108,7 @@ pub(super) fn missing_text(naming: &Naming<'_>, gap: &Missing) -> String {
 pub(super) fn tell(context: &mut Context, naming: &Naming<'_>, file: &FileReport, piped: Option<&Path>) -> Result<(), Halt> {
     let path = if Some(file.path.as_path()) == piped { Path::new("-") } else { &file.path };
     let name = escape::plain_path(path);
-    let code = code_of(&file.outcome);
+    let code = file.outcome.code();
     let (outcome, said) = match &file.outcome {
         Outcome::Taken => ("taken", None),
         Outcome::Held => ("held", code),

@@ -20,7 +20,8 @@ Examples:
   zbundle project                                into index.db in the data directory
   zbundle project --to /srv/reports/clinic.db    into a file of your own
   zbundle project --rebuild                      from nothing; the content is the same
-  sqlite3 /srv/reports/clinic.db 'SELECT record, payload ->> \"$.bp\" FROM current'
+  sqlite3 /srv/reports/clinic.db \"SELECT record,
+    CASE WHEN json_valid(payload) THEN payload ->> '$.bp' END FROM current\"
 
 The tables are made from the log and can be lost and made again at any time; docs/sql.md says what they hold. They are NOT encrypted: they hold
 the payloads as they were pushed. Keep the file where only those may read who may read the records.";

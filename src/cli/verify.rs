@@ -7,7 +7,7 @@ use crate::keys::Words;
 use crate::node::inspect;
 use bundle_format::error::Exit;
 use bundle_format::ids::Hash;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -31,7 +31,7 @@ impl Args {
     /// Run it.
     pub fn run(self, context: &mut Context) -> Result<Finished, Halt> {
         confine(&[], Talks::Here);
-        let mut senders = BTreeMap::<_, Vec<Hash>>::new();
+        let mut senders = BTreeMap::<_, BTreeSet<Hash>>::new();
         let (mut tally, single) = (bundle::Tally::default(), bundle::is_single(context, &self.paths));
         for path in bundle::find(context, &self.paths)? {
             let path = match path {
@@ -44,7 +44,7 @@ impl Args {
             match inspect::outside(&context.ports, &path, None) {
                 Ok(outside) => {
                     tally.good += 1;
-                    senders.entry(outside.sender).or_default().push(outside.digest);
+                    senders.entry(outside.sender).or_default().insert(outside.digest);
                     let name = escape::plain_path(&path);
                     let key = bundle_format::ids::hex(outside.signing_key.as_bytes());
                     context.console.result(&format!("{name}  good  {}  signed by @{}", units::size(outside.len), outside.sender), || {
@@ -60,7 +60,7 @@ impl Args {
             }
         }
         for (sender, digests) in senders {
-            let (bundles, words) = (units::count(digests.len() as u64, "bundle"), Words::of_bundles(digests.into_iter()).to_string());
+            let (bundles, words) = (units::count(digests.len() as u64, "bundle"), Words::of_bundles(&digests).to_string());
             context.console.result(&format!("check @{sender}  {bundles}: {words}"), || {
                 Object::of("check").with("sender", sender.to_string()).with("words", &words) // as on the courier's page (R10.12-h)
             })?;

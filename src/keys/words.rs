@@ -5,6 +5,7 @@ use bip39::Language;
 use bundle_format::chain;
 use bundle_format::ids::Hash;
 use bundle_format::sign::VerifyingKey;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// How many: 66 bits, far beyond what anyone can search for while a person waits.
@@ -21,12 +22,10 @@ impl Words {
         Self::of_hash(&chain::hash(b"zbundle/1 join\0", &[request, authority_key.as_bytes()]).0)
     }
 
-    /// Of the bundles one node left in one place, by what their signatures are over, in whatever order: SHA-256("zbundle/1 stick" 00 ‖ sorted digests)
-    /// (R10.12-h).
-    pub fn of_bundles(digests: impl Iterator<Item = Hash>) -> Self {
-        let mut digests: Vec<_> = digests.map(|digest| digest.0).collect();
-        digests.sort_unstable();
-        Self::of_hash(&chain::hash(b"zbundle/1 stick\0", &digests.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>()).0)
+    /// Of the bundles one node left in one place, by what their signatures are over, each once however many files hold it: SHA-256("zbundle/1 stick" 00 ‖
+    /// sorted digests) (R10.12-h).
+    pub fn of_bundles(digests: &BTreeSet<Hash>) -> Self {
+        Self::of_hash(&chain::hash(b"zbundle/1 stick\0", &digests.iter().map(|digest| digest.0.as_slice()).collect::<Vec<_>>()).0)
     }
 
     fn of_hash(hash: &[u8; 32]) -> Self {
@@ -60,9 +59,9 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_stick_do_not_depend_on_the_order_of_its_files() {
-        let words = |seeds: &[u8]| Words::of_bundles(seeds.iter().map(|seed| Hash([*seed; 32])));
-        assert_eq!(words(&[1, 2, 3]), words(&[3, 1, 2]));
+    fn the_words_of_a_stick_depend_neither_on_the_order_of_its_files_nor_on_copies() {
+        let words = |seeds: &[u8]| Words::of_bundles(&seeds.iter().map(|seed| Hash([*seed; 32])).collect());
+        assert_eq!(words(&[1, 2, 3]), words(&[3, 1, 2, 1]));
         assert!(words(&[1, 2]) != words(&[1, 2, 3]) && words(&[]) != words(&[1]));
     }
 

@@ -8,7 +8,7 @@ use super::{Node, View};
 use crate::ports::Ports;
 use crate::ports::projection::{Folded, Projection, State, Version, id_text};
 use crate::ports::store::{Log as _, Store as _, StoreError, Stream};
-use crate::push::json::{is_json, is_json_type};
+use crate::push::json::{fault, is_json_type};
 use crate::push::{Fields, PushError, Pushed};
 use bundle_format::chain::digest;
 use bundle_format::error::Code;
@@ -175,23 +175,33 @@ impl Source<'_> {
         }
     }
 
-    /// What a resolution is (R11.3-i).
+    /// What a resolution is: where all versions are JSON, what was merged is, or it is refused (R11.3-i).
     fn resolved_type(&self, tables: &mut dyn Projection, key: &str, resolution: &Resolution<'_>) -> Result<Typed, NodeError> {
         let merged = match resolution {
             Resolution::Take(id) => return Ok(self.content_type(id)?.flatten()),
             Resolution::Merge(merged) => merged,
         };
-        let (mut common, mut differ, mut failed) = (None::<Typed>, false, None);
+        let (mut common, mut differ, mut are_json, mut failed) = (None::<Typed>, false, true, None);
         tables.each_head(key, &mut |head| {
             match self.content_type(&head) {
-                Ok(Some(own)) => differ = *common.get_or_insert_with(|| own.clone()) != own,
+                Ok(Some(own)) => {
+                    are_json &= is_json_type(own.as_deref());
+                    differ |= *common.get_or_insert_with(|| own.clone()) != own;
+                }
                 Ok(None) => {}
                 Err(error) => failed = Some(error),
             }
-            !differ && failed.is_none()
+            (are_json || !differ) && failed.is_none()
         })?;
-        let common = failed.map_or(Ok(common.flatten().filter(|_| !differ)), Err)?;
-        Ok(common.filter(|common| is_json_type(Some(common)) || !is_json(merged)))
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let common = common.flatten().filter(|_| !differ);
+        match fault(*merged) {
+            Ok(Some(fault)) if are_json && !merged.is_empty() => Err(NodeError::refused(Code::Z431, fault)), // what is empty is told as such
+            Ok(None) => Ok(common.filter(|common| is_json_type(Some(common)))),
+            _ => Ok(common),
+        }
     }
 }
 
@@ -290,7 +300,7 @@ impl Node {
     /// the one before. `tables` must have caught up. The ids of the last ones.
     ///
     /// # Errors
-    /// Z412 no such record, Z413 nothing to settle, or another event than a head was taken; Z431 nothing was merged; what the log says.
+    /// Z412 no such record, Z413 nothing to settle, or another event than a head was taken; Z431 nothing was merged, or no JSON where all versions are; what the log says.
     pub fn resolve(
         &mut self,
         tables: &mut dyn Projection,

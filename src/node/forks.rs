@@ -141,7 +141,7 @@ impl Closed {
 }
 
 /// How many events of both branches are held of a fork, of the longer one where several part there; `None` where none does.
-fn held_of(log: &dyn Log, origin: &Origin, seq: u64) -> Option<u64> {
+pub(super) fn held_of(log: &dyn Log, origin: &Origin, seq: u64) -> Option<u64> {
     let streams = log.branches(origin);
     let main: u64 = streams.iter().filter(|(stream, _)| stream.branch.is_none()).map(|(_, head)| head.end.seq).sum();
     let parted = streams.iter().filter(|(stream, head)| stream.branch.is_some() && head.base.seq.checked_add(1) == Some(seq));

@@ -4,6 +4,7 @@ use super::View;
 use super::error::NodeError;
 use crate::ports::store::{Checkpointed, Finding, Log as _, StoreError, Stream};
 use crate::wal::fsck::{self, Flaw};
+use std::collections::BTreeMap;
 
 /// Positions whose checkpoints are in memory at a time.
 const WINDOW_LEN: u64 = 64 * 1024;
@@ -29,6 +30,13 @@ pub struct Checked {
     pub mended: Vec<String>,
     /// What opening the log found.
     pub findings: Vec<Finding>,
+}
+
+/// Checkpoints of one history under one key that is not known.
+struct Span {
+    first: u64,
+    last: u64,
+    count: u64,
 }
 
 /// Something wrong.
@@ -102,15 +110,18 @@ impl View {
         checked.bytes = verified.byte_count;
         for (stream, head) in self.log.streams() {
             checked.streams += 1;
-            let mut from = head.base.seq + 1;
+            let (mut from, mut unknown) = (head.base.seq + 1, BTreeMap::new());
             while from <= head.end.seq {
                 let to = head.end.seq.min(from.saturating_add(WINDOW_LEN - 1));
                 match self.log.checkpoints(&stream, from, to) {
-                    Ok(window) => window.iter().for_each(|at| self.check_signature(&stream, at, &mut checked)),
+                    Ok(window) => window.iter().for_each(|at| self.check_signature(&stream, at, &mut checked, &mut unknown)),
                     Err(StoreError::Damaged { .. } | StoreError::Tampered { .. }) => {} // told by the walk over the frames
                     Err(error) => return Err(error.into()),
                 }
                 from = to + 1;
+            }
+            for (number, span) in unknown {
+                checked.fault(Some((stream, span.first)), self.tell_unknown(number, &span));
             }
         }
         Ok(checked)
@@ -130,7 +141,8 @@ impl View {
         Ok(())
     }
 
-    fn check_signature(&self, stream: &Stream, at: &Checkpointed, checked: &mut Checked) {
+    /// Hold a checkpoint against the key that it names; one whose key is `unknown` here is put to the others.
+    fn check_signature(&self, stream: &Stream, at: &Checkpointed, checked: &mut Checked, unknown: &mut BTreeMap<u64, Span>) {
         let number = at.checkpoint.key_number;
         let verified = self.roster.signer(&stream.origin.node, number).map(|key| {
             let (domain, origin) = (self.roster.domain(), &stream.origin);
@@ -139,8 +151,19 @@ impl View {
         match verified {
             Some(Ok(())) => checked.checkpoints += 1,
             Some(Err(_)) => checked.fault(Some((*stream, at.position.seq)), "its checkpoint's signature is wrong".to_owned()),
-            None => checked.fault(Some((*stream, at.position.seq)), format!("the roster has no key {number} for its checkpoint")),
+            None => {
+                let seq = at.position.seq;
+                let span = unknown.entry(number).or_insert(Span { first: seq, last: seq, count: 0 });
+                (span.last, span.count) = (span.last.max(seq), span.count + 1);
+            }
         }
+    }
+
+    /// What it means that the roster has no key `number`, and what to do.
+    fn tell_unknown(&self, number: u64, span: &Span) -> String {
+        let from = if self.keyring.is_authority() { "any member" } else { "the authority" };
+        let Span { last, count, .. } = span;
+        format!("signed under key {number} up to {last} (checkpoints: {count}): our roster is older than that; take in a bundle from {from}")
     }
 }
 

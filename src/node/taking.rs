@@ -1,6 +1,7 @@
 //! Take bundles in: find, open, verify, admit, append, hold what is early, believe receipts. SPEC §6 (R6.1-h).
 
 use super::error::NodeError;
+use super::forks::held_of;
 use super::held::{Held, Kept};
 use super::ledger::TakenBundle;
 use super::peers::{Receipt, Renewal};
@@ -16,7 +17,7 @@ use crate::ports::stream::FileReader;
 use bundle_format::error::Code;
 use bundle_format::event::Event;
 use bundle_format::ids::{Lane, NodeId, Origin};
-use bundle_format::manifest::Manifest;
+use bundle_format::manifest::ForkNotice;
 use bundle_format::open::{OpenError, SealedBundle, VerifiedBundle};
 use bundle_format::range::VerifiedRange;
 use std::collections::BTreeSet;
@@ -38,6 +39,19 @@ pub enum Outcome {
     NotForUs,
     /// Never was a bundle. Left where it is.
     Foreign(Code),
+}
+
+impl Outcome {
+    /// The row it is told by; none for what was taken.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Taken => None,
+            Self::Held => Some(Code::Z227),
+            Self::Incomplete => Some(Code::Z212),
+            Self::NotForUs => Some(Code::Z611),
+            Self::Refused(code) | Self::Foreign(code) => Some(*code),
+        }
+    }
 }
 
 /// A stretch of an origin that must come before what we were given can count.
@@ -390,7 +404,8 @@ impl Node {
         if current && self.notice_proves_loss(&manifest.forks)? {
             ingested.new_life |= self.believe_loss(sender)?;
         }
-        report.note_forks(&manifest);
+        let news = manifest.forks.iter().filter(|notice| held_of(&self.wal, &notice.origin, notice.seq).is_none());
+        report.note_forks(news);
         Ok(has_ranges)
     }
 
@@ -513,9 +528,10 @@ pub(super) fn nearest(mut missing: Vec<Missing>) -> Vec<Missing> {
 }
 
 impl FileReport {
-    /// Forks the sender holds and told us of, that we have not met ourselves.
-    fn note_forks(&mut self, manifest: &Manifest) {
-        for notice in &manifest.forks {
+    /// Forks the sender holds and told us of, that we have not met ourselves: those were told when they came, and `status` shows them until they are closed
+    /// (R6.4-a).
+    fn note_forks<'a>(&mut self, notices: impl Iterator<Item = &'a ForkNotice>) {
+        for notice in notices {
             let forked = Forked { origin: notice.origin, seq: notice.seq };
             if !self.forks.contains(&forked) {
                 self.forks.push(forked);

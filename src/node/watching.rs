@@ -16,6 +16,7 @@ use crate::ports::Ports;
 use crate::ports::disk::{Entry, Kind};
 use crate::ports::hints::{Hint, Hints, NoHints};
 use bundle_format::error::Code;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -174,6 +175,28 @@ impl Node {
         visit.ingested.missing = nearest(std::mem::take(&mut visit.ingested.missing));
         visit.reports.append(&mut told);
         self.save_ledger()
+    }
+
+    /// Which of `files`, as somebody else than a watcher read them, were told as what they are before, and look the same. The others count as told from now on
+    /// (R10.11-e).
+    ///
+    /// # Errors
+    /// When the ledger, a memory of it, cannot be read or written.
+    pub fn told_before(&mut self, files: &[FileReport]) -> Result<BTreeSet<PathBuf>, NodeError> {
+        let (disk, now_s) = (self.ports.disk.clone(), self.now_s());
+        let mut told = BTreeSet::new();
+        for report in files.iter().filter(|report| report.outcome != Outcome::NotForUs) {
+            let (Some(code), Some(entry)) = (report.outcome.code(), disk.look(&report.path).ok().flatten()) else { continue };
+            let before = self.ledger()?.look(&entry, now_s);
+            if before.is_some_and(|look| look.known == Known::Told(code)) {
+                told.insert(report.path.clone());
+            } else {
+                let since_s = before.map_or(now_s, |look| look.since_s);
+                self.ledger()?.note_look(&entry, Look { since_s, read_s: now_s, trusted: false, known: Known::Told(code) });
+            }
+        }
+        self.save_ledger()?;
+        Ok(told)
     }
 
     /// Verdicts on what was not taken stand on the roster, our keys and this program (R10.11-d).

@@ -132,6 +132,28 @@ fn what_was_merged_goes_to_writers_only_where_the_hubs_people_want_it() {
     }
 }
 
+/// R11.3-i: a file that had been cut short became the version that is shown, as JSON that no program reads, and there was no second try.
+#[test]
+fn a_merge_that_was_cut_short_decides_nothing() {
+    for other in [None, Some("application/fhir+json")] {
+        let world = World::new();
+        world.init("hub", true);
+        for (content_type, phone) in [(None, 1), (other, 2)] {
+            let fields = Fields { base: Some(Vec::new()), content_type: content_type.map(str::to_owned), ..of_record("Patient/1") };
+            push_record(&world, "hub", Lane::Routine, &fields, format!("{{\"phone\":{phone}}}").as_bytes());
+        }
+        assert_eq!(conflicts(&world, "hub").len(), 1);
+        let mut tables = SqliteProjection::open(&world.path("hub.db"), false).unwrap();
+        let mut merge = |merged: &str| world.open("hub").resolve(&mut tables, "Patient/1", &Resolution::Merge(merged.as_bytes()), None);
+        for half in ["{\"phone\":3", "", "{\"phone\":3}}"] {
+            assert_eq!(merge(half).unwrap_err().code(), Code::Z431, "{half} beside {other:?}");
+        }
+        assert_eq!(conflicts(&world, "hub").len(), 1, "nothing was stored");
+        merge("{\"phone\":3}").unwrap();
+        assert_eq!(shown(&world, "hub"), (State::Settled, "{\"phone\":3}".into()));
+    }
+}
+
 /// R11.3-b: who is revoked is sent nothing, and holds up no decision.
 #[test]
 fn a_version_of_a_revoked_member_can_be_decided_on() {

@@ -459,3 +459,34 @@ fn states_have_names_that_read_back() {
         assert_eq!(State::from_name(state.name()), Some(state));
     }
 }
+
+/// What the manual and the help tell people to ask with `sqlite3`.
+fn samples(world: &World) -> Vec<String> {
+    let texts = [include_str!("../../docs/sql.md").to_owned(), crate::rot::well(world, "hub", &["project", "--help"])];
+    let commands = texts.iter().flat_map(|text| text.split("sqlite3 ").skip(1));
+    commands.filter_map(|command| command.split('"').nth(1)).map(str::to_owned).collect()
+}
+
+/// What names no type counts as JSON, whatever was pushed: one half text of one member ended the report of everybody.
+#[test]
+fn a_payload_that_is_not_json_spoils_no_report() {
+    let world = World::new();
+    world.init("hub", true);
+    let large = "x".repeat(2 << 20).into_bytes();
+    let half = b"{\"bp\":".as_slice();
+    for (key, payload) in [("a", half), ("b", br#"{"bp":"120/80"}"#), ("c", b"\xff\x00"), ("d", &large), ("e", br#"{"bp":"90/60"}"#)] {
+        push_record(&world, "hub", Lane::Routine, &of_record(key), payload);
+    }
+    project(&world, "hub", "report.db", false);
+    let samples = samples(&world);
+    assert_eq!(samples.len(), 2, "{samples:?}");
+    let database = Connection::open(world.path("report.db")).unwrap();
+    for sql in samples {
+        let mut rows = database.prepare(&sql).unwrap();
+        let read = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let mut read: Vec<(String, Option<String>)> = read.map(Result::unwrap).collect();
+        read.sort();
+        let want = [("a", None), ("b", Some("120/80")), ("c", None), ("d", None), ("e", Some("90/60"))];
+        assert_eq!(read, want.map(|(key, bp)| (key.to_owned(), bp.map(str::to_owned))), "{sql}");
+    }
+}

@@ -119,6 +119,36 @@ fn two_clones_that_write_at_once_are_both_kept_and_told() {
     assert!(["a1", "a2", "b1", "c1", "d1"].iter().all(|payload| held.iter().any(|held| held == payload)), "{held:?}");
 }
 
+/// R6.4-a: whoever holds both branches is told of them with every bundle. One that its origin had closed was said to fork, and ended with status 3, for ever,
+/// while `status` knew of no fork that anybody could close.
+#[test]
+fn a_fork_is_told_when_it_is_met_and_not_with_every_bundle_that_follows() {
+    let (world, hub, clinic) = domain();
+    world.image("clinic", "image");
+    world.push("clinic", &["b1", "b2"]);
+    world.cut("clinic", &[hub], "s2");
+    world.ingest("hub", "s2");
+    world.restore("image", "clinic");
+    world.push("clinic", &["c1", "c2", "c3"]);
+    let met = world.carry("clinic", "hub", "s3");
+    assert_eq!(met.files[0].forks.len(), 1, "{met:?}");
+    settle(&world, "r", hub, clinic);
+    for name in ["hub", "clinic"] {
+        let forks = world.view(name).forks().unwrap();
+        assert!(forks.len() == 1 && forks[0].closed, "{name}: {forks:?}");
+    }
+    for round in 0..2 {
+        for (from, to) in [("clinic", "hub"), ("hub", "clinic")] {
+            world.push(from, &["more"]);
+            let taken = world.carry(from, to, &format!("after-{from}-{round}"));
+            assert_eq!((taken.files.len(), &taken.files[0].outcome, &taken.files[0].forks), (1, &Outcome::Taken, &Vec::new()), "{from} to {to}");
+        }
+    }
+    world.join("reader", "hub", Policy::All);
+    let read = world.carry("hub", "reader", "s4");
+    assert_eq!(read.files[0].forks.len(), 1, "who meets it now is told: {read:?}");
+}
+
 #[test]
 fn a_restored_hub_gets_back_what_it_lost() {
     let (world, hub, clinic) = domain();

@@ -1,6 +1,8 @@
 //! A log that ends before a place it had durably reached: its newest file is gone, or emptied (R10.8-i). No number is given a second time.
 
 use crate::damage::segments;
+use crate::mend::seal;
+use crate::rot::say;
 use crate::world::World;
 use bundle_format::error::Code;
 use bundle_format::ids::{Incarnation, NodeId};
@@ -103,4 +105,27 @@ fn what_is_empty_or_only_torn_is_not_short() {
     let len = std::fs::read(&newest).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
     std::fs::OpenOptions::new().write(true).open(&newest).unwrap().set_len(len as u64 - 5).unwrap(); // in the record that was pushed last
     assert_eq!((life(&world.open("clinic")), life(&world.open("hub"))), before);
+}
+
+/// Of what was signed under a key that only the lost file knew `fsck` said the same about each checkpoint, a thousand times, and not what to do.
+#[test]
+fn what_an_older_roster_cannot_verify_is_one_line_a_history_with_what_to_do() {
+    let (world, _, _) = domain();
+    world.clock.set(zbundle::adapters::os_ports().clock.now_ms());
+    let hub = world.view("hub").keyring().node();
+    world.push("clinic", &["record"; 1000]);
+    seal(&world, "clinic");
+    for _ in 0..2 {
+        world.rekey("clinic", "hub");
+    }
+    std::fs::remove_file(segments(&world, "clinic").last().unwrap()).unwrap();
+    world.cut("clinic", &[hub], "up");
+    let said = say(&world, "clinic", &["fsck"]);
+    let lines: Vec<_> = said.out.lines().filter(|line| line.contains("key 3")).collect();
+    let routine: Vec<_> = lines.iter().filter(|line| line.contains("/routine:")).collect();
+    assert_eq!((said.exit, routine.len()), (19, 1), "{}", said.out);
+    assert!(
+        routine[0].contains("/routine:258: signed under key 3 up to 1002 (checkpoints: 4)") && routine[0].contains("a bundle from the authority"),
+        "{lines:?}"
+    );
 }

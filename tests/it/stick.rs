@@ -1,5 +1,6 @@
 //! Sticks and shared folders on their rounds: several clinics, both ways, several sticks, and nothing written twice.
 
+use crate::rot::{say, well};
 use crate::world::World;
 use bundle_format::error::Code;
 use bundle_format::ids::{Lane, NodeId};
@@ -285,4 +286,58 @@ fn an_unprepared_place_is_refused_and_left_as_it_is() {
     }
     assert_eq!(std::fs::read_dir(world.path("empty")).unwrap().count(), 0);
     assert!(!world.path("nowhere").exists());
+}
+
+/// What the courier's page says lies there, how much of it and the words, and what `verify` says of the same writer.
+fn page_and_verify(world: &World, page: &str) -> [(String, String); 2] {
+    well(world, CLINICS[0], &["exchange", "round", "--receipt", page]);
+    let page = std::fs::read_to_string(world.path(page)).unwrap();
+    let line = |name: &str| page.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let count = line("Lying on").split(" of this site").next().unwrap().to_owned();
+    let writer = format!("check @{}  ", world.view(CLINICS[0]).keyring().node());
+    let verified = well(world, CLINICS[0], &["verify", "round"]);
+    let said = verified.lines().find_map(|line| line.strip_prefix(&*writer)).and_then(|line| line.split_once(": "));
+    [(count, line("Check")), said.map(|(count, words)| (count.to_owned(), words.to_owned())).unwrap()]
+}
+
+/// R10.12-h: a desktop's copy beside the file made the six words of the page and those of `verify` differ, as if something had been taken from the stick.
+#[test]
+fn a_copy_of_a_file_changes_no_words() {
+    let world = World::new();
+    world.clock.set(zbundle::adapters::os_ports().clock.now_ms());
+    domain(&world);
+    let round = world.prepare("round", PlaceKind::Folder);
+    world.push(CLINICS[0], &["a"]);
+    let [page, verified] = page_and_verify(&world, "first");
+    assert_eq!((&page, &*page.0), (&verified, "1 bundle"));
+    let name = world.lying("round").remove(0).0;
+    std::fs::copy(round.join(&name), round.join(format!("Copy of {name} (1).zb"))).unwrap();
+    assert_eq!(page_and_verify(&world, "second"), [page.clone(), page.clone()], "what lies there is the same");
+    world.exchange(HUB, "round");
+    let [page, verified] = page_and_verify(&world, "third");
+    assert_eq!(page, verified, "what has arrived was taken away, and its copy, which nobody noted, was not");
+    assert_eq!(world.lying("round").iter().filter(|(lying, _)| *lying == name).count(), 0);
+}
+
+/// R10.11-e: cron sent a letter about the same useless file after each run.
+#[test]
+fn what_is_no_bundle_is_told_once_to_whoever_wants_quiet() {
+    let world = World::new();
+    world.clock.set(zbundle::adapters::os_ports().clock.now_ms());
+    domain(&world);
+    let round = world.prepare("round", PlaceKind::Folder);
+    world.exchange(CLINICS[0], "round");
+    std::fs::write(round.join("empty.zb"), "").unwrap();
+    std::fs::write(round.join("junk.zb"), "a letter").unwrap();
+    let exchange = |quiet: &[&str]| {
+        let said = say(&world, CLINICS[0], &[&["exchange", "round"], quiet].concat());
+        assert_eq!(said.exit, 3, "one is cut short: {}", said.err);
+        let told = ["empty.zb", "junk.zb"].map(|name| said.out.contains(name));
+        (told, said.out.len() + said.err.len())
+    };
+    assert_eq!(exchange(&["--quiet"]).0, [true, true]);
+    assert_eq!(exchange(&["--quiet"]), ([false, false], 0), "nothing is new");
+    assert_eq!(exchange(&[]).0, [true, true], "who looks himself is shown all");
+    std::fs::write(round.join("junk.zb"), "another letter").unwrap();
+    assert_eq!(exchange(&["--quiet"]).0, [false, true]);
 }
