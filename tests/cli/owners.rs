@@ -2,6 +2,7 @@
 //! is set.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -51,7 +52,8 @@ impl Machine {
     }
 
     fn run(&self, user: u32, args: &[&str]) -> Output {
-        self.command(user, args).output().unwrap()
+        let mut command = self.command(user, args);
+        when_it_may_run(|| command.output())
     }
 
     /// Everything in the data directory, itself too, and whose it is.
@@ -75,6 +77,16 @@ impl Machine {
     fn assert_all_the_users(&self, what: &str) {
         let foreign: Vec<_> = self.files().into_iter().filter(|(_, owner)| *owner != USER).collect();
         assert!(foreign.is_empty(), "{what}: {foreign:?}");
+    }
+}
+
+/// A process that another test is just starting holds our copy of the program open for writing until it has become another program.
+fn when_it_may_run<T>(mut start: impl FnMut() -> std::io::Result<T>) -> T {
+    loop {
+        match start() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::sleep(Duration::from_millis(20)),
+            started => return started.unwrap(),
+        }
     }
 }
 
@@ -158,7 +170,8 @@ fn who_may_not_read_a_node_hears_that_it_is_another_users() {
 fn root_may_push_through_the_process_that_keeps_the_node() {
     let Some(machine) = Machine::new() else { return };
     machine.run(USER, &["project"]);
-    let mut serve = machine.command(USER, &["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut serve = machine.command(USER, &["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = when_it_may_run(|| serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn());
     let begun = Instant::now();
     while !machine.path("n/ctl.sock").exists() && begun.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(20));
