@@ -272,13 +272,15 @@ impl Hop {
         if is_due && self.session().is_some_and(Session::has_learned) { self.remember(|_| {}).await } else { Ok(()) }
     }
 
-    /// The peer is there, though neither had anything to say for long (R10.14-a).
+    /// What was learned last; where that is noted, that the peer is there, though neither had anything to say for long (R10.14-a).
     async fn note_that_it_stands(&mut self) -> Result<(), Refusal> {
-        let noted = self.on(|session, node, _| {
-            session.hear_on(node);
-            Ok(())
-        });
-        noted.await?;
+        if !self.session().is_some_and(Session::has_learned) {
+            let heard = self.on(|session, node, _| {
+                session.hear_on(node);
+                Ok(())
+            });
+            heard.await?;
+        }
         self.remember(|_| {}).await.unwrap_or(()); // it is tried again, and told at the end
         Ok(())
     }
@@ -386,7 +388,9 @@ impl Home for Hop {
         let look_at = if let Some(look_at) = self.look_at {
             look_at
         } else {
-            let noted_ms = STANDS_MS.saturating_sub(self.now_ms().saturating_sub(self.saved_ms));
+            // What was acknowledged last is not to wait for the end of a connection that may stand for days.
+            let pause_ms = if self.session().is_some_and(Session::has_learned) { SAVE_MS } else { STANDS_MS };
+            let noted_ms = pause_ms.saturating_sub(self.now_ms().saturating_sub(self.saved_ms));
             tokio::select! {
                 biased;
                 changed = self.changes.changed() => if changed.is_err() {
