@@ -265,4 +265,28 @@ mod tests {
         let event = Event { hlc: Hlc(7 << 16), kind: "vitals", payload: b"{}", ext };
         assert_eq!(Event::from_bytes(&event.to_bytes().unwrap()).unwrap(), event);
     }
+
+    /// R3.2-e.
+    #[test]
+    fn a_part_has_its_place_and_is_full_but_for_the_last() {
+        // each with its place, how many there are, and its length
+        let good = [(0, 2, PART_LEN), (1, 2, PART_LEN), (1, 2, 1), (PART_COUNT_MAX - 1, PART_COUNT_MAX, PART_LEN)];
+        let bad = [
+            (0, 0, PART_LEN),
+            (0, 1, PART_LEN),
+            (2, 2, PART_LEN),
+            (3, 2, PART_LEN),
+            (1, 2, 0),
+            (1, 2, PART_LEN + 1),
+            (0, 2, PART_LEN - 1),
+            (0, PART_COUNT_MAX + 1, PART_LEN),
+        ];
+        for (is_good, cases) in [(true, &good[..]), (false, &bad)] {
+            for &(index, count, len) in cases {
+                let ext = Ext { part: Some(Part { index, count }), ..Ext::default() };
+                let written = Event { hlc: Hlc(1), kind: "scan", payload: &vec![7; len], ext }.to_bytes();
+                assert_eq!(written.is_ok(), is_good, "part {index} of {count}, {len} bytes: {written:?}");
+            }
+        }
+    }
 }
