@@ -284,7 +284,10 @@ mod tests {
         for (is_good, cases) in [(true, &good[..]), (false, &bad)] {
             for &(index, count, len) in cases {
                 let ext = Ext { part: Some(Part { index, count }), ..Ext::default() };
-                let written = Event { hlc: Hlc(1), kind: "scan", payload: &vec![7; len], ext }.to_bytes();
+                let payload = vec![7; len];
+                let part = Event { hlc: Hlc(1), kind: "scan", payload: &payload, ext };
+                let written = part.to_bytes();
+                assert!(!is_good || part.ends_payload() == (index + 1 == count), "part {index} of {count}");
                 assert_eq!(written.is_ok(), is_good, "part {index} of {count}, {len} bytes: {written:?}");
             }
         }
