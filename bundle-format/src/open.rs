@@ -90,12 +90,6 @@ impl<R> SealedBundle<R> {
         self.digests.0.len()
     }
 
-    /// Plaintext bytes inside, padding included.
-    pub fn inner_len(&self) -> u64 {
-        let full = (self.chunk_count() as u64).saturating_sub(1);
-        full * CHUNK_LEN as u64 + (self.last_len - TAG_LEN) as u64
-    }
-
     /// What the trailer signs: SHA-256 over everything before it. Names the bundle, whatever its file is called.
     pub fn digest(&self) -> Hash {
         self.digests.0.last().copied().unwrap_or(Hash([0; 32]))
