@@ -2,23 +2,15 @@
 
 use crate::hostile::range_of;
 use crate::lab::{Hand, Lab, run};
-use crate::world::World;
-use bundle_format::ids::{Lane, NodeId, Origin};
+use crate::watch_ledger::hub_and_clinic;
+use bundle_format::ids::{Lane, Origin};
 use bundle_format::message::Message;
 use bundle_format::vector::{Salt, Told};
 use std::time::Duration;
 use tokio::time::sleep;
 use zbundle::carry::exchange::Heard;
-use zbundle::keys::Policy;
 use zbundle::node::session::Session;
 use zbundle::ports::store::{Head, Stream as Log};
-
-fn hub_and_clinic() -> (World, NodeId, NodeId) {
-    let world = World::new();
-    let hub = world.init("hub", true);
-    let clinic = world.join("clinic", "hub", Policy::Own);
-    (world, hub, clinic)
-}
 
 /// R7.6-f: a process that stays and a sync that it does for a command each spent a day's budget on their own copy: 306 KB were carried, 161 KB booked.
 #[test]

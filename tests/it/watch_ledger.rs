@@ -11,7 +11,7 @@ use zbundle::keys::Policy;
 use zbundle::node::ledger::Ledger;
 use zbundle::node::taking::Outcome;
 
-fn hub_and_clinic() -> (World, NodeId, NodeId) {
+pub fn hub_and_clinic() -> (World, NodeId, NodeId) {
     let world = World::new();
     let hub = world.init("hub", true);
     let clinic = world.join("clinic", "hub", Policy::Own);
